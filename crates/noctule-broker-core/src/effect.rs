@@ -1,0 +1,203 @@
+//! What a shard wants done: the only way in which it reaches the world outside.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::{Drain, Vec};
+use core::fmt;
+
+use crate::event::Event;
+use crate::input::{ConnectionId, ListenerId, ShardId};
+use crate::message::Message;
+use crate::registry::SessionKey;
+use crate::stored::Record;
+
+/// Names one question, so that its answer finds the place that waits for it.
+///
+/// Opaque to the driver, which only hands it back. An answer for something that has ended is
+/// recognised and dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub(crate) Waiting);
+
+/// Who waits for the answer that a token names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Waiting {
+    /// The packet that a connection is stopped at.
+    Packet { connection: ConnectionId, step: u32 },
+    /// A publication or a release, by its place among the session's acknowledgements.
+    Acknowledgement { session: SessionKey, answer: u64 },
+    /// Nobody.
+    Nobody,
+}
+
+impl Token {
+    /// A token whose answer is of no interest to anybody.
+    pub const fn nobody() -> Self {
+        Self(Waiting::Nobody)
+    }
+}
+
+/// Who a client has proven to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Principal {
+    /// The authenticated user, `None` for an anonymous one.
+    pub user_name: Option<Box<str>>,
+}
+
+/// What a client offers as proof. Its `Debug` form hides the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The client identifier, already assigned if the client sent none.
+    pub client_id: Box<str>,
+    /// The user name in CONNECT.
+    pub user_name: Option<Box<str>>,
+    /// The password in CONNECT.
+    pub password: Option<Box<[u8]>>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Credentials")
+            .field("client_id", &self.client_id)
+            .field("user_name", &self.user_name)
+            .field("password", &self.password.as_ref().map(|_| "hidden"))
+            .finish()
+    }
+}
+
+/// What authorisation is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// May this be published to the topic?
+    Publish {
+        /// The topic name.
+        topic: Box<str>,
+        /// Whether it would be retained.
+        retain: bool,
+    },
+    /// May this filter be subscribed to?
+    Subscribe {
+        /// The whole filter, share name included.
+        filter: Box<str>,
+    },
+}
+
+/// One thing that a shard wants done, to be carried out in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Write what is in the outbound buffer, then close politely: shut down writing, discard input
+    /// for a moment, close. The shard has forgotten the connection already and sends nothing more.
+    Close {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// The packet that paused a connection is done: send [`Input::Continue`](crate::Input::Continue).
+    Resume {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// Find out who a client is.
+    Authenticate {
+        /// To be handed back.
+        token: Token,
+        /// Where the client came in.
+        listener: ListenerId,
+        /// What it offers.
+        credentials: Credentials,
+    },
+    /// Find out whether a client may do something.
+    Authorize {
+        /// To be handed back.
+        token: Token,
+        /// Its client identifier.
+        client_id: Arc<str>,
+        /// Who it is.
+        principal: Principal,
+        /// What it wants.
+        question: Question,
+    },
+    /// Make a record durable, behind all earlier ones.
+    Persist {
+        /// To be handed back.
+        token: Token,
+        /// What to keep.
+        record: Record,
+    },
+    /// Fetch a stored session.
+    Load {
+        /// To be handed back.
+        token: Token,
+        /// Whose.
+        client_id: Box<str>,
+    },
+    /// Give a publication to another shard's subscribers.
+    Forward {
+        /// Which shard.
+        to: ShardId,
+        /// To be handed back.
+        token: Token,
+        /// The publication.
+        message: Arc<Message>,
+    },
+    /// A forward from another shard has been dealt with.
+    Answer {
+        /// The shard that forwarded.
+        to: ShardId,
+        /// Its token.
+        token: Token,
+    },
+    /// Tell another shard that this one has gained or lost interest in a filter.
+    ChangeRoute {
+        /// Which shard.
+        to: ShardId,
+        /// To be handed back.
+        token: Token,
+        /// The filter, without a share name.
+        filter: Box<str>,
+        /// Whether matching messages are wanted from now on.
+        interested: bool,
+    },
+    /// Another shard's change of a route is known here.
+    ConfirmRoute {
+        /// The shard that changed.
+        to: ShardId,
+        /// Its token.
+        token: Token,
+    },
+    /// Another shard may send this many more bytes of forwards.
+    Credit {
+        /// Which shard.
+        to: ShardId,
+        /// How much.
+        bytes: u32,
+    },
+    /// Something worth a line in a log.
+    Event(Event),
+}
+
+/// The effects of one or more inputs, in order.
+#[derive(Debug, Default)]
+pub struct Effects {
+    list: Vec<Effect>,
+}
+
+impl Effects {
+    /// No effects yet.
+    pub const fn new() -> Self {
+        Self { list: Vec::new() }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Takes all effects out, in order; the memory is kept for the next turn.
+    pub fn drain(&mut self) -> Drain<'_, Effect> {
+        self.list.drain(..)
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.list.push(effect);
+    }
+}

@@ -1,0 +1,175 @@
+//! What can happen to a shard: every input it understands, and what it says about the bytes it took.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use noctule_packet::ReasonCode;
+
+use crate::effect::{Principal, Token};
+use crate::message::Message;
+use crate::stored::StoredSession;
+
+/// A network connection, named by the driver: a slot that is used again, and how often it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    /// Index of the driver's slot; small and dense, because the shard indexes by it.
+    pub slot: u32,
+    /// Counts the connections that had this slot, so that a late answer finds nobody.
+    pub generation: u32,
+}
+
+/// Which of [`Settings::listeners`](crate::Settings::listeners) accepted a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u16);
+
+/// One shard of the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u16);
+
+/// Everything that can happen to a [`Shard`](crate::Shard).
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A transport connection is up; nothing has been read from it.
+    Opened {
+        /// The new connection.
+        connection: ConnectionId,
+        /// Who accepted it.
+        listener: ListenerId,
+        /// The peer's address, for events only.
+        peer: Box<str>,
+    },
+    /// Bytes were read. What [`Consumed::bytes`] does not cover must be passed again, in front of
+    /// what is read later.
+    Bytes {
+        /// Where they come from.
+        connection: ConnectionId,
+        /// All bytes that were not consumed yet.
+        bytes: &'a [u8],
+    },
+    /// The driver has a turn to spare after [`Reading::Budget`] or an [`Effect::Resume`](crate::Effect::Resume).
+    Continue {
+        /// The connection that goes on.
+        connection: ConnectionId,
+        /// All bytes that were not consumed yet; may be empty.
+        bytes: &'a [u8],
+    },
+    /// The outbound buffer, which was once too full to take more, has been written out.
+    Flushed {
+        /// The connection that can take more.
+        connection: ConnectionId,
+    },
+    /// The transport is gone: the peer closed it, or it broke. The connection's name may be used again.
+    Closed {
+        /// The connection that ended.
+        connection: ConnectionId,
+    },
+    /// Answers [`Effect::Authenticate`](crate::Effect::Authenticate).
+    Authenticated {
+        /// The question's token.
+        token: Token,
+        /// Who it is, or why the client is refused.
+        outcome: Result<Principal, ReasonCode>,
+    },
+    /// Answers [`Effect::Authorize`](crate::Effect::Authorize).
+    Authorized {
+        /// The question's token.
+        token: Token,
+        /// Whether it may be done.
+        allowed: bool,
+    },
+    /// Answers [`Effect::Persist`](crate::Effect::Persist): the record is where it must be.
+    Persisted {
+        /// The record's token.
+        token: Token,
+    },
+    /// Answers [`Effect::Load`](crate::Effect::Load).
+    Loaded {
+        /// The question's token.
+        token: Token,
+        /// What was stored under the client identifier.
+        session: Option<Box<StoredSession>>,
+    },
+    /// Another shard's publication, for this shard's subscribers.
+    Forwarded {
+        /// The publisher's shard.
+        from: ShardId,
+        /// To be returned in [`Effect::Answer`](crate::Effect::Answer).
+        token: Token,
+        /// What was published.
+        message: Arc<Message>,
+    },
+    /// Answers [`Effect::Forward`](crate::Effect::Forward).
+    Answered {
+        /// The forward's token.
+        token: Token,
+    },
+    /// Another shard has gained its first, or lost its last, subscriber to a filter.
+    RouteChanged {
+        /// The shard with the subscribers.
+        from: ShardId,
+        /// To be returned in [`Effect::ConfirmRoute`](crate::Effect::ConfirmRoute).
+        token: Token,
+        /// The filter, without a share name.
+        filter: Box<str>,
+        /// Whether it wants matching messages from now on.
+        interested: bool,
+    },
+    /// Answers [`Effect::ChangeRoute`](crate::Effect::ChangeRoute).
+    RouteConfirmed {
+        /// The change's token.
+        token: Token,
+    },
+    /// Another shard can take this many more bytes of forwards.
+    Credit {
+        /// The shard that gives.
+        from: ShardId,
+        /// How much.
+        bytes: u32,
+    },
+    /// The host program wants something.
+    Command(Command),
+    /// The deadline of [`Shard::poll_timeout`](crate::Shard::poll_timeout) has passed.
+    Timeout,
+}
+
+/// What the host program can ask of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Disconnect the client with this identifier; its will is sent.
+    Kick {
+        /// Whom.
+        client_id: Box<str>,
+        /// What a 5.0 client is told.
+        reason: ReasonCode,
+    },
+    /// Disconnect every client and take no new one.
+    Stop {
+        /// What 5.0 clients are told.
+        reason: ReasonCode,
+        /// Where 5.0 clients are sent, with [`ReasonCode::UseAnotherServer`] or
+        /// [`ReasonCode::ServerMoved`].
+        server_reference: Option<Box<str>>,
+    },
+}
+
+/// How far the shard got with the bytes of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Consumed {
+    /// How many bytes from the front are dealt with.
+    pub bytes: usize,
+    /// What the driver does next.
+    pub reading: Reading,
+}
+
+/// What a driver does after it has passed bytes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// No complete packet is left: read on.
+    #[default]
+    Drained,
+    /// The turn's share is used up: let others run, then send [`Input::Continue`].
+    Budget,
+    /// A packet waits for an answer: read nothing until [`Effect::Resume`](crate::Effect::Resume).
+    Paused,
+}

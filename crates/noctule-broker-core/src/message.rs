@@ -1,0 +1,48 @@
+//! An Application Message that outlives the packet which brought it.
+
+use alloc::boxed::Box;
+
+use noctule_packet::{ForwardedProperties, QoS};
+use noctule_session::Timestamp;
+
+/// An Application Message as the broker keeps it: immutable, and shared by all who will get it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Where it was published.
+    pub topic: Box<str>,
+    /// The Application Message's bytes.
+    pub payload: Box<[u8]>,
+    /// The quality of service of the publication.
+    pub qos: QoS,
+    /// Whether the publisher set RETAIN.
+    pub retain: bool,
+    /// The properties that reach subscribers unaltered.
+    pub properties: ForwardedProperties,
+    /// When it ceases to be worth delivering.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What one message costs beyond its topic, payload and properties, in bytes (a round estimate).
+const OVERHEAD_BYTES: usize = 128;
+
+impl Message {
+    /// What the message counts against byte limits.
+    pub fn bytes(&self) -> usize {
+        OVERHEAD_BYTES
+            + self.topic.len()
+            + self.payload.len()
+            + self.properties.as_bytes().len()
+    }
+
+    /// Whether the message has expired at `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// The Message Expiry Interval to send at `now`: what is left, in whole seconds, at least one.
+    // [MQTT5-3.3.2-6]
+    pub fn remaining_expiry_interval(&self, now: Timestamp) -> Option<u32> {
+        let left = self.expires_at?.since(now).as_millis().div_ceil(1_000).max(1);
+        Some(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+}

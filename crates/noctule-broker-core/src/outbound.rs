@@ -1,0 +1,130 @@
+//! The bytes that wait to be written to one connection, and how a driver takes them.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::message::Message;
+
+/// From how many written bytes at the front it pays to move the rest.
+const COMPACT_BYTES: usize = 64 * 1024;
+
+/// Encoded packets in the order in which they must be written.
+///
+/// Small packets are copied into one buffer. A large payload is not copied: the buffer is cut at
+/// its place and the message shared, so that a driver gathers both with one vectored write.
+#[derive(Debug, Default)]
+pub struct Outbound {
+    buffer: Vec<u8>,
+    shared: VecDeque<Shared>,
+    /// How many bytes of `buffer` are written.
+    written: usize,
+    shared_bytes: usize,
+}
+
+/// A payload that stands in the stream behind `buffer[..at]`.
+#[derive(Debug)]
+struct Shared {
+    at: usize,
+    message: Arc<Message>,
+    written: usize,
+}
+
+impl Outbound {
+    /// How many bytes wait.
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.written + self.shared_bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next pieces to write, in order, for one vectored write; never an empty piece.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let mut from = self.written;
+        let copied_then_shared = self.shared.iter().flat_map(move |shared| {
+            let copied = self.buffer.get(from..shared.at).unwrap_or_default();
+            from = shared.at;
+            [copied, shared.message.payload.get(shared.written..).unwrap_or_default()]
+        });
+        let last = self.shared.back().map_or(self.written, |shared| shared.at);
+        let tail = self.buffer.get(last..).unwrap_or_default();
+        copied_then_shared.chain([tail]).filter(|chunk| !chunk.is_empty())
+    }
+
+    /// Forgets the first `count` waiting bytes, which have been written.
+    pub fn advance(&mut self, mut count: usize) {
+        while count > 0 {
+            let copied_end = self.shared.front().map_or(self.buffer.len(), |shared| shared.at);
+            let copied = count.min(copied_end - self.written);
+            self.written += copied;
+            count -= copied;
+            let Some(shared) = self.shared.front_mut().filter(|_| self.written == copied_end)
+            else {
+                break;
+            };
+            let taken = count.min(shared.message.payload.len() - shared.written);
+            shared.written += taken;
+            self.shared_bytes -= taken;
+            count -= taken;
+            if shared.written == shared.message.payload.len() {
+                self.shared.pop_front();
+            } else {
+                break;
+            }
+        }
+        if self.is_empty() {
+            self.buffer.clear();
+            self.written = 0;
+        } else if self.written >= COMPACT_BYTES && self.written * 2 >= self.buffer.len() {
+            self.compact();
+        }
+    }
+
+    /// Moves what waits to the front, so that a buffer that never runs empty does not grow.
+    fn compact(&mut self) {
+        self.buffer.drain(..self.written);
+        for shared in &mut self.shared {
+            shared.at -= self.written;
+        }
+        self.written = 0;
+    }
+
+    /// Gives the memory of an empty buffer back, to be lent to another connection.
+    pub fn take_spare(&mut self) -> Option<Vec<u8>> {
+        (self.is_empty() && self.buffer.capacity() > 0)
+            .then(|| core::mem::take(&mut self.buffer))
+    }
+
+    /// Lends memory to a buffer that has none.
+    pub(crate) fn lend(&mut self, spare: Vec<u8>) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = spare;
+        }
+    }
+
+    pub(crate) fn has_memory(&self) -> bool {
+        self.buffer.capacity() > 0
+    }
+
+    /// Where packets are encoded to.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Puts a payload behind what was encoded so far, without copying it.
+    pub(crate) fn share_payload(&mut self, message: Arc<Message>) {
+        if message.payload.is_empty() {
+            return;
+        }
+        self.shared_bytes += message.payload.len();
+        self.shared.push_back(Shared { at: self.buffer.len(), message, written: 0 });
+    }
+
+    /// Drops everything that waits.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

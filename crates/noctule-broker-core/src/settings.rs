@@ -1,0 +1,244 @@
+//! What the host decides about a shard: who may come in, which features there are, and every limit.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use noctule_packet::{QoS, TextRules, Version};
+
+/// Everything that a [`Shard`](crate::Shard) is told when it is made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The ways in; [`ListenerId`](crate::ListenerId) is an index into this list.
+    pub listeners: Vec<ListenerSettings>,
+    /// Which text is refused beyond what is ill-formed.
+    pub text_rules: TextRules,
+    /// Features that can be switched off.
+    pub features: Features,
+    /// Bounds on what clients may use.
+    pub limits: Limits,
+    /// How a member of a shared subscription is picked.
+    pub shared_strategy: SharedStrategy,
+    /// Whether publish and subscribe are asked about with [`Effect::Authorize`](crate::Effect::Authorize).
+    pub authorization: Authorization,
+    /// Decides about each delivery; `None` lets everything pass.
+    pub read_rules: Option<ReadRules>,
+    /// Whether records are handed out with [`Effect::Persist`](crate::Effect::Persist).
+    pub durability: Durability,
+    /// Seconds between two publications of the `$SYS` topics; 0 publishes none.
+    pub system_interval_seconds: u32,
+    /// Answered as Response Information to a 5.0 client that asks for it.
+    pub response_information: Option<Box<str>>,
+    /// Whether a refused PUBLISH of a 3.x client closes its connection instead of being acknowledged.
+    pub close_on_refused_publish: bool,
+    /// How many other shards there are; they have the numbers 0 to this one, without `shard`.
+    pub peers: u16,
+    /// The number of this shard.
+    pub shard: u16,
+}
+
+impl Default for Settings {
+    /// One open listener, every feature, default limits, memory mode, one shard.
+    fn default() -> Self {
+        Self {
+            listeners: vec![ListenerSettings::default()],
+            text_rules: TextRules::Strict,
+            features: Features::default(),
+            limits: Limits::default(),
+            shared_strategy: SharedStrategy::default(),
+            authorization: Authorization::AllowAll,
+            read_rules: None,
+            durability: Durability::Memory,
+            system_interval_seconds: 10,
+            response_information: None,
+            close_on_refused_publish: false,
+            peers: 0,
+            shard: 0,
+        }
+    }
+}
+
+/// What distinguishes one way in from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenerSettings {
+    /// The protocol versions that are spoken here.
+    pub versions: Vec<Version>,
+    /// Who decides about a client's identity.
+    pub authentication: Authentication,
+}
+
+impl Default for ListenerSettings {
+    /// All versions; everybody may come in.
+    fn default() -> Self {
+        Self {
+            versions: vec![Version::V3_1, Version::V3_1_1, Version::V5_0],
+            authentication: Authentication::Open,
+        }
+    }
+}
+
+/// Who decides about a client's identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authentication {
+    /// Nobody: every client is anonymous, whatever user name it gives.
+    #[default]
+    Open,
+    /// The driver, by [`Effect::Authenticate`](crate::Effect::Authenticate).
+    Ask,
+}
+
+/// Who decides what clients may publish and subscribe to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authorization {
+    /// Nobody: all is allowed.
+    #[default]
+    AllowAll,
+    /// The driver, by [`Effect::Authorize`](crate::Effect::Authorize).
+    Ask,
+}
+
+/// Where sessions and messages are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// In memory: every record counts as kept at once.
+    #[default]
+    Memory,
+    /// In a store: acknowledgements wait for [`Input::Persisted`](crate::Input::Persisted).
+    Stored,
+}
+
+/// A rule over (client identifier, topic name) that says whether a delivery may happen.
+#[derive(Clone)]
+pub struct ReadRules(pub Arc<dyn Fn(&str, &str) -> bool + Send + Sync>);
+
+impl fmt::Debug for ReadRules {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ReadRules")
+    }
+}
+
+/// How a member of a shared subscription is picked for a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SharedStrategy {
+    /// The member with the fewest messages in flight.
+    #[default]
+    LeastInFlight,
+    /// One after the other.
+    RoundRobin,
+    /// Any, by chance.
+    Random,
+    /// The same member for all messages of one publisher, while it is there.
+    StickyPublisher,
+    /// The same member for all messages of one topic, while it is there.
+    StickyTopic,
+}
+
+/// Features of MQTT that can be switched off. What is off is announced in CONNACK and refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Features {
+    /// The highest QoS a client may publish with.
+    pub maximum_qos: QoS,
+    /// Retained messages.
+    pub retain_available: bool,
+    /// Subscriptions with `+` or `#`.
+    pub wildcard_subscription_available: bool,
+    /// Subscription Identifiers.
+    pub subscription_identifiers_available: bool,
+    /// `$share` filters.
+    pub shared_subscription_available: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self {
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            wildcard_subscription_available: true,
+            subscription_identifiers_available: true,
+            shared_subscription_available: true,
+        }
+    }
+}
+
+/// Bounds on what clients may use. A setting's name in a file or in a message is `limits.` and the
+/// field's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections_max: u32,
+    /// How long a connection may take to send its CONNECT.
+    pub connect_timeout: Duration,
+    /// The size of a CONNECT packet, in bytes.
+    pub connect_bytes_max: u32,
+    /// The size of any other packet from a client, in bytes; announced as Maximum Packet Size.
+    pub maximum_packet_size: u32,
+    /// The length of a client identifier, in bytes.
+    pub client_id_bytes_max: u16,
+    /// User properties in one packet.
+    pub user_properties_max: u16,
+    /// Unacknowledged QoS 1 and 2 publications from one client; announced as Receive Maximum.
+    pub receive_maximum: u16,
+    /// Topic aliases that a client may define; announced as Topic Alias Maximum.
+    pub topic_alias_maximum: u16,
+    /// Topic aliases defined for one client, within what it allows.
+    pub topic_alias_outbound_max: u16,
+    /// The longest Keep Alive, in seconds; below 65,535 it also ends the right to have none.
+    pub keep_alive_max_seconds: u16,
+    /// The longest Session Expiry Interval, in seconds; `u32::MAX` is never.
+    pub session_expiry_interval_max_seconds: u32,
+    /// The longest Will Delay Interval, in seconds.
+    pub will_delay_interval_max_seconds: u32,
+    /// QoS 1 and 2 messages on their way to one client, within its Receive Maximum.
+    pub in_flight_max: u16,
+    /// Messages that wait for one session.
+    pub queue_messages_max: u32,
+    /// Bytes of messages that wait for one session.
+    pub queue_bytes_max: u64,
+    /// Bytes that wait to be written to one connection before QoS 0 is dropped and the rest queued.
+    pub outbound_bytes_max: u32,
+    /// Subscriptions of one session.
+    pub subscriptions_max: u32,
+    /// Levels of a topic name or filter.
+    pub topic_levels_max: u16,
+    /// Length of a topic name or filter, in bytes.
+    pub topic_bytes_max: u16,
+    /// Retained messages.
+    pub retained_messages_max: u64,
+    /// Bytes of retained messages.
+    pub retained_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1_000_000,
+            connect_timeout: Duration::from_secs(10),
+            connect_bytes_max: 512 * 1024,
+            maximum_packet_size: 16 * 1024 * 1024,
+            client_id_bytes_max: u16::MAX,
+            user_properties_max: 1_000,
+            receive_maximum: 1_024,
+            topic_alias_maximum: 32,
+            topic_alias_outbound_max: 16,
+            keep_alive_max_seconds: u16::MAX,
+            session_expiry_interval_max_seconds: u32::MAX,
+            will_delay_interval_max_seconds: u32::MAX,
+            in_flight_max: 1_024,
+            queue_messages_max: 100_000,
+            queue_bytes_max: 64 * 1024 * 1024,
+            outbound_bytes_max: 4 * 1024 * 1024,
+            subscriptions_max: 10_000,
+            topic_levels_max: 200,
+            topic_bytes_max: u16::MAX,
+            retained_messages_max: 1_000_000,
+            retained_bytes_max: 1024 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Counters of one shard; all of them only ever grow, gauges are asked of the shard itself.
+
+use crate::event::DropCause;
+
+/// What a shard has counted since it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Bytes taken from connections.
+    pub bytes_received: u64,
+    /// Bytes put into outbound buffers.
+    pub bytes_sent: u64,
+    /// Packets of any type taken.
+    pub packets_received: u64,
+    /// Packets of any type put into outbound buffers.
+    pub packets_sent: u64,
+    /// PUBLISH packets taken.
+    pub publish_received: u64,
+    /// PUBLISH packets put into outbound buffers.
+    pub publish_sent: u64,
+    /// Connections opened.
+    pub connections_opened: u64,
+    /// Clients let in.
+    pub clients_connected: u64,
+    /// Connections turned away before they were let in.
+    pub connections_refused: u64,
+    /// Clients that the broker disconnected.
+    pub clients_disconnected: u64,
+    /// Publications refused by authorisation or policy.
+    pub publish_refused: u64,
+    /// Sessions that came to their end.
+    pub sessions_ended: u64,
+    /// Wills published.
+    pub wills_published: u64,
+    /// Messages not delivered, by [`DropCause::index`].
+    pub dropped: [u64; DropCause::ALL.len()],
+}
+
+impl Statistics {
+    /// Messages not delivered, for any cause.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+}
+
+/// How much of everything a shard holds now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gauges {
+    /// Connections, let in or not.
+    pub connections: u64,
+    /// Clients that are connected.
+    pub clients_connected: u64,
+    /// Sessions, connected or not.
+    pub sessions: u64,
+    /// Subscriptions of all sessions.
+    pub subscriptions: u64,
+    /// Shared subscriptions' groups.
+    pub shared_groups: u64,
+    /// Retained messages, without those of `$SYS`.
+    pub retained_messages: u64,
+    /// Their bytes.
+    pub retained_bytes: u64,
+    /// Messages that wait for sessions or groups.
+    pub queued_messages: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// QoS 1 and 2 messages on their way to clients.
+    pub in_flight_messages: u64,
+}
+
+/// One client, as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientSummary {
+    /// Its identifier.
+    pub client_id: alloc::sync::Arc<str>,
+    /// What it speaks, or spoke last.
+    pub version: noctule_packet::Version,
+    /// Its connection, if it has one.
+    pub connection: Option<crate::ConnectionId>,
+    /// Its address, if it is connected.
+    pub peer: Option<alloc::boxed::Box<str>>,
+    /// Its authenticated user.
+    pub user_name: Option<alloc::boxed::Box<str>>,
+    /// How many subscriptions it has.
+    pub subscriptions: usize,
+    /// How many messages wait for it.
+    pub queued_messages: usize,
+    /// How many QoS 1 and 2 messages are on their way to it.
+    pub in_flight_messages: usize,
+    /// The Session Expiry Interval in seconds.
+    pub session_expiry_interval: u32,
+}
