@@ -1,0 +1,173 @@
+//! `cargo xtask ci`: what CI runs, in CI's order, up to the first failure.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::tree::Tree;
+use crate::{spec, tidy};
+
+const INTEROP: &str = "tests/interop/run";
+const NO_STD_CRATES: [&str; 2] = ["noctule-packet", "noctule-session"];
+
+/// What a peer controls must not make a pure crate panic or cut a number short.
+const PURE_LINTS: [&str; 6] = [
+    "clippy::cast_possible_truncation",
+    "clippy::expect_used",
+    "clippy::indexing_slicing",
+    "clippy::panic",
+    "clippy::string_slice",
+    "clippy::unwrap_used",
+];
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Leave out the documentation and the interoperability tests
+    #[arg(long)]
+    fast: bool,
+    /// Accept statements of the specification that nobody has judged yet
+    #[arg(long)]
+    allow_todo: bool,
+}
+
+pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
+    let ci = Ci { tree };
+    let start = Instant::now();
+    ci.cargo("format", &["fmt", "--all", "--check"])?;
+    heading("tidy");
+    tidy::run(tree)?;
+    heading("spec");
+    spec::run(tree, &spec::Options::check(options.allow_todo))?;
+    ci.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    ci.pure_clippy()?;
+    ci.cargo("tests", &["test", "--workspace"])?;
+    ci.no_std()?;
+    ci.licences()?;
+    if !options.fast {
+        ci.documentation()?;
+        ci.interop()?;
+    }
+    println!("\nci: everything passed in {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+fn heading(title: &str) {
+    println!("\n=== {title} ===");
+}
+
+struct Ci<'a> {
+    tree: &'a Tree,
+}
+
+impl Ci<'_> {
+    fn cargo(&self, title: &str, arguments: &[&str]) -> Result<()> {
+        heading(title);
+        self.finish(self.command(&cargo_program(), arguments))
+    }
+
+    fn command(&self, program: &OsString, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        // One target folder and one profile for all steps: each step reuses what is built.
+        command
+            .args(arguments)
+            .current_dir(self.tree.root())
+            .env("CARGO_TARGET_DIR", self.target_folder())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn finish(&self, mut command: Command) -> Result<()> {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let shown = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        println!("{shown}");
+        let status = command.status().with_context(|| format!("cannot start {shown}"))?;
+        if !status.success() {
+            bail!("failed ({status}): {shown}");
+        }
+        Ok(())
+    }
+
+    fn target_folder(&self) -> PathBuf {
+        let folder = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        self.tree.root().join(folder)
+    }
+
+    fn has_crate(&self, name: &str) -> bool {
+        self.tree.contains(&format!("crates/{name}/Cargo.toml"))
+    }
+
+    /// The lints that only fit crates which read what a peer sent, without their tests.
+    fn pure_clippy(&self) -> Result<()> {
+        let mut arguments = vec!["clippy", "--lib"];
+        for name in tidy::pure_crates().filter(|name| self.has_crate(name)) {
+            arguments.extend(["--package", name]);
+        }
+        arguments.push("--");
+        for lint in PURE_LINTS {
+            arguments.extend(["-D", lint]);
+        }
+        self.cargo("clippy: pure crates", &arguments)
+    }
+
+    fn no_std(&self) -> Result<()> {
+        let bare_target = installed_bare_target();
+        let mut arguments = vec!["check", "--no-default-features"];
+        for name in NO_STD_CRATES.iter().filter(|name| self.has_crate(name)) {
+            arguments.extend(["--package", name]);
+        }
+        let title = match &bare_target {
+            Some(target) => {
+                arguments.extend(["--target", target]);
+                format!("no_std: {target}")
+            }
+            None => "no_std: this host, since no bare-metal target is installed".to_owned(),
+        };
+        self.cargo(&title, &arguments)
+    }
+
+    fn licences(&self) -> Result<()> {
+        let is_installed = Command::new(cargo_program())
+            .args(["deny", "--version"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        if is_installed {
+            return self.cargo("licences", &["deny", "check", "licenses", "bans", "sources"]);
+        }
+        heading("licences");
+        println!("NOT CHECKED: cargo-deny is not installed (cargo install --locked cargo-deny)");
+        Ok(())
+    }
+
+    fn documentation(&self) -> Result<()> {
+        heading("documentation");
+        let mut command = self.command(&cargo_program(), &["doc", "--workspace", "--no-deps"]);
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        self.finish(command)
+    }
+
+    fn interop(&self) -> Result<()> {
+        self.cargo("build the binary", &["build", "--package", "noctule"])?;
+        heading("interoperability");
+        let program = self.tree.root().join(INTEROP);
+        fs::metadata(&program).with_context(|| format!("{INTEROP} is missing"))?;
+        self.finish(self.command(&program.into_os_string(), &[]))
+    }
+}
+
+fn cargo_program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// A target without an operating system, on which a hidden use of std cannot compile.
+fn installed_bare_target() -> Option<String> {
+    let output = Command::new("rustup").args(["target", "list", "--installed"]).output().ok()?;
+    let targets = String::from_utf8(output.stdout).ok()?;
+    targets.lines().find(|target| target.contains("-none")).map(str::to_owned)
+}
