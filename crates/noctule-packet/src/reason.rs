@@ -211,7 +211,9 @@ impl ReasonCode {
             ReasonCode::SharedSubscriptionsNotSupported => "shared subscriptions not supported",
             ReasonCode::ConnectionRateExceeded => "connection rate exceeded",
             ReasonCode::MaximumConnectTime => "maximum connect time",
-            ReasonCode::SubscriptionIdentifiersNotSupported => "subscription identifiers not supported",
+            ReasonCode::SubscriptionIdentifiersNotSupported => {
+                "subscription identifiers not supported"
+            }
             ReasonCode::WildcardSubscriptionsNotSupported => "wildcard subscriptions not supported",
         }
     }

@@ -1,0 +1,218 @@
+//! Cutting a stream of bytes into control packets.
+
+use crate::wire::variable_length;
+use crate::{DecodeError, PacketType, Version};
+
+/// One whole control packet in a buffer, its body not looked at yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The packet's type.
+    pub packet_type: PacketType,
+    /// The lower four bits of the first byte.
+    pub flags: u8,
+    /// Everything after the remaining length.
+    pub body: &'a [u8],
+    /// The bytes of the whole packet: what to take off the buffer.
+    pub length: usize,
+}
+
+/// What the front of a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing<'a> {
+    /// A whole packet.
+    Complete(Frame<'a>),
+    /// The beginning of a packet.
+    Partial {
+        /// The packet has at least this many bytes, always more than the buffer holds.
+        needed: usize,
+    },
+}
+
+/// Looks at the packet that begins with the buffer's first byte.
+///
+/// A packet type that does not exist, flags that no version allows, a remaining length of more than
+/// four bytes and a packet larger than `maximum_packet_size` are errors as soon as the bytes that
+/// show it are there. Flags whose meaning depends on the version are checked by `decode`.
+///
+/// ```
+/// use noctule_packet::{Framing, PacketType, split};
+///
+/// let stream = [0xC0, 0x00, 0x40, 0x02, 0x00];
+/// let Ok(Framing::Complete(frame)) = split(&stream, 1_024) else { panic!() };
+/// assert_eq!((frame.packet_type, frame.length), (PacketType::Pingreq, 2));
+/// assert_eq!(split(&stream[2..], 1_024), Ok(Framing::Partial { needed: 4 }));
+/// ```
+pub fn split(buffer: &[u8], maximum_packet_size: u32) -> Result<Framing<'_>, DecodeError> {
+    let Some((&first, rest)) = buffer.split_first() else {
+        return Ok(Framing::Partial { needed: 2 });
+    };
+    let packet_type = PacketType::from_value(first >> 4).ok_or(DecodeError::ReservedPacketType)?;
+    let flags = first & 0x0F;
+    if !flags_possible(packet_type, flags) {
+        return Err(DecodeError::ReservedFlags { packet_type });
+    }
+    let mut remaining = 0_usize;
+    for (index, shift) in [0, 7, 14, 21].into_iter().enumerate() {
+        let Some(&byte) = rest.get(index) else {
+            return Ok(Framing::Partial { needed: buffer.len() + 1 });
+        };
+        remaining |= usize::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            let header = index + 2;
+            return complete(buffer, packet_type, flags, header, remaining, maximum_packet_size);
+        }
+    }
+    Err(DecodeError::RemainingLengthTooLong)
+}
+
+fn complete(
+    buffer: &[u8],
+    packet_type: PacketType,
+    flags: u8,
+    header: usize,
+    remaining: usize,
+    maximum: u32,
+) -> Result<Framing<'_>, DecodeError> {
+    let size = header + remaining;
+    if u32::try_from(size).map_or(true, |size| size > maximum) {
+        return Err(DecodeError::PacketTooLarge { size, maximum });
+    }
+    Ok(match buffer.get(header..size) {
+        Some(body) => Framing::Complete(Frame { packet_type, flags, body, length: size }),
+        None => Framing::Partial { needed: size },
+    })
+}
+
+/// Whether any version gives these flags a meaning in this packet.
+///
+/// MQTT 3.1 leaves the flags of CONNECT open and lets PUBREL, SUBSCRIBE and UNSUBSCRIBE be repeated
+/// with DUP; the version is not known here.
+fn flags_possible(packet_type: PacketType, flags: u8) -> bool {
+    match packet_type {
+        PacketType::Publish | PacketType::Connect => true,
+        PacketType::Pubrel | PacketType::Subscribe | PacketType::Unsubscribe => {
+            flags & !DUP == packet_type.flags()
+        }
+        // [MQTT5-2.1.3-1] [MQTT311-2.2.2-1] [MQTT311-2.2.2-2] [MQTT5-3.14.1-1] [MQTT311-3.14.1-1]
+        // [MQTT5-3.15.1-1]
+        _ => flags == packet_type.flags(),
+    }
+}
+
+const DUP: u8 = 0b1000;
+
+impl Frame<'_> {
+    /// What every `decode` asks first: is it the right packet, and is its header one of this version?
+    pub(crate) fn check(
+        &self,
+        packet_type: PacketType,
+        version: Version,
+    ) -> Result<(), DecodeError> {
+        if self.packet_type != packet_type {
+            return Err(DecodeError::UnexpectedPacketType { packet_type: self.packet_type });
+        }
+        // [MQTT5-1.5.5-1] 3.1 and 3.1.1 do not forbid a padded remaining length.
+        let minimal = 1 + variable_length(self.body.len());
+        if version.is_v5() && self.length != self.body.len() + minimal {
+            return Err(DecodeError::VariableByteIntegerNotMinimal);
+        }
+        let fixed = match packet_type {
+            PacketType::Publish => true,
+            PacketType::Connect => version == Version::V3_1 || self.flags == 0,
+            // [MQTT5-3.6.1-1] [MQTT311-3.6.1-1] [MQTT5-3.8.1-1] [MQTT311-3.8.1-1]
+            // [MQTT5-3.10.1-1] [MQTT311-3.10.1-1]
+            _ if version == Version::V3_1 => flags_possible(packet_type, self.flags),
+            _ => self.flags == packet_type.flags(),
+        };
+        if fixed { Ok(()) } else { Err(DecodeError::ReservedFlags { packet_type }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Packet, TextRules, spec};
+
+    fn check(bytes: &[u8], expected: Result<Framing<'_>, DecodeError>) {
+        assert_eq!(split(bytes, 1_000), expected, "{bytes:x?}");
+    }
+
+    #[test]
+    fn parts_say_how_much_is_needed() {
+        for (bytes, needed) in [
+            (&[][..], 2),
+            (&[0x30], 2),
+            (&[0x30, 0x80], 3),
+            (&[0x30, 0x80, 0x80], 4),
+            (&[0x30, 0x80, 0x80, 0x80], 5),
+            (&[0x30, 0x05], 7),
+            (&[0x30, 0x05, 0, 0, 0, 0], 7),
+            (&[0x30, 0x80, 0x01, 0], 131),
+        ] {
+            check(bytes, Ok(Framing::Partial { needed }));
+        }
+    }
+
+    #[test]
+    fn what_follows_is_left_alone() {
+        let bytes = [0x40, 0x02, 0x00, 0x01, 0xFF];
+        let body = &bytes[2..4];
+        let frame = Frame { packet_type: PacketType::Puback, flags: 0, body, length: 4 };
+        check(&bytes, Ok(Framing::Complete(frame)));
+    }
+
+    #[test]
+    fn the_first_bad_byte_is_enough() {
+        check(&[0x00], Err(DecodeError::ReservedPacketType));
+        check(&[0x0A, 0xC0], Err(DecodeError::ReservedPacketType));
+        check(&[0x10, 0x80, 0x80, 0x80, 0x80], Err(DecodeError::RemainingLengthTooLong));
+        check(
+            &[0x30, 0xE7, 0x07],
+            Err(DecodeError::PacketTooLarge { size: 1_002, maximum: 1_000 }),
+        );
+        check(&[0x30, 0xE5, 0x07], Ok(Framing::Partial { needed: 1_000 }));
+    }
+
+    #[test]
+    fn reserved_flags_are_refused() {
+        spec!("MQTT5-2.1.3-1", "MQTT311-2.2.2-1", "MQTT311-2.2.2-2", "MQTT5-3.14.1-1");
+        spec!("MQTT311-3.14.1-1", "MQTT5-3.15.1-1", "MQTT5-3.6.1-1", "MQTT311-3.6.1-1");
+        spec!("MQTT5-3.8.1-1", "MQTT311-3.8.1-1", "MQTT5-3.10.1-1", "MQTT311-3.10.1-1");
+        for first in 0x10..=u8::MAX {
+            let packet_type = PacketType::from_value(first >> 4).unwrap();
+            if packet_type == PacketType::Publish {
+                continue;
+            }
+            for version in [Version::V3_1_1, Version::V5_0] {
+                let bytes = [first, 0];
+                let decoded = split(&bytes, 10).and_then(|framing| match framing {
+                    Framing::Complete(frame) => frame.check(packet_type, version),
+                    Framing::Partial { .. } => unreachable!("two bytes are a packet"),
+                });
+                let right = first & 0x0F == packet_type.flags();
+                let expected =
+                    if right { Ok(()) } else { Err(DecodeError::ReservedFlags { packet_type }) };
+                assert_eq!(decoded, expected, "{first:#x} {version}");
+            }
+        }
+    }
+
+    #[test]
+    fn repeated_packets_of_3_1_have_dup() {
+        for first in [0x6A_u8, 0x8A, 0xAA] {
+            let packet_type = PacketType::from_value(first >> 4).unwrap();
+            let frame = Frame { packet_type, flags: first & 0x0F, body: &[], length: 2 };
+            assert_eq!(frame.check(packet_type, Version::V3_1), Ok(()));
+            assert!(frame.check(packet_type, Version::V3_1_1).is_err());
+        }
+    }
+
+    #[test]
+    fn a_padded_remaining_length_is_for_3_only() {
+        spec!("MQTT5-1.5.5-1");
+        let Ok(Framing::Complete(frame)) = split(&[0xC0, 0x80, 0x00], 10) else { panic!() };
+        let decode = |version| Packet::decode(&frame, version, TextRules::Strict);
+        assert_eq!(decode(Version::V3_1_1), Ok(Packet::Pingreq));
+        assert_eq!(decode(Version::V5_0), Err(DecodeError::VariableByteIntegerNotMinimal));
+    }
+}
