@@ -8,6 +8,8 @@ mod spec;
 mod tidy;
 mod tree;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -27,12 +29,22 @@ enum Task {
     Ci(ci::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not by returning it: a broken rule is no reason for a backtrace.
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let tree = tree::Tree::discover()?;
-    match arguments.task {
+    match &arguments.task {
         Task::Tidy => tidy::run(&tree),
-        Task::Spec(options) => spec::run(&tree, &options),
-        Task::Ci(options) => ci::run(&tree, &options),
+        Task::Spec(options) => spec::run(&tree, options),
+        Task::Ci(options) => ci::run(&tree, options),
     }
 }

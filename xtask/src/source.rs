@@ -58,7 +58,7 @@ impl Source {
 
 /// Whether a path is test code as a whole: a file of `tests/`, or an out-of-line test module.
 pub(crate) fn is_test_path(path: &str) -> bool {
-    path.split('/').any(|part| part == "tests" || part == "tests.rs")
+    path.split('/').any(|part| part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs"))
 }
 
 /// Whether the attributes confine an item to test builds.
@@ -152,6 +152,7 @@ mod tests {
     fn test_folders_are_test_code() {
         assert!(is_test_path("crates/x/tests/it/main.rs"));
         assert!(is_test_path("crates/x/src/y/tests.rs"));
+        assert!(is_test_path("crates/x/src/topic_tests.rs"));
         assert!(!is_test_path("crates/noctule-testkit/src/lib.rs"));
     }
 }

@@ -6,10 +6,13 @@ mod proof;
 mod report;
 mod statement;
 
+use std::io::{self, Write};
+
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use self::audit::Audit;
+use self::statement::Statement;
 use crate::source::Source;
 use crate::tree::Tree;
 
@@ -46,7 +49,8 @@ enum Selection {
 pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     let audit = audit(tree)?;
     if let Some(selection) = options.list {
-        list(&audit, selection);
+        // A reader that has seen enough, such as `head`, closes the pipe: not a failure.
+        let _ = list(&audit, selection, &mut io::stdout().lock());
         return Ok(());
     }
     for id in audit.promotable() {
@@ -85,7 +89,7 @@ fn audit(tree: &Tree) -> Result<Audit> {
     Ok(audit)
 }
 
-fn list(audit: &Audit, selection: Selection) {
+fn list(audit: &Audit, selection: Selection, output: &mut impl Write) -> io::Result<()> {
     for statement in &audit.statements {
         let lack = audit.lack(statement);
         let is_selected = match selection {
@@ -94,9 +98,11 @@ fn list(audit: &Audit, selection: Selection) {
         };
         if is_selected {
             let lack = lack.unwrap_or("cited and tested");
-            println!("{}\t{}\t{lack}\t{}", statement.id, statement.subject, statement.text);
+            let Statement { id, subject, text, .. } = statement;
+            writeln!(output, "{id}\t{subject}\t{lack}\t{text}")?;
         }
     }
+    Ok(())
 }
 
 fn compare_report(tree: &Tree, audit: &Audit, write: bool) -> Result<bool> {

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_test_names_what_it_proves() {
-        let text = "#[test]\nfn a(b: C) {\n    spec!(\n        \"MQTT5-1-1\",\n        \"MQTT5-1-2\",\n    );\n}\n";
+        let text = "#[test]\nfn a(b: C) {\n    spec!(\n\"MQTT5-1-1\",\n\"MQTT5-1-2\",\n    );\n}\n";
         assert_eq!(proven(TEST, text), ["4 a MQTT5-1-1", "5 a MQTT5-1-2"]);
         let text = "fn a() { noctule_packet::spec!(\"MQTT5-1-1\"); }\nfn b() {}\n";
         assert_eq!(proven(TEST, text), ["1 a MQTT5-1-1"]);
@@ -108,7 +108,9 @@ mod tests {
 
     #[test]
     fn a_test_module_counts_and_other_code_does_not() {
-        let text = "fn a() { spec!(\"MQTT5-1-1\"); }\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn b() { spec!(\"MQTT5-1-2\"); }\n}\n";
+        let code = "fn a() { spec!(\"MQTT5-1-1\"); }\n";
+        let tests = "#[cfg(test)]\nmod tests {\n#[test]\nfn b() { spec!(\"MQTT5-1-2\"); }\n}\n";
+        let text = &format!("{code}{tests}");
         assert_eq!(proven("crates/x/src/y.rs", text), ["5 b MQTT5-1-2"]);
     }
 

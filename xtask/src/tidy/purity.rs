@@ -98,8 +98,9 @@ impl Purity<'_> {
 }
 
 fn is_path_separator(tokens: &[TokenTree]) -> bool {
-    let colon = |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':');
-    colon(tokens.first()) && colon(tokens.get(1))
+    let is_colon =
+        |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':');
+    matches!(tokens, [first, second, ..] if is_colon(first) && is_colon(second))
 }
 
 impl<'ast> Visit<'ast> for Purity<'_> {
