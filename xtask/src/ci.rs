@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: what CI runs, in CI's order, up to the first failure.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use std::{env, fs};
@@ -82,7 +82,8 @@ impl Ci<'_> {
     }
 
     fn finish(&self, mut command: Command) -> Result<()> {
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+        let words = std::iter::once(program).chain(command.get_args());
         let shown = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
         println!("{shown}");
         let status = command.status().with_context(|| format!("cannot start {shown}"))?;
