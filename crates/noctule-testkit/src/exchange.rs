@@ -5,7 +5,7 @@ use noctule_packet::{
     TopicFilter, Unsubscribe,
 };
 
-use crate::peer::Arrival;
+use crate::arrival::Arrival;
 use crate::{
     OwnedAck, OwnedConnack, OwnedConnect, OwnedPublish, OwnedSuback, OwnedUnsuback, Peer, Stream,
 };

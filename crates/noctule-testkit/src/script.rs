@@ -10,8 +10,8 @@ use crate::Peer;
 
 /// Plays the server's side of one connection on its own thread, to test a client.
 ///
-/// A script that fails also fails the test: when the `Script` is finished or dropped, its panic goes
-/// on in the thread that holds it.
+/// A script that fails also fails the test: when the `Script` is finished or dropped, its panic
+/// goes on in the thread that holds it.
 ///
 /// ```
 /// use noctule_testkit::{Peer, Script, bytes};
@@ -48,6 +48,7 @@ impl Script {
                 let (stream, _) = listener.accept().expect("a connection");
                 accepting.store(true, Ordering::SeqCst);
                 drop(listener);
+                stream.set_nodelay(true).expect("a socket without delay");
                 script(Peer::over(stream));
             })
             .expect("a thread");

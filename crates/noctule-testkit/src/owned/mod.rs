@@ -6,13 +6,15 @@ mod connect;
 mod disconnect;
 mod publish;
 mod subscribe;
+mod will;
 
 pub use ack::OwnedAck;
 pub use connack::OwnedConnack;
-pub use connect::{OwnedConnect, OwnedWill};
+pub use connect::OwnedConnect;
 pub use disconnect::{OwnedAuth, OwnedDisconnect};
 pub use publish::OwnedPublish;
 pub use subscribe::{OwnedSuback, OwnedSubscribe, OwnedUnsuback, OwnedUnsubscribe};
+pub use will::OwnedWill;
 
 use noctule_packet::{TopicName, UserProperties};
 
