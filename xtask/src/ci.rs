@@ -108,7 +108,8 @@ impl Ci<'_> {
         for name in tidy::pure_crates().filter(|name| self.has_crate(name)) {
             arguments.extend(["--package", name]);
         }
-        arguments.push("--");
+        // Also warnings, since a level in the source outranks one on the command line.
+        arguments.extend(["--", "-D", "warnings"]);
         for lint in PURE_LINTS {
             arguments.extend(["-D", lint]);
         }
