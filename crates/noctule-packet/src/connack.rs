@@ -98,7 +98,7 @@ impl<'a> Connack<'a> {
 
     /// Appends the packet.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        // [MQTT5-3.2.2-6] [MQTT311-3.2.2-4]
+        // [MQTT5-3.2.2-6] [MQTT311-3.2.2-4] [MQTT31-3.2-1]
         let session_present = self.session_present
             && self.reason_code == ReasonCode::Success
             && version != Version::V3_1;
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn session_present_is_bit_0() {
-        spec!("MQTT5-3.2.2-1");
+        spec!("MQTT5-3.2.2-1", "MQTT31-3.2-1");
         let connack = Connack { session_present: true, ..Connack::default() };
         assert_eq!(encoded(&connack, Version::V5_0), [0x20, 3, 1, 0, 0]);
         assert_eq!(encoded(&connack, Version::V3_1_1), [0x20, 2, 1, 0]);

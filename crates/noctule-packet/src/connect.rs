@@ -182,20 +182,20 @@ fn decode_version(packet_type: PacketType, body: &mut Reader<'_>) -> Result<Vers
         _ => return Err(DecodeError::InvalidProtocolName),
     };
     let level = body.byte()?;
-    // [MQTT5-3.1.2-2] [MQTT311-3.1.2-2]
+    // [MQTT5-3.1.2-2] [MQTT311-3.1.2-2] [MQTT31-3.1-1] [MQTT31-3.1-2]
     let version = versions.iter().find(|version| version.level() == level);
     version.copied().ok_or(DecodeError::UnsupportedProtocolVersion { level })
 }
 
 /// Checks the connect flags; the result is QoS and retain of the will, if there is one.
 fn check_flags(flags: u8, version: Version) -> Result<Option<(QoS, bool)>, DecodeError> {
-    // MQTT 3.1 leaves the bit unused and the will's bits open where there is no will.
+    // [MQTT31-2.6-1] MQTT 3.1 leaves the bit unused and the will's bits open where there is no will.
     let v3_1 = version == Version::V3_1;
     // [MQTT5-3.1.2-3] [MQTT311-3.1.2-3]
     if flags & RESERVED != 0 && !v3_1 {
         return Err(DecodeError::ReservedConnectFlag);
     }
-    // [MQTT311-3.1.2-22] MQTT 5.0 allows a password alone.
+    // [MQTT311-3.1.2-22] [MQTT31-3.1-7] MQTT 5.0 allows a password alone.
     if flags & PASSWORD != 0 && flags & USER_NAME == 0 && !version.is_v5() {
         return Err(DecodeError::PasswordWithoutUserName);
     }
@@ -213,7 +213,7 @@ fn check_flags(flags: u8, version: Version) -> Result<Option<(QoS, bool)>, Decod
     Ok(Some((qos, flags & WILL_RETAIN != 0)))
 }
 
-/// MQTT 3.1 lets the remaining length win over the user name and password flags.
+/// MQTT 3.1 lets the remaining length win over the user name and password flags. [MQTT31-3.1-6]
 fn ends_early(body: &Reader<'_>, version: Version) -> bool {
     version == Version::V3_1 && body.is_empty()
 }

@@ -30,9 +30,9 @@ pub enum Framing<'a> {
 
 /// Looks at the packet that begins with the buffer's first byte.
 ///
-/// A packet type that does not exist, flags that no version allows, a remaining length of more than
-/// four bytes and a packet larger than `maximum_packet_size` are errors as soon as the bytes that
-/// show it are there. Flags whose meaning depends on the version are checked by `decode`.
+/// A packet type that does not exist, a remaining length of more than four bytes and a packet larger
+/// than `maximum_packet_size` are errors as soon as the bytes that show it are there. Nothing is
+/// ever allocated. What the flags may be depends on the version, so `decode` checks them.
 ///
 /// ```
 /// use noctule_packet::{Framing, PacketType, split};
@@ -48,9 +48,6 @@ pub fn split(buffer: &[u8], maximum_packet_size: u32) -> Result<Framing<'_>, Dec
     };
     let packet_type = PacketType::from_value(first >> 4).ok_or(DecodeError::ReservedPacketType)?;
     let flags = first & 0x0F;
-    if !flags_possible(packet_type, flags) {
-        return Err(DecodeError::ReservedFlags { packet_type });
-    }
     let mut remaining = 0_usize;
     for (index, shift) in [0, 7, 14, 21].into_iter().enumerate() {
         let Some(&byte) = rest.get(index) else {
@@ -62,6 +59,7 @@ pub fn split(buffer: &[u8], maximum_packet_size: u32) -> Result<Framing<'_>, Dec
             return complete(buffer, packet_type, flags, header, remaining, maximum_packet_size);
         }
     }
+    // [MQTT31-2.1-3]
     Err(DecodeError::RemainingLengthTooLong)
 }
 
@@ -75,6 +73,7 @@ fn complete(
 ) -> Result<Framing<'_>, DecodeError> {
     let size = header + remaining;
     if u32::try_from(size).map_or(true, |size| size > maximum) {
+        // [MQTT5-3.2.2-15]
         return Err(DecodeError::PacketTooLarge { size, maximum });
     }
     Ok(match buffer.get(header..size) {
@@ -83,23 +82,7 @@ fn complete(
     })
 }
 
-/// Whether any version gives these flags a meaning in this packet.
-///
-/// MQTT 3.1 leaves the flags of CONNECT open and lets PUBREL, SUBSCRIBE and UNSUBSCRIBE be repeated
-/// with DUP; the version is not known here.
-fn flags_possible(packet_type: PacketType, flags: u8) -> bool {
-    match packet_type {
-        PacketType::Publish | PacketType::Connect => true,
-        PacketType::Pubrel | PacketType::Subscribe | PacketType::Unsubscribe => {
-            flags & !DUP == packet_type.flags()
-        }
-        // [MQTT5-2.1.3-1] [MQTT311-2.2.2-1] [MQTT311-2.2.2-2] [MQTT5-3.14.1-1] [MQTT311-3.14.1-1]
-        // [MQTT5-3.15.1-1]
-        _ => flags == packet_type.flags(),
-    }
-}
-
-const DUP: u8 = 0b1000;
+const QOS: u8 = 0b0110;
 
 impl Frame<'_> {
     /// What every `decode` asks first: is it the right packet, and is its header one of this version?
@@ -116,15 +99,19 @@ impl Frame<'_> {
         if version.is_v5() && self.length != self.body.len() + minimal {
             return Err(DecodeError::VariableByteIntegerNotMinimal);
         }
-        let fixed = match packet_type {
-            PacketType::Publish => true,
-            PacketType::Connect => version == Version::V3_1 || self.flags == 0,
-            // [MQTT5-3.6.1-1] [MQTT311-3.6.1-1] [MQTT5-3.8.1-1] [MQTT311-3.8.1-1]
-            // [MQTT5-3.10.1-1] [MQTT311-3.10.1-1]
-            _ if version == Version::V3_1 => flags_possible(packet_type, self.flags),
-            _ => self.flags == packet_type.flags(),
+        let fixed = packet_type.flags();
+        let right = match version {
+            _ if packet_type == PacketType::Publish => true,
+            // [MQTT31-2.1-1] [MQTT31-2.6-1] 3.1 ignores bits that a packet does not use; of the
+            // three that use QoS it also allows a repetition with DUP.
+            // [MQTT31-3.6-1] [MQTT31-3.8-1] [MQTT31-3.10-1]
+            Version::V3_1 => fixed == 0 || self.flags & QOS == fixed,
+            // [MQTT5-2.1.3-1] [MQTT311-2.2.2-1] [MQTT311-2.2.2-2] [MQTT5-3.14.1-1]
+            // [MQTT311-3.14.1-1] [MQTT5-3.15.1-1] [MQTT5-3.6.1-1] [MQTT311-3.6.1-1]
+            // [MQTT5-3.8.1-1] [MQTT311-3.8.1-1] [MQTT5-3.10.1-1] [MQTT311-3.10.1-1]
+            Version::V3_1_1 | Version::V5_0 => self.flags == fixed,
         };
-        if fixed { Ok(()) } else { Err(DecodeError::ReservedFlags { packet_type }) }
+        if right { Ok(()) } else { Err(DecodeError::ReservedFlags { packet_type }) }
     }
 }
 
@@ -163,6 +150,7 @@ mod tests {
 
     #[test]
     fn the_first_bad_byte_is_enough() {
+        spec!("MQTT31-2.1-3", "MQTT5-3.2.2-15");
         check(&[0x00], Err(DecodeError::ReservedPacketType));
         check(&[0x0A, 0xC0], Err(DecodeError::ReservedPacketType));
         check(&[0x10, 0x80, 0x80, 0x80, 0x80], Err(DecodeError::RemainingLengthTooLong));
@@ -198,12 +186,23 @@ mod tests {
     }
 
     #[test]
-    fn repeated_packets_of_3_1_have_dup() {
-        for first in [0x6A_u8, 0x8A, 0xAA] {
+    fn unused_flags_of_3_1_are_ignored() {
+        spec!("MQTT31-2.1-1", "MQTT31-2.6-1", "MQTT31-3.6-1", "MQTT31-3.8-1", "MQTT31-3.10-1");
+        for (first, right) in [
+            (0x14_u8, true),
+            (0xCF, true),
+            (0xE1, true),
+            (0x62, true),
+            (0x6A, true),
+            (0x8A, true),
+            (0xAA, true),
+            (0x60, false),
+            (0x84, false),
+            (0xA6, false),
+        ] {
             let packet_type = PacketType::from_value(first >> 4).unwrap();
             let frame = Frame { packet_type, flags: first & 0x0F, body: &[], length: 2 };
-            assert_eq!(frame.check(packet_type, Version::V3_1), Ok(()));
-            assert!(frame.check(packet_type, Version::V3_1_1).is_err());
+            assert_eq!(frame.check(packet_type, Version::V3_1).is_ok(), right, "{first:#x}");
         }
     }
 

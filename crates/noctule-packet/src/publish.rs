@@ -79,7 +79,7 @@ impl<'a> Publish<'a> {
         rules: TextRules,
     ) -> Result<Self, DecodeError> {
         frame.check(PacketType::Publish, version)?;
-        // [MQTT5-3.3.1-4] [MQTT311-3.3.1-4]
+        // [MQTT5-3.3.1-4] [MQTT311-3.3.1-4] [MQTT31-2.1-2]
         let qos =
             QoS::from_level((frame.flags & QOS) >> QOS_SHIFT).ok_or(DecodeError::InvalidQos)?;
         let dup = decode_dup(frame.flags, qos, version)?;

@@ -68,7 +68,7 @@ const RESERVED: u8 = 0xC0;
 
 impl SubscriptionOptions {
     fn from_byte(byte: u8, version: Version) -> Result<Self, DecodeError> {
-        // [MQTT5-3.8.3-5] [MQTT311-3-8.3-4]
+        // [MQTT5-3.8.3-5] [MQTT311-3.8.3-4]
         let reserved = if version.is_v5() { RESERVED } else { !QOS };
         if byte & reserved != 0 {
             return Err(DecodeError::InvalidSubscriptionOptions);

@@ -19,7 +19,7 @@ impl TextRules {
     ///
     /// A byte order mark is a character like any other: it stays.
     pub fn check(self, bytes: &[u8]) -> Result<&str, DecodeError> {
-        // [MQTT5-1.5.4-1] [MQTT311-1.5.3-1] Surrogates are ill-formed in UTF-8.
+        // [MQTT5-1.5.4-1] [MQTT311-1.5.3-1] [MQTT31-2.5-1] Surrogates are ill-formed in UTF-8.
         // [MQTT5-1.5.4-3] [MQTT311-1.5.3-3] Nothing is stripped: the text is the bytes.
         let text = simdutf8::basic::from_utf8(bytes).map_err(|_| DecodeError::IllFormedUtf8)?;
         // Without an early exit the loop becomes vector code; strings are short and mostly fine.
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn ill_formed_utf8_is_always_refused() {
-        spec!("MQTT5-1.5.4-1", "MQTT311-1.5.3-1");
+        spec!("MQTT5-1.5.4-1", "MQTT311-1.5.3-1", "MQTT31-2.5-1");
         let ill_formed = Err(DecodeError::IllFormedUtf8);
         for bytes in [
             &[0xED, 0xA0, 0x80][..], // U+D800

@@ -56,7 +56,7 @@ impl TopicError {
 
 fn check_length(text: &str) -> Result<(), TopicError> {
     match text.len() {
-        // [MQTT5-4.7.3-1] [MQTT311-4.7.3-1]
+        // [MQTT5-4.7.3-1] [MQTT311-4.7.3-1] [MQTT31-3.8-5]
         0 => Err(TopicError::Empty),
         1..=TOPIC_BYTES_MAX => Ok(()),
         // [MQTT5-4.7.3-3] [MQTT311-4.7.3-3]
@@ -246,7 +246,7 @@ impl<'a> TopicFilter<'a> {
 }
 
 fn check_multi_level(text: &str) -> Result<(), TopicError> {
-    // [MQTT5-4.7.1-1] [MQTT311-4.7.1-2]
+    // [MQTT5-4.7.1-1] [MQTT311-4.7.1-2] [MQTT31-3.8-4]
     let bytes = text.as_bytes();
     match memchr(b'#', bytes) {
         None => Ok(()),

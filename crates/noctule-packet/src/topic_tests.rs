@@ -20,7 +20,7 @@ fn check_match(filter: &str, topic: &str, expected: bool) {
 
 #[test]
 fn one_character_is_the_least() {
-    spec!("MQTT5-4.7.3-1", "MQTT311-4.7.3-1");
+    spec!("MQTT5-4.7.3-1", "MQTT311-4.7.3-1", "MQTT31-3.8-5");
     check_name("", Err(TopicError::Empty));
     check_filter("", Err(TopicError::Empty));
     for text in ["a", "/", " "] {
@@ -62,7 +62,7 @@ fn names_have_no_wildcards() {
 
 #[test]
 fn the_multi_level_wildcard_is_alone_and_last() {
-    spec!("MQTT5-4.7.1-1", "MQTT311-4.7.1-2");
+    spec!("MQTT5-4.7.1-1", "MQTT311-4.7.1-2", "MQTT31-3.8-4");
     for text in ["#", "a/#", "/#", "+/#", "a//#"] {
         check_filter(text, Ok(()));
     }

@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn packet_id(&mut self, packet_type: PacketType) -> Result<PacketId, DecodeError> {
-        // [MQTT5-2.2.1-3] [MQTT311-2.3.1-1]
+        // [MQTT5-2.2.1-3] [MQTT311-2.3.1-1] [MQTT31-2.4-1]
         PacketId::new(self.two_byte()?).ok_or(DecodeError::ZeroPacketId { packet_type })
     }
 
