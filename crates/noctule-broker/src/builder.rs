@@ -1,0 +1,230 @@
+//! The embedding program's way to a running broker: every setting, typed, then `start`.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc as std_mpsc;
+use std::thread;
+
+use noctule_broker_core::{
+    Features, Limits, ListenerId, ListenerSettings, ReadRules, Settings, SharedStrategy,
+};
+use noctule_packet::{TextRules, Version};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::descriptors;
+use crate::error::{BrokerError, StartError};
+use crate::handle::{Handle, Shared};
+use crate::listener::{Listener, OpenListener};
+use crate::run::{self, Start};
+use crate::task::panic_message;
+
+/// Publications of the host program that wait for the broker's thread; behind them,
+/// [`Handle::publish`] waits.
+const PUBLICATIONS_WAITING_MAX: usize = 256;
+
+/// An MQTT broker inside this program. See [`Broker::builder`].
+#[derive(Debug)]
+pub struct Broker;
+
+impl Broker {
+    /// Starts with default settings and no listener: only this program can use the broker then.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+/// What a broker is made of.
+///
+/// ```
+/// use std::time::Duration;
+/// use noctule_broker::{Broker, Limits, Listener};
+///
+/// let mut limits = Limits::default();
+/// limits.maximum_packet_size = 64 * 1024;
+/// let broker = Broker::builder()
+///     .listen("127.0.0.1:0")
+///     .limits(limits)
+///     .start()?;
+/// println!("listening on {}", broker.local_addrs()[0]);
+/// broker.stop_blocking(Duration::from_secs(1))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    listeners: Vec<Listener>,
+    settings: Settings,
+    allow_anonymous: Option<bool>,
+    raise_descriptor_limit: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            settings: Settings::default(),
+            allow_anonymous: None,
+            raise_descriptor_limit: true,
+        }
+    }
+}
+
+impl Builder {
+    /// Adds a way in: an address, or a [`Listener`] with its own settings.
+    pub fn listen(mut self, listener: impl Into<Listener>) -> Self {
+        self.listeners.push(listener.into());
+        self
+    }
+
+    /// What [`Listener::allow_anonymous`] says for listeners that say nothing themselves.
+    pub fn allow_anonymous(mut self, allow: bool) -> Self {
+        self.allow_anonymous = Some(allow);
+        self
+    }
+
+    /// Bounds on what clients may use.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// Features that can be switched off.
+    pub fn features(mut self, features: Features) -> Self {
+        self.settings.features = features;
+        self
+    }
+
+    /// Which text is refused beyond what is ill-formed.
+    pub fn text_rules(mut self, rules: TextRules) -> Self {
+        self.settings.text_rules = rules;
+        self
+    }
+
+    /// How a member of a shared subscription is picked.
+    pub fn shared_strategy(mut self, strategy: SharedStrategy) -> Self {
+        self.settings.shared_strategy = strategy;
+        self
+    }
+
+    /// Seconds between two publications of the `$SYS` topics; 0 publishes none.
+    pub fn system_interval_seconds(mut self, seconds: u32) -> Self {
+        self.settings.system_interval_seconds = seconds;
+        self
+    }
+
+    /// What a 5.0 client gets that asks for Response Information.
+    pub fn response_information(mut self, information: impl Into<Box<str>>) -> Self {
+        self.settings.response_information = Some(information.into());
+        self
+    }
+
+    /// Whether a refused PUBLISH of a 3.x client, which knows no negative acknowledgement, closes
+    /// its connection.
+    pub fn close_on_refused_publish(mut self, close: bool) -> Self {
+        self.settings.close_on_refused_publish = close;
+        self
+    }
+
+    /// A rule over (client identifier, topic name) that decides about every delivery.
+    pub fn read_rules(mut self, rules: ReadRules) -> Self {
+        self.settings.read_rules = Some(rules);
+        self
+    }
+
+    /// Whether the process's limit of open descriptors is raised as far as it goes; it is by
+    /// default.
+    pub fn raise_descriptor_limit(mut self, raise: bool) -> Self {
+        self.raise_descriptor_limit = raise;
+        self
+    }
+
+    /// Opens the listeners and starts the broker's thread. Clients can connect when this returns.
+    pub fn start(mut self) -> Result<Handle, StartError> {
+        let descriptor_limit = self.settle_descriptors();
+        let mut listeners = Vec::new();
+        for mut listener in std::mem::take(&mut self.listeners) {
+            if let Some(allow) = self.allow_anonymous {
+                listener.allow_anonymous_unless_set(allow);
+            }
+            listeners.append(&mut listener.open()?);
+        }
+        let host_listener = self.settle_listeners(&listeners);
+        let connections_max = self.settings.limits.connections_max;
+        let local_addrs = listeners.iter().map(|listener| listener.address.clone()).collect();
+
+        let (requests, requests_end) = mpsc::unbounded_channel();
+        let (publications, publications_end) = mpsc::channel(PUBLICATIONS_WAITING_MAX);
+        let (outcome_setter, outcome) = watch::channel(None);
+        let start = Start {
+            listeners,
+            host_listener,
+            settings: self.settings,
+            seed: RandomState::new().build_hasher().finish(),
+            requests: requests_end,
+            publications: publications_end,
+        };
+        let (ready, is_ready) = std_mpsc::channel();
+        thread::Builder::new()
+            .name("noctule-shard-0".into())
+            .spawn(move || {
+                let end = catch_unwind(AssertUnwindSafe(|| run::run(start, &ready)));
+                let end = end.unwrap_or_else(|payload| {
+                    Err(BrokerError::ShardPanicked { message: panic_message(payload.as_ref()) })
+                });
+                outcome_setter.send_replace(Some(end));
+            })
+            .map_err(StartError::Thread)?;
+        is_ready
+            .recv()
+            .unwrap_or_else(|_| Err(std::io::Error::other("the thread ended at once")))
+            .map_err(StartError::Thread)?;
+        Ok(Handle::new(Shared {
+            requests,
+            publications,
+            outcome,
+            local_addrs,
+            descriptor_limit,
+            connections_max,
+        }))
+    }
+
+    /// Raises the descriptor limit and lowers the connection limit to what it allows.
+    fn settle_descriptors(&mut self) -> Option<u64> {
+        let limit = if self.raise_descriptor_limit {
+            descriptors::raise_limit()
+        } else {
+            descriptors::limit()
+        };
+        let Some(limit) = limit else { return None };
+        let connections_max = &mut self.settings.limits.connections_max;
+        let within = descriptors::connections_within(limit);
+        info!(target: "noctule", descriptor_limit = limit, "limit of open descriptors");
+        if within < *connections_max {
+            let log_level_is_warn = *connections_max != Limits::default().connections_max;
+            if log_level_is_warn {
+                warn!(target: "noctule", setting = "limits.connections_max",
+                    wanted = *connections_max, connections_max = within, descriptor_limit = limit,
+                    "the limit of open descriptors allows fewer connections than were asked for");
+            } else {
+                info!(target: "noctule", setting = "limits.connections_max",
+                    connections_max = within, descriptor_limit = limit,
+                    "connections are bounded by the limit of open descriptors");
+            }
+            *connections_max = within;
+        }
+        Some(limit)
+    }
+
+    /// Tells the shard about all listeners. Behind those with sockets stands the host program's.
+    fn settle_listeners(&mut self, listeners: &[OpenListener]) -> ListenerId {
+        let mut all: Vec<_> = listeners.iter().map(|listener| listener.settings.clone()).collect();
+        let host = ListenerId(u16::try_from(all.len()).unwrap_or(u16::MAX));
+        let mut host_settings = ListenerSettings::default();
+        host_settings.versions = vec![Version::V5_0];
+        all.push(host_settings);
+        self.settings.listeners = all;
+        host
+    }
+}

@@ -1,0 +1,419 @@
+//! Both ends of a client's socket: the loop that reads, the loop that writes what did not fit at
+//! once, and the polite end.
+
+use std::future::poll_fn;
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use noctule_broker_core::{ConnectionId, Consumed, Input, ListenerId, Reading};
+use tokio::io::ReadBuf;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use crate::peer::Peer;
+use crate::shard::{Connection, ShardDriver, SharedDriver};
+use crate::stream::Stream;
+use crate::task::spawn;
+
+/// What one connection may read in a turn.
+pub(crate) const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// A rest of up to this size is put in front of what is read; a larger one grows on its own.
+pub(crate) const READ_AHEAD_BYTES: usize = 16 * 1024;
+
+/// How long a connection that ends may take to accept its last bytes.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long, and how much, is read from a peer that was told that the connection is over. Closing
+/// earlier would make the peer's system throw away what it was told.
+const DISCARD_DEADLINE: Duration = Duration::from_secs(1);
+const DISCARD_BYTES_MAX: usize = 64 * 1024;
+
+/// A client's socket and what is known about it.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: Stream,
+    peer: Peer,
+    /// What was read and not consumed: part of a packet, or packets that wait.
+    rest: Vec<u8>,
+    next: Next,
+    writing: Writing,
+    /// On the driver's list of connections to write to.
+    is_dirty: bool,
+    /// The shard has finished with it.
+    is_closing: bool,
+    /// [`Effect::Resume`](noctule_broker_core::Effect::Resume) has come since the last input.
+    is_resumed: bool,
+    read_task: Option<Waker>,
+    write_task: Option<Waker>,
+}
+
+/// What the reading task does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Read,
+    Continue,
+    AwaitResume,
+}
+
+/// How writing goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    /// Nothing waits for the socket.
+    Ready,
+    /// A task waits until the socket takes more.
+    Blocked,
+    /// The socket takes nothing any more; what the peer had sent before is still to be read.
+    Failed,
+    /// And what had come in by then has been announced.
+    FailedAndSettled,
+}
+
+/// What became of one turn of the reading task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Again,
+    Yield,
+    Close,
+    Lost,
+}
+
+impl Socket {
+    fn new(stream: Stream, peer: Peer) -> Self {
+        Self {
+            stream,
+            peer,
+            rest: Vec::new(),
+            next: Next::Read,
+            writing: Writing::Ready,
+            is_dirty: false,
+            is_closing: false,
+            is_resumed: false,
+            read_task: None,
+            write_task: None,
+        }
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    pub(crate) fn may_write(&self) -> bool {
+        self.writing == Writing::Ready
+    }
+
+    /// Whether it was not marked before.
+    pub(crate) fn mark_dirty(&mut self) -> bool {
+        !mem::replace(&mut self.is_dirty, true)
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.is_resumed = true;
+        if self.next == Next::AwaitResume {
+            self.next = Next::Continue;
+            self.wake_read_task();
+        }
+    }
+
+    pub(crate) fn start_closing(&mut self) {
+        self.is_closing = true;
+        self.wake_read_task();
+    }
+
+    /// Lets the tasks find out that the connection is gone.
+    pub(crate) fn wake_tasks(self) {
+        for task in [self.read_task, self.write_task].into_iter().flatten() {
+            task.wake();
+        }
+    }
+
+    fn wake_read_task(&self) {
+        if let Some(task) = &self.read_task {
+            task.wake_by_ref();
+        }
+    }
+
+    fn fail_writing(&mut self) {
+        self.writing = Writing::Failed;
+        self.wake_read_task();
+    }
+
+    /// Keeps what was not consumed and decides what comes next.
+    fn settle(&mut self, consumed: Consumed, mut bytes: Rest<'_>) {
+        bytes.keep(consumed.bytes, &mut self.rest);
+        self.next = match consumed.reading {
+            Reading::Drained => Next::Read,
+            Reading::Budget => Next::Continue,
+            Reading::Paused if self.is_resumed => Next::Continue,
+            Reading::Paused => Next::AwaitResume,
+        };
+    }
+}
+
+/// Bytes that were passed to the shard, in the read buffer or in the connection's own.
+enum Rest<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Rest<'_> {
+    fn keep(&mut self, consumed: usize, rest: &mut Vec<u8>) {
+        match self {
+            Self::Borrowed(bytes) => {
+                let left = bytes.get(consumed..).unwrap_or_default();
+                if left.is_empty() {
+                    *rest = Vec::new();
+                } else {
+                    rest.clear();
+                    rest.extend_from_slice(left);
+                }
+            }
+            Self::Owned(bytes) => {
+                if consumed < bytes.len() {
+                    bytes.drain(..consumed);
+                    *rest = mem::take(bytes);
+                }
+            }
+        }
+    }
+}
+
+fn remember(task: &mut Option<Waker>, context: &Context<'_>) {
+    match task {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *task = Some(context.waker().clone()),
+    }
+}
+
+/// Takes a connection in and starts its task.
+pub(crate) fn open(driver: &SharedDriver, stream: Stream, peer: Peer, listener: ListenerId) {
+    let mut borrowed = driver.borrow_mut();
+    let socket = Connection::Socket(Box::new(Socket::new(stream, peer)));
+    let Some(connection) = borrowed.connections.insert(socket) else { return };
+    let peer = peer.to_string().into();
+    let _ = borrowed.input(Input::Opened { connection, listener, peer });
+    spawn(borrowed.failure(), serve(Rc::clone(driver), connection));
+}
+
+/// The life of a connection.
+async fn serve(driver: SharedDriver, id: ConnectionId) {
+    if read_loop(&driver, id).await == Turn::Close {
+        // Boxed, because an open connection should not carry the room for its end.
+        Box::pin(close_politely(&driver, id)).await;
+    }
+    driver.borrow_mut().close(id);
+}
+
+/// Reads, passes on, and stops for a while when the shard says so; until either side is done.
+async fn read_loop(driver: &SharedDriver, id: ConnectionId) -> Turn {
+    loop {
+        match poll_fn(|context| driver.borrow_mut().poll_turn(id, context)).await {
+            Turn::Again => {}
+            Turn::Yield => yield_now().await,
+            end @ (Turn::Close | Turn::Lost) => return end,
+        }
+    }
+}
+
+/// Waits until the socket takes the bytes that it did not take at once.
+async fn write_loop(driver: SharedDriver, id: ConnectionId) {
+    poll_fn(|context| driver.borrow_mut().poll_write_out(id, context)).await;
+}
+
+/// Writes the last bytes, says that no more will come, and gives the peer time to read them.
+async fn close_politely(driver: &SharedDriver, id: ConnectionId) {
+    let flushed = poll_fn(|context| driver.borrow_mut().poll_flushed(id, context));
+    if timeout(FLUSH_DEADLINE, flushed).await != Ok(true) {
+        return;
+    }
+    let mut left = DISCARD_BYTES_MAX;
+    let discarded = async {
+        poll_fn(|context| driver.borrow_mut().poll_shutdown(id, context)).await;
+        while left > 0 {
+            match poll_fn(|context| driver.borrow_mut().poll_discard(id, context)).await {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+    };
+    // Whoever goes on sending has had its time.
+    let _ = timeout(DISCARD_DEADLINE, discarded).await;
+}
+
+impl ShardDriver {
+    fn socket(&mut self, id: ConnectionId) -> Option<&mut Socket> {
+        match self.connections.find(id)? {
+            Connection::Socket(socket) => Some(socket),
+            Connection::Host(_) => None,
+        }
+    }
+
+    fn poll_turn(&mut self, id: ConnectionId, context: &mut Context<'_>) -> Poll<Turn> {
+        let Some(Connection::Socket(socket)) = self.connections.find(id) else {
+            return Poll::Ready(Turn::Lost);
+        };
+        remember(&mut socket.read_task, context);
+        if socket.is_closing {
+            return Poll::Ready(Turn::Close);
+        }
+        if socket.writing == Writing::Failed {
+            socket.writing = Writing::FailedAndSettled;
+            return Poll::Ready(Turn::Yield);
+        }
+        match socket.next {
+            Next::Read => {}
+            Next::Continue => return Poll::Ready(self.go_on(id)),
+            Next::AwaitResume => return Poll::Pending,
+        }
+        let Some((_, window)) = self.read_buffer.split_at_mut_checked(READ_AHEAD_BYTES) else {
+            return Poll::Ready(Turn::Lost);
+        };
+        let mut window = ReadBuf::new(window);
+        match socket.stream.poll_read(context, &mut window) {
+            Poll::Pending if socket.writing == Writing::FailedAndSettled => Poll::Ready(Turn::Lost),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if !window.filled().is_empty() => {
+                let count = window.filled().len();
+                Poll::Ready(self.take_in(id, count))
+            }
+            Poll::Ready(Ok(()) | Err(_)) => Poll::Ready(Turn::Lost),
+        }
+    }
+
+    /// Passes what was read to the shard, behind what was left of earlier reads.
+    fn take_in(&mut self, id: ConnectionId, count: usize) -> Turn {
+        let mut buffer = mem::take(&mut self.read_buffer);
+        let end = READ_AHEAD_BYTES + count;
+        let Some(socket) = self.socket(id) else {
+            self.read_buffer = buffer;
+            return Turn::Lost;
+        };
+        socket.is_resumed = false;
+        if socket.rest.len() <= READ_AHEAD_BYTES {
+            let start = READ_AHEAD_BYTES - socket.rest.len();
+            if let Some(room) = buffer.get_mut(start..READ_AHEAD_BYTES) {
+                room.copy_from_slice(&socket.rest);
+            }
+            let bytes = buffer.get(start..end).unwrap_or_default();
+            let consumed = self.input(Input::Bytes { connection: id, bytes });
+            self.settle(id, consumed, Rest::Borrowed(bytes));
+        } else {
+            let mut bytes = mem::take(&mut socket.rest);
+            bytes.extend_from_slice(buffer.get(READ_AHEAD_BYTES..end).unwrap_or_default());
+            let consumed = self.input(Input::Bytes { connection: id, bytes: &bytes });
+            self.settle(id, consumed, Rest::Owned(bytes));
+        }
+        self.read_buffer = buffer;
+        if count == READ_BYTES_MAX { Turn::Yield } else { self.turn_after(id) }
+    }
+
+    /// Lets the shard go on with what it left.
+    fn go_on(&mut self, id: ConnectionId) -> Turn {
+        let Some(socket) = self.socket(id) else { return Turn::Lost };
+        socket.is_resumed = false;
+        let bytes = mem::take(&mut socket.rest);
+        let consumed = self.input(Input::Continue { connection: id, bytes: &bytes });
+        self.settle(id, consumed, Rest::Owned(bytes));
+        self.turn_after(id)
+    }
+
+    fn settle(&mut self, id: ConnectionId, consumed: Consumed, bytes: Rest<'_>) {
+        if let Some(socket) = self.socket(id) {
+            socket.settle(consumed, bytes);
+        }
+    }
+
+    fn turn_after(&mut self, id: ConnectionId) -> Turn {
+        match self.socket(id).map(|socket| socket.next) {
+            Some(Next::Continue) => Turn::Yield,
+            Some(Next::Read | Next::AwaitResume) => Turn::Again,
+            None => Turn::Lost,
+        }
+    }
+
+    /// Tries to write what waits, and leaves what does not fit to a task of its own.
+    pub(crate) fn write_once(&mut self, id: ConnectionId) {
+        let Some(Connection::Socket(socket)) = self.connections.find(id) else { return };
+        socket.is_dirty = false;
+        if !socket.may_write() {
+            return;
+        }
+        let Some(outbound) = self.shard.outbound(id) else { return };
+        let waiting = outbound.len();
+        if waiting == 0 {
+            return;
+        }
+        match socket.stream.try_write(outbound) {
+            Ok(count) => outbound.advance(count),
+            Err(error) if is_transient(&error) => {}
+            Err(_) => return socket.fail_writing(),
+        }
+        if !outbound.is_empty() {
+            socket.writing = Writing::Blocked;
+            if let Some(driver) = self.this.upgrade() {
+                spawn(self.failure(), write_loop(driver, id));
+            }
+        } else if waiting >= self.flushed_bytes_min {
+            let _ = self.input(Input::Flushed { connection: id });
+        }
+    }
+
+    fn poll_write_out(&mut self, id: ConnectionId, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(Connection::Socket(socket)) = self.connections.find(id) else {
+                return Poll::Ready(());
+            };
+            remember(&mut socket.write_task, context);
+            let outbound = self.shard.outbound(id).filter(|outbound| !outbound.is_empty());
+            let Some(outbound) = outbound else {
+                socket.writing = Writing::Ready;
+                socket.write_task = None;
+                if socket.is_closing {
+                    socket.wake_read_task();
+                }
+                let _ = self.input(Input::Flushed { connection: id });
+                return Poll::Ready(());
+            };
+            match ready!(socket.stream.poll_write(context, outbound)) {
+                Ok(count) if count > 0 => outbound.advance(count),
+                Ok(_) | Err(_) => {
+                    socket.fail_writing();
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+
+    /// Ready when everything is written, or nothing can be (false).
+    fn poll_flushed(&mut self, id: ConnectionId, context: &mut Context<'_>) -> Poll<bool> {
+        self.write_once(id);
+        let Some(socket) = self.socket(id) else { return Poll::Ready(false) };
+        remember(&mut socket.read_task, context);
+        match socket.writing {
+            Writing::Ready => Poll::Ready(true),
+            Writing::Blocked => Poll::Pending,
+            Writing::Failed | Writing::FailedAndSettled => Poll::Ready(false),
+        }
+    }
+
+    fn poll_shutdown(&mut self, id: ConnectionId, context: &mut Context<'_>) -> Poll<()> {
+        let Some(socket) = self.socket(id) else { return Poll::Ready(()) };
+        socket.stream.poll_shutdown(context).map(drop)
+    }
+
+    /// Ready with the number of bytes that were read and thrown away; 0 at the end.
+    fn poll_discard(&mut self, id: ConnectionId, context: &mut Context<'_>) -> Poll<usize> {
+        let Some(Connection::Socket(socket)) = self.connections.find(id) else {
+            return Poll::Ready(0);
+        };
+        let mut buffer = ReadBuf::new(&mut self.read_buffer);
+        let _ = ready!(socket.stream.poll_read(context, &mut buffer));
+        Poll::Ready(buffer.filled().len())
+    }
+}
+
+fn is_transient(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
+}

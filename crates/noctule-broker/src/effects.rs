@@ -1,0 +1,82 @@
+//! What the driver does about each effect. In memory mode, with one shard, every question is
+//! answered at once.
+
+use std::mem;
+
+use noctule_broker_core::{ConnectionId, Effect, Input, Timestamp};
+use noctule_packet::ReasonCode;
+
+use crate::shard::{Connection, ShardDriver};
+
+impl ShardDriver {
+    /// Carries out all effects, and those of the answers, until there are none.
+    pub(crate) fn carry_out_effects(&mut self, now: Timestamp) {
+        while !self.effects.is_empty() {
+            let spare = mem::take(&mut self.effects_spare);
+            let mut batch = mem::replace(&mut self.effects, spare);
+            for effect in batch.drain() {
+                self.carry_out(now, effect);
+            }
+            self.effects_spare = batch;
+        }
+    }
+
+    fn carry_out(&mut self, now: Timestamp, effect: Effect) {
+        match effect {
+            Effect::Close { connection } => self.start_closing(connection),
+            Effect::Resume { connection } => self.resume(connection),
+            // There are no users yet: a listener that asks lets nobody in.
+            Effect::Authenticate { token, listener: _, credentials: _ } => {
+                let outcome = Err(ReasonCode::NotAuthorized);
+                self.answer(now, Input::Authenticated { token, outcome });
+            }
+            Effect::Authorize { token, client_id: _, principal: _, question: _ } => {
+                self.answer(now, Input::Authorized { token, allowed: true });
+            }
+            Effect::Persist { token, record: _ } => {
+                self.answer(now, Input::Persisted { token });
+            }
+            Effect::Load { token, client_id: _ } => {
+                self.answer(now, Input::Loaded { token, session: None });
+            }
+            Effect::Forward { to: _, token, message: _ } => {
+                self.answer(now, Input::Answered { token });
+            }
+            Effect::ChangeRoute { to: _, token, filter: _, interested: _ } => {
+                self.answer(now, Input::RouteConfirmed { token });
+            }
+            // There is no other shard that could wait for these.
+            Effect::Answer { to: _, token: _ }
+            | Effect::ConfirmRoute { to: _, token: _ }
+            | Effect::Credit { to: _, bytes: _ } => {}
+            Effect::Event(event) => self.log(&event),
+        }
+    }
+
+    fn answer(&mut self, now: Timestamp, answer: Input<'_>) {
+        let _ = self.shard.on_input(now, answer, &mut self.effects);
+    }
+
+    fn start_closing(&mut self, id: ConnectionId) {
+        match self.connections.find(id) {
+            Some(Connection::Socket(socket)) => socket.start_closing(),
+            Some(Connection::Host(host)) => {
+                host.start_closing();
+                self.wake_host(id);
+            }
+            None => {}
+        }
+    }
+
+    fn resume(&mut self, id: ConnectionId) {
+        match self.connections.find(id) {
+            Some(Connection::Socket(socket)) => socket.resume(),
+            Some(Connection::Host(host)) => {
+                if host.resume() {
+                    self.wake_host(id);
+                }
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The embedding program's hold on a running broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use noctule_broker_core::{ClientSummary, Gauges, Statistics};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::address::LocalAddress;
+use crate::blocking::block_on;
+use crate::error::{BrokerError, PublishError, Stopped, SubscribeError};
+use crate::publication::Publication;
+use crate::request::{PublishRequest, Request};
+use crate::subscription::{Subscription, SubscriptionRequest};
+
+/// How long clients have to take their last bytes when every handle was dropped.
+const DROPPED_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How the broker ended, once it has.
+pub(crate) type Outcome = Option<Result<(), BrokerError>>;
+
+/// A running broker.
+///
+/// The broker runs on a thread of its own; handles are cheap to clone and can be used from any
+/// thread. Its futures need no reactor, so any executor runs them, and a `_blocking` twin stands
+/// where a program without one needs it. When the last handle is dropped, the broker stops.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) requests: mpsc::UnboundedSender<Request>,
+    pub(crate) publications: mpsc::Sender<PublishRequest>,
+    pub(crate) outcome: watch::Receiver<Outcome>,
+    pub(crate) local_addrs: Vec<LocalAddress>,
+    pub(crate) descriptor_limit: Option<u64>,
+    pub(crate) connections_max: u32,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = self.requests.send(Request::Stop { deadline: DROPPED_DEADLINE });
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Where the broker listens, in the order of the listeners; a port 0 has become the real one.
+    pub fn local_addrs(&self) -> &[LocalAddress] {
+        &self.shared.local_addrs
+    }
+
+    /// How many files and sockets the process may have open; `None` if there is no limit.
+    pub fn descriptor_limit(&self) -> Option<u64> {
+        self.shared.descriptor_limit
+    }
+
+    /// How many connections the broker takes: the setting, or what the descriptor limit leaves.
+    pub fn connections_max(&self) -> u32 {
+        self.shared.connections_max
+    }
+
+    /// What the broker has counted since it started, and what it holds now.
+    pub async fn statistics(&self) -> Result<(Statistics, Gauges), Stopped> {
+        self.ask(Request::Statistics).await
+    }
+
+    /// All clients: those that are connected and those whose session waits for them. Clients
+    /// of the host program are among them; their identifiers start with `$host-`.
+    pub async fn clients(&self) -> Result<Vec<ClientSummary>, Stopped> {
+        self.ask(Request::Clients).await
+    }
+
+    /// Disconnects a client; a 5.0 client is told "administrative action", its will is sent.
+    /// Tells whether there was such a connection.
+    pub async fn kick(&self, client_id: &str) -> Result<bool, Stopped> {
+        let client_id = client_id.into();
+        self.ask(|reply| Request::Kick { client_id, reply }).await
+    }
+
+    /// Publishes a message, and ends when the broker has accepted it: when a client that had
+    /// published it would get its PUBACK. Messages of all handles of a broker keep the order in
+    /// which they were published.
+    pub async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        publication.to_packet()?;
+        let (reply, outcome) = oneshot::channel();
+        let request = PublishRequest { publication, reply };
+        self.shared.publications.send(request).await.map_err(|_| Stopped)?;
+        outcome.await.map_err(|_| Stopped)?
+    }
+
+    /// [`Handle::publish`] for a thread without an executor.
+    pub fn publish_blocking(&self, publication: Publication) -> Result<(), PublishError> {
+        block_on(self.publish(publication))
+    }
+
+    /// Subscribes; ends when the broker has granted every filter.
+    pub async fn subscribe(
+        &self,
+        subscription: impl Into<SubscriptionRequest>,
+    ) -> Result<Subscription, SubscribeError> {
+        let subscription = subscription.into();
+        subscription.check()?;
+        let requests = self.shared.requests.clone();
+        let mailbox =
+            self.ask(|reply| Request::Subscribe { subscription, requests, reply }).await??;
+        Ok(Subscription::new(mailbox))
+    }
+
+    /// [`Handle::subscribe`] for a thread without an executor.
+    pub fn subscribe_blocking(
+        &self,
+        subscription: impl Into<SubscriptionRequest>,
+    ) -> Result<Subscription, SubscribeError> {
+        block_on(self.subscribe(subscription))
+    }
+
+    /// Stops the broker: no new connections, a DISCONNECT "server shutting down" to 5.0 clients,
+    /// and at most `deadline` for everybody to take the last bytes. Ends when the broker's thread
+    /// has closed everything.
+    pub async fn stop(&self, deadline: Duration) -> Result<(), BrokerError> {
+        // If the thread is gone, its outcome is known.
+        let _ = self.shared.requests.send(Request::Stop { deadline });
+        self.finished().await
+    }
+
+    /// [`Handle::stop`] for a thread without an executor.
+    pub fn stop_blocking(&self, deadline: Duration) -> Result<(), BrokerError> {
+        block_on(self.stop(deadline))
+    }
+
+    /// Waits until the broker has ended: stopped by a handle, or with an error.
+    pub async fn finished(&self) -> Result<(), BrokerError> {
+        let mut outcome = self.shared.outcome.clone();
+        match outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
+            // The thread sets the outcome before it drops the sender, come what may.
+            Err(_) => Err(BrokerError::ShardPanicked { message: "the thread is gone".into() }),
+        }
+    }
+
+    /// [`Handle::finished`] for a thread without an executor.
+    pub fn finished_blocking(&self) -> Result<(), BrokerError> {
+        block_on(self.finished())
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.requests.send(request(reply)).map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+}

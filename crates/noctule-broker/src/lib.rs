@@ -1,0 +1,55 @@
+//! An MQTT broker for 3.1, 3.1.1 and 5.0 that runs inside any Rust program.
+//!
+//! ```
+//! use std::time::Duration;
+//! use noctule_broker::{Broker, Publication, QoS};
+//!
+//! let broker = Broker::builder().listen("127.0.0.1:0").start()?;
+//! let mut messages = broker.subscribe_blocking("greetings/#")?;
+//! broker.publish_blocking(Publication::new("greetings/all", "hello").qos(QoS::AtLeastOnce))?;
+//! assert_eq!(messages.next_blocking().unwrap().text(), Some("hello"));
+//! broker.stop_blocking(Duration::from_secs(1))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The broker owns its thread, so a program needs no runtime to embed it. The protocol itself is
+//! in `noctule-broker-core`; this crate supplies it with sockets, a clock and a log.
+//!
+//! Log lines go to [`tracing`] under the target `noctule`.
+#![forbid(unsafe_code)]
+
+mod address;
+mod blocking;
+mod builder;
+mod connection;
+mod connections;
+mod descriptors;
+mod effects;
+mod error;
+mod event_log;
+mod handle;
+mod host;
+mod listener;
+mod peer;
+mod publication;
+mod publisher;
+mod request;
+mod run;
+mod shard;
+mod signal;
+mod stream;
+mod subscriber;
+mod subscription;
+mod task;
+
+pub use address::LocalAddress;
+pub use builder::{Broker, Builder};
+pub use error::{BrokerError, PublishError, StartError, Stopped, SubscribeError};
+pub use handle::Handle;
+pub use listener::Listener;
+pub use noctule_broker_core::{
+    ClientSummary, DropCause, Features, Gauges, Limits, ReadRules, SharedStrategy, Statistics,
+};
+pub use noctule_packet::{QoS, ReasonCode, RetainHandling, TextRules, Version};
+pub use publication::{Publication, Received};
+pub use subscription::{Subscription, SubscriptionRequest};

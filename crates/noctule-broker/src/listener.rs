@@ -1,0 +1,309 @@
+//! One way in: its settings, the socket it listens on, and the loop that accepts connections.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use noctule_broker_core::{Authentication, ListenerId, ListenerSettings};
+use noctule_packet::Version;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+use tracing::{debug, error, warn};
+
+use crate::address::LocalAddress;
+use crate::connection;
+use crate::error::StartError;
+use crate::peer::Peer;
+use crate::shard::SharedDriver;
+use crate::stream::Stream;
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting pauses when the process has no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Who may connect to a Unix socket, unless the listener says otherwise: its user and group.
+const UNIX_MODE: u32 = 0o660;
+
+/// The settings of one way in. A plain text is an address with the defaults.
+///
+/// ```
+/// use noctule_broker::{Listener, Version};
+///
+/// let listener = Listener::new("127.0.0.1:1883").versions([Version::V3_1_1, Version::V5_0]);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Listener {
+    address: String,
+    versions: Option<Vec<Version>>,
+    allow_anonymous: Option<bool>,
+    optional: bool,
+    unix_mode: u32,
+}
+
+impl Listener {
+    /// Listens on `ADDRESS:PORT`, where port 0 is any free one, or on a Unix socket, `unix:PATH`.
+    /// An IPv6 address takes no IPv4 connections.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            versions: None,
+            allow_anonymous: None,
+            optional: false,
+            unix_mode: UNIX_MODE,
+        }
+    }
+
+    /// The protocol versions that are spoken here; all by default.
+    pub fn versions(mut self, versions: impl IntoIterator<Item = Version>) -> Self {
+        self.versions = Some(versions.into_iter().collect());
+        self
+    }
+
+    /// Whether clients may connect without proving who they are. By default they may on loopback
+    /// addresses and Unix sockets; a wider listener does not start without a decision.
+    pub fn allow_anonymous(mut self, allow: bool) -> Self {
+        self.allow_anonymous = Some(allow);
+        self
+    }
+
+    /// Whether the broker starts without this listener if the machine does not have the address.
+    pub fn optional(mut self, optional: bool) -> Self {
+        self.optional = optional;
+        self
+    }
+
+    /// The permissions of a Unix socket's file; 0660 by default.
+    pub fn unix_mode(mut self, mode: u32) -> Self {
+        self.unix_mode = mode;
+        self
+    }
+
+    pub(crate) fn allow_anonymous_unless_set(&mut self, allow: bool) {
+        self.allow_anonymous.get_or_insert(allow);
+    }
+
+    /// Opens the sockets; a host name with several addresses gets one each.
+    pub(crate) fn open(&self) -> Result<Vec<OpenListener>, StartError> {
+        let addresses = LocalAddress::resolve(&self.address)
+            .map_err(|source| StartError::Address { address: self.address.clone(), source })?;
+        let mut opened = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let settings = self.settings_for(&address)?;
+            match Acceptor::open(&address, self.unix_mode) {
+                Ok((acceptor, address)) => {
+                    opened.push(OpenListener { acceptor, address, settings })
+                }
+                Err(source) if self.optional && is_missing_address(&source) => {
+                    warn!(target: "noctule", %address, error = %source,
+                        "this machine does not have the address; not listening there");
+                }
+                Err(source) => {
+                    return Err(StartError::Listen { address: address.to_string(), source });
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn settings_for(&self, address: &LocalAddress) -> Result<ListenerSettings, StartError> {
+        let anonymous = match self.allow_anonymous {
+            Some(allow) => allow,
+            None if address.is_local() => true,
+            None => return Err(StartError::AnonymousNotAllowed { address: address.to_string() }),
+        };
+        if anonymous && !address.is_local() {
+            warn!(target: "noctule", %address,
+                "everybody who reaches this address may connect: allow_anonymous is set");
+        }
+        if !anonymous {
+            warn!(target: "noctule", %address,
+                "nobody can connect here: allow_anonymous is false, and there are no users");
+        }
+        let mut settings = ListenerSettings::default();
+        if let Some(versions) = &self.versions {
+            settings.versions.clone_from(versions);
+        }
+        settings.authentication =
+            if anonymous { Authentication::Open } else { Authentication::Ask };
+        Ok(settings)
+    }
+}
+
+impl From<&str> for Listener {
+    fn from(address: &str) -> Self {
+        Self::new(address)
+    }
+}
+
+impl From<String> for Listener {
+    fn from(address: String) -> Self {
+        Self::new(address)
+    }
+}
+
+fn is_missing_address(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// A listener whose socket is open, before it reaches the broker's thread.
+#[derive(Debug)]
+pub(crate) struct OpenListener {
+    pub(crate) acceptor: Acceptor,
+    pub(crate) address: LocalAddress,
+    pub(crate) settings: ListenerSettings,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Acceptor {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, UnixFile),
+}
+
+impl Acceptor {
+    fn open(address: &LocalAddress, unix_mode: u32) -> io::Result<(Self, LocalAddress)> {
+        match address {
+            LocalAddress::Tcp(address) => {
+                let socket =
+                    Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+                socket.set_reuse_address(true)?;
+                if address.is_ipv6() {
+                    socket.set_only_v6(true)?;
+                }
+                socket.bind(&SockAddr::from(*address))?;
+                socket.listen(BACKLOG)?;
+                socket.set_nonblocking(true)?;
+                let listener = std::net::TcpListener::from(socket);
+                let address = LocalAddress::Tcp(listener.local_addr()?);
+                Ok((Self::Tcp(listener), address))
+            }
+            LocalAddress::Unix(path) => {
+                remove_stale_socket(path)?;
+                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+                socket.bind(&SockAddr::unix(path)?)?;
+                let file = UnixFile::new(path)?;
+                fs::set_permissions(path, fs::Permissions::from_mode(unix_mode))?;
+                socket.listen(BACKLOG)?;
+                socket.set_nonblocking(true)?;
+                Ok((Self::Unix(socket.into(), file), address.clone()))
+            }
+        }
+    }
+}
+
+/// Removes the file that a broker left which did not end cleanly. A socket on which somebody still
+/// listens, or a file of another kind, stays, and binding to it fails.
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => {}
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    match StdUnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The file of a Unix socket, removed when the listener ends.
+#[derive(Debug)]
+pub(crate) struct UnixFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl UnixFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.into(), inode: fs::symlink_metadata(path)?.ino() })
+    }
+}
+
+impl Drop for UnixFile {
+    fn drop(&mut self) {
+        // Another broker may have put its own socket there in the meantime.
+        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A listening socket that belongs to the thread's runtime.
+#[derive(Debug)]
+pub(crate) enum AsyncAcceptor {
+    Tcp(TcpListener),
+    Unix {
+        listener: UnixListener,
+        /// Held so that the file goes with the listener.
+        _file: UnixFile,
+    },
+}
+
+impl TryFrom<Acceptor> for AsyncAcceptor {
+    type Error = io::Error;
+
+    fn try_from(acceptor: Acceptor) -> io::Result<Self> {
+        match acceptor {
+            Acceptor::Tcp(listener) => TcpListener::from_std(listener).map(Self::Tcp),
+            Acceptor::Unix(listener, file) => {
+                Ok(Self::Unix { listener: UnixListener::from_std(listener)?, _file: file })
+            }
+        }
+    }
+}
+
+impl AsyncAcceptor {
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // A connection that ended already cannot be set up; reading will tell.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Peer::Tcp(address)))
+            }
+            Self::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Peer::Unix))
+            }
+        }
+    }
+}
+
+/// Accepts connections until the task is aborted.
+pub(crate) async fn accept_loop(driver: SharedDriver, acceptor: AsyncAcceptor, id: ListenerId) {
+    let mut is_short_of_descriptors = false;
+    loop {
+        match acceptor.accept().await {
+            Ok((stream, peer)) => {
+                is_short_of_descriptors = false;
+                connection::open(&driver, stream, peer, id);
+            }
+            Err(error) if concerns_one_connection(&error) => {
+                debug!(target: "noctule", %error, "a connection ended before it was accepted");
+            }
+            Err(error) => {
+                if !is_short_of_descriptors {
+                    error!(target: "noctule", %error,
+                        "cannot accept connections; trying again until it works");
+                }
+                is_short_of_descriptors = true;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
