@@ -189,7 +189,7 @@ fn decode_version(packet_type: PacketType, body: &mut Reader<'_>) -> Result<Vers
 
 /// Checks the connect flags; the result is QoS and retain of the will, if there is one.
 fn check_flags(flags: u8, version: Version) -> Result<Option<(QoS, bool)>, DecodeError> {
-    // [MQTT31-2.6-1] MQTT 3.1 leaves the bit unused and the will's bits open where there is no will.
+    // [MQTT31-2.6-1] 3.1 leaves the bit unused and the will's bits open where there is no will.
     let v3_1 = version == Version::V3_1;
     // [MQTT5-3.1.2-3] [MQTT311-3.1.2-3]
     if flags & RESERVED != 0 && !v3_1 {

@@ -30,8 +30,8 @@ pub enum Framing<'a> {
 
 /// Looks at the packet that begins with the buffer's first byte.
 ///
-/// A packet type that does not exist, a remaining length of more than four bytes and a packet larger
-/// than `maximum_packet_size` are errors as soon as the bytes that show it are there. Nothing is
+/// A packet type that does not exist, a remaining length of more than four bytes and a packet
+/// larger than `maximum_packet_size` are errors as soon as the bytes that show it are there. Nothing is
 /// ever allocated. What the flags may be depends on the version, so `decode` checks them.
 ///
 /// ```
@@ -85,7 +85,7 @@ fn complete(
 const QOS: u8 = 0b0110;
 
 impl Frame<'_> {
-    /// What every `decode` asks first: is it the right packet, and is its header one of this version?
+    /// What every `decode` asks first: the right packet, with a header of this version?
     pub(crate) fn check(
         &self,
         packet_type: PacketType,

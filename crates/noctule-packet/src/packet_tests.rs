@@ -369,7 +369,11 @@ fn packet_type() -> impl Strategy<Value = PacketType> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn what_is_written_can_be_read(material in material(), packet_type in packet_type()) {
@@ -406,7 +410,7 @@ proptest! {
                 let body = &frame.body[..cut];
                 let length = 1 + crate::wire::variable_length(cut) + cut;
                 let decoded =
-                    Packet::decode(&crate::Frame { body, length, ..frame }, version, TextRules::Strict);
+                    Packet::decode(&Frame { body, length, ..frame }, version, TextRules::Strict);
                 prop_assert_ne!(decoded, Ok(packet.clone()), "{:x?}", body);
             }
         }

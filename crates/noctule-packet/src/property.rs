@@ -137,6 +137,7 @@ const TABLE: [Row; 27] = {
 };
 
 /// The table's rows at the place of their identifier, so that finding one costs no search.
+#[allow(clippy::indexing_slicing, reason = "runs at compile time: a wrong index does not compile")]
 static BY_IDENTIFIER: [Option<Row>; 0x2B] = {
     let mut rows = [None; 0x2B];
     let mut index = 0;

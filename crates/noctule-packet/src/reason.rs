@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::{PacketType, QoS};
 
-/// A reason code of MQTT 5.0 by its specification name. Values from 0x80 on say that something failed.
+/// A reason code of MQTT 5.0 by its specification name. Values from 0x80 on tell of a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum ReasonCode {

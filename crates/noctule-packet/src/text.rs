@@ -23,8 +23,7 @@ impl TextRules {
         // [MQTT5-1.5.4-3] [MQTT311-1.5.3-3] Nothing is stripped: the text is the bytes.
         let text = simdutf8::basic::from_utf8(bytes).map_err(|_| DecodeError::IllFormedUtf8)?;
         // Without an early exit the loop becomes vector code; strings are short and mostly fine.
-        let printable =
-            bytes.iter().fold(true, |fine, &byte| fine & (byte >= 0x20) & (byte < 0x7F));
+        let printable = bytes.iter().fold(true, |fine, &byte| fine & (0x20..0x7F).contains(&byte));
         if !printable {
             self.check_characters(text)?;
         }

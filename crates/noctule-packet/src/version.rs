@@ -195,7 +195,7 @@ impl PacketType {
         }
     }
 
-    /// The lower four bits of the first byte, where the version fixes them (everywhere but PUBLISH).
+    /// The lower four bits of the first byte, which are fixed everywhere but in PUBLISH.
     pub(crate) const fn flags(self) -> u8 {
         match self {
             PacketType::Pubrel | PacketType::Subscribe | PacketType::Unsubscribe => 0b0010,

@@ -11,8 +11,8 @@ use crate::{
     PacketId, PacketType, QoS, TextRules, TopicName, UserProperties, Version, WillProperties,
 };
 
-/// The properties that a server passes on unaltered, in wire form: payload format indicator, content
-/// type, response topic, correlation data and the user properties in their order.
+/// The properties that a server passes on unaltered, in wire form: payload format indicator,
+/// content type, response topic, correlation data and the user properties in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedProperties(Box<[u8]>);
 
