@@ -112,7 +112,7 @@ impl<'a> Connack<'a> {
                 out.push(self.reason_code.value());
                 return self.properties.encode(out);
             }
-            // [MQTT311-3.2.2-5] The nearest return code that there is.
+            // The nearest return code that there is.
             out.push(ConnectReturnCode::from(self.reason_code).value());
             Ok(())
         })
@@ -259,7 +259,6 @@ mod tests {
 
     #[test]
     fn return_codes_stand_for_reason_codes() {
-        spec!("MQTT311-3.2.2-5");
         for (reason_code, value) in [
             (ReasonCode::Success, 0),
             (ReasonCode::UnsupportedProtocolVersion, 1),

@@ -106,6 +106,7 @@ impl<'a> Publish<'a> {
             }
         }
         let retain = frame.flags & RETAIN != 0;
+        // [MQTT31-3.3-6] An empty rest is an empty payload.
         let payload = body.rest();
         Ok(Publish { dup, qos, retain, topic, packet_id, properties, payload })
     }
