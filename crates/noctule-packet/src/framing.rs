@@ -31,8 +31,9 @@ pub enum Framing<'a> {
 /// Looks at the packet that begins with the buffer's first byte.
 ///
 /// A packet type that does not exist, a remaining length of more than four bytes and a packet
-/// larger than `maximum_packet_size` are errors as soon as the bytes that show it are there. Nothing is
-/// ever allocated. What the flags may be depends on the version, so `decode` checks them.
+/// larger than `maximum_packet_size` are errors as soon as the bytes that show it are there.
+/// Nothing is ever allocated. What the flags may be depends on the version, so `decode` checks
+/// them.
 ///
 /// ```
 /// use noctule_packet::{Framing, PacketType, split};
