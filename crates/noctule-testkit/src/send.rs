@@ -163,3 +163,19 @@ pub(crate) const fn is_closed(kind: ErrorKind) -> bool {
             | ErrorKind::NotConnected
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn packet_identifiers_begin_anew_without_0() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut peer = Peer::connect(listener.local_addr().unwrap());
+        assert_eq!([peer.next_packet_id(), peer.next_packet_id()], [1, 2]);
+        peer.last_packet_id = u16::MAX - 1;
+        assert_eq!([peer.next_packet_id(), peer.next_packet_id()], [u16::MAX, 1]);
+    }
+}

@@ -64,7 +64,7 @@ fn the_end_of_the_connection_fails() {
 fn what_is_no_packet_fails_whatever_was_expected() {
     check("00 00", Peer::expect_closed, &["no packet"]);
     check("d0 01 00", Peer::expect_pingresp, &["cannot be decoded"]);
-    check("d1 00", Peer::expect_pingresp, &["no packet"]);
+    check("d1 00", Peer::expect_pingresp, &["d1 00", "reserved flags"]);
     // A reason that PUBACK may not carry.
     check("40 03 0001 8e", |peer| peer.expect_puback(1), &["cannot be decoded", "MQTT5-3.4.2-1"]);
 }
@@ -114,6 +114,16 @@ fn what_was_kept_during_an_exchange_is_not_lost() {
     });
     peer.subscribe(&[("a", QoS::AtMostOnce)]);
     let message = failure_of(|| peer.expect_closed());
+    assert!(message.contains("got PUBLISH \"a\""), "{message}");
+}
+
+#[test]
+fn a_packet_after_leaving_fails() {
+    let (_server, peer) = connected_to(|server| {
+        server.expect_disconnect(ReasonCode::Success);
+        server.send_bytes(&packet_bytes(0x30, "s'a' 00"));
+    });
+    let message = failure_of(|| peer.disconnect());
     assert!(message.contains("got PUBLISH \"a\""), "{message}");
 }
 
