@@ -1,0 +1,98 @@
+//! `noctule serve`: runs a broker until a signal ends it.
+
+use std::path::PathBuf;
+use std::process;
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use noctule_broker::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::config_file;
+use crate::configuration::Configuration;
+use crate::key_table::KEYS;
+use crate::{logging, print_config};
+
+/// The subcommand's name.
+pub(crate) const NAME: &str = "serve";
+
+const CONFIG: &str = "config";
+const PRINT_CONFIG: &str = "print-config";
+
+/// The status of a process that was told to end while it was ending.
+const CUT_SHORT: i32 = 1;
+
+pub(crate) fn command() -> Command {
+    Command::new(NAME)
+        .about("Run a broker; without arguments on 127.0.0.1:1883 and [::1]:1883")
+        .arg(
+            Arg::new(CONFIG)
+                .long(CONFIG)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("A TOML file with the same settings; flags take precedence over it"),
+        )
+        .arg(
+            Arg::new(PRINT_CONFIG)
+                .long(PRINT_CONFIG)
+                .action(ArgAction::SetTrue)
+                .help("Write a configuration file with every setting and its default, and end"),
+        )
+        .args(KEYS.iter().map(|key| key.argument()))
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
+    if matches.get_flag(PRINT_CONFIG) {
+        print!("{}", print_config::default_configuration());
+        return Ok(());
+    }
+    let mut configuration = Configuration::default();
+    if let Some(path) = matches.get_one::<PathBuf>(CONFIG) {
+        config_file::read(path, &mut configuration)?;
+    }
+    for key in KEYS {
+        key.apply(matches, &mut configuration);
+    }
+    logging::start(&configuration);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("cannot wait for signals")?;
+    runtime.block_on(serve(&configuration))
+}
+
+async fn serve(configuration: &Configuration) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let broker = configuration.builder().start()?;
+    tokio::select! {
+        result = broker.finished() => return Ok(result?),
+        name = either(&mut interrupt, &mut terminate) => {
+            info!(target: "noctule", signal = name, "stopping; a second signal ends at once");
+        }
+    }
+    stop(configuration, &broker, &mut interrupt, &mut terminate).await
+}
+
+async fn stop(
+    configuration: &Configuration,
+    broker: &Handle,
+    interrupt: &mut Signal,
+    terminate: &mut Signal,
+) -> Result<()> {
+    tokio::select! {
+        result = broker.stop(configuration.stop_deadline) => Ok(result?),
+        name = either(interrupt, terminate) => {
+            warn!(target: "noctule", signal = name, "ending at once");
+            process::exit(CUT_SHORT);
+        }
+    }
+}
+
+async fn either(interrupt: &mut Signal, terminate: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}
