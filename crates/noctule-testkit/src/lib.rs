@@ -1,9 +1,9 @@
 //! A scripted MQTT peer: tests of brokers and clients that read like a transcript.
 //!
-//! A [`Peer`] is one end of a connection over a blocking socket. It does exactly what the test says
-//! and nothing on its own: no automatic acknowledgement, no keep alive, no reconnect. It can also do
-//! everything that a correct program never would. Whatever comes that the test did not expect ends
-//! the test with a panic that shows the whole conversation so far, decoded, with times.
+//! A [`Peer`] is one end of a connection over a blocking socket. It does exactly what the test
+//! says and nothing on its own: no automatic acknowledgement, no keep alive, no reconnect. It can
+//! also do everything that a correct program never would. Whatever comes that the test did not
+//! expect ends the test with a panic that shows the whole conversation so far, decoded, with times.
 //!
 //! # Against a broker
 //!
