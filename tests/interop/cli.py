@@ -152,6 +152,7 @@ def retained(version, qos):
         equal(late.take(), f"{base}/a {qos} 1 kept")
         late.stop()
     publish(version, f"{base}/a", b"", qos, "-r")
+    equal(live.take(), f"{base}/a {qos} 0 ", "the clearing message itself")
     late = Sub(version, f"{base}/#", 2)
     publish(version, f"{base}/a", b"end", 0)
     equal(late.until(f"{base}/a 0 0 end"), [], "retained after clearing")

@@ -96,6 +96,11 @@ class Peer {
     return within(answer, WAIT_MS, 'not acknowledged');
   }
 
+  // Resolves when the broker has dealt with all that this connection sent, QoS 0 included.
+  barrier() {
+    return this.publish(unique('barrier/'), '', 1);
+  }
+
   // Publishes all payloads, as many at a time as the broker's Receive Maximum allows; MQTT.js
   // itself does not look at it. In 3.x there is no such limit and all are sent at once.
   async publishAll(topic, payloads, qos) {

@@ -84,6 +84,7 @@ test('retained', { rows: QOS.map((qos) => [qos]) }, async (version, qos) => {
   const publisher = await Peer.connect(version);
   await publisher.publish(topic, 'old', qos, { retain: true });
   await publisher.publish(topic, 'kept', qos, { retain: true });
+  await publisher.barrier();
   for (const filter of [topic, `${base}/+/b`, `${base}/#`]) {
     const late = await Peer.connect(version);
     await late.subscribe(filter, 2);
@@ -94,6 +95,7 @@ test('retained', { rows: QOS.map((qos) => [qos]) }, async (version, qos) => {
     assert.strictEqual((await late.take()).retain, false);
   }
   await publisher.publish(topic, '', qos, { retain: true });
+  await publisher.barrier();
   const late = await Peer.connect(version);
   await late.subscribe(`${base}/#`, 2);
   await publisher.publish(base, 'end', 1);
