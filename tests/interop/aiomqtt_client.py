@@ -64,6 +64,9 @@ def retained_and_will(version):
             # aiomqtt has no way to end a connection without DISCONNECT.
             dying._client.socket().shutdown(socket.SHUT_RDWR)
             equal((await anext(aiter(watching.messages))).payload, b"gone")
+            # Reading its error keeps asyncio from reporting it as forgotten.
+            await asyncio.wait([dying._disconnected])
+            dying._disconnected.exception()
             async with client(version) as late:
                 await late.subscribe(topic, qos=1)
                 message = await anext(aiter(late.messages))
