@@ -1,0 +1,59 @@
+//! The broker over real sockets, and the host program's own way in.
+
+mod allocation;
+mod closing;
+mod fairness;
+mod in_process;
+mod lifecycle;
+mod listeners;
+mod panic;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use noctule_broker::{Broker, Builder, Handle, Received, Subscription};
+
+/// Long enough for anything that works.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A broker on a free port, and its address.
+fn start(builder: Builder) -> (Handle, SocketAddr) {
+    let broker = builder.listen("127.0.0.1:0").start().unwrap();
+    let address = broker.local_addrs()[0].tcp().unwrap();
+    (broker, address)
+}
+
+fn start_default() -> (Handle, SocketAddr) {
+    start(Broker::builder())
+}
+
+/// The next message, which must come before long.
+fn next(subscription: &mut Subscription) -> Option<Received> {
+    wait(subscription.next())
+}
+
+/// Runs a future on this thread, without any runtime, and not for ever.
+fn wait<F: Future>(future: F) -> F::Output {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+    use std::thread::{self, Thread};
+
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = std::pin::pin!(future);
+    let end = Instant::now() + 4 * DEADLINE;
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => {
+                assert!(Instant::now() < end, "nothing has happened for too long");
+                thread::park_timeout(end - Instant::now());
+            }
+        }
+    }
+}
