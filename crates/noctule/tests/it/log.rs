@@ -1,0 +1,91 @@
+//! The lines that an operator finds: one for each refusal, with all that is needed to act.
+
+use noctule_packet::QoS;
+use noctule_packet::ReasonCode;
+use noctule_testkit::{OwnedConnect, OwnedPublish, Peer};
+use rustix::process::Signal;
+
+use crate::broker::Serving;
+
+const SMALL: [&str; 4] = ["--listen", "127.0.0.1:0", "--maximum-packet-size", "1KiB"];
+
+/// Makes the broker disconnect a client for a packet that is too large.
+fn send_too_much(serving: &Serving) {
+    let mut peer = Peer::v5(serving.address(), "greedy");
+    peer.send_publish(&OwnedPublish::new("t", [0; 2_000], QoS::AtMostOnce));
+    peer.expect_disconnect(ReasonCode::PacketTooLarge);
+    peer.expect_closed();
+}
+
+#[test]
+fn a_forced_disconnect_is_one_line_of_text() {
+    let serving = Serving::start(&SMALL);
+    send_too_much(&serving);
+    let line = serving.line_with("client was disconnected");
+    for part in [
+        "WARN",
+        "client_id=\"greedy\"",
+        "peer=127.0.0.1:",
+        "code=0x95",
+        "setting=\"limits.maximum_packet_size\"",
+        "limit=1024",
+    ] {
+        assert!(line.contains(part), "{part} is missing in: {line}");
+    }
+    serving.signal(Signal::TERM);
+    let (_, rest) = serving.end();
+    assert!(!rest.iter().any(|line| line.contains("greedy")), "{rest:?}");
+}
+
+#[test]
+fn a_forced_disconnect_is_one_object_of_json() {
+    let serving = Serving::start(&[&SMALL[..], &["--log-format", "json"]].concat());
+    send_too_much(&serving);
+    let line = serving.line_with("client was disconnected");
+    let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(object["level"], "WARN");
+    assert_eq!(object["target"], "noctule");
+    assert_eq!(object["client_id"], "greedy");
+    assert_eq!(object["code"], "0x95");
+    assert_eq!(object["setting"], "limits.maximum_packet_size");
+    assert_eq!(object["limit"], 1024);
+    assert!(object["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn a_refused_connection_is_one_line() {
+    let serving = Serving::start(&["--listen", "127.0.0.1:0", "--client-id-bytes-max", "23"]);
+    let mut peer = Peer::connect(serving.address());
+    peer.send_connect(&OwnedConnect::v5(&"x".repeat(24)));
+    peer.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
+    peer.expect_closed();
+    let line = serving.line_with("connection refused");
+    for part in ["WARN", "peer=\"127.0.0.1:", "code=0x85", "limits.client_id_bytes_max", "limit=23"]
+    {
+        assert!(line.contains(part), "{part} is missing in: {line}");
+    }
+}
+
+#[test]
+fn clients_come_and_go_in_the_log() {
+    let serving = Serving::start(&["--listen", "127.0.0.1:0"]);
+    let address = serving.address();
+    Peer::v311(address, "polite").disconnect();
+    serving.line_with("client connected");
+    let line = serving.line_with("client disconnected");
+    assert!(line.contains("client_id=\"polite\""), "{line}");
+    drop(Peer::v5(address, "rude"));
+    let line = serving.line_with("connection lost");
+    assert!(line.contains("client_id=\"rude\""), "{line}");
+}
+
+#[test]
+fn the_level_leaves_lines_out() {
+    let serving = Serving::start(&["--listen", "127.0.0.1:0", "--log-level", "debug"]);
+    let mut peer = Peer::v5(serving.address(), "a");
+    peer.subscribe(&[("t", QoS::AtMostOnce)]);
+    let line = serving.line_with("subscribed");
+    assert!(line.contains("filter=\"t\""), "{line}");
+    serving.signal(Signal::TERM);
+    serving.end();
+}
