@@ -8,7 +8,7 @@ import tempfile
 import time
 
 START_SECONDS = 15
-STOP_SECONDS = 10
+STOP_SECONDS = 15
 
 
 def free_port():
@@ -47,7 +47,8 @@ class Broker:
         binary = os.environ.get("NOCTULE_BIN")
         binary = binary or os.path.join(target_folder(self.root), "debug", "noctule")
         listeners = ["--listen", f"127.0.0.1:{self.port}", "--listen", f"unix:{self.unix}"]
-        return [binary, "serve", *listeners, *os.environ.get("NOCTULE_ARGS", "").split()]
+        system = ["--system-interval-seconds", "1"]
+        return [binary, "serve", *listeners, *system, *os.environ.get("NOCTULE_ARGS", "").split()]
 
     def start(self):
         """Returns once both sockets accept; raises RuntimeError when they never do."""
@@ -69,6 +70,9 @@ class Broker:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the broker does not accept within {START_SECONDS} s")
             time.sleep(0.02)
+
+    def runs(self):
+        return self.process.poll() is None
 
     def accepts(self):
         addresses = ((socket.AF_INET, ("127.0.0.1", self.port)), (socket.AF_UNIX, self.unix))
