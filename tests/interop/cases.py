@@ -67,8 +67,9 @@ def outcome(function, arguments, seconds):
     thread.join(seconds)
     if thread.is_alive():
         frame = sys._current_frames().get(thread.ident)
-        lines = [f"{os.path.basename(f.filename)}:{f.lineno}" for f in traceback.extract_stack(frame)]
-        return f"not done within {seconds} s, at {' > '.join(lines[-4:])}"
+        stack = traceback.extract_stack(frame)[-4:]
+        lines = [f"{os.path.basename(f.filename)}:{f.lineno}" for f in stack]
+        return f"not done within {seconds} s, at {' > '.join(lines)}"
     return errors[0] if errors else None
 
 

@@ -281,7 +281,8 @@ def properties(version, qos):
         ("response-topic", "answer/to"),
     ]
     flags = [word for name, value in values for word in ("-D", "PUBLISH", name, value)]
-    flags += ["-D", "PUBLISH", "user-property", "k", "1", "-D", "PUBLISH", "user-property", "k", "2"]
+    for value in "12":
+        flags += ["-D", "PUBLISH", "user-property", "k", value]
     publish(version, topic, b"x", qos, *flags)
     found = sub.take().split("|")
     check(found[2] in ("98", "99", "100"), f"expiry {found[2]}")
