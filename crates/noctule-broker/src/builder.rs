@@ -197,7 +197,7 @@ impl Builder {
         } else {
             descriptors::limit()
         };
-        let Some(limit) = limit else { return None };
+        let limit = limit?;
         let connections_max = &mut self.settings.limits.connections_max;
         let within = descriptors::connections_within(limit);
         info!(target: "noctule", descriptor_limit = limit, "limit of open descriptors");

@@ -171,7 +171,11 @@ impl Rest<'_> {
                 }
             }
             Self::Owned(bytes) => {
-                if consumed < bytes.len() {
+                let left = bytes.get(consumed..).unwrap_or_default();
+                // What is left of a large packet's buffer should not keep its memory.
+                if left.len() < bytes.capacity() / 4 {
+                    *rest = left.to_vec();
+                } else {
                     bytes.drain(..consumed);
                     *rest = mem::take(bytes);
                 }
@@ -356,7 +360,7 @@ impl ShardDriver {
                 spawn(self.failure(), write_loop(driver, id));
             }
         } else if waiting >= self.flushed_bytes_min {
-            let _ = self.input(Input::Flushed { connection: id });
+            self.note_flushed(id);
         }
     }
 

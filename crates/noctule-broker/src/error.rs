@@ -79,7 +79,7 @@ pub enum PublishError {
         maximum: usize,
     },
     /// The QoS is higher than the broker was set up for.
-    #[error("QoS {} is not available: features.maximum_qos is {}", .wanted.level(), .maximum.level())]
+    #[error("QoS {} is not available: features.maximum_qos is {}", wanted.level(), maximum.level())]
     QosNotSupported {
         /// What was asked for.
         wanted: QoS,

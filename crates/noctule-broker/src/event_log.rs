@@ -46,7 +46,7 @@ impl ShardDriver {
                 keep_alive,
                 listener: _,
             } => {
-                info!(target: "noctule", client_id = &**client_id, peer = &**peer, ?version,
+                info!(target: "noctule", client_id = &**client_id, peer = &**peer, %version,
                     session_present, keep_alive, connection = connection.slot,
                     "client connected");
             }

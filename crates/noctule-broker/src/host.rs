@@ -1,8 +1,8 @@
 //! The host program as a client of its own broker: MQTT 5.0 over memory instead of a socket.
 //!
 //! Quality of service, order and back-pressure are those of any client, because for the shard it is
-//! one. All subscriptions of the host have a connection each, all its publications share one. Their
-//! client identifiers are `$host-`, sixteen hexadecimal digits drawn at start, and a number, so that
+//! one. Each subscription of the host has a connection, all its publications share one. Their client
+//! identifiers are `$host-`, sixteen hexadecimal digits drawn at start, and a number, so that
 //! a client from outside does not take them over by accident.
 
 use std::mem;
@@ -36,6 +36,8 @@ pub(crate) struct HostClient {
     /// Bytes from the shard that were not decoded: part of a packet, or what finds no room.
     outbound: Vec<u8>,
     next: Next,
+    /// On the driver's list of connections to write to.
+    is_dirty: bool,
     is_closing: bool,
     is_resumed: bool,
     /// The Server Keep Alive, until somebody sees to it.
@@ -71,10 +73,16 @@ impl HostClient {
             inbound: Vec::new(),
             outbound: Vec::new(),
             next: Next::Feed,
+            is_dirty: false,
             is_closing: false,
             is_resumed: false,
             keep_alive_seconds: None,
         }
+    }
+
+    /// Whether it was not marked before.
+    pub(crate) fn mark_dirty(&mut self) -> bool {
+        !mem::replace(&mut self.is_dirty, true)
     }
 
     pub(crate) fn start_closing(&mut self) {
@@ -136,9 +144,9 @@ impl HostClient {
         let mut room = Room::Taken;
         let bytes = mem::take(&mut self.outbound);
         let mut from = 0;
-        loop {
-            let Some(rest) = bytes.get(from..).filter(|rest| !rest.is_empty()) else { break };
-            let Ok(Framing::Complete(frame)) = split(rest, u32::MAX) else { break };
+        while let Some(rest) = bytes.get(from..)
+            && let Ok(Framing::Complete(frame)) = split(rest, u32::MAX)
+        {
             match Packet::decode(&frame, Version::V5_0, TextRules::Lenient) {
                 Ok(packet) => {
                     room = self.on_packet(id, &packet);
@@ -236,6 +244,7 @@ impl ShardDriver {
     pub(crate) fn host_receive(&mut self, id: ConnectionId) {
         loop {
             let Some(Connection::Host(host)) = self.connections.find(id) else { return };
+            host.is_dirty = false;
             if host.decode(id) == Room::Full {
                 break;
             }
@@ -246,7 +255,7 @@ impl ShardDriver {
             }
             let taken = host.take(outbound);
             if taken == waiting && waiting >= self.flushed_bytes_min {
-                let _ = self.input(Input::Flushed { connection: id });
+                self.note_flushed(id);
             }
         }
         if let Some(seconds) = self.host(id).and_then(|host| host.keep_alive_seconds.take())

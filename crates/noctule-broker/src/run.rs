@@ -129,8 +129,23 @@ async fn flush_loop(driver: SharedDriver) {
         if driver.borrow().has_waiting_hosts() {
             yield_now().await;
             driver.borrow_mut().continue_hosts();
+        } else if signals.flush.is_raised() {
+            step_aside().await;
         }
     }
+}
+
+/// Lets the tasks that are ready run first, without looking for new ones.
+async fn step_aside() {
+    let mut has_stepped = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_stepped, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Tells the shard when its one deadline has passed.

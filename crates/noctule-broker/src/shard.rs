@@ -68,8 +68,13 @@ pub(crate) struct ShardDriver {
     /// From this many written bytes on the shard is told that the buffer has drained.
     pub(crate) flushed_bytes_min: usize,
     started: Instant,
+    /// Connections that the shard has just named; empty between inputs.
+    fresh: Vec<ConnectionId>,
+    /// Connections to write to at the end of the turn, each once.
     dirty: Vec<ConnectionId>,
     dirty_spare: Vec<ConnectionId>,
+    /// Connections whose full buffers were written out, which the shard does not know yet.
+    flushed: Vec<ConnectionId>,
     /// The deadline that the timer task knows of.
     armed: Option<Timestamp>,
     stop_deadline: Duration,
@@ -98,8 +103,10 @@ impl ShardDriver {
             waiting_hosts: Vec::new(),
             flushed_bytes_min,
             started: Instant::now(),
+            fresh: Vec::new(),
             dirty: Vec::new(),
             dirty_spare: Vec::new(),
+            flushed: Vec::new(),
             armed: None,
             stop_deadline: Duration::ZERO,
             signals: Rc::default(),
@@ -196,33 +203,40 @@ impl ShardDriver {
     }
 
     fn note_dirty(&mut self) {
-        let known = self.dirty.len();
-        self.shard.take_dirty(&mut self.dirty);
-        if self.dirty.len() == known {
-            return;
-        }
-        let mut index = known;
-        while let Some(&id) = self.dirty.get(index) {
+        let mut fresh = mem::take(&mut self.fresh);
+        self.shard.take_dirty(&mut fresh);
+        for id in fresh.drain(..) {
             if self.marks_dirty(id) {
-                index += 1;
-            } else {
-                self.dirty.swap_remove(index);
+                self.dirty.push(id);
             }
         }
+        self.fresh = fresh;
         if !self.dirty.is_empty() {
             self.signals.flush.raise();
         }
     }
 
+    /// Remembers to tell the shard that a full buffer has been written out. Not at once: this may
+    /// be in the middle of another input.
+    pub(crate) fn note_flushed(&mut self, id: ConnectionId) {
+        self.flushed.push(id);
+        self.signals.flush.raise();
+    }
+
     /// Whether a connection is to be put on the list; one with much to write is served at once.
     fn marks_dirty(&mut self, id: ConnectionId) -> bool {
         let waiting = self.shard.outbound(id).map_or(0, |outbound| outbound.len());
-        let Some(Connection::Socket(socket)) = self.connections.find(id) else { return true };
-        if waiting >= FLUSH_EARLY_BYTES && socket.may_write() {
-            self.write_once(id);
-            return false;
+        match self.connections.find(id) {
+            Some(Connection::Socket(socket)) => {
+                if waiting >= FLUSH_EARLY_BYTES && socket.may_write() {
+                    self.write_once(id);
+                    return false;
+                }
+                socket.mark_dirty()
+            }
+            Some(Connection::Host(host)) => host.mark_dirty(),
+            None => false,
         }
-        socket.mark_dirty()
     }
 
     /// Writes once to each connection that has something to write.
@@ -236,5 +250,8 @@ impl ShardDriver {
             }
         }
         self.dirty_spare = dirty;
+        for connection in mem::take(&mut self.flushed) {
+            let _ = self.input(Input::Flushed { connection });
+        }
     }
 }

@@ -22,6 +22,11 @@ impl Signal {
         }
     }
 
+    /// Whether the next wait ends at once.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.raised.get()
+    }
+
     /// Ready once for any number of [`Signal::raise`] since the last time.
     pub(crate) fn poll_raised(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.raised.take() {

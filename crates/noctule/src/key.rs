@@ -1,4 +1,4 @@
-//! One definition for each setting: its name in a file, its flag, what may be written, and its help.
+//! The definition of one setting: its name in a file, its flag, what may be written, its help.
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches};

@@ -9,7 +9,8 @@ use crate::key_table::KEYS;
 pub(crate) fn default_configuration() -> String {
     let defaults = Configuration::default();
     let mut text = String::from(
-        "# Every setting of noctule serve with its default. Remove the # in front of a key to set it.\n",
+        "# Every setting of noctule serve with its default.\n\
+         # Remove the # in front of a key to set it.\n",
     );
     // A key without a table must stand before the first table.
     let mut tables = vec![""];

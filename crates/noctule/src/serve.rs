@@ -1,9 +1,8 @@
 //! `noctule serve`: runs a broker until a signal ends it.
 
 use std::path::PathBuf;
-use std::process;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use noctule_broker::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,9 +18,6 @@ pub(crate) const NAME: &str = "serve";
 
 const CONFIG: &str = "config";
 const PRINT_CONFIG: &str = "print-config";
-
-/// The status of a process that was told to end while it was ending.
-const CUT_SHORT: i32 = 1;
 
 pub(crate) fn command() -> Command {
     Command::new(NAME)
@@ -85,7 +81,7 @@ async fn stop(
         result = broker.stop(configuration.stop_deadline) => Ok(result?),
         name = either(interrupt, terminate) => {
             warn!(target: "noctule", signal = name, "ending at once");
-            process::exit(CUT_SHORT);
+            bail!("ended by a second signal before every connection was closed")
         }
     }
 }
