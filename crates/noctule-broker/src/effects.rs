@@ -71,8 +71,11 @@ impl ShardDriver {
     fn resume(&mut self, id: ConnectionId) {
         match self.connections.find(id) {
             Some(Connection::Socket(socket)) => socket.resume(),
-            Some(Connection::Host(host)) if host.resume() => self.wake_host(id),
-            Some(Connection::Host(_)) | None => {}
+            Some(Connection::Host(host)) => {
+                host.resume();
+                self.wake_host(id);
+            }
+            None => {}
         }
     }
 }

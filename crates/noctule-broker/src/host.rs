@@ -1,9 +1,9 @@
 //! The host program as a client of its own broker: MQTT 5.0 over memory instead of a socket.
 //!
 //! Quality of service, order and back-pressure are those of any client, because for the shard it is
-//! one. Each subscription of the host has a connection, all its publications share one. Their client
-//! identifiers are `$host-`, sixteen hexadecimal digits drawn at start, and a number, so that
-//! a client from outside does not take them over by accident.
+//! one. Each subscription of the host has a connection, all its publications share one. Their
+//! client identifiers are `$host-`, sixteen hexadecimal digits drawn at start, and a number, so
+//! that a client from outside does not take them over by accident.
 
 use std::mem;
 use std::rc::Rc;
@@ -89,14 +89,11 @@ impl HostClient {
         self.is_closing = true;
     }
 
-    /// Whether the connection was waiting for this.
-    pub(crate) fn resume(&mut self) -> bool {
+    pub(crate) fn resume(&mut self) {
         self.is_resumed = true;
-        let was_waiting = self.next == Next::AwaitResume;
-        if was_waiting {
+        if self.next == Next::AwaitResume {
             self.next = Next::Continue;
         }
-        was_waiting
     }
 
     /// Whether everything that was sent has been consumed.
