@@ -17,6 +17,7 @@ use noctule_packet::{
 use tokio::sync::mpsc;
 use tracing::error;
 
+use crate::error::{PublishError, Stopped, SubscribeError};
 use crate::peer::Peer;
 use crate::publisher::Publisher;
 use crate::request::{PublishRequest, Request};
@@ -291,11 +292,18 @@ impl ShardDriver {
     }
 
     fn close_host(&mut self, id: ConnectionId) {
-        if let Some(host) = self.host(id)
-            && let Role::Publisher(publisher) = &mut host.role
-        {
-            let refusal = publisher.disconnect();
-            self.publisher.on_closed(refusal);
+        let is_stopping = self.is_stopping();
+        match self.host(id).map(|host| &mut host.role) {
+            Some(Role::Publisher(publisher)) => {
+                let why = if is_stopping { Stopped.into() } else { PublishError::Disconnected };
+                let refusal = publisher.disconnect(&why);
+                self.publisher.on_closed(refusal);
+            }
+            Some(Role::Subscriber(subscriber)) => {
+                let reason = ReasonCode::ServerUnavailable;
+                subscriber.refuse(SubscribeError::Disconnected(reason));
+            }
+            None => {}
         }
         self.close(id);
     }
@@ -331,6 +339,9 @@ impl ShardDriver {
             }
             Request::Kick { client_id, reply } => {
                 let _ = reply.send(self.kick(client_id));
+            }
+            Request::Subscribe { subscription: _, requests: _, reply } if self.is_stopping() => {
+                let _ = reply.send(Err(Stopped.into()));
             }
             Request::Subscribe { subscription, requests, reply } => {
                 let client_id = self.publisher.next_subscriber_id();

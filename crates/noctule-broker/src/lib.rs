@@ -48,7 +48,8 @@ pub use error::{BrokerError, PublishError, StartError, Stopped, SubscribeError};
 pub use handle::Handle;
 pub use listener::Listener;
 pub use noctule_broker_core::{
-    ClientSummary, DropCause, Features, Gauges, Limits, ReadRules, SharedStrategy, Statistics,
+    ClientSummary, ConnectionId, DropCause, Features, Gauges, Limits, ReadRules, SharedStrategy,
+    Statistics,
 };
 pub use noctule_packet::{QoS, ReasonCode, RetainHandling, TextRules, Version};
 pub use publication::{Publication, Received};

@@ -10,7 +10,7 @@ use noctule_broker_core::ConnectionId;
 use noctule_packet::{Ack, ConnackProperties, Packet, PacketId, Publish, QoS, ReasonCode, Version};
 use tokio::sync::oneshot;
 
-use crate::error::PublishError;
+use crate::error::{PublishError, Stopped};
 use crate::host::{Role, send_to};
 use crate::request::PublishRequest;
 use crate::shard::ShardDriver;
@@ -87,9 +87,9 @@ impl Publisher {
     }
 
     /// Tells everybody who waits that nothing more will come, and why it never began.
-    pub(crate) fn disconnect(&mut self) -> Option<ReasonCode> {
+    pub(crate) fn disconnect(&mut self, why: &PublishError) -> Option<ReasonCode> {
         for (_, reply) in self.waiting.drain() {
-            let _ = reply.send(Err(PublishError::Disconnected));
+            let _ = reply.send(Err(why.clone()));
         }
         (!self.is_connected).then(|| self.refusal.unwrap_or(ReasonCode::ServerUnavailable))
     }
@@ -187,6 +187,9 @@ impl ShardDriver {
         context: &mut Context<'_>,
     ) -> Poll<Result<(), PublishError>> {
         loop {
+            if self.is_stopping() {
+                return Poll::Ready(Err(Stopped.into()));
+            }
             if let Some(reason) = self.publisher.refusal.take() {
                 return Poll::Ready(Err(PublishError::Refused(reason)));
             }

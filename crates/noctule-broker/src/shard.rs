@@ -77,7 +77,7 @@ pub(crate) struct ShardDriver {
     flushed: Vec<ConnectionId>,
     /// The deadline that the timer task knows of.
     armed: Option<Timestamp>,
-    stop_deadline: Duration,
+    stop_deadline: Option<Duration>,
     signals: Rc<Signals>,
     failure: Rc<Failure>,
 }
@@ -108,7 +108,7 @@ impl ShardDriver {
             dirty_spare: Vec::new(),
             flushed: Vec::new(),
             armed: None,
-            stop_deadline: Duration::ZERO,
+            stop_deadline: None,
             signals: Rc::default(),
             failure: Rc::default(),
         }
@@ -177,14 +177,17 @@ impl ShardDriver {
 
     /// Lets the thread's main task stop the broker. The first deadline counts.
     pub(crate) fn request_stop(&mut self, deadline: Duration) {
-        if self.stop_deadline.is_zero() {
-            self.stop_deadline = deadline;
-        }
+        self.stop_deadline.get_or_insert(deadline);
         self.signals.stop.raise();
+        self.signals.publisher.raise();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop_deadline.is_some()
     }
 
     pub(crate) fn stop_deadline(&self) -> Duration {
-        self.stop_deadline
+        self.stop_deadline.unwrap_or_default()
     }
 
     /// When the timer task must act, if the shard waits for anything.

@@ -78,7 +78,8 @@ impl Subscriber {
         Room::Taken
     }
 
-    fn refuse(&mut self, error: SubscribeError) {
+    /// Tells whoever still waits for the subscription that it does not come.
+    pub(crate) fn refuse(&mut self, error: SubscribeError) {
         if let Some(opening) = self.opening.take() {
             let _ = opening.reply.send(Err(error));
         }

@@ -140,3 +140,23 @@ fn clients_are_listed_counted_and_kicked() {
     assert!(!wait(broker.kick("nobody")).unwrap());
     broker.stop_blocking(DEADLINE).unwrap();
 }
+
+#[test]
+fn a_host_that_goes_on_publishing_does_not_hold_up_the_end() {
+    let (broker, _) = start_default();
+    let publisher = broker.clone();
+    let thread = std::thread::spawn(move || {
+        loop {
+            let publication = Publication::new("t", "x").qos(noctule_broker::QoS::AtLeastOnce);
+            if let Err(error) = publisher.publish_blocking(publication) {
+                return error;
+            }
+        }
+    });
+    let mut subscription = broker.subscribe_blocking("t").unwrap();
+    crate::next(&mut subscription).unwrap();
+    let started = std::time::Instant::now();
+    broker.stop_blocking(4 * DEADLINE).unwrap();
+    assert!(started.elapsed() < DEADLINE);
+    assert_eq!(thread.join().unwrap(), Stopped.into());
+}
