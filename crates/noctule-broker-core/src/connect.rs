@@ -1,0 +1,544 @@
+//! CONNECT: from the packet to the CONNACK, through authentication and the session that is loaded,
+//! taken over or made.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use noctule_packet::{
+    Connack, ConnackProperties, Connect, Packet, PacketId, QoS, ReasonCode, TopicName, Version,
+};
+use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Receiver, Sender};
+
+use crate::connection::{Connection, Flow, Parked, Phase};
+use crate::effect::{Credentials, Effect, Effects, Principal, Token, Waiting};
+use crate::event::{Ended, Event, Reason};
+use crate::fault::{Fault, ProtocolError, Refused};
+use crate::input::ConnectionId;
+use crate::publication::Publication;
+use crate::registry::SessionKey;
+use crate::session::Session;
+use crate::settings::{Authentication, Durability};
+use crate::shard::Shard;
+use crate::stored::{Record, StoredSession};
+use crate::subscribe::Request;
+use crate::timers::Timer;
+use crate::will::Will;
+
+/// What a CONNECT asked for, while it waits for answers.
+#[derive(Debug)]
+pub(crate) struct Connecting {
+    pub(crate) client_id: Arc<str>,
+    assigned: bool,
+    version: Version,
+    clean_start: bool,
+    keep_alive: u16,
+    server_keep_alive: Option<u16>,
+    session_expiry_interval: u32,
+    /// Whether the interval is not the one that the client asked for.
+    expiry_shortened: bool,
+    receive_maximum: u16,
+    maximum_packet_size: u32,
+    topic_alias_maximum: u16,
+    request_response_information: bool,
+    request_problem_information: bool,
+    will: Option<Box<Will>>,
+    principal: Principal,
+    session_present: bool,
+}
+
+impl Connection {
+    /// The client identifier of a CONNECT that is parked.
+    pub(crate) fn take_connecting_client_id(&mut self) -> Option<Box<str>> {
+        match self.parked.take() {
+            Some(Parked::Connect(connecting)) => Some((&*connecting.client_id).into()),
+            _ => None,
+        }
+    }
+}
+
+impl Shard {
+    pub(crate) fn on_connect(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
+        connection.version = connect.version;
+        connection.maximum_packet_size =
+            connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
+        let listener = connection.listener;
+        let Some(settings) = self.settings.listeners.get(usize::from(listener.0)) else {
+            return Err(Refused::new(ReasonCode::ServerUnavailable, "the listener is gone").into());
+        };
+        if !settings.versions.contains(&connect.version) {
+            return Err(Refused::new(
+                ReasonCode::UnsupportedProtocolVersion,
+                "the protocol version is not accepted here (listener.versions)",
+            )
+            .into());
+        }
+        let asked = settings.authentication == Authentication::Ask;
+        // [MQTT5-4.12.0-1]
+        if connect.properties.authentication_method.is_some() {
+            return Err(ProtocolError::AuthenticationMethod.into());
+        }
+        let connecting = self.accept_connect(connect)?;
+        let credentials = asked.then(|| Credentials {
+            client_id: (&*connecting.client_id).into(),
+            user_name: connect.user_name.map(Into::into),
+            password: connect.password.map(Into::into),
+        });
+        let step = self.park(id, Parked::Connect(Box::new(connecting)));
+        match credentials {
+            Some(credentials) => {
+                let token = Token(Waiting::Packet { connection: id, step });
+                effects.push(Effect::Authenticate { token, listener, credentials });
+                Ok(Flow::Wait)
+            }
+            None => self.on_authenticated(id, Ok(Principal::default()), effects),
+        }
+    }
+
+    /// Goes on when it is known who the client is.
+    pub(crate) fn on_authenticated(
+        &mut self,
+        id: ConnectionId,
+        outcome: Result<Principal, ReasonCode>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let principal =
+            outcome.map_err(|code| Refused::new(code, "authentication refused the client"))?;
+        let durable = self.settings.durability == Durability::Stored;
+        let Some(connecting) = self.connecting(id) else { return Ok(Flow::Wait) };
+        connecting.principal = principal;
+        let client_id = Arc::clone(&connecting.client_id);
+        if durable && self.registry.find(&client_id).is_none() {
+            let step = self.next_step(id);
+            let token = Token(Waiting::Packet { connection: id, step });
+            effects.push(Effect::Load { token, client_id: (&*client_id).into() });
+            return Ok(Flow::Wait);
+        }
+        self.on_loaded(id, None, effects)
+    }
+
+    /// Goes on when what was stored under the identifier is there: the session is taken over, gone
+    /// on with or made, and from here on nobody else owns the identifier.
+    // [MQTT5-3.1.2-4] [MQTT5-3.1.2-5] [MQTT5-3.1.3-2] [MQTT311-3.1.2-4] [MQTT311-3.1.2-6] [MQTT311-3.1.3-2]
+    pub(crate) fn on_loaded(
+        &mut self,
+        id: ConnectionId,
+        stored: Option<Box<StoredSession>>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let Some(Connecting { client_id, clean_start, .. }) = self.connecting(id) else {
+            return Ok(Flow::Wait);
+        };
+        let (client_id, clean_start) = (Arc::clone(client_id), *clean_start);
+        let known = self.registry.find(&client_id);
+        let was_stored = stored.is_some() || known.is_some_and(|key| self.is_stored(key));
+        if let Some(key) = known {
+            self.take_over(key, clean_start, effects);
+        }
+        let key = match self.registry.find(&client_id) {
+            Some(key) => key,
+            None => self.make_session(id, stored.filter(|_| !clean_start), effects),
+        };
+        self.adopt(id, key, effects);
+        self.persist_session(id, key, was_stored, effects)
+    }
+
+    /// Makes CONNACK wait for the store where it must.
+    fn persist_session(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        was_stored: bool,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let stored = self.is_stored(key);
+        if self.settings.durability == Durability::Stored && (stored || was_stored) {
+            let step = self.next_step(id);
+            let new = self.connecting(id).is_some_and(|connecting| !connecting.session_present);
+            let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
+            effects.push(Effect::Persist {
+                token: Token(Waiting::Packet { connection: id, step }),
+                record: Record::SessionStarted {
+                    client_id: Arc::clone(&session.client_id),
+                    new,
+                    session_expiry_interval: session.expiry_interval,
+                },
+            });
+            return Ok(Flow::Wait);
+        }
+        self.on_session_persisted(id, effects)
+    }
+
+    /// Answers with CONNACK, then sends what the session still owes its client.
+    pub(crate) fn on_session_persisted(
+        &mut self,
+        id: ConnectionId,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
+        let Some(Parked::Connect(connecting)) = connection.parked.take() else {
+            return Ok(Flow::Wait);
+        };
+        let Some(key) = self.registry.find(&connecting.client_id) else { return Ok(Flow::Wait) };
+        let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
+        connection.phase = Phase::Online(key);
+        let (listener, peer) = (connection.listener, connection.peer.clone());
+        self.send_connack(id, &connecting);
+        self.statistics.clients_connected += 1;
+        self.watch(id);
+        effects.push(Effect::Event(Event::Connected {
+            connection: id,
+            client_id: Arc::clone(&connecting.client_id),
+            listener,
+            peer,
+            version: connecting.version,
+            session_present: connecting.session_present,
+            keep_alive: connecting.server_keep_alive.unwrap_or(connecting.keep_alive),
+        }));
+        self.pump(key, effects);
+        Ok(Flow::Next)
+    }
+
+    /// Checks everything that can be checked without asking anybody.
+    fn accept_connect(&mut self, connect: &Connect<'_>) -> Result<Connecting, Fault> {
+        if self.stopping.is_some() {
+            return Err(Refused::new(ReasonCode::ServerShuttingDown, "the server stops").into());
+        }
+        let limits = &self.settings.limits;
+        if self.connections.len() > limits.connections_max as usize {
+            return Err(Refused::limit(
+                ReasonCode::ServerBusy,
+                "too many connections",
+                "limits.connections_max",
+                limits.connections_max,
+                self.connections.len() as u64,
+            )
+            .into());
+        }
+        self.check_user_properties(connect.properties.user_properties.len())?;
+        let (client_id, assigned) = self.accept_client_id(connect)?;
+        let (keep_alive, server_keep_alive) = self.accept_keep_alive(connect)?;
+        let will = self.accept_will(connect)?;
+        let limits = &self.settings.limits;
+        let requested = match connect.version {
+            // A 3.x session without "clean session" never expires.
+            // [MQTT311-3.1.2-4] [MQTT311-3.1.2-6]
+            Version::V3_1 | Version::V3_1_1 if connect.clean_start => 0,
+            Version::V3_1 | Version::V3_1_1 => u32::MAX,
+            Version::V5_0 => connect.properties.session_expiry_interval.unwrap_or(0),
+        };
+        let session_expiry_interval = requested.min(limits.session_expiry_interval_max_seconds);
+        let properties = &connect.properties;
+        Ok(Connecting {
+            client_id,
+            assigned,
+            version: connect.version,
+            clean_start: connect.clean_start,
+            keep_alive,
+            server_keep_alive,
+            session_expiry_interval,
+            expiry_shortened: session_expiry_interval < requested,
+            receive_maximum: properties.receive_maximum.unwrap_or(u16::MAX),
+            maximum_packet_size: properties.maximum_packet_size.unwrap_or(u32::MAX),
+            topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
+            request_response_information: properties.request_response_information == Some(true),
+            request_problem_information: properties.request_problem_information != Some(false),
+            will,
+            principal: Principal::default(),
+            session_present: false,
+        })
+    }
+
+    /// The client identifier, or one that is made up for a client that has none.
+    // [MQTT5-3.1.3-3] [MQTT5-3.1.3-5] [MQTT5-3.1.3-6] [MQTT5-3.1.3-7] [MQTT5-3.1.3-8]
+    // [MQTT311-3.1.3-3] [MQTT311-3.1.3-5] [MQTT311-3.1.3-6] [MQTT311-3.1.3-7] [MQTT311-3.1.3-8] [MQTT311-3.1.3-9]
+    fn accept_client_id(&mut self, connect: &Connect<'_>) -> Result<(Arc<str>, bool), Fault> {
+        let maximum = self.settings.limits.client_id_bytes_max;
+        if connect.client_id.len() > usize::from(maximum) {
+            return Err(Refused::limit(
+                ReasonCode::ClientIdentifierNotValid,
+                "the client identifier is too long",
+                "limits.client_id_bytes_max",
+                maximum,
+                connect.client_id.len() as u64,
+            )
+            .into());
+        }
+        if !connect.client_id.is_empty() {
+            return Ok((Arc::from(connect.client_id), false));
+        }
+        let may_be_empty = match connect.version {
+            Version::V3_1 => false,
+            Version::V3_1_1 => connect.clean_start,
+            Version::V5_0 => true,
+        };
+        if !may_be_empty {
+            return Err(Refused::new(
+                ReasonCode::ClientIdentifierNotValid,
+                "an empty client identifier needs a clean session",
+            )
+            .into());
+        }
+        loop {
+            let client_id = format!("auto-{:016x}{:016x}", self.random.next(), self.random.next());
+            if self.registry.find(&client_id).is_none() {
+                return Ok((Arc::from(client_id), true));
+            }
+        }
+    }
+
+    /// The Keep Alive to use, and the Server Keep Alive to announce if it is another one.
+    // [MQTT5-3.1.2-21] [MQTT5-3.2.2-21] [MQTT5-3.2.2-22]
+    fn accept_keep_alive(&self, connect: &Connect<'_>) -> Result<(u16, Option<u16>), Fault> {
+        let maximum = self.settings.limits.keep_alive_max_seconds;
+        let within = maximum == u16::MAX
+            || (connect.keep_alive != 0 && connect.keep_alive <= maximum);
+        if within {
+            return Ok((connect.keep_alive, None));
+        }
+        if connect.version.is_v5() {
+            return Ok((maximum, Some(maximum)));
+        }
+        Err(Refused::limit(
+            ReasonCode::ClientIdentifierNotValid,
+            "the keep alive is too long",
+            "limits.keep_alive_max_seconds",
+            maximum,
+            connect.keep_alive,
+        )
+        .into())
+    }
+
+    // [MQTT5-3.2.2-12] [MQTT5-3.2.2-13]
+    fn accept_will(&self, connect: &Connect<'_>) -> Result<Option<Box<Will>>, Fault> {
+        let Some(will) = &connect.will else { return Ok(None) };
+        let features = &self.settings.features;
+        if will.qos > features.maximum_qos {
+            let text = "the will's QoS is not supported (features.maximum_qos)";
+            return Err(Refused::new(ReasonCode::QosNotSupported, text).into());
+        }
+        if will.retain && !features.retain_available {
+            let text = "retained wills are not supported (features.retain_available)";
+            return Err(Refused::new(ReasonCode::RetainNotSupported, text).into());
+        }
+        self.check_user_properties(will.properties.user_properties.len())?;
+        self.check_topic(will.topic)?;
+        let maximum = self.settings.limits.will_delay_interval_max_seconds;
+        Ok(Some(Box::new(Will::new(will, maximum))))
+    }
+
+    /// Bounds what one packet can carry along.
+    pub(crate) fn check_user_properties(&self, count: usize) -> Result<(), Refused> {
+        let maximum = self.settings.limits.user_properties_max;
+        if count <= usize::from(maximum) {
+            return Ok(());
+        }
+        Err(Refused::limit(
+            ReasonCode::QuotaExceeded,
+            "too many user properties",
+            "limits.user_properties_max",
+            maximum,
+            count as u64,
+        ))
+    }
+
+    fn connecting(&mut self, id: ConnectionId) -> Option<&mut Connecting> {
+        match self.connections.find_mut(id)?.parked.as_mut()? {
+            Parked::Connect(connecting) => Some(connecting),
+            _ => None,
+        }
+    }
+
+    /// Ends the connection that a session has, and the session itself if it is to begin anew.
+    // [MQTT5-3.1.4-3] [MQTT5-3.1.4-4] [MQTT311-3.1.4-2]
+    fn take_over(&mut self, key: SessionKey, clean_start: bool, effects: &mut Effects) {
+        if clean_start && let Some(session) = self.registry.session_mut(key) {
+            // The session ends here, so a delayed will is due now.
+            session.expiry_interval = 0;
+        }
+        let Some(session) = self.registry.session(key) else { return };
+        if let Some(old) = session.connection {
+            let text = "another connection took the session over";
+            let reason =
+                Reason { code: ReasonCode::SessionTakenOver, text: text.into(), limit: None };
+            if self.connections.find(old).is_some_and(|old| old.session().is_none()) {
+                self.supersede(old, key, reason, effects);
+            } else {
+                self.disconnect(old, reason, None, effects);
+            }
+        }
+        if clean_start && self.registry.session(key).is_some() {
+            self.end_session(key, effects);
+        }
+    }
+
+    /// Takes a session from a connection whose CONNACK has not been sent.
+    fn supersede(
+        &mut self,
+        old: ConnectionId,
+        key: SessionKey,
+        reason: Reason,
+        effects: &mut Effects,
+    ) {
+        if let Some(session) = self.registry.session_mut(key) {
+            session.connection = None;
+        }
+        let refused = Refused { code: reason.code, text: "superseded", limit: None };
+        self.fail(old, &Fault::Refused(refused), effects);
+    }
+
+    /// A new session, with what was stored of it.
+    fn make_session(
+        &mut self,
+        id: ConnectionId,
+        stored: Option<Box<StoredSession>>,
+        effects: &mut Effects,
+    ) -> SessionKey {
+        let (client_id, version) = match self.connecting(id) {
+            Some(connecting) => {
+                connecting.session_present = stored.is_some();
+                (Arc::clone(&connecting.client_id), connecting.version)
+            }
+            None => (Arc::from(""), Version::V5_0),
+        };
+        let key = self.registry.insert(Session {
+            client_id,
+            principal: Principal::default(),
+            version,
+            connection: None,
+            expiry_interval: 0,
+            expires_at: None,
+            subscriptions: Default::default(),
+            groups: Default::default(),
+            sender: Sender::new(u16::MAX),
+            queued_bytes: 0,
+            receiver: Receiver::new(self.settings.limits.receive_maximum),
+            will: None,
+            will_at: None,
+            replays: Default::default(),
+        });
+        if let Some(stored) = stored {
+            self.restore(key, *stored, effects);
+        }
+        key
+    }
+
+    fn restore(&mut self, key: SessionKey, stored: StoredSession, effects: &mut Effects) {
+        let subscriptions: Vec<Request> =
+            stored.subscriptions.into_iter().map(Request::from_stored).collect();
+        for request in &subscriptions {
+            self.add_subscription(key, request, effects);
+        }
+        let Some(session) = self.registry.session_mut(key) else { return };
+        for packet_id in stored.received {
+            restore_received(&mut session.receiver, packet_id);
+        }
+        for stored in stored.messages {
+            session.queued_bytes += stored.message.bytes() as u64;
+            let delivery = crate::session::Delivery {
+                message: stored.message,
+                retain: stored.retain,
+                identifiers: stored.identifiers.into(),
+                group: None,
+            };
+            session.sender.enqueue(delivery, stored.qos);
+        }
+    }
+
+    /// Gives the session to the connection.
+    fn adopt(&mut self, id: ConnectionId, key: SessionKey, effects: &mut Effects) {
+        let limits = &self.settings.limits;
+        let (alias_maximum, alias_outbound_max) =
+            (limits.topic_alias_maximum, limits.topic_alias_outbound_max);
+        let (in_flight_max, receive_maximum) = (limits.in_flight_max, limits.receive_maximum);
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let Some(Parked::Connect(connecting)) = connection.parked.as_mut() else { return };
+        // A session that was there before has a deadline or has lost its connection just now.
+        if let Some(at) = session.expires_at.take() {
+            connecting.session_present = true;
+            self.timers.cancel(at, Timer::SessionExpiry(key));
+        } else if session.version_known() {
+            connecting.session_present = true;
+        }
+        if let Some(at) = session.will_at.take() {
+            // [MQTT5-3.1.3-9]
+            self.timers.cancel(at, Timer::Will(key));
+        }
+        session.connection = Some(id);
+        session.version = connecting.version;
+        session.principal = connecting.principal.clone();
+        session.expiry_interval = connecting.session_expiry_interval;
+        session.will = connecting.will.take();
+        session.sender.resume(connecting.receive_maximum.min(in_flight_max));
+        let receive_maximum = if connecting.version.is_v5() { receive_maximum } else { u16::MAX };
+        session.receiver.resume(receive_maximum);
+        connection.keep_alive = KeepAlive::from_seconds(
+            connecting.server_keep_alive.unwrap_or(connecting.keep_alive),
+        );
+        connection.maximum_packet_size = connecting.maximum_packet_size;
+        connection.request_problem_information = connecting.request_problem_information;
+        connection.inbound_aliases = InboundAliases::new(alias_maximum);
+        connection.outbound_aliases =
+            OutboundAliases::new(connecting.topic_alias_maximum.min(alias_outbound_max));
+        let _ = effects;
+    }
+
+    /// Tells the client what it got and what it may do.
+    // [MQTT5-3.2.0-1] [MQTT5-3.2.0-2] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3] [MQTT5-3.2.2-9] [MQTT5-3.2.2-16]
+    // [MQTT5-3.1.2-28] [MQTT311-3.1.4-4] [MQTT311-3.2.0-1] [MQTT311-3.2.2-1] [MQTT311-3.2.2-2] [MQTT311-3.2.2-3]
+    fn send_connack(&mut self, id: ConnectionId, connecting: &Connecting) {
+        let settings = Arc::clone(&self.settings);
+        let (limits, features) = (&settings.limits, &settings.features);
+        let unavailable = |available: bool| (!available).then_some(false);
+        let response_information = settings
+            .response_information
+            .as_deref()
+            .filter(|_| connecting.request_response_information);
+        let properties = ConnackProperties {
+            session_expiry_interval: connecting
+                .expiry_shortened
+                .then_some(connecting.session_expiry_interval),
+            receive_maximum: (limits.receive_maximum < u16::MAX)
+                .then_some(limits.receive_maximum),
+            maximum_qos: (features.maximum_qos < QoS::ExactlyOnce)
+                .then_some(features.maximum_qos),
+            retain_available: unavailable(features.retain_available),
+            maximum_packet_size: Some(limits.maximum_packet_size),
+            assigned_client_identifier: connecting.assigned.then_some(&*connecting.client_id),
+            topic_alias_maximum: (limits.topic_alias_maximum > 0)
+                .then_some(limits.topic_alias_maximum),
+            wildcard_subscription_available: unavailable(features.wildcard_subscription_available),
+            subscription_identifiers_available: unavailable(
+                features.subscription_identifiers_available,
+            ),
+            shared_subscription_available: unavailable(features.shared_subscription_available),
+            server_keep_alive: connecting.server_keep_alive,
+            response_information,
+            ..Default::default()
+        };
+        // 3.1 has no session present flag: the byte is reserved there.
+        let session_present =
+            connecting.session_present && connecting.version != Version::V3_1;
+        let connack =
+            Connack { session_present, reason_code: ReasonCode::Success, properties };
+        self.send(id, &Packet::Connack(connack));
+    }
+}
+
+/// A QoS 2 publication that was received before the broker was started.
+fn restore_received(receiver: &mut Receiver, packet_id: PacketId) {
+    if let Ok(noctule_session::Arrival::New(answer)) =
+        receiver.on_publish(QoS::ExactlyOnce, packet_id)
+    {
+        receiver.complete(answer, ReasonCode::Success);
+        let _ = receiver.next_acknowledgement();
+    }
+}

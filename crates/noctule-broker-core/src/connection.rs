@@ -1,0 +1,283 @@
+//! What the shard knows about one network connection, and where its packets go.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use noctule_packet::{
+    Connect, Disconnect, Frame, Packet, PacketType, Version,
+};
+use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Timestamp};
+
+use crate::connect::Connecting;
+use crate::effect::Effects;
+use crate::fault::{Fault, ProtocolError};
+use crate::input::{ConnectionId, ListenerId};
+use crate::outbound::Outbound;
+use crate::publish::ParkedPublish;
+use crate::registry::SessionKey;
+use crate::shard::Shard;
+use crate::subscribe::{ParkedSubscribe, ParkedUnsubscribe};
+
+/// One network connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) generation: u32,
+    pub(crate) listener: ListenerId,
+    pub(crate) peer: Box<str>,
+    pub(crate) phase: Phase,
+    /// Known from CONNECT on.
+    pub(crate) version: Version,
+    pub(crate) keep_alive: KeepAlive,
+    /// When the peer was last heard of, or took bytes that waited.
+    pub(crate) heard: Timestamp,
+    /// The deadline that stands among the timers.
+    pub(crate) timer: Option<Timestamp>,
+    pub(crate) outbound: Outbound,
+    pub(crate) dirty: bool,
+    /// `outbound` was found full; [`Input::Flushed`](crate::Input::Flushed) ends it.
+    pub(crate) congested: bool,
+    /// The packet that the connection is stopped at.
+    pub(crate) parked: Option<Parked>,
+    /// Counts what was parked, so that an answer finds the right one.
+    pub(crate) step: u32,
+    /// The largest packet that the client takes.
+    pub(crate) maximum_packet_size: u32,
+    pub(crate) request_problem_information: bool,
+    pub(crate) inbound_aliases: InboundAliases,
+    pub(crate) outbound_aliases: OutboundAliases,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// CONNECT has not been read, or is parked.
+    Connecting,
+    /// CONNACK was sent; the connection serves this session.
+    Online(SessionKey),
+    /// The last byte is in the outbound buffer; nothing is read any more.
+    Closing,
+}
+
+/// A packet that waits for an answer. The next packets of its connection wait behind it.
+#[derive(Debug)]
+pub(crate) enum Parked {
+    Connect(Box<Connecting>),
+    Publish(Box<ParkedPublish>),
+    Subscribe(Box<ParkedSubscribe>),
+    Unsubscribe(Box<ParkedUnsubscribe>),
+    /// A fan-out that goes on in later turns.
+    FanOut,
+}
+
+/// What becomes of a connection after a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The next packet may come.
+    Next,
+    /// The packet is parked.
+    Wait,
+}
+
+impl Connection {
+    pub(crate) fn new(generation: u32, listener: ListenerId, peer: Box<str>, now: Timestamp) -> Self {
+        Self {
+            generation,
+            listener,
+            peer,
+            phase: Phase::Connecting,
+            version: Version::V3_1_1,
+            keep_alive: KeepAlive::from_seconds(0),
+            heard: now,
+            timer: None,
+            outbound: Outbound::default(),
+            dirty: false,
+            congested: false,
+            parked: None,
+            step: 0,
+            maximum_packet_size: u32::MAX,
+            request_problem_information: true,
+            inbound_aliases: InboundAliases::new(0),
+            outbound_aliases: OutboundAliases::new(0),
+        }
+    }
+
+    /// The session that is served, if CONNACK was sent.
+    pub(crate) fn session(&self) -> Option<SessionKey> {
+        match self.phase {
+            Phase::Online(session) => Some(session),
+            Phase::Connecting | Phase::Closing => None,
+        }
+    }
+}
+
+/// The connections of a shard, by the driver's slot.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    slots: Vec<Option<Box<Connection>>>,
+    open: usize,
+}
+
+impl Connections {
+    pub(crate) fn len(&self) -> usize {
+        self.open
+    }
+
+    pub(crate) fn find(&self, id: ConnectionId) -> Option<&Connection> {
+        let connection = self.slots.get(id.slot as usize)?.as_deref()?;
+        (connection.generation == id.generation).then_some(connection)
+    }
+
+    pub(crate) fn find_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let connection = self.slots.get_mut(id.slot as usize)?.as_deref_mut()?;
+        (connection.generation == id.generation).then_some(connection)
+    }
+
+    pub(crate) fn insert(&mut self, id: ConnectionId, connection: Connection) {
+        let at = id.slot as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || None);
+        }
+        if let Some(slot) = self.slots.get_mut(at)
+            && slot.replace(Box::new(connection)).is_none()
+        {
+            self.open += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
+        self.find(id)?;
+        self.open -= 1;
+        self.slots.get_mut(id.slot as usize)?.take()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.slots.iter().enumerate().filter_map(|(slot, connection)| {
+            let connection = connection.as_deref()?;
+            let slot = u32::try_from(slot).ok()?;
+            Some((ConnectionId { slot, generation: connection.generation }, connection))
+        })
+    }
+}
+
+impl Shard {
+    /// Takes one whole packet of a connection.
+    pub(crate) fn on_frame(
+        &mut self,
+        id: ConnectionId,
+        frame: &Frame<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        self.statistics.packets_received += 1;
+        let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
+        connection.heard = self.now;
+        let (phase, version) = (connection.phase, connection.version);
+        match phase {
+            Phase::Closing => Ok(Flow::Wait),
+            Phase::Connecting if frame.packet_type == PacketType::Connect => {
+                match Connect::decode(frame, self.settings.text_rules) {
+                    Ok(connect) => self.on_connect(id, &connect, effects),
+                    Err(refused) => {
+                        if let Some(connection) = self.connections.find_mut(id) {
+                            connection.version = refused.version.unwrap_or(Version::V3_1_1);
+                        }
+                        Err(Fault::Decode(refused.error))
+                    }
+                }
+            }
+            // [MQTT5-3.1.0-1] [MQTT311-3.1.0-1]
+            Phase::Connecting => Err(ProtocolError::FirstPacketNotConnect.into()),
+            Phase::Online(session) => {
+                // [MQTT5-3.1.0-2] [MQTT311-3.1.0-2]
+                if frame.packet_type == PacketType::Connect {
+                    return Err(ProtocolError::SecondConnect.into());
+                }
+                let packet = Packet::decode(frame, version, self.settings.text_rules)?;
+                self.on_packet(id, session, packet, effects)
+            }
+        }
+    }
+
+    /// One arm for each packet that a client may send.
+    fn on_packet(
+        &mut self,
+        id: ConnectionId,
+        session: SessionKey,
+        packet: Packet<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        match packet {
+            Packet::Publish(publish) => self.on_publish(id, session, publish, effects),
+            Packet::Puback(ack) => self.on_puback(id, session, &ack, effects),
+            Packet::Pubrec(ack) => self.on_pubrec(id, session, &ack, effects),
+            Packet::Pubrel(ack) => self.on_pubrel(id, session, &ack, effects),
+            Packet::Pubcomp(ack) => self.on_pubcomp(id, session, &ack, effects),
+            Packet::Subscribe(subscribe) => self.on_subscribe(id, session, &subscribe, effects),
+            Packet::Unsubscribe(unsubscribe) => {
+                self.on_unsubscribe(id, session, &unsubscribe, effects)
+            }
+            Packet::Pingreq => {
+                // [MQTT5-3.12.4-1] [MQTT311-3.12.4-1]
+                self.send(id, &Packet::Pingresp);
+                Ok(Flow::Next)
+            }
+            Packet::Disconnect(disconnect) => self.on_disconnect(id, session, &disconnect, effects),
+            // No authentication method was agreed upon in CONNECT. [MQTT5-4.12.0-1]
+            Packet::Auth(_) => Err(ProtocolError::AuthWithoutMethod.into()),
+            Packet::Connect(_) => Err(ProtocolError::SecondConnect.into()),
+            Packet::Connack(_) => Err(ProtocolError::ServerPacket(PacketType::Connack).into()),
+            Packet::Suback(_) => Err(ProtocolError::ServerPacket(PacketType::Suback).into()),
+            Packet::Unsuback(_) => Err(ProtocolError::ServerPacket(PacketType::Unsuback).into()),
+            Packet::Pingresp => Err(ProtocolError::ServerPacket(PacketType::Pingresp).into()),
+        }
+    }
+
+    /// Encodes a packet behind what a connection has to send already.
+    pub(crate) fn send(&mut self, id: ConnectionId, packet: &Packet<'_>) {
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        if connection.phase == Phase::Closing {
+            return;
+        }
+        if !connection.outbound.has_memory()
+            && let Some(spare) = self.spare_buffers.pop()
+        {
+            connection.outbound.lend(spare);
+        }
+        let limit = connection.maximum_packet_size as usize;
+        let version = connection.version;
+        let buffer = connection.outbound.buffer();
+        let start = buffer.len();
+        let mut encoded = packet.encode(version, buffer).is_ok();
+        if encoded && buffer.len() - start > limit {
+            // What explains is left out before the packet is. [MQTT5-3.1.2-24]
+            buffer.truncate(start);
+            encoded = packet.without_explanation().encode(version, buffer).is_ok()
+                && buffer.len() - start <= limit;
+        }
+        if !encoded {
+            buffer.truncate(start);
+            return;
+        }
+        let bytes = (buffer.len() - start) as u64;
+        self.statistics.packets_sent += 1;
+        self.statistics.bytes_sent += bytes;
+        self.mark_dirty(id);
+    }
+
+    /// Puts a connection on the list of those that have something to write.
+    pub(crate) fn mark_dirty(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.find_mut(id)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Sends a DISCONNECT where the version has one for servers.
+    pub(crate) fn send_disconnect(&mut self, id: ConnectionId, disconnect: Disconnect<'_>) {
+        let Some(connection) = self.connections.find(id) else { return };
+        if connection.version.is_v5() {
+            self.send(id, &Packet::Disconnect(disconnect));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Why a connection cannot go on, and the one place that turns it into CONNACK or DISCONNECT and the end.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::ToString;
+
+use noctule_packet::{
+    Connack, ConnackProperties, DecodeError, Disconnect, Packet, PacketType, ReasonCode, Version,
+};
+use noctule_session::{AliasError, ReceiverError};
+
+use crate::connection::Phase;
+use crate::effect::{Effect, Effects};
+use crate::event::{Ended, Event, Limit, Reason};
+use crate::input::ConnectionId;
+use crate::shard::Shard;
+
+/// What ends a connection, split by whose fault it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The bytes are no packet.
+    Decode(DecodeError),
+    /// The packet is well-formed, but not allowed now.
+    Protocol(ProtocolError),
+    /// The packet is allowed by the protocol, but not by this broker.
+    Refused(Refused),
+}
+
+/// A well-formed packet that is not allowed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// AUTH although CONNECT named no authentication method.
+    #[error("AUTH without an authentication method in CONNECT")]
+    AuthWithoutMethod,
+    /// The first packet is another one.
+    #[error("the first packet is not CONNECT")]
+    FirstPacketNotConnect,
+    /// A PUBLISH with a topic alias that means nothing.
+    #[error(transparent)]
+    TopicAlias(AliasError),
+    /// More unacknowledged publications than allowed.
+    #[error(transparent)]
+    Receiver(ReceiverError),
+    /// CONNECT came twice.
+    #[error("a second CONNECT")]
+    SecondConnect,
+    /// A packet that only servers send.
+    #[error("{0:?} is sent by servers only")]
+    ServerPacket(PacketType),
+    /// DISCONNECT with a Session Expiry Interval although CONNECT had none.
+    #[error("the Session Expiry Interval cannot be raised from 0 in DISCONNECT")]
+    SessionExpiryFromZero,
+    /// A PUBLISH from a client with a Subscription Identifier.
+    #[error("a PUBLISH from a client carries no Subscription Identifier")]
+    SubscriptionIdentifierFromClient,
+    /// An acknowledgement that does not fit the message's quality of service or step.
+    #[error("the message expects another acknowledgement")]
+    UnexpectedAcknowledgement,
+    /// A will or a user name without what the version demands.
+    #[error("the authentication method is not supported")]
+    AuthenticationMethod,
+}
+
+/// A packet that the broker's rules do not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What a 5.0 client is told.
+    pub code: ReasonCode,
+    /// A sentence for people.
+    pub text: &'static str,
+    /// The bound that was reached, if one was.
+    pub limit: Option<Limit>,
+}
+
+impl Refused {
+    /// A refusal without a bound.
+    pub(crate) const fn new(code: ReasonCode, text: &'static str) -> Self {
+        Self { code, text, limit: None }
+    }
+
+    /// A refusal because `wanted` is more than the setting allows.
+    pub(crate) fn limit(
+        code: ReasonCode,
+        text: &'static str,
+        setting: &'static str,
+        maximum: impl Into<u64>,
+        wanted: impl Into<u64>,
+    ) -> Self {
+        let (maximum, wanted) = (maximum.into(), wanted.into());
+        Self { code, text, limit: Some(Limit { setting, maximum, wanted }) }
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        Reason { code: self.code, text: self.text.into(), limit: self.limit }
+    }
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl From<ProtocolError> for Fault {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl ProtocolError {
+    /// The reason code that tells a 5.0 client.
+    pub fn reason_code(&self) -> ReasonCode {
+        match self {
+            Self::TopicAlias(AliasError::OutOfRange { .. }) => ReasonCode::TopicAliasInvalid,
+            Self::Receiver(_) => ReasonCode::ReceiveMaximumExceeded,
+            Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::AuthWithoutMethod
+            | Self::FirstPacketNotConnect
+            | Self::TopicAlias(AliasError::Undefined { .. })
+            | Self::SecondConnect
+            | Self::ServerPacket(_)
+            | Self::SessionExpiryFromZero
+            | Self::SubscriptionIdentifierFromClient
+            | Self::UnexpectedAcknowledgement => ReasonCode::ProtocolError,
+        }
+    }
+
+    /// The statement that the packet breaks, where one has an identifier.
+    pub fn statement(&self) -> Option<&'static str> {
+        match self {
+            Self::AuthWithoutMethod => Some("MQTT5-4.12.0-1"),
+            Self::FirstPacketNotConnect => Some("MQTT5-3.1.0-1"),
+            Self::TopicAlias(AliasError::OutOfRange { .. }) => Some("MQTT5-3.3.2-9"),
+            Self::TopicAlias(AliasError::Undefined { .. }) => Some("MQTT5-3.3.4-1"),
+            Self::Receiver(_) => Some("MQTT5-3.3.4-7"),
+            Self::SecondConnect => Some("MQTT5-3.1.0-2"),
+            Self::SubscriptionIdentifierFromClient => Some("MQTT5-3.3.4-6"),
+            Self::AuthenticationMethod => Some("MQTT5-4.12.0-1"),
+            Self::ServerPacket(_) | Self::SessionExpiryFromZero | Self::UnexpectedAcknowledgement => {
+                None
+            }
+        }
+    }
+}
+
+impl Fault {
+    /// The reason code that tells a 5.0 client.
+    pub fn reason_code(&self) -> ReasonCode {
+        match self {
+            Self::Decode(error) => error.reason_code(),
+            Self::Protocol(error) => error.reason_code(),
+            Self::Refused(refused) => refused.code,
+        }
+    }
+
+    /// The statement that the packet breaks, where one is known.
+    pub fn statement(&self) -> Option<&'static str> {
+        match self {
+            Self::Decode(error) => error.statement(),
+            Self::Protocol(error) => error.statement(),
+            Self::Refused(_) => None,
+        }
+    }
+
+    /// What goes into the log and, where allowed, to the client.
+    fn reason(&self) -> Reason {
+        let code = self.reason_code();
+        match self {
+            Self::Decode(DecodeError::PacketTooLarge { size, maximum }) => Reason {
+                code,
+                text: "the packet is too large".into(),
+                limit: Some(Limit {
+                    setting: "limits.maximum_packet_size",
+                    maximum: u64::from(*maximum),
+                    wanted: u64::from(*size),
+                }),
+            },
+            Self::Decode(error) => Reason { code, text: with_statement(error, self), limit: None },
+            Self::Protocol(error) => Reason {
+                code,
+                text: with_statement(error, self),
+                limit: match error {
+                    ProtocolError::Receiver(ReceiverError::ReceiveMaximumExceeded { maximum }) => {
+                        let maximum = u64::from(*maximum);
+                        Some(Limit { setting: "limits.receive_maximum", maximum, wanted: 0 })
+                    }
+                    ProtocolError::TopicAlias(AliasError::OutOfRange { alias, maximum }) => {
+                        Some(Limit {
+                            setting: "limits.topic_alias_maximum",
+                            maximum: u64::from(*maximum),
+                            wanted: u64::from(*alias),
+                        })
+                    }
+                    _ => None,
+                },
+            },
+            Self::Refused(refused) => refused.reason(),
+        }
+    }
+}
+
+fn with_statement(error: &dyn core::fmt::Display, fault: &Fault) -> Box<str> {
+    match fault.statement() {
+        Some(statement) => format!("{error} [{statement}]").into(),
+        None => error.to_string().into(),
+    }
+}
+
+impl Shard {
+    /// Ends a connection because of `fault`: the only place where an error becomes a packet.
+    // [MQTT5-4.13.1-1] [MQTT5-4.13.2-1] [MQTT311-4.8.0-1] [MQTT311-4.8.0-2]
+    pub(crate) fn fail(&mut self, id: ConnectionId, fault: &Fault, effects: &mut Effects) {
+        let reason = fault.reason();
+        let Some(connection) = self.connections.find(id) else { return };
+        match connection.phase {
+            Phase::Closing => {}
+            Phase::Connecting => {
+                let version = connection.version;
+                if let Some(connack) = connack_for(fault, version) {
+                    // [MQTT5-3.2.2-7]
+                    let text = reason.to_string();
+                    let properties =
+                        ConnackProperties { reason_string: Some(&text), ..Default::default() };
+                    self.send(id, &Packet::Connack(Connack { properties, ..connack }));
+                }
+                self.refuse(id, reason, effects);
+            }
+            Phase::Online(_) => self.disconnect(id, reason, None, effects),
+        }
+    }
+
+    /// Disconnects a client, with a DISCONNECT where the version has one.
+    pub(crate) fn disconnect(
+        &mut self,
+        id: ConnectionId,
+        reason: Reason,
+        server_reference: Option<&str>,
+        effects: &mut Effects,
+    ) {
+        let text = reason.to_string();
+        // [MQTT5-3.14.2-1] [MQTT5-3.14.2-3] [MQTT5-3.14.2-4]
+        self.send_disconnect(
+            id,
+            Disconnect {
+                reason_code: reason.code,
+                reason_string: Some(&text),
+                server_reference,
+                ..Default::default()
+            },
+        );
+        self.statistics.clients_disconnected += 1;
+        self.end(id, Ended::ByServer(reason), effects);
+    }
+
+    /// Turns away a connection that was never let in; its CONNACK, if any, is written already.
+    fn refuse(&mut self, id: ConnectionId, reason: Reason, effects: &mut Effects) {
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let client_id = connection.take_connecting_client_id();
+        let peer = connection.peer.clone();
+        self.statistics.connections_refused += 1;
+        effects.push(Effect::Event(Event::Refused { connection: id, client_id, peer, reason }));
+        self.close(id, effects);
+    }
+}
+
+/// The CONNACK that answers a refused CONNECT, if the version has one for the case.
+// [MQTT5-3.1.4-1] [MQTT5-3.1.4-2] [MQTT5-3.2.2-6] [MQTT311-3.1.4-1] [MQTT311-3.2.2-4] [MQTT311-3.2.2-6]
+fn connack_for(fault: &Fault, version: Version) -> Option<Connack<'static>> {
+    let connack = |reason_code| {
+        Some(Connack { session_present: false, reason_code, properties: ConnackProperties::default() })
+    };
+    match fault {
+        // Nothing shows that the peer speaks MQTT.
+        Fault::Protocol(ProtocolError::FirstPacketNotConnect) => None,
+        // [MQTT5-3.1.2-2] [MQTT311-3.1.2-2]
+        Fault::Decode(DecodeError::UnsupportedProtocolVersion { .. }) => {
+            connack(ReasonCode::UnsupportedProtocolVersion)
+        }
+        Fault::Decode(_) if !version.is_v5() => None,
+        _ => connack(fault.reason_code()),
+    }
+}

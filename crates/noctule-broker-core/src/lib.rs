@@ -1,0 +1,77 @@
+//! A deterministic MQTT broker: one [`Shard`] owns connections, sessions, subscriptions and retained
+//! messages, takes [`Input`]s and answers with [`Effect`]s. It has no clock, no socket, no file and
+//! no thread; whoever drives it supplies all of them.
+//!
+//! ```
+//! use noctule_broker_core::{ConnectionId, Effects, Input, ListenerId, Settings, Shard, Timestamp};
+//!
+//! let now = Timestamp::from_millis(0);
+//! let mut shard = Shard::new(Settings::default(), now, 7);
+//! let mut effects = Effects::new();
+//! let connection = ConnectionId { slot: 0, generation: 0 };
+//! let peer = "198.51.100.7:4711".into();
+//! let _ = shard.on_input(now, Input::Opened { connection, listener: ListenerId(0), peer }, &mut effects);
+//!
+//! let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
+//! let consumed = shard.on_input(now, Input::Bytes { connection, bytes: connect }, &mut effects);
+//! assert_eq!(consumed.bytes, connect.len());
+//!
+//! let outbound = shard.outbound(connection).expect("the connection is open");
+//! let connack: Vec<u8> = outbound.chunks().flatten().copied().collect();
+//! assert_eq!(connack, b"\x20\x02\x00\x00");
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod acknowledge;
+mod authorize;
+mod connect;
+mod connection;
+mod delivery;
+mod disconnect;
+mod effect;
+mod event;
+mod expiry;
+mod fan_out;
+mod fault;
+mod frames;
+mod input;
+mod message;
+mod outbound;
+mod publication;
+mod publish;
+mod registry;
+mod replay;
+mod retained;
+mod router;
+mod session;
+mod settings;
+mod shard;
+mod shared;
+mod statistics;
+mod stored;
+mod subscribe;
+mod system;
+mod timers;
+mod unsubscribe;
+mod will;
+
+pub use effect::{Credentials, Effect, Effects, Principal, Question, Token};
+pub use event::{DropCause, Ended, Event, Limit, Reason};
+pub use fault::{Fault, ProtocolError, Refused};
+pub use input::{Command, ConnectionId, Consumed, Input, ListenerId, Reading, ShardId};
+pub use message::Message;
+pub use noctule_session::Timestamp;
+pub use outbound::Outbound;
+pub use registry::SessionKey;
+pub use settings::{
+    Authentication, Authorization, Durability, Features, Limits, ListenerSettings, ReadRules,
+    Settings, SharedStrategy,
+};
+pub use shard::Shard;
+pub use statistics::{ClientSummary, Gauges, Statistics};
+pub use stored::{Record, StoredMessage, StoredSession, StoredSubscription};

@@ -1,0 +1,74 @@
+//! One publication on its way through the shard, still in the read buffer as long as that is enough.
+
+use alloc::sync::Arc;
+
+use noctule_packet::{ForwardedProperties, QoS, TopicName};
+use noctule_session::Timestamp;
+
+use crate::message::Message;
+use crate::registry::SessionKey;
+
+/// An Application Message that is being routed. It is copied into a [`Message`] of its exact size
+/// only when somebody has to keep it.
+#[derive(Debug)]
+pub(crate) struct Publication<'a> {
+    pub(crate) topic: TopicName<'a>,
+    pub(crate) payload: &'a [u8],
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) properties: ForwardedProperties,
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Who published it, for `no local`.
+    pub(crate) publisher: Option<SessionKey>,
+    message: Option<Arc<Message>>,
+}
+
+impl<'a> Publication<'a> {
+    /// A publication whose parts are borrowed.
+    pub(crate) fn new(topic: TopicName<'a>, payload: &'a [u8], qos: QoS) -> Self {
+        Self {
+            topic,
+            payload,
+            qos,
+            retain: false,
+            properties: ForwardedProperties::empty(),
+            expires_at: None,
+            publisher: None,
+            message: None,
+        }
+    }
+
+    /// A publication of what is a message already; `None` if its topic is none, which cannot be.
+    pub(crate) fn of(message: &'a Arc<Message>, publisher: Option<SessionKey>) -> Option<Self> {
+        Some(Self {
+            topic: TopicName::new(&message.topic).ok()?,
+            payload: &message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: message.properties.clone(),
+            expires_at: message.expires_at,
+            publisher,
+            message: Some(Arc::clone(message)),
+        })
+    }
+
+    /// The message to keep, made at the first call and shared from then on.
+    pub(crate) fn message(&mut self) -> Arc<Message> {
+        let message = self.message.get_or_insert_with(|| {
+            Arc::new(Message {
+                topic: self.topic.as_str().into(),
+                payload: self.payload.into(),
+                qos: self.qos,
+                retain: self.retain,
+                properties: self.properties.clone(),
+                expires_at: self.expires_at,
+            })
+        });
+        Arc::clone(message)
+    }
+
+    /// The Message Expiry Interval to send at `now`.
+    pub(crate) fn remaining_expiry_interval(&self, now: Timestamp) -> Option<u32> {
+        crate::message::remaining_expiry_interval(self.expires_at, now)
+    }
+}

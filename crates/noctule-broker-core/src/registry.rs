@@ -1,0 +1,98 @@
+//! Which sessions there are, by key and by client identifier. One identifier has at most one session.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use crate::session::Session;
+
+/// Names a session: a place that is used again, and how often it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey {
+    slot: u32,
+    generation: u32,
+}
+
+/// The sessions of a shard.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_client_id: HashMap<Arc<str>, SessionKey, FixedState>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    session: Option<Session>,
+}
+
+impl Registry {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_client_id: HashMap::with_hasher(FixedState::with_seed(seed)),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_client_id.len()
+    }
+
+    pub(crate) fn find(&self, client_id: &str) -> Option<SessionKey> {
+        self.by_client_id.get(client_id).copied()
+    }
+
+    pub(crate) fn session(&self, key: SessionKey) -> Option<&Session> {
+        let slot = self.slots.get(key.slot as usize)?;
+        (slot.generation == key.generation).then_some(slot.session.as_ref()?)
+    }
+
+    pub(crate) fn session_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
+        let slot = self.slots.get_mut(key.slot as usize)?;
+        if slot.generation == key.generation { slot.session.as_mut() } else { None }
+    }
+
+    /// Adds a session under its client identifier, which must have none.
+    pub(crate) fn insert(&mut self, session: Session) -> SessionKey {
+        let client_id = Arc::clone(&session.client_id);
+        let key = match self.free.pop() {
+            Some(slot) => self.reuse(slot, session),
+            None => {
+                let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+                self.slots.push(Slot { generation: 0, session: Some(session) });
+                SessionKey { slot, generation: 0 }
+            }
+        };
+        self.by_client_id.insert(client_id, key);
+        key
+    }
+
+    pub(crate) fn remove(&mut self, key: SessionKey) -> Option<Session> {
+        let slot = self.slots.get_mut(key.slot as usize)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        let session = slot.session.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.slot);
+        self.by_client_id.remove(&session.client_id);
+        Some(session)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().filter_map(|slot| slot.session.as_ref())
+    }
+
+    fn reuse(&mut self, at: u32, session: Session) -> SessionKey {
+        let mut generation = 0;
+        if let Some(slot) = self.slots.get_mut(at as usize) {
+            generation = slot.generation;
+            slot.session = Some(session);
+        }
+        SessionKey { slot: at, generation }
+    }
+}

@@ -1,0 +1,289 @@
+//! The retained message of every topic, in a trie that can be walked in slices.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use crate::message::Message;
+
+const ROOT: u32 = 0;
+
+/// The retained messages of a shard.
+#[derive(Debug)]
+pub(crate) struct Retained {
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+    messages: u64,
+    bytes: u64,
+    /// Counts changes, so that a walk knows what is younger than itself.
+    clock: u64,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    parent: u32,
+    /// The children in order, so that a walk can go on where it stopped whatever has changed.
+    children: BTreeMap<Box<str>, u32>,
+    kept: Option<Kept>,
+}
+
+/// A retained message and when it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) message: Arc<Message>,
+    pub(crate) stamp: u64,
+}
+
+/// How far a walk has come: the levels of the last topic that was visited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Position {
+    Start,
+    After(Box<str>),
+    End,
+}
+
+impl Retained {
+    pub(crate) fn new() -> Self {
+        Self { nodes: vec![Node::default()], free: Vec::new(), messages: 0, bytes: 0, clock: 0 }
+    }
+
+    /// How many there are, `$SYS` not counted.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Their bytes, `$SYS` not counted.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The number of the latest change.
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// Keeps a message in place of the topic's last one, which is returned.
+    // [MQTT5-3.3.1-5] [MQTT311-3.3.1-5]
+    pub(crate) fn insert(&mut self, message: Arc<Message>) -> Option<Arc<Message>> {
+        self.clock += 1;
+        let mut at = ROOT;
+        for level in message.topic.split('/') {
+            at = match self.child(at, level) {
+                Some(child) => child,
+                None => self.add_child(at, level),
+            };
+        }
+        self.count(&message, true);
+        let kept = Kept { message, stamp: self.clock };
+        let before = self.nodes.get_mut(at as usize)?.kept.replace(kept)?.message;
+        self.count(&before, false);
+        Some(before)
+    }
+
+    /// Forgets the topic's message, which is returned.
+    // [MQTT5-3.3.1-6] [MQTT311-3.3.1-10]
+    pub(crate) fn remove(&mut self, topic: &str) -> Option<Arc<Message>> {
+        self.clock += 1;
+        let mut at = ROOT;
+        for level in topic.split('/') {
+            at = self.child(at, level)?;
+        }
+        let kept = self.nodes.get_mut(at as usize)?.kept.take()?;
+        self.count(&kept.message, false);
+        self.prune(at, topic);
+        Some(kept.message)
+    }
+
+    /// The topic's message.
+    pub(crate) fn find(&self, topic: &str) -> Option<&Kept> {
+        let mut at = ROOT;
+        for level in topic.split('/') {
+            at = self.child(at, level)?;
+        }
+        self.nodes.get(at as usize)?.kept.as_ref()
+    }
+
+    /// Walks on through the messages whose topic the filter's `levels` match, from `position`. Ends
+    /// after `steps` nodes, or when `visit` returns false; then the message it was shown counts as
+    /// not visited. Returns the steps that are left.
+    pub(crate) fn walk(
+        &self,
+        levels: &[Box<str>],
+        position: &mut Position,
+        mut steps: usize,
+        mut visit: impl FnMut(&Kept) -> bool,
+    ) -> usize {
+        let from = core::mem::replace(position, Position::End);
+        let Some(mut walk) = Walk::resume(self, levels, &from) else { return steps };
+        let mut reached = None;
+        while let Some((node, depth)) = walk.next(self) {
+            if let Some(kept) = self.kept_if_matched(levels, node, depth) {
+                if !visit(kept) {
+                    *position = reached.unwrap_or(from);
+                    return steps;
+                }
+                reached = Some(Position::After(kept.message.topic.clone()));
+            }
+            steps = steps.saturating_sub(1);
+            if steps == 0 {
+                *position = Position::After(walk.path());
+                return 0;
+            }
+            walk.descend(self, node);
+        }
+        steps
+    }
+
+    fn kept_if_matched(&self, levels: &[Box<str>], node: u32, depth: usize) -> Option<&Kept> {
+        let kept = self.nodes.get(node as usize)?.kept.as_ref()?;
+        let multi_level = levels.last().is_some_and(|last| &**last == "#");
+        let complete = if multi_level { depth + 1 >= levels.len() } else { depth == levels.len() };
+        complete.then_some(kept)
+    }
+
+    fn child(&self, at: u32, level: &str) -> Option<u32> {
+        self.nodes.get(at as usize)?.children.get(level).copied()
+    }
+
+    fn add_child(&mut self, parent: u32, level: &str) -> u32 {
+        let node = Node { parent, ..Node::default() };
+        let at = match self.free.pop() {
+            Some(at) => {
+                if let Some(place) = self.nodes.get_mut(at as usize) {
+                    *place = node;
+                }
+                at
+            }
+            None => {
+                self.nodes.push(node);
+                u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        if let Some(parent) = self.nodes.get_mut(parent as usize) {
+            parent.children.insert(level.into(), at);
+        }
+        at
+    }
+
+    fn prune(&mut self, mut at: u32, topic: &str) {
+        for level in topic.rsplit('/') {
+            let Some(node) = self.nodes.get(at as usize) else { return };
+            if at == ROOT || node.kept.is_some() || !node.children.is_empty() {
+                return;
+            }
+            let parent = node.parent;
+            self.free.push(at);
+            if let Some(parent) = self.nodes.get_mut(parent as usize) {
+                parent.children.remove(level);
+            }
+            at = parent;
+        }
+    }
+
+    fn count(&mut self, message: &Message, more: bool) {
+        if message.topic.starts_with("$SYS/") {
+            return;
+        }
+        let bytes = message.bytes() as u64;
+        if more {
+            self.messages += 1;
+            self.bytes += bytes;
+        } else {
+            self.messages -= 1;
+            self.bytes -= bytes;
+        }
+    }
+}
+
+/// A walk in progress: the chain of nodes above the one to visit next.
+struct Walk<'a> {
+    levels: &'a [Box<str>],
+    /// For each depth the node whose children are being visited and the last child's level.
+    chain: Vec<(u32, Option<&'a str>)>,
+}
+
+impl<'a> Walk<'a> {
+    /// Goes back to `position`, as far as what led there still exists.
+    fn resume(retained: &'a Retained, levels: &'a [Box<str>], position: &'a Position) -> Option<Self> {
+        let mut walk = Self { levels, chain: vec![(ROOT, None)] };
+        let topic = match position {
+            Position::Start => return Some(walk),
+            Position::End => return None,
+            Position::After(topic) => topic,
+        };
+        for level in topic.split('/') {
+            let (at, last) = walk.chain.last_mut()?;
+            *last = Some(level);
+            match retained.child(*at, level) {
+                Some(child) if walk.goes_below(walk.chain.len()) => walk.chain.push((child, None)),
+                _ => break,
+            }
+        }
+        Some(walk)
+    }
+
+    /// Whether nodes at this depth have children that can match.
+    fn goes_below(&self, depth: usize) -> bool {
+        depth < self.levels.len() || self.levels.last().is_some_and(|last| &**last == "#")
+    }
+
+    /// The next node in order and its depth.
+    fn next(&mut self, retained: &'a Retained) -> Option<(u32, usize)> {
+        loop {
+            let depth = self.chain.len();
+            let (at, last) = self.chain.last_mut()?;
+            let children = &retained.nodes.get(*at as usize)?.children;
+            match next_child(children, self.levels, depth, *last) {
+                Some((level, child)) => {
+                    *last = Some(level);
+                    return Some((child, depth));
+                }
+                None => {
+                    self.chain.pop();
+                }
+            }
+        }
+    }
+
+    /// Lets the children of a node that was just visited come next.
+    fn descend(&mut self, retained: &Retained, node: u32) {
+        let has_children =
+            retained.nodes.get(node as usize).is_some_and(|node| !node.children.is_empty());
+        if has_children && self.goes_below(self.chain.len()) {
+            self.chain.push((node, None));
+        }
+    }
+
+    /// The topic of the node that was visited last.
+    fn path(&self) -> Box<str> {
+        let levels: Vec<&str> = self.chain.iter().filter_map(|(_, last)| *last).collect();
+        levels.join("/").into()
+    }
+}
+
+/// The child behind `last` that the filter's level at `depth` (1 for the first) allows.
+// [MQTT5-4.7.2-1] [MQTT311-4.7.2-1]
+fn next_child<'a>(
+    children: &'a BTreeMap<Box<str>, u32>,
+    levels: &[Box<str>],
+    depth: usize,
+    last: Option<&str>,
+) -> Option<(&'a str, u32)> {
+    let wanted = levels.get(depth - 1).or_else(|| levels.last().filter(|last| &***last == "#"))?;
+    if &**wanted != "+" && &**wanted != "#" {
+        let (level, child) = children.get_key_value(&**wanted)?;
+        return last.is_none().then_some((&**level, *child));
+    }
+    let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut behind = children.range::<str, _>((from, Bound::Unbounded));
+    let system = |level: &str| depth == 1 && level.starts_with('$');
+    behind.find(|(level, _)| !system(level)).map(|(level, child)| (&**level, *child))
+}
+
+/// The levels of a filter, as [`Retained::walk`] takes them.
+pub(crate) fn filter_levels(filter: &str) -> Box<[Box<str>]> {
+    filter.split('/').map(Box::from).collect()
+}

@@ -1,0 +1,223 @@
+//! A trie of topic filters, one node a level. Matching costs no more than the nodes that it visits,
+//! and neither matching nor removing recurses, whatever a filter's depth.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use noctule_packet::TopicName;
+use smallvec::SmallVec;
+
+use super::{Change, Match, Matches, Target};
+
+const ROOT: u32 = 0;
+
+/// The subscriptions, by filter.
+#[derive(Debug)]
+pub(crate) struct Trie {
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+    /// Every node but the root, by its parent and its level: one table for the whole trie.
+    children: HashTable<u32>,
+    hasher: FixedState,
+}
+
+/// One level of a filter; `+` is a level like any other, `#` is a list at the node above it.
+#[derive(Debug, Default)]
+struct Node {
+    parent: u32,
+    level: Box<str>,
+    children: u32,
+    /// The child `+`, 0 for none.
+    plus: u32,
+    /// Those whose filter ends here, sorted by target.
+    here: Vec<Match>,
+    /// Those whose filter goes on with `#`, sorted by target.
+    below: Vec<Match>,
+}
+
+impl Trie {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            nodes: vec![Node::default()],
+            free: Vec::new(),
+            children: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, filter: &str, subscription: Match) -> Change {
+        let (path, multi_level) = split_filter(filter);
+        let mut at = ROOT;
+        for level in path.into_iter().flat_map(|path| path.split('/')) {
+            at = self.child(at, level).unwrap_or_else(|| self.add_child(at, level));
+        }
+        let Some(list) = self.list(at, multi_level) else { return Change::None };
+        // Other shards are sorted behind everything of this one.
+        let was_local = list.first().is_some_and(is_local);
+        match list.binary_search_by_key(&subscription.target, |known| known.target) {
+            Ok(place) => {
+                if let Some(known) = list.get_mut(place) {
+                    *known = subscription;
+                }
+            }
+            Err(place) => list.insert(place, subscription),
+        }
+        if !was_local && is_local(&subscription) { Change::First } else { Change::None }
+    }
+
+    pub(crate) fn remove(&mut self, filter: &str, target: Target) -> Change {
+        let (path, multi_level) = split_filter(filter);
+        let mut at = ROOT;
+        for level in path.into_iter().flat_map(|path| path.split('/')) {
+            let Some(child) = self.child(at, level) else { return Change::None };
+            at = child;
+        }
+        let Some(list) = self.list(at, multi_level) else { return Change::None };
+        let Ok(place) = list.binary_search_by_key(&target, |known| known.target) else {
+            return Change::None;
+        };
+        let removed = list.remove(place);
+        let last = is_local(&removed) && !list.first().is_some_and(is_local);
+        if list.is_empty() {
+            list.shrink_to_fit();
+        }
+        self.prune(at);
+        if last { Change::Last } else { Change::None }
+    }
+
+    /// Every subscription whose filter matches, sorted by target.
+    // [MQTT5-4.7.1-1] [MQTT5-4.7.2-1] [MQTT311-4.7.1-2] [MQTT311-4.7.1-3] [MQTT311-4.7.2-1]
+    pub(crate) fn matches(&self, topic: TopicName<'_>) -> Matches {
+        let mut found = Vec::new();
+        let mut lists = 0;
+        let mut take = |list: &[Match]| {
+            if !list.is_empty() {
+                lists += 1;
+                found.extend_from_slice(list);
+            }
+        };
+        // What is left to visit: a node, and where in the topic its children's level starts.
+        let mut visits: SmallVec<[(u32, Option<usize>); 16]> = SmallVec::new();
+        visits.push((ROOT, Some(0)));
+        while let Some((at, rest)) = visits.pop() {
+            let Some(node) = self.nodes.get(at as usize) else { continue };
+            let wildcards = at != ROOT || !topic.is_system();
+            if wildcards {
+                take(&node.below);
+            }
+            let Some(start) = rest else {
+                take(&node.here);
+                continue;
+            };
+            if node.children == 0 {
+                continue;
+            }
+            let tail = topic.as_str().get(start..).unwrap_or_default();
+            let (level, next) = match slash(tail) {
+                Some(end) => (tail.get(..end).unwrap_or_default(), Some(start + end + 1)),
+                None => (tail, None),
+            };
+            if let Some(child) = self.child(at, level) {
+                visits.push((child, next));
+            }
+            if wildcards && node.plus != ROOT {
+                visits.push((node.plus, next));
+            }
+        }
+        if lists > 1 {
+            found.sort_by_key(|found| found.target);
+        }
+        Arc::from(found)
+    }
+
+    fn child(&self, parent: u32, level: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one((parent, level));
+        let found = self.children.find(hash, |child| {
+            self.nodes
+                .get(*child as usize)
+                .is_some_and(|node| node.parent == parent && &*node.level == level)
+        });
+        found.copied()
+    }
+
+    fn add_child(&mut self, parent: u32, level: &str) -> u32 {
+        let node = Node { parent, level: level.into(), ..Node::default() };
+        let at = match self.free.pop() {
+            Some(at) => {
+                if let Some(place) = self.nodes.get_mut(at as usize) {
+                    *place = node;
+                }
+                at
+            }
+            None => {
+                self.nodes.push(node);
+                u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        if let Some(parent) = self.nodes.get_mut(parent as usize) {
+            parent.children += 1;
+            if level == "+" {
+                parent.plus = at;
+            }
+        }
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        self.children.insert_unique(hasher.hash_one((parent, level)), at, |child| {
+            let node = nodes.get(*child as usize);
+            node.map_or(0, |node| hasher.hash_one((node.parent, &*node.level)))
+        });
+        at
+    }
+
+    fn list(&mut self, at: u32, multi_level: bool) -> Option<&mut Vec<Match>> {
+        let node = self.nodes.get_mut(at as usize)?;
+        Some(if multi_level { &mut node.below } else { &mut node.here })
+    }
+
+    /// Removes a node that serves nothing any more, and those above it that it leaves empty.
+    fn prune(&mut self, mut at: u32) {
+        while at != ROOT {
+            let Some(node) = self.nodes.get(at as usize) else { return };
+            if node.children > 0 || !node.here.is_empty() || !node.below.is_empty() {
+                return;
+            }
+            let hash = self.hasher.hash_one((node.parent, &*node.level));
+            if let Ok(entry) = self.children.find_entry(hash, |child| *child == at) {
+                entry.remove();
+            }
+            let parent = self.nodes.get_mut(at as usize).map_or(ROOT, |node| {
+                node.level = Box::default();
+                node.parent
+            });
+            self.free.push(at);
+            if let Some(parent) = self.nodes.get_mut(parent as usize) {
+                parent.children -= 1;
+                if parent.plus == at {
+                    parent.plus = ROOT;
+                }
+            }
+            at = parent;
+        }
+    }
+}
+
+/// A filter's path, `None` for the root itself, and whether `#` follows it.
+fn split_filter(filter: &str) -> (Option<&str>, bool) {
+    match filter.strip_suffix('#') {
+        Some("") => (None, true),
+        Some(path) => (Some(path.strip_suffix('/').unwrap_or(path)), true),
+        None => (Some(filter), false),
+    }
+}
+
+fn is_local(subscription: &Match) -> bool {
+    !matches!(subscription.target, Target::Shard(_))
+}
+
+fn slash(text: &str) -> Option<usize> {
+    text.as_bytes().iter().position(|byte| *byte == b'/')
+}

@@ -1,0 +1,64 @@
+//! The state of a session, which outlives its connections.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+
+use noctule_packet::{SubscriptionOptions, Version};
+use noctule_session::{Receiver, Sender, Timestamp};
+use smallvec::SmallVec;
+
+use crate::effect::Principal;
+use crate::input::ConnectionId;
+use crate::message::Message;
+use crate::replay::Replay;
+use crate::shared::GroupKey;
+use crate::will::Will;
+
+/// A Session Expiry Interval that never ends.
+pub(crate) const NEVER: u32 = u32::MAX;
+
+/// Everything the broker knows about one client identifier.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client_id: Arc<str>,
+    pub(crate) principal: Principal,
+    pub(crate) version: Version,
+    pub(crate) connection: Option<ConnectionId>,
+    /// In seconds; 0 ends the session with its connection, [`NEVER`] never.
+    pub(crate) expiry_interval: u32,
+    /// When the session ends, while it has no connection.
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) subscriptions: BTreeMap<Box<str>, Subscription>,
+    /// The shared subscriptions that it is a member of.
+    pub(crate) groups: SmallVec<[GroupKey; 1]>,
+    pub(crate) sender: Sender<Delivery>,
+    /// Bytes of what waits in `sender`.
+    pub(crate) queued_bytes: u64,
+    pub(crate) receiver: Receiver,
+    pub(crate) will: Option<Box<Will>>,
+    /// When the will is sent, once the connection is gone.
+    pub(crate) will_at: Option<Timestamp>,
+    /// Retained messages that are still to be sent to new subscriptions.
+    pub(crate) replays: VecDeque<Replay>,
+}
+
+/// One subscription of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) identifier: Option<u32>,
+}
+
+/// The Subscription Identifiers that go with one message.
+pub(crate) type Identifiers = SmallVec<[u32; 2]>;
+
+/// A QoS 1 or 2 message on its way to one session.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivery {
+    pub(crate) message: Arc<Message>,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: Identifiers,
+    /// The shared subscription that it belongs to.
+    pub(crate) group: Option<GroupKey>,
+}

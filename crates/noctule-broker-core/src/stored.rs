@@ -1,0 +1,94 @@
+//! What a store is asked to keep, and what it gives back of a session.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use noctule_packet::{PacketId, QoS, SubscriptionOptions};
+
+use crate::message::Message;
+
+/// One fact to be made durable.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Record {
+    /// A session begins or goes on; everything stored under the identifier before is void if `new`.
+    SessionStarted {
+        /// Whose.
+        client_id: Arc<str>,
+        /// Whether it begins anew.
+        new: bool,
+        /// Its Session Expiry Interval; 0 stores nothing.
+        session_expiry_interval: u32,
+    },
+    /// A session is over.
+    SessionEnded {
+        /// Whose.
+        client_id: Arc<str>,
+    },
+    /// A subscription was made or replaced.
+    Subscribed {
+        /// Whose.
+        client_id: Arc<str>,
+        /// What.
+        subscription: StoredSubscription,
+    },
+    /// A subscription was ended.
+    Unsubscribed {
+        /// Whose.
+        client_id: Arc<str>,
+        /// The whole filter.
+        filter: Box<str>,
+    },
+    /// A message was accepted for stored sessions, as a retained message, or from a QoS 2 publisher.
+    Published {
+        /// The QoS 2 publication that must not be accepted again.
+        received: Option<(Arc<str>, PacketId)>,
+        /// The message.
+        message: Arc<Message>,
+        /// The stored sessions that it waits for.
+        sessions: Vec<Arc<str>>,
+    },
+    /// A QoS 2 publication was released by its publisher.
+    Released {
+        /// The publisher.
+        client_id: Arc<str>,
+        /// The packet identifier that is free again.
+        packet_id: PacketId,
+    },
+}
+
+/// One subscription as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredSubscription {
+    /// The whole filter.
+    pub filter: Box<str>,
+    /// Its options.
+    pub options: SubscriptionOptions,
+    /// Its Subscription Identifier.
+    pub identifier: Option<u32>,
+}
+
+/// One message that waits for a stored session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredMessage {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The quality of service to deliver it with.
+    pub qos: QoS,
+    /// Whether to deliver it with RETAIN set.
+    pub retain: bool,
+    /// The Subscription Identifiers to deliver it with.
+    pub identifiers: Vec<u32>,
+}
+
+/// A session as a store gives it back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoredSession {
+    /// Its subscriptions.
+    pub subscriptions: Vec<StoredSubscription>,
+    /// What waits for it, in order.
+    pub messages: Vec<StoredMessage>,
+    /// QoS 2 packet identifiers that its client has not released.
+    pub received: Vec<PacketId>,
+}
