@@ -7,16 +7,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use noctule_packet::{
-    Connack, ConnackProperties, Connect, Packet, PacketId, QoS, ReasonCode, TopicName, Version,
+    Connack, ConnackProperties, Connect, Packet, PacketId, QoS, ReasonCode, Version,
 };
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Receiver, Sender};
 
 use crate::connection::{Connection, Flow, Parked, Phase};
 use crate::effect::{Credentials, Effect, Effects, Principal, Token, Waiting};
-use crate::event::{Ended, Event, Reason};
+use crate::event::{Event, Reason};
 use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::ConnectionId;
-use crate::publication::Publication;
 use crate::registry::SessionKey;
 use crate::session::Session;
 use crate::settings::{Authentication, Durability};
@@ -46,12 +45,14 @@ pub(crate) struct Connecting {
     will: Option<Box<Will>>,
     principal: Principal,
     session_present: bool,
+    /// The session, from the moment at which the connection owns it.
+    pub(crate) session: Option<SessionKey>,
 }
 
 impl Connection {
     /// The client identifier of a CONNECT that is parked.
-    pub(crate) fn take_connecting_client_id(&mut self) -> Option<Box<str>> {
-        match self.parked.take() {
+    pub(crate) fn connecting_client_id(&self) -> Option<Box<str>> {
+        match &self.parked {
             Some(Parked::Connect(connecting)) => Some((&*connecting.client_id).into()),
             _ => None,
         }
@@ -143,10 +144,15 @@ impl Shard {
             self.take_over(key, clean_start, effects);
         }
         let key = match self.registry.find(&client_id) {
-            Some(key) => key,
-            None => self.make_session(id, stored.filter(|_| !clean_start), effects),
+            Some(key) => {
+                if let Some(connecting) = self.connecting(id) {
+                    connecting.session_present = true;
+                }
+                key
+            }
+            None => self.make_session(id, stored.filter(|_| !clean_start)),
         };
-        self.adopt(id, key, effects);
+        self.adopt(id, key);
         self.persist_session(id, key, was_stored, effects)
     }
 
@@ -253,6 +259,7 @@ impl Shard {
             will,
             principal: Principal::default(),
             session_present: false,
+            session: None,
         })
     }
 
@@ -399,7 +406,6 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         stored: Option<Box<StoredSession>>,
-        effects: &mut Effects,
     ) -> SessionKey {
         let (client_id, version) = match self.connecting(id) {
             Some(connecting) => {
@@ -425,16 +431,16 @@ impl Shard {
             replays: Default::default(),
         });
         if let Some(stored) = stored {
-            self.restore(key, *stored, effects);
+            self.restore(key, *stored);
         }
         key
     }
 
-    fn restore(&mut self, key: SessionKey, stored: StoredSession, effects: &mut Effects) {
+    fn restore(&mut self, key: SessionKey, stored: StoredSession) {
         let subscriptions: Vec<Request> =
             stored.subscriptions.into_iter().map(Request::from_stored).collect();
         for request in &subscriptions {
-            self.add_subscription(key, request, effects);
+            self.add_subscription(key, request);
         }
         let Some(session) = self.registry.session_mut(key) else { return };
         for packet_id in stored.received {
@@ -453,7 +459,7 @@ impl Shard {
     }
 
     /// Gives the session to the connection.
-    fn adopt(&mut self, id: ConnectionId, key: SessionKey, effects: &mut Effects) {
+    fn adopt(&mut self, id: ConnectionId, key: SessionKey) {
         let limits = &self.settings.limits;
         let (alias_maximum, alias_outbound_max) =
             (limits.topic_alias_maximum, limits.topic_alias_outbound_max);
@@ -461,17 +467,14 @@ impl Shard {
         let Some(session) = self.registry.session_mut(key) else { return };
         let Some(connection) = self.connections.find_mut(id) else { return };
         let Some(Parked::Connect(connecting)) = connection.parked.as_mut() else { return };
-        // A session that was there before has a deadline or has lost its connection just now.
         if let Some(at) = session.expires_at.take() {
-            connecting.session_present = true;
             self.timers.cancel(at, Timer::SessionExpiry(key));
-        } else if session.version_known() {
-            connecting.session_present = true;
         }
         if let Some(at) = session.will_at.take() {
             // [MQTT5-3.1.3-9]
             self.timers.cancel(at, Timer::Will(key));
         }
+        connecting.session = Some(key);
         session.connection = Some(id);
         session.version = connecting.version;
         session.principal = connecting.principal.clone();
@@ -488,7 +491,6 @@ impl Shard {
         connection.inbound_aliases = InboundAliases::new(alias_maximum);
         connection.outbound_aliases =
             OutboundAliases::new(connecting.topic_alias_maximum.min(alias_outbound_max));
-        let _ = effects;
     }
 
     /// Tells the client what it got and what it may do.

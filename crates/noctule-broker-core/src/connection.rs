@@ -159,6 +159,55 @@ impl Connections {
     }
 }
 
+/// Refuses what no client may send, whatever stands in it.
+// [MQTT5-4.12.0-1]
+fn refuse_by_type(packet_type: PacketType, version: Version) -> Result<(), ProtocolError> {
+    match packet_type {
+        PacketType::Connack | PacketType::Suback | PacketType::Unsuback | PacketType::Pingresp => {
+            Err(ProtocolError::ServerPacket(packet_type))
+        }
+        PacketType::Auth if version.is_v5() => Err(ProtocolError::AuthWithoutMethod),
+        _ => Ok(()),
+    }
+}
+
+/// Whether Request Problem Information 0 keeps reason strings and user properties out.
+// [MQTT5-3.1.2-29]
+fn may_be_silenced(packet: &Packet<'_>) -> bool {
+    !matches!(packet, Packet::Publish(_) | Packet::Connack(_) | Packet::Disconnect(_))
+}
+
+/// The packet without its reason string and user properties, which may be left out of all answers.
+// [MQTT5-3.2.2-19] [MQTT5-3.2.2-20] [MQTT5-3.4.2-2] [MQTT5-3.4.2-3] [MQTT5-3.5.2-2] [MQTT5-3.5.2-3]
+// [MQTT5-3.6.2-2] [MQTT5-3.6.2-3] [MQTT5-3.7.2-2] [MQTT5-3.7.2-3] [MQTT5-3.9.2-1] [MQTT5-3.9.2-2]
+// [MQTT5-3.11.2-1] [MQTT5-3.11.2-2] [MQTT5-3.14.2-3] [MQTT5-3.14.2-4]
+fn without_explanation<'a>(packet: &Packet<'a>) -> Packet<'a> {
+    let mut packet = packet.clone();
+    let (reason_string, user_properties) = match &mut packet {
+        Packet::Connack(connack) => {
+            (&mut connack.properties.reason_string, &mut connack.properties.user_properties)
+        }
+        Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubrel(ack) | Packet::Pubcomp(ack) => {
+            (&mut ack.reason_string, &mut ack.user_properties)
+        }
+        Packet::Suback(suback) => (&mut suback.reason_string, &mut suback.user_properties),
+        Packet::Unsuback(unsuback) => (&mut unsuback.reason_string, &mut unsuback.user_properties),
+        Packet::Disconnect(disconnect) => {
+            (&mut disconnect.reason_string, &mut disconnect.user_properties)
+        }
+        Packet::Auth(auth) => (&mut auth.reason_string, &mut auth.user_properties),
+        Packet::Connect(_)
+        | Packet::Publish(_)
+        | Packet::Subscribe(_)
+        | Packet::Unsubscribe(_)
+        | Packet::Pingreq
+        | Packet::Pingresp => return packet,
+    };
+    *reason_string = None;
+    *user_properties = Default::default();
+    packet
+}
+
 impl Shard {
     /// Takes one whole packet of a connection.
     pub(crate) fn on_frame(
@@ -191,6 +240,7 @@ impl Shard {
                 if frame.packet_type == PacketType::Connect {
                     return Err(ProtocolError::SecondConnect.into());
                 }
+                refuse_by_type(frame.packet_type, version)?;
                 let packet = Packet::decode(frame, version, self.settings.text_rules)?;
                 self.on_packet(id, session, packet, effects)
             }
@@ -221,13 +271,11 @@ impl Shard {
                 Ok(Flow::Next)
             }
             Packet::Disconnect(disconnect) => self.on_disconnect(id, session, &disconnect, effects),
-            // No authentication method was agreed upon in CONNECT. [MQTT5-4.12.0-1]
             Packet::Auth(_) => Err(ProtocolError::AuthWithoutMethod.into()),
             Packet::Connect(_) => Err(ProtocolError::SecondConnect.into()),
-            Packet::Connack(_) => Err(ProtocolError::ServerPacket(PacketType::Connack).into()),
-            Packet::Suback(_) => Err(ProtocolError::ServerPacket(PacketType::Suback).into()),
-            Packet::Unsuback(_) => Err(ProtocolError::ServerPacket(PacketType::Unsuback).into()),
-            Packet::Pingresp => Err(ProtocolError::ServerPacket(PacketType::Pingresp).into()),
+            Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
+                Err(ProtocolError::ServerPacket(packet.packet_type()).into())
+            }
         }
     }
 
@@ -242,6 +290,12 @@ impl Shard {
         {
             connection.outbound.lend(spare);
         }
+        let unexplained;
+        let mut packet = packet;
+        if !connection.request_problem_information && may_be_silenced(packet) {
+            unexplained = without_explanation(packet);
+            packet = &unexplained;
+        }
         let limit = connection.maximum_packet_size as usize;
         let version = connection.version;
         let buffer = connection.outbound.buffer();
@@ -250,7 +304,7 @@ impl Shard {
         if encoded && buffer.len() - start > limit {
             // What explains is left out before the packet is. [MQTT5-3.1.2-24]
             buffer.truncate(start);
-            encoded = packet.without_explanation().encode(version, buffer).is_ok()
+            encoded = without_explanation(packet).encode(version, buffer).is_ok()
                 && buffer.len() - start <= limit;
         }
         if !encoded {

@@ -178,7 +178,7 @@ impl Fault {
                 limit: Some(Limit {
                     setting: "limits.maximum_packet_size",
                     maximum: u64::from(*maximum),
-                    wanted: u64::from(*size),
+                    wanted: *size as u64,
                 }),
             },
             Self::Decode(error) => Reason { code, text: with_statement(error, self), limit: None },
@@ -258,10 +258,15 @@ impl Shard {
         self.end(id, Ended::ByServer(reason), effects);
     }
 
+    /// Turns away a connection that no packet can tell why.
+    pub(crate) fn fail_silently(&mut self, id: ConnectionId, fault: &Fault, effects: &mut Effects) {
+        self.refuse(id, fault.reason(), effects);
+    }
+
     /// Turns away a connection that was never let in; its CONNACK, if any, is written already.
     fn refuse(&mut self, id: ConnectionId, reason: Reason, effects: &mut Effects) {
         let Some(connection) = self.connections.find_mut(id) else { return };
-        let client_id = connection.take_connecting_client_id();
+        let client_id = connection.connecting_client_id();
         let peer = connection.peer.clone();
         self.statistics.connections_refused += 1;
         effects.push(Effect::Event(Event::Refused { connection: id, client_id, peer, reason }));

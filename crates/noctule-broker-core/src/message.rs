@@ -28,10 +28,7 @@ const OVERHEAD_BYTES: usize = 128;
 impl Message {
     /// What the message counts against byte limits.
     pub fn bytes(&self) -> usize {
-        OVERHEAD_BYTES
-            + self.topic.len()
-            + self.payload.len()
-            + self.properties.as_bytes().len()
+        bytes(&self.topic, &self.payload, &self.properties)
     }
 
     /// Whether the message has expired at `now`.
@@ -53,4 +50,9 @@ pub(crate) fn remaining_expiry_interval(
 ) -> Option<u32> {
     let left = expires_at?.since(now).as_millis().div_ceil(1_000).max(1);
     Some(u32::try_from(left).unwrap_or(u32::MAX))
+}
+
+/// What a message with these parts counts against byte limits.
+pub(crate) fn bytes(topic: &str, payload: &[u8], properties: &ForwardedProperties) -> usize {
+    OVERHEAD_BYTES + topic.len() + payload.len() + properties.as_bytes().len()
 }

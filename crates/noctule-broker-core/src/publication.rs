@@ -1,5 +1,6 @@
 //! One publication on its way through the shard, still in the read buffer as long as that is enough.
 
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
 
 use noctule_packet::{ForwardedProperties, QoS, TopicName};
@@ -16,7 +17,7 @@ pub(crate) struct Publication<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
-    pub(crate) properties: ForwardedProperties,
+    pub(crate) properties: Cow<'a, ForwardedProperties>,
     pub(crate) expires_at: Option<Timestamp>,
     /// Who published it, for `no local`.
     pub(crate) publisher: Option<SessionKey>,
@@ -31,7 +32,7 @@ impl<'a> Publication<'a> {
             payload,
             qos,
             retain: false,
-            properties: ForwardedProperties::empty(),
+            properties: Cow::Owned(ForwardedProperties::empty()),
             expires_at: None,
             publisher: None,
             message: None,
@@ -45,7 +46,7 @@ impl<'a> Publication<'a> {
             payload: &message.payload,
             qos: message.qos,
             retain: message.retain,
-            properties: message.properties.clone(),
+            properties: Cow::Borrowed(&message.properties),
             expires_at: message.expires_at,
             publisher,
             message: Some(Arc::clone(message)),
@@ -60,11 +61,16 @@ impl<'a> Publication<'a> {
                 payload: self.payload.into(),
                 qos: self.qos,
                 retain: self.retain,
-                properties: self.properties.clone(),
+                properties: self.properties.clone().into_owned(),
                 expires_at: self.expires_at,
             })
         });
         Arc::clone(message)
+    }
+
+    /// What the message will count against byte limits.
+    pub(crate) fn bytes(&self) -> usize {
+        crate::message::bytes(self.topic.as_str(), self.payload, &self.properties)
     }
 
     /// The Message Expiry Interval to send at `now`.

@@ -1,0 +1,189 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP, in both directions.
+
+use alloc::sync::Arc;
+
+use noctule_packet::{Ack, Packet, PacketId, ReasonCode};
+use noctule_session::{Acknowledgement, AcknowledgementKind, AnswerId, SenderError};
+
+use crate::connection::Flow;
+use crate::effect::{Effect, Effects, Token, Waiting};
+use crate::event::{DropCause, Event};
+use crate::fault::{Fault, ProtocolError};
+use crate::input::ConnectionId;
+use crate::publish::Outstanding;
+use crate::registry::SessionKey;
+use crate::session::Delivery;
+use crate::settings::Durability;
+use crate::shard::Shard;
+use crate::stored::Record;
+
+impl Shard {
+    pub(crate) fn on_puback(
+        &mut self,
+        _: ConnectionId,
+        key: SessionKey,
+        ack: &Ack<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
+        match session.sender.on_puback(ack.packet_id) {
+            Ok(delivery) => self.note_refusal(key, &delivery, ack.reason_code, effects),
+            Err(SenderError::UnknownPacketId) => {}
+            Err(SenderError::WrongStep) => {
+                return Err(ProtocolError::UnexpectedAcknowledgement.into());
+            }
+        }
+        self.pump(key, effects);
+        Ok(Flow::Next)
+    }
+
+    /// PUBREC ends the message's first half; a failed one ends the message.
+    // [MQTT5-4.3.3-4] [MQTT311-4.3.3-1]
+    pub(crate) fn on_pubrec(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        ack: &Ack<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
+        if ack.reason_code.is_error() {
+            match session.sender.on_pubrec_failed(ack.packet_id) {
+                Ok(delivery) => self.note_refusal(key, &delivery, ack.reason_code, effects),
+                Err(SenderError::UnknownPacketId) => {}
+                Err(SenderError::WrongStep) => {
+                    return Err(ProtocolError::UnexpectedAcknowledgement.into());
+                }
+            }
+            self.pump(key, effects);
+            return Ok(Flow::Next);
+        }
+        let version = session.version;
+        match session.sender.on_pubrec(ack.packet_id) {
+            Ok(_) => self.send_pubrel(id, ack.packet_id),
+            Err(SenderError::WrongStep) => {
+                return Err(ProtocolError::UnexpectedAcknowledgement.into());
+            }
+            Err(SenderError::UnknownPacketId) => {
+                let reason = if version.is_v5() {
+                    ReasonCode::PacketIdentifierNotFound
+                } else {
+                    ReasonCode::Success
+                };
+                self.send(id, &Packet::Pubrel(Ack::new(ack.packet_id, reason)));
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    pub(crate) fn on_pubcomp(
+        &mut self,
+        _: ConnectionId,
+        key: SessionKey,
+        ack: &Ack<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
+        match session.sender.on_pubcomp(ack.packet_id) {
+            Ok(()) | Err(SenderError::UnknownPacketId) => {}
+            Err(SenderError::WrongStep) => {
+                return Err(ProtocolError::UnexpectedAcknowledgement.into());
+            }
+        }
+        self.pump(key, effects);
+        Ok(Flow::Next)
+    }
+
+    /// PUBREL: the publisher knows that we have the message; its packet identifier may be used again.
+    // [MQTT5-4.3.3-11] [MQTT5-4.3.3-12] [MQTT311-4.3.3-2]
+    pub(crate) fn on_pubrel(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        ack: &Ack<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let stored = self.is_stored(key);
+        let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
+        let unknown = if session.version.is_v5() {
+            ReasonCode::PacketIdentifierNotFound
+        } else {
+            ReasonCode::Success
+        };
+        if let Some(answer) = session.receiver.on_pubrel(ack.packet_id, unknown) {
+            if stored && self.settings.durability == Durability::Stored {
+                let client_id = Arc::clone(&session.client_id);
+                let answer = answer.value();
+                self.outstanding.insert((key, answer), Outstanding::release());
+                effects.push(Effect::Persist {
+                    token: Token(Waiting::Acknowledgement { session: key, answer }),
+                    record: Record::Released { client_id, packet_id: ack.packet_id },
+                });
+                return Ok(Flow::Next);
+            }
+            session.receiver.complete(answer, ReasonCode::Success);
+        }
+        self.send_acknowledgements(id, key);
+        Ok(Flow::Next)
+    }
+
+    /// The last part of a publication has answered: its acknowledgement may leave.
+    pub(crate) fn acknowledge(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        answer: u64,
+        reason: ReasonCode,
+    ) {
+        if let Some(session) = self.registry.session_mut(key) {
+            session.receiver.complete(AnswerId::from_value(answer), reason);
+        }
+        self.send_acknowledgements(id, key);
+    }
+
+    /// Sends every acknowledgement that nothing holds back, in the order of the packets.
+    // [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT5-4.3.3-11] [MQTT311-4.3.2-2] [MQTT311-4.3.3-2]
+    pub(crate) fn send_acknowledgements(&mut self, id: ConnectionId, key: SessionKey) {
+        loop {
+            let Some(session) = self.registry.session_mut(key) else { return };
+            if session.connection != Some(id) {
+                return;
+            }
+            let Some(next) = session.receiver.next_acknowledgement() else { return };
+            let Acknowledgement { kind, packet_id, reason } = next;
+            let ack = Ack::new(packet_id, reason);
+            let packet = match kind {
+                AcknowledgementKind::Puback => Packet::Puback(ack),
+                AcknowledgementKind::Pubrec => Packet::Pubrec(ack),
+                AcknowledgementKind::Pubcomp => Packet::Pubcomp(ack),
+            };
+            self.send(id, &packet);
+        }
+    }
+
+    pub(crate) fn send_pubrel(&mut self, id: ConnectionId, packet_id: PacketId) {
+        self.send(id, &Packet::Pubrel(Ack::new(packet_id, ReasonCode::Success)));
+    }
+
+    /// A client's refusal ends the message for it, and for the shared subscription too.
+    // [MQTT5-4.8.2-4] [MQTT5-4.8.2-6]
+    fn note_refusal(
+        &mut self,
+        key: SessionKey,
+        delivery: &Delivery,
+        reason: ReasonCode,
+        effects: &mut Effects,
+    ) {
+        if !reason.is_error() {
+            return;
+        }
+        self.count_drop(DropCause::RefusedByClient);
+        let Some(session) = self.registry.session(key) else { return };
+        effects.push(Effect::Event(Event::Dropped {
+            client_id: Arc::clone(&session.client_id),
+            topic: delivery.message.topic.clone(),
+            cause: DropCause::RefusedByClient,
+            limit: None,
+        }));
+    }
+}

@@ -1,0 +1,349 @@
+//! Delivery: one message to one session, now or when its window opens.
+
+use alloc::sync::Arc;
+
+use noctule_packet::{PacketId, PublishHead, QoS, Version};
+use noctule_session::Transmission;
+
+use crate::effect::{Effect, Effects};
+use crate::event::{DropCause, Event, Limit};
+use crate::frames::Class;
+use crate::input::ConnectionId;
+use crate::publication::Publication;
+use crate::registry::SessionKey;
+use crate::session::{Delivery, Identifiers};
+use crate::shard::Shard;
+use crate::shared::GroupKey;
+
+/// From this size on a payload with several receivers is not copied for each of them.
+pub(crate) const SHARE_BYTES: usize = 8 * 1024;
+
+/// How one session is to get a publication.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) session: SessionKey,
+    /// The granted QoS.
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: Identifiers,
+    pub(crate) group: Option<GroupKey>,
+}
+
+impl Shard {
+    /// Delivers a publication to one session. `share` says that others get the payload too.
+    // [MQTT5-3.8.4-8] [MQTT5-4.3.1-1] [MQTT311-3.8.4-6] [MQTT311-3.3.5-1] [MQTT5-3.3.1-3] [MQTT311-3.3.1-3]
+    pub(crate) fn deliver(
+        &mut self,
+        publication: &mut Publication<'_>,
+        terms: Terms,
+        share: bool,
+        effects: &mut Effects,
+    ) {
+        let Some(session) = self.registry.session(terms.session) else { return };
+        let connection = session.connection;
+        if !self.settings.may_read(&session.client_id, publication.topic.as_str()) {
+            self.drop_message(&terms, publication, DropCause::NotAuthorized, None, effects);
+            return;
+        }
+        let qos = publication.qos.min(terms.qos);
+        if qos == QoS::AtMostOnce {
+            self.deliver_at_most_once(connection, publication, terms, share, effects);
+            return;
+        }
+        let open = session.sender.is_open() && connection.is_some_and(|id| self.has_room(id));
+        let Some(id) = connection.filter(|_| open) else {
+            self.enqueue(publication, terms, qos, effects);
+            return;
+        };
+        if !self.fits(id, publication, &terms, qos) {
+            self.drop_message(&terms, publication, DropCause::PacketTooLarge, None, effects);
+            return;
+        }
+        let delivery = Delivery {
+            message: publication.message(),
+            retain: terms.retain,
+            identifiers: terms.identifiers.clone(),
+            group: terms.group,
+        };
+        let Some(session) = self.registry.session_mut(terms.session) else { return };
+        if let Ok(packet_id) = session.sender.send_now(delivery, qos) {
+            let class = Class::of(qos, &terms);
+            self.transmit(id, publication, class, Some(packet_id), false, share);
+        }
+    }
+
+    fn deliver_at_most_once(
+        &mut self,
+        connection: Option<ConnectionId>,
+        publication: &mut Publication<'_>,
+        terms: Terms,
+        share: bool,
+        effects: &mut Effects,
+    ) {
+        let Some(id) = connection.filter(|id| self.is_online(*id)) else { return };
+        if !self.has_room(id) {
+            let maximum = u64::from(self.settings.limits.outbound_bytes_max);
+            let limit = Limit { setting: "limits.outbound_bytes_max", maximum, wanted: 0 };
+            self.drop_message(&terms, publication, DropCause::SlowReader, Some(limit), effects);
+        } else if !self.fits(id, publication, &terms, QoS::AtMostOnce) {
+            self.drop_message(&terms, publication, DropCause::PacketTooLarge, None, effects);
+        } else {
+            let class = Class::of(QoS::AtMostOnce, &terms);
+            self.transmit(id, publication, class, None, false, share);
+        }
+    }
+
+    /// Lets a message wait for its session, if there is room.
+    fn enqueue(
+        &mut self,
+        publication: &mut Publication<'_>,
+        terms: Terms,
+        qos: QoS,
+        effects: &mut Effects,
+    ) {
+        let message = publication.message();
+        let bytes = message.bytes() as u64;
+        let (messages_max, bytes_max) =
+            (self.settings.limits.queue_messages_max, self.settings.limits.queue_bytes_max);
+        let Some(session) = self.registry.session_mut(terms.session) else { return };
+        let limit = if session.sender.waiting() >= messages_max as usize {
+            let (setting, maximum) = ("limits.queue_messages_max", u64::from(messages_max));
+            Some(Limit { setting, maximum, wanted: maximum + 1 })
+        } else if session.queued_bytes + bytes > bytes_max {
+            let wanted = session.queued_bytes + bytes;
+            Some(Limit { setting: "limits.queue_bytes_max", maximum: bytes_max, wanted })
+        } else {
+            None
+        };
+        if limit.is_some() {
+            self.drop_message(&terms, publication, DropCause::QueueFull, limit, effects);
+            return;
+        }
+        session.queued_bytes += bytes;
+        let Terms { retain, identifiers, group, .. } = terms;
+        session.sender.enqueue(Delivery { message, retain, identifiers, group }, qos);
+    }
+
+    /// Sends what waits for a session as far as quota and buffer allow: first what is in flight from
+    /// an earlier connection, then its queue, then what its shared subscriptions and replays hold.
+    pub(crate) fn pump(&mut self, key: SessionKey, effects: &mut Effects) {
+        loop {
+            let Some(session) = self.registry.session(key) else { return };
+            let Some(id) = session.connection.filter(|id| self.is_online(*id)) else { return };
+            if !self.has_room(id) {
+                return;
+            }
+            self.drop_expired(key, effects);
+            if !self.transmit_next(id, key, effects) {
+                break;
+            }
+        }
+        self.pull_from_groups(key, effects);
+        self.replay(key, effects);
+    }
+
+    /// Sends the session's next message or PUBREL. False if there is none, or no quota for it.
+    fn transmit_next(&mut self, id: ConnectionId, key: SessionKey, effects: &mut Effects) -> bool {
+        let Some(session) = self.registry.session_mut(key) else { return false };
+        let first_time = session.sender.has_repeated_all();
+        let (packet_id, delivery, qos, dup) = match session.sender.next_transmission() {
+            None => return false,
+            Some(Transmission::Pubrel { packet_id }) => {
+                self.send_pubrel(id, packet_id);
+                return true;
+            }
+            Some(Transmission::Publish { packet_id, message, qos, dup }) => {
+                (packet_id, message.clone(), qos, dup)
+            }
+        };
+        if first_time {
+            session.queued_bytes -= delivery.message.bytes() as u64;
+        }
+        let Some(mut publication) = Publication::of(&delivery.message, None) else { return true };
+        let terms = Terms {
+            session: key,
+            qos,
+            retain: delivery.retain,
+            identifiers: delivery.identifiers.clone(),
+            group: delivery.group,
+        };
+        if !self.fits(id, &publication, &terms, qos) {
+            // [MQTT5-3.1.2-25]
+            if let Some(session) = self.registry.session_mut(key) {
+                session.sender.abandon(packet_id);
+            }
+            self.drop_message(&terms, &publication, DropCause::PacketTooLarge, None, effects);
+            return true;
+        }
+        self.frames.clear();
+        let share = publication.payload.len() >= SHARE_BYTES;
+        self.transmit(id, &mut publication, Class::of(qos, &terms), Some(packet_id), dup, share);
+        true
+    }
+
+    /// Drops messages at the head of the queue that expired before they were ever sent.
+    // [MQTT5-3.3.2-5]
+    fn drop_expired(&mut self, key: SessionKey, effects: &mut Effects) {
+        let now = self.now;
+        loop {
+            let Some(session) = self.registry.session_mut(key) else { return };
+            let expired = session.sender.has_repeated_all()
+                && session.sender.peek_waiting().is_some_and(|next| next.message.is_expired(now));
+            let Some(delivery) = expired.then(|| session.sender.skip_waiting()).flatten() else {
+                return;
+            };
+            session.queued_bytes -= delivery.message.bytes() as u64;
+            let client_id = Arc::clone(&session.client_id);
+            let topic = delivery.message.topic.clone();
+            self.count_drop(DropCause::Expired);
+            let cause = DropCause::Expired;
+            effects.push(Effect::Event(Event::Dropped { client_id, topic, cause, limit: None }));
+        }
+    }
+
+    /// Whether the connection's buffer takes more messages. If not, the connection is remembered as
+    /// congested, and [`Input::Flushed`](crate::Input::Flushed) lets its queue go on.
+    pub(crate) fn has_room(&mut self, id: ConnectionId) -> bool {
+        let maximum = self.settings.limits.outbound_bytes_max as usize;
+        let Some(connection) = self.connections.find_mut(id) else { return false };
+        if connection.session().is_none() {
+            return false;
+        }
+        if connection.outbound.len() >= maximum {
+            connection.congested = true;
+        }
+        !connection.congested
+    }
+
+    pub(crate) fn is_online(&self, id: ConnectionId) -> bool {
+        self.connections.find(id).is_some_and(|connection| connection.session().is_some())
+    }
+
+    /// Whether the client takes a packet of this size.
+    // [MQTT5-3.1.2-24]
+    fn fits(
+        &self,
+        id: ConnectionId,
+        publication: &Publication<'_>,
+        terms: &Terms,
+        qos: QoS,
+    ) -> bool {
+        let Some(connection) = self.connections.find(id) else { return false };
+        if connection.maximum_packet_size == u32::MAX {
+            return true;
+        }
+        let mut head = self.head(connection.version, publication, &Class::of(qos, terms));
+        head.packet_id = (qos > QoS::AtMostOnce).then_some(PacketId::MIN);
+        head.encoded_length() <= connection.maximum_packet_size as usize
+    }
+
+    /// A PUBLISH without what differs between the receivers of one class.
+    // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18] [MQTT5-3.3.2-20]
+    // [MQTT5-3.3.4-2] [MQTT5-3.3.4-3] [MQTT5-3.3.4-4] [MQTT5-3.3.4-5]
+    fn head<'a>(
+        &self,
+        version: Version,
+        publication: &'a Publication<'_>,
+        class: &'a Class,
+    ) -> PublishHead<'a> {
+        let v5 = version.is_v5();
+        PublishHead {
+            version,
+            dup: false,
+            qos: class.qos,
+            retain: class.retain,
+            topic: publication.topic.as_str(),
+            packet_id: None,
+            topic_alias: None,
+            message_expiry_interval: publication
+                .remaining_expiry_interval(self.now)
+                .filter(|_| v5),
+            subscription_identifiers: if v5 { &class.identifiers } else { &[] },
+            forwarded: if v5 { publication.properties.as_bytes() } else { &[] },
+            payload_length: publication.payload.len(),
+        }
+    }
+
+    /// Encodes a PUBLISH into the connection's outbound buffer.
+    // [MQTT5-3.3.1-1] [MQTT5-3.3.1-2] [MQTT311-3.3.1-1] [MQTT311-3.3.1-2]
+    fn transmit(
+        &mut self,
+        id: ConnectionId,
+        publication: &mut Publication<'_>,
+        mut class: Class,
+        packet_id: Option<PacketId>,
+        dup: bool,
+        share: bool,
+    ) {
+        let shared = (share && publication.payload.len() >= SHARE_BYTES)
+            .then(|| publication.message());
+        let Some(connection) = self.connections.find(id) else { return };
+        class.v5 = connection.version.is_v5();
+        let mut head = self.head(connection.version, publication, &class);
+        head.packet_id = packet_id;
+        head.dup = dup;
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        if !connection.outbound.has_memory()
+            && let Some(spare) = self.spare_buffers.pop()
+        {
+            connection.outbound.lend(spare);
+        }
+        let payload = if shared.is_some() { &[] } else { publication.payload };
+        let before = connection.outbound.len();
+        let alias = connection.outbound_aliases.assign(publication.topic.as_str());
+        match alias.filter(|_| class.v5) {
+            Some(assigned) => {
+                head.topic_alias = Some(assigned.alias);
+                if assigned.known {
+                    head.topic = "";
+                }
+                let out = connection.outbound.buffer();
+                head.encode(out);
+                out.extend_from_slice(payload);
+            }
+            None if dup => {
+                let out = connection.outbound.buffer();
+                head.encode(out);
+                out.extend_from_slice(payload);
+            }
+            None => {
+                let out = connection.outbound.buffer();
+                self.frames.append(class.clone(), &head, payload, out);
+            }
+        }
+        if let Some(message) = shared {
+            connection.outbound.share_payload(message);
+        }
+        self.statistics.bytes_sent += (connection.outbound.len() - before) as u64;
+        self.statistics.packets_sent += 1;
+        self.statistics.publish_sent += 1;
+        self.mark_dirty(id);
+    }
+
+    pub(crate) fn count_drop(&mut self, cause: DropCause) {
+        if let Some(count) = self.statistics.dropped.get_mut(cause.index()) {
+            *count += 1;
+        }
+    }
+
+    fn drop_message(
+        &mut self,
+        terms: &Terms,
+        publication: &Publication<'_>,
+        cause: DropCause,
+        limit: Option<Limit>,
+        effects: &mut Effects,
+    ) {
+        self.count_drop(cause);
+        let Some(session) = self.registry.session(terms.session) else { return };
+        let client_id = Arc::clone(&session.client_id);
+        let topic = publication.topic.as_str().into();
+        effects.push(Effect::Event(Event::Dropped { client_id, topic, cause, limit }));
+    }
+}
+
+impl Class {
+    fn of(qos: QoS, terms: &Terms) -> Self {
+        Self { v5: true, qos, retain: terms.retain, identifiers: terms.identifiers.clone() }
+    }
+}

@@ -1,0 +1,146 @@
+//! What time ends: silent connections, sessions, wills' delays, retained messages.
+
+use alloc::sync::Arc;
+
+use noctule_packet::ReasonCode;
+
+use crate::connection::Phase;
+use crate::effect::{Effect, Effects, Token};
+use crate::event::{Event, Limit, Reason};
+use crate::fault::{Fault, Refused};
+use crate::input::ConnectionId;
+use crate::registry::SessionKey;
+use crate::settings::Durability;
+use crate::shard::Shard;
+use crate::stored::Record;
+use crate::timers::Timer;
+
+impl Shard {
+    /// The deadline of [`Shard::poll_timeout`] has passed.
+    pub(crate) fn on_timeout(&mut self, effects: &mut Effects) {
+        self.go_on_fanning_out(effects);
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Connection(id) => self.on_silence(id, effects),
+                Timer::SessionExpiry(key) => {
+                    if let Some(session) = self.registry.session_mut(key) {
+                        session.expires_at = None;
+                    }
+                    self.end_session(key, effects);
+                }
+                Timer::Will(key) => {
+                    if let Some(session) = self.registry.session_mut(key) {
+                        session.will_at = None;
+                    }
+                    self.publish_will(key, effects);
+                }
+                Timer::Retained(topic) => {
+                    let expired = self.retained.find(&topic);
+                    if expired.is_some_and(|kept| kept.message.is_expired(self.now)) {
+                        self.retained.remove(&topic);
+                    }
+                }
+                Timer::System => self.publish_system_topics(effects),
+            }
+        }
+    }
+
+    /// Sets the deadline that a connection's silence runs into.
+    pub(crate) fn watch(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        if let Some(at) = connection.timer.take() {
+            self.timers.cancel(at, Timer::Connection(id));
+        }
+        connection.timer = match connection.phase {
+            Phase::Connecting => Some(connection.heard + self.settings.limits.connect_timeout),
+            Phase::Online(_) => connection.keep_alive.deadline(connection.heard),
+            Phase::Closing => None,
+        };
+        if let Some(at) = connection.timer {
+            self.timers.set(at, Timer::Connection(id));
+        }
+    }
+
+    /// A connection's deadline has come. It was set for what was heard then; if there was more since,
+    /// it is set anew, which spares every packet a change of the timers.
+    // [MQTT5-3.1.2-22] [MQTT5-3.1.4-6] [MQTT311-3.1.2-24]
+    fn on_silence(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let timeout = self.settings.limits.connect_timeout;
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        connection.timer = None;
+        let (phase, keep_alive, heard) = (connection.phase, connection.keep_alive, connection.heard);
+        let deadline = match phase {
+            Phase::Connecting => Some(heard + timeout),
+            Phase::Online(_) => keep_alive.deadline(heard),
+            Phase::Closing => None,
+        };
+        if deadline.is_some_and(|at| at > self.now) {
+            self.watch(id);
+            return;
+        }
+        match phase {
+            Phase::Connecting => {
+                let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                let refused = Refused::limit(
+                    ReasonCode::MaximumConnectTime,
+                    "no CONNECT came in time",
+                    "limits.connect_timeout",
+                    millis / 1_000,
+                    0_u64,
+                );
+                self.drop_unheard(id, refused, effects);
+            }
+            Phase::Online(_) => {
+                let limit = Limit {
+                    setting: "keep alive in CONNECT",
+                    maximum: u64::from(keep_alive.seconds()),
+                    wanted: 0,
+                };
+                let text = "nothing came within 1.5 times the keep alive".into();
+                let code = ReasonCode::KeepAliveTimeout;
+                let reason = Reason { code, text, limit: Some(limit) };
+                self.disconnect(id, reason, None, effects);
+            }
+            Phase::Closing => {}
+        }
+    }
+
+    /// Closes a connection that never said what it speaks, so that no answer fits.
+    fn drop_unheard(&mut self, id: ConnectionId, refused: Refused, effects: &mut Effects) {
+        self.fail_silently(id, &Fault::Refused(refused), effects);
+    }
+
+    /// Ends a session: its will is due now, its subscriptions and messages are gone, and what a
+    /// shared subscription had given to it goes to another member.
+    // [MQTT5-3.1.2-23] [MQTT5-4.1.0-2] [MQTT5-3.1.3-9]
+    pub(crate) fn end_session(&mut self, key: SessionKey, effects: &mut Effects) {
+        self.publish_will(key, effects);
+        let stored = self.is_stored(key);
+        let Some(session) = self.registry.session(key) else { return };
+        let filters: alloc::vec::Vec<_> = session.subscriptions.keys().cloned().collect();
+        let client_id = Arc::clone(&session.client_id);
+        for filter in filters {
+            self.remove_subscription(key, &filter, effects);
+        }
+        if let Some(session) = self.registry.remove(key) {
+            if let Some(at) = session.expires_at {
+                self.timers.cancel(at, Timer::SessionExpiry(key));
+            }
+            if let Some(at) = session.will_at {
+                self.timers.cancel(at, Timer::Will(key));
+            }
+        }
+        self.statistics.sessions_ended += 1;
+        if stored && self.settings.durability == Durability::Stored {
+            let record = Record::SessionEnded { client_id: Arc::clone(&client_id) };
+            effects.push(Effect::Persist { token: Token::nobody(), record });
+        }
+        effects.push(Effect::Event(Event::SessionEnded { client_id }));
+    }
+
+    /// Whether a session outlives its connection, so that a store keeps it.
+    pub(crate) fn is_stored(&self, key: SessionKey) -> bool {
+        self.settings.durability == Durability::Stored
+            && self.registry.session(key).is_some_and(|session| session.expiry_interval > 0)
+    }
+}

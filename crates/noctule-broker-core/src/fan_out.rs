@@ -1,0 +1,164 @@
+//! Fan-out: one publication to everybody whom the router named, in slices that leave others their turn.
+
+use alloc::sync::Arc;
+
+use noctule_packet::{QoS, TopicName};
+
+use crate::delivery::{SHARE_BYTES, Terms};
+use crate::effect::{Effect, Effects};
+use crate::input::ConnectionId;
+use crate::message::Message;
+use crate::publication::Publication;
+use crate::registry::SessionKey;
+use crate::router::{Match, Matches, Target};
+use crate::session::Identifiers;
+use crate::shard::Shard;
+
+/// A fan-out that goes on in a later turn.
+#[derive(Debug)]
+pub(crate) struct FanOut {
+    message: Arc<Message>,
+    publisher: Option<SessionKey>,
+    matches: Matches,
+    from: usize,
+    /// The connection that waits for the end.
+    pub(crate) waiting: Option<ConnectionId>,
+    /// The acknowledgement that waits for the end.
+    pub(crate) answer: Option<(SessionKey, u64)>,
+}
+
+impl Shard {
+    /// Everybody who wants a message on this topic.
+    pub(crate) fn route(&mut self, topic: TopicName<'_>) -> Matches {
+        self.router.matches(topic)
+    }
+
+    /// Delivers to the targets from `from` on; where it stopped if the turn's share ran out.
+    pub(crate) fn fan_out(
+        &mut self,
+        publication: &mut Publication<'_>,
+        matches: &[Match],
+        from: usize,
+        effects: &mut Effects,
+    ) -> Option<usize> {
+        self.frames.clear();
+        let share = matches.len() > 1 && publication.payload.len() >= SHARE_BYTES;
+        let mut at = from;
+        while let Some(first) = matches.get(at) {
+            if self.budget == 0 {
+                return Some(at);
+            }
+            self.budget -= 1;
+            let same = matches
+                .get(at..)
+                .unwrap_or_default()
+                .iter()
+                .take_while(|other| other.target == first.target)
+                .count();
+            let run = matches.get(at..at + same).unwrap_or_default();
+            at += same;
+            match first.target {
+                Target::Session(session) => {
+                    if let Some(terms) = merge(session, run, publication) {
+                        self.deliver(publication, terms, share, effects);
+                    }
+                }
+                Target::Group(group) => self.assign(group, publication, share, effects),
+                // Told already, by `forward`.
+                Target::Shard(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Routes and delivers what no packet of a connection brought: a will, `$SYS`, another shard's.
+    pub(crate) fn publish_on_behalf(
+        &mut self,
+        mut publication: Publication<'_>,
+        effects: &mut Effects,
+    ) {
+        if self.keep_retained(&mut publication).is_err() {
+            self.statistics.publish_refused += 1;
+            return;
+        }
+        let matches = self.route(publication.topic);
+        self.forward(&mut publication, &matches, None, effects);
+        // What waits for its turn already must not be overtaken.
+        let from = if self.work.is_empty() {
+            self.fan_out(&mut publication, &matches, 0, effects)
+        } else {
+            Some(0)
+        };
+        if let Some(from) = from {
+            self.defer(&mut publication, matches, from, None, None);
+        }
+    }
+
+    /// Puts the rest of a fan-out behind all others that wait for a turn.
+    pub(crate) fn defer(
+        &mut self,
+        publication: &mut Publication<'_>,
+        matches: Matches,
+        from: usize,
+        waiting: Option<ConnectionId>,
+        answer: Option<(SessionKey, u64)>,
+    ) {
+        self.work.push_back(FanOut {
+            message: publication.message(),
+            publisher: publication.publisher,
+            matches,
+            from,
+            waiting,
+            answer,
+        });
+    }
+
+    /// Goes on with fan-outs that wait for a turn.
+    pub(crate) fn go_on_fanning_out(&mut self, effects: &mut Effects) {
+        while let Some(mut next) = self.work.pop_front() {
+            let message = Arc::clone(&next.message);
+            let rest = Publication::of(&message, next.publisher).and_then(|mut publication| {
+                self.fan_out(&mut publication, &next.matches, next.from, effects)
+            });
+            if let Some(from) = rest {
+                next.from = from;
+                self.work.push_front(next);
+                return;
+            }
+            self.finish_fan_out(&next, effects);
+        }
+    }
+
+    fn finish_fan_out(&mut self, done: &FanOut, effects: &mut Effects) {
+        if let Some((session, answer)) = done.answer {
+            self.on_answered(session, answer, effects);
+        }
+        let Some(id) = done.waiting else { return };
+        if let Some(connection) = self.connections.find_mut(id)
+            && matches!(connection.parked, Some(crate::connection::Parked::FanOut))
+        {
+            connection.parked = None;
+            effects.push(Effect::Resume { connection: id });
+        }
+    }
+}
+
+/// One delivery for all of a session's subscriptions that match: the highest QoS, every identifier.
+// [MQTT5-3.3.4-2] [MQTT5-3.3.4-3] [MQTT5-3.3.4-4] [MQTT5-3.3.4-5] [MQTT5-3.8.3-3] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
+// [MQTT311-3.3.5-1] [MQTT311-3.3.1-9]
+fn merge(session: SessionKey, run: &[Match], publication: &Publication<'_>) -> Option<Terms> {
+    let mut qos = None;
+    let mut retain = false;
+    let mut identifiers = Identifiers::new();
+    for subscription in run {
+        let options = subscription.options;
+        if options.no_local && publication.publisher == Some(session) {
+            continue;
+        }
+        qos = qos.max(Some(options.qos));
+        retain |= options.retain_as_published;
+        identifiers.extend(subscription.identifier);
+    }
+    let qos: QoS = qos?;
+    Some(Terms { session, qos, retain: retain && publication.retain, identifiers, group: None })
+}

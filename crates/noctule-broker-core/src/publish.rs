@@ -1,0 +1,499 @@
+//! PUBLISH, step by step: validate, authorise, route, keep and forward, deliver, acknowledge.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use noctule_packet::{
+    ForwardedProperties, PacketId, Publish, QoS, ReasonCode, TopicName,
+};
+use noctule_session::{AnswerId, Arrival};
+
+use crate::connection::{Flow, Parked};
+use crate::effect::{Effect, Effects, Question, Token, Waiting};
+use crate::event::Event;
+use crate::fault::{Fault, ProtocolError, Refused};
+use crate::input::ConnectionId;
+use crate::message::Message;
+use crate::publication::Publication;
+use crate::registry::SessionKey;
+use crate::router::{Matches, Target};
+use crate::settings::{Authorization, Durability};
+use crate::shard::Shard;
+use crate::stored::Record;
+
+/// A publication that waits for authorisation.
+#[derive(Debug)]
+pub(crate) struct ParkedPublish {
+    message: Arc<Message>,
+    session: SessionKey,
+    acknowledgement: Option<Acknowledge>,
+}
+
+/// The acknowledgement that a QoS 1 or 2 publication is owed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acknowledge {
+    packet_id: PacketId,
+    answer: AnswerId,
+}
+
+/// What an acknowledgement still waits for.
+#[derive(Debug)]
+pub(crate) struct Outstanding {
+    parts: u32,
+    reason: ReasonCode,
+    /// A QoS 2 publication that is routed when it is kept.
+    held: Option<(ConnectionId, Arc<Message>)>,
+}
+
+impl Shard {
+    /// Step 3: may this packet come now, and which topic is meant?
+    pub(crate) fn on_publish(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        publish: Publish<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        self.statistics.publish_received += 1;
+        self.check_features(&publish)?;
+        let resolved;
+        let topic = match self.resolve_alias(id, &publish)? {
+            None => publish.topic,
+            Some(text) => {
+                resolved = text;
+                TopicName::new(&resolved).ok()
+            }
+        };
+        let Some(topic) = topic else { return Ok(Flow::Next) };
+        let acknowledgement = match self.admit(id, key, &publish, effects)? {
+            Admitted::Duplicate => return Ok(Flow::Next),
+            Admitted::New(acknowledgement) => acknowledgement,
+        };
+        let mut publication = Publication::new(topic, publish.payload, publish.qos);
+        publication.retain = publish.retain;
+        // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18] [MQTT5-3.3.2-20]
+        publication.properties =
+            Cow::Owned(ForwardedProperties::from_publish(&publish.properties));
+        publication.expires_at = publish
+            .properties
+            .message_expiry_interval
+            .map(|seconds| self.now.plus_seconds(seconds));
+        publication.publisher = Some(key);
+        let user_properties = publish.properties.user_properties.len();
+        if let Err(refused) =
+            self.check_topic(topic).and_then(|()| self.check_user_properties(user_properties))
+        {
+            return self.refuse_publish(id, key, topic.as_str(), acknowledgement, refused, effects);
+        }
+        self.authorize(id, key, publication, acknowledgement, effects)
+    }
+
+    /// Step 4: may it be published?
+    fn authorize(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        mut publication: Publication<'_>,
+        acknowledgement: Option<Acknowledge>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        if self.settings.authorization == Authorization::AllowAll {
+            return self.accept(id, key, publication, acknowledgement, effects);
+        }
+        let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
+        let (client_id, principal) = (Arc::clone(&session.client_id), session.principal.clone());
+        let message = publication.message();
+        let question =
+            Question::Publish { topic: message.topic.clone(), retain: message.retain };
+        let parked = ParkedPublish { message, session: key, acknowledgement };
+        let step = self.park(id, Parked::Publish(Box::new(parked)));
+        let token = Token(Waiting::Packet { connection: id, step });
+        effects.push(Effect::Authorize { token, client_id, principal, question });
+        Ok(Flow::Wait)
+    }
+
+    /// Goes on when authorisation has answered.
+    pub(crate) fn on_publish_authorized(
+        &mut self,
+        id: ConnectionId,
+        parked: ParkedPublish,
+        allowed: bool,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let ParkedPublish { message, session, acknowledgement } = parked;
+        if !allowed {
+            let refused = Refused::new(ReasonCode::NotAuthorized, "not authorized to publish");
+            return self.refuse_publish(
+                id,
+                session,
+                &message.topic,
+                acknowledgement,
+                refused,
+                effects,
+            );
+        }
+        match Publication::of(&message, Some(session)) {
+            Some(publication) => self.accept(id, session, publication, acknowledgement, effects),
+            None => Ok(Flow::Next),
+        }
+    }
+
+    /// Steps 5 to 8 for a publication that may be made.
+    fn accept(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        mut publication: Publication<'_>,
+        acknowledgement: Option<Acknowledge>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        if let Err(refused) = self.keep_retained(&mut publication) {
+            let topic = publication.topic.as_str();
+            return self.refuse_publish(id, key, topic, acknowledgement, refused, effects);
+        }
+        let matches = self.route(publication.topic);
+        // [MQTT5-4.3.3-8]
+        let reason = if matches.is_empty() && publication.qos > QoS::AtMostOnce {
+            ReasonCode::NoMatchingSubscribers
+        } else {
+            ReasonCode::Success
+        };
+        let mut parts =
+            self.persist(key, &mut publication, &matches, acknowledgement.as_ref(), effects);
+        let answer = acknowledgement.map(|owed| owed.answer.value());
+        if parts > 0 && publication.qos == QoS::ExactlyOnce {
+            // Routed behind its own record only: a repetition after a crash must not double it.
+            if let Some(answer) = answer {
+                let held = Some((id, publication.message()));
+                self.outstanding.insert((key, answer), Outstanding { parts, reason, held });
+            }
+            return Ok(Flow::Next);
+        }
+        let waiting = answer.map(|answer| (key, answer));
+        parts += self.forward(&mut publication, &matches, waiting, effects);
+        let rest = self.fan_out(&mut publication, &matches, 0, effects);
+        parts += u32::from(rest.is_some());
+        if let Some(answer) = answer {
+            if parts > 0 {
+                self.outstanding.insert((key, answer), Outstanding { parts, reason, held: None });
+            } else {
+                self.acknowledge(id, key, answer, reason);
+            }
+        }
+        match rest {
+            Some(from) => {
+                self.park(id, Parked::FanOut);
+                self.defer(&mut publication, matches, from, Some(id), waiting);
+                Ok(Flow::Wait)
+            }
+            None => Ok(Flow::Next),
+        }
+    }
+
+    /// Step 6: hands out what must be durable. How many answers the acknowledgement waits for.
+    fn persist(
+        &mut self,
+        key: SessionKey,
+        publication: &mut Publication<'_>,
+        matches: &Matches,
+        acknowledgement: Option<&Acknowledge>,
+        effects: &mut Effects,
+    ) -> u32 {
+        if self.settings.durability == Durability::Memory {
+            return 0;
+        }
+        let mut sessions = Vec::new();
+        for target in matches.iter().map(|found| found.target) {
+            match target {
+                Target::Session(session) => self.name_if_stored(session, &mut sessions),
+                Target::Group(group) => {
+                    for member in self.groups.members(group) {
+                        self.name_if_stored(member, &mut sessions);
+                    }
+                }
+                Target::Shard(_) => {}
+            }
+        }
+        let received = acknowledgement
+            .filter(|_| publication.qos == QoS::ExactlyOnce && self.is_stored(key))
+            .and_then(|owed| {
+                let session = self.registry.session(key)?;
+                Some((Arc::clone(&session.client_id), owed.packet_id))
+            });
+        let stored = publication.qos > QoS::AtMostOnce && !sessions.is_empty();
+        if !stored && !publication.retain && received.is_none() {
+            return 0;
+        }
+        let token = match acknowledgement {
+            Some(owed) => {
+                Token(Waiting::Acknowledgement { session: key, answer: owed.answer.value() })
+            }
+            None => Token::nobody(),
+        };
+        let message = publication.message();
+        let record = Record::Published { received, message, sessions };
+        effects.push(Effect::Persist { token, record });
+        u32::from(acknowledgement.is_some())
+    }
+
+    fn name_if_stored(&self, key: SessionKey, names: &mut Vec<Arc<str>>) {
+        if self.is_stored(key)
+            && let Some(session) = self.registry.session(key)
+            && !names.contains(&session.client_id)
+        {
+            names.push(Arc::clone(&session.client_id));
+        }
+    }
+
+    /// Step 6: one record for each other shard that has subscribers. How many answers to wait for.
+    pub(crate) fn forward(
+        &mut self,
+        publication: &mut Publication<'_>,
+        matches: &Matches,
+        waiting: Option<(SessionKey, u64)>,
+        effects: &mut Effects,
+    ) -> u32 {
+        let mut parts = 0;
+        let mut last = None;
+        for found in matches.iter() {
+            let Target::Shard(to) = found.target else { continue };
+            if last.replace(to) == Some(to) {
+                continue;
+            }
+            let token = match waiting {
+                Some((session, answer)) => Token(Waiting::Acknowledgement { session, answer }),
+                None => Token::nobody(),
+            };
+            parts += u32::from(waiting.is_some());
+            effects.push(Effect::Forward { to, token, message: publication.message() });
+        }
+        parts
+    }
+
+    /// Step 8: the store has the record.
+    pub(crate) fn on_persisted(&mut self, key: SessionKey, answer: u64, effects: &mut Effects) {
+        let held = self
+            .outstanding
+            .get_mut(&(key, answer))
+            .and_then(|outstanding| outstanding.held.take());
+        if let Some((id, message)) = held
+            && let Some(mut publication) = Publication::of(&message, Some(key))
+        {
+            let matches = self.route(publication.topic);
+            let waiting = Some((key, answer));
+            let mut parts = self.forward(&mut publication, &matches, waiting, effects);
+            if let Some(from) = self.fan_out(&mut publication, &matches, 0, effects) {
+                parts += 1;
+                self.defer(&mut publication, matches, from, Some(id), waiting);
+            }
+            if let Some(outstanding) = self.outstanding.get_mut(&(key, answer)) {
+                outstanding.parts += parts;
+            }
+        }
+        self.on_answered(key, answer, effects);
+    }
+
+    /// Step 8: one of the parts that an acknowledgement waits for is done.
+    pub(crate) fn on_answered(&mut self, key: SessionKey, answer: u64, _: &mut Effects) {
+        let Some(outstanding) = self.outstanding.get_mut(&(key, answer)) else { return };
+        outstanding.parts = outstanding.parts.saturating_sub(1);
+        if outstanding.parts > 0 {
+            return;
+        }
+        let reason = outstanding.reason;
+        self.outstanding.remove(&(key, answer));
+        let connection = self.registry.session(key).and_then(|session| session.connection);
+        match connection {
+            Some(id) => self.acknowledge(id, key, answer, reason),
+            None => {
+                if let Some(session) = self.registry.session_mut(key) {
+                    session.receiver.complete(AnswerId::from_value(answer), reason);
+                }
+            }
+        }
+    }
+
+    /// Retained messages and the publisher's QoS are only taken where they were announced.
+    // [MQTT5-3.2.2-11] [MQTT5-3.2.2-14] [MQTT5-3.3.4-6]
+    fn check_features(&self, publish: &Publish<'_>) -> Result<(), Fault> {
+        let features = &self.settings.features;
+        if publish.qos > features.maximum_qos {
+            let text = "the QoS is not supported (features.maximum_qos)";
+            return Err(Refused::new(ReasonCode::QosNotSupported, text).into());
+        }
+        if publish.retain && !features.retain_available {
+            let text = "retained messages are not supported (features.retain_available)";
+            return Err(Refused::new(ReasonCode::RetainNotSupported, text).into());
+        }
+        if !publish.properties.subscription_identifiers.is_empty() {
+            return Err(ProtocolError::SubscriptionIdentifierFromClient.into());
+        }
+        Ok(())
+    }
+
+    /// The topic that an alias stands for, if the packet itself has none.
+    // [MQTT5-3.3.2-7] [MQTT5-3.3.2-9] [MQTT5-3.3.2-10] [MQTT5-3.3.2-12] [MQTT5-3.3.4-1]
+    fn resolve_alias(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+    ) -> Result<Option<String>, Fault> {
+        let Some(alias) = publish.properties.topic_alias else { return Ok(None) };
+        let Some(connection) = self.connections.find_mut(id) else { return Ok(None) };
+        match publish.topic {
+            Some(topic) => {
+                let defined = connection.inbound_aliases.define(alias, topic.as_str());
+                defined.map_err(ProtocolError::TopicAlias)?;
+                Ok(None)
+            }
+            None => {
+                let topic = connection.inbound_aliases.resolve(alias);
+                Ok(Some(topic.map_err(ProtocolError::TopicAlias)?.into()))
+            }
+        }
+    }
+
+    /// Quota and QoS 2 duplicates.
+    fn admit(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        publish: &Publish<'_>,
+        _: &mut Effects,
+    ) -> Result<Admitted, Fault> {
+        let Some(packet_id) = publish.packet_id else { return Ok(Admitted::New(None)) };
+        let Some(session) = self.registry.session_mut(key) else { return Ok(Admitted::Duplicate) };
+        let arrival = session.receiver.on_publish(publish.qos, packet_id);
+        match arrival.map_err(ProtocolError::Receiver)? {
+            Arrival::New(answer) => Ok(Admitted::New(Some(Acknowledge { packet_id, answer }))),
+            Arrival::Duplicate => {
+                self.send_acknowledgements(id, key);
+                Ok(Admitted::Duplicate)
+            }
+        }
+    }
+
+    /// Bounds on topic names, and the tree that belongs to the broker.
+    pub(crate) fn check_topic(&self, topic: TopicName<'_>) -> Result<(), Refused> {
+        let limits = &self.settings.limits;
+        let text = topic.as_str();
+        if text.len() > usize::from(limits.topic_bytes_max) {
+            let (maximum, wanted) = (limits.topic_bytes_max, text.len() as u64);
+            let setting = "limits.topic_bytes_max";
+            let code = ReasonCode::TopicNameInvalid;
+            return Err(Refused::limit(code, "the topic is too long", setting, maximum, wanted));
+        }
+        let levels = topic.levels().take(usize::from(limits.topic_levels_max) + 1).count();
+        if levels > usize::from(limits.topic_levels_max) {
+            let (maximum, wanted) = (limits.topic_levels_max, levels as u64);
+            let setting = "limits.topic_levels_max";
+            let code = ReasonCode::TopicNameInvalid;
+            return Err(Refused::limit(code, "too many topic levels", setting, maximum, wanted));
+        }
+        if text == "$SYS" || text.starts_with("$SYS/") {
+            return Err(Refused::new(ReasonCode::NotAuthorized, "$SYS belongs to the broker"));
+        }
+        Ok(())
+    }
+
+    /// A publication that is not made: 5.0 clients are told why, 3.x clients get the acknowledgement
+    /// that they need to go on, or lose their connection where the settings say so.
+    // [MQTT5-3.3.5-2] [MQTT311-3.3.5-2]
+    fn refuse_publish(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        topic: &str,
+        acknowledgement: Option<Acknowledge>,
+        refused: Refused,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
+        let v5 = session.version.is_v5();
+        self.statistics.publish_refused += 1;
+        if !v5 && self.settings.close_on_refused_publish {
+            return Err(refused.into());
+        }
+        let client_id = Arc::clone(&session.client_id);
+        let code = refused.code;
+        let reason = refused.reason();
+        let topic = topic.into();
+        effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
+        if let Some(owed) = acknowledgement {
+            let told = if v5 { code } else { ReasonCode::Success };
+            self.acknowledge(id, key, owed.answer.value(), told);
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Keeps or forgets the topic's retained message.
+    // [MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7] [MQTT5-3.3.1-8] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]
+    // [MQTT311-3.3.1-10] [MQTT311-3.3.1-11] [MQTT311-3.3.1-12]
+    pub(crate) fn keep_retained(
+        &mut self,
+        publication: &mut Publication<'_>,
+    ) -> Result<(), Refused> {
+        if !publication.retain {
+            return Ok(());
+        }
+        let topic = publication.topic.as_str();
+        let before = if publication.payload.is_empty() {
+            self.retained.remove(topic)
+        } else {
+            self.check_retained(publication)?;
+            let message = publication.message();
+            if let Some(at) = message.expires_at {
+                self.timers.set(at, crate::timers::Timer::Retained(message.topic.clone()));
+            }
+            self.retained.insert(message)
+        };
+        if let Some(before) = before
+            && let Some(at) = before.expires_at
+            && publication.expires_at != Some(at)
+        {
+            self.timers.cancel(at, crate::timers::Timer::Retained(before.topic.clone()));
+        }
+        Ok(())
+    }
+
+    fn check_retained(&self, publication: &Publication<'_>) -> Result<(), Refused> {
+        let limits = &self.settings.limits;
+        let topic = publication.topic.as_str();
+        if topic.starts_with("$SYS/") {
+            return Ok(());
+        }
+        let before = self.retained.find(topic).map_or(0, |kept| kept.message.bytes() as u64);
+        let count = self.retained.messages() + u64::from(before == 0);
+        let code = ReasonCode::QuotaExceeded;
+        if count > limits.retained_messages_max {
+            let (setting, maximum) = ("limits.retained_messages_max", limits.retained_messages_max);
+            let text = "too many retained messages";
+            return Err(Refused::limit(code, text, setting, maximum, count));
+        }
+        let bytes = self.retained.bytes() - before + publication.bytes() as u64;
+        if bytes > limits.retained_bytes_max {
+            let (setting, maximum) = ("limits.retained_bytes_max", limits.retained_bytes_max);
+            let text = "too many bytes of retained messages";
+            return Err(Refused::limit(code, text, setting, maximum, bytes));
+        }
+        Ok(())
+    }
+}
+
+/// What [`Shard::admit`] says.
+enum Admitted {
+    /// Pass it on, and acknowledge it if it has QoS 1 or 2.
+    New(Option<Acknowledge>),
+    /// It was passed on before.
+    Duplicate,
+}
+
+impl Outstanding {
+    /// What a PUBCOMP waits for.
+    pub(crate) const fn release() -> Self {
+        Self { parts: 1, reason: ReasonCode::Success, held: None }
+    }
+}

@@ -1,0 +1,431 @@
+//! The shard: all state in one owner, and the one way in.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+use noctule_packet::{Framing, PacketType, ReasonCode, TopicFilter, split};
+use noctule_session::Timestamp;
+
+use crate::connection::{Connection, Connections, Flow, Parked, Phase};
+use crate::effect::{Effect, Effects, Token, Waiting};
+use crate::fan_out::FanOut;
+use crate::fault::{Fault, ProtocolError};
+use crate::frames::Frames;
+use crate::input::{ConnectionId, Consumed, Input, Reading, ShardId};
+use crate::outbound::Outbound;
+use crate::publication::Publication;
+use crate::publish::Outstanding;
+use crate::registry::{Registry, SessionKey};
+use crate::retained::Retained;
+use crate::router::{Match, Router, Target};
+use crate::settings::Settings;
+use crate::shared::Groups;
+use crate::statistics::{ClientSummary, Gauges, Statistics};
+use crate::system::Loads;
+use crate::timers::{Timer, Timers};
+
+/// How many packets and deliveries one turn may take.
+const TURN_BUDGET: usize = 8_192;
+
+/// A part of a broker that shares nothing with others. See the [crate's front page](crate) for an
+/// example.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) now: Timestamp,
+    pub(crate) started: Timestamp,
+    pub(crate) connections: Connections,
+    pub(crate) registry: Registry,
+    pub(crate) router: Router,
+    pub(crate) groups: Groups,
+    pub(crate) retained: Retained,
+    pub(crate) timers: Timers,
+    pub(crate) statistics: Statistics,
+    pub(crate) subscriptions: u64,
+    /// Connections with something to write.
+    pub(crate) dirty: Vec<ConnectionId>,
+    /// Memory of buffers that ran empty, for others to use.
+    pub(crate) spare_buffers: Vec<Vec<u8>>,
+    pub(crate) frames: Frames,
+    /// Fan-outs that wait for a turn.
+    pub(crate) work: VecDeque<FanOut>,
+    /// Sessions whose replays wait for a turn.
+    pub(crate) replaying: VecDeque<SessionKey>,
+    pub(crate) outstanding: HashMap<(SessionKey, u64), Outstanding, FixedState>,
+    /// What is left of this turn.
+    pub(crate) budget: usize,
+    pub(crate) random: Random,
+    pub(crate) loads: Loads,
+    pub(crate) stopping: Option<ReasonCode>,
+}
+
+/// A small generator of numbers that nobody must guess only until the seed is known.
+#[derive(Debug)]
+pub(crate) struct Random {
+    hasher: FixedState,
+    count: u64,
+}
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.count += 1;
+        self.hasher.hash_one(self.count)
+    }
+}
+
+impl Shard {
+    /// A shard without connections. `seed` makes its choices differ from another shard's.
+    pub fn new(settings: Settings, now: Timestamp, seed: u64) -> Self {
+        let mut timers = Timers::default();
+        if settings.system_interval_seconds > 0 {
+            timers.set(now, Timer::System);
+        }
+        Self {
+            settings: Arc::new(settings),
+            now,
+            started: now,
+            connections: Connections::default(),
+            registry: Registry::new(seed),
+            router: Router::new(seed),
+            groups: Groups::new(seed),
+            retained: Retained::new(),
+            timers,
+            statistics: Statistics::default(),
+            subscriptions: 0,
+            dirty: Vec::new(),
+            spare_buffers: Vec::new(),
+            frames: Frames::default(),
+            work: VecDeque::new(),
+            replaying: VecDeque::new(),
+            outstanding: HashMap::with_hasher(FixedState::with_seed(seed)),
+            budget: 0,
+            random: Random { hasher: FixedState::with_seed(seed), count: 0 },
+            loads: Loads::default(),
+            stopping: None,
+        }
+    }
+
+    /// Takes one input at `now` and says with `effects` what follows from it. What it returns is
+    /// about the bytes of [`Input::Bytes`] and [`Input::Continue`] only.
+    pub fn on_input(
+        &mut self,
+        now: Timestamp,
+        input: Input<'_>,
+        effects: &mut Effects,
+    ) -> Consumed {
+        self.now = self.now.max(now);
+        self.budget = TURN_BUDGET;
+        match input {
+            Input::Opened { connection: id, listener, peer } => {
+                self.statistics.connections_opened += 1;
+                let connection = Connection::new(id.generation, listener, peer, self.now);
+                self.connections.insert(id, connection);
+                if self.stopping.is_some() {
+                    self.close(id, effects);
+                } else {
+                    self.watch(id);
+                }
+            }
+            Input::Bytes { connection, bytes } | Input::Continue { connection, bytes } => {
+                return self.on_bytes(connection, bytes, effects);
+            }
+            Input::Flushed { connection } => self.on_flushed(connection, effects),
+            Input::Closed { connection } => self.on_closed(connection, effects),
+            Input::Authenticated { token, outcome } => {
+                if let Some(id) = self.stopped_at(token) {
+                    let flow = self.on_authenticated(id, outcome, effects);
+                    self.settle(id, flow, effects);
+                }
+            }
+            Input::Authorized { token, allowed } => {
+                if let Some(id) = self.stopped_at(token) {
+                    self.on_authorized(id, allowed, effects);
+                }
+            }
+            Input::Persisted { token } => match token.0 {
+                Waiting::Acknowledgement { session, answer } => {
+                    self.on_persisted(session, answer, effects);
+                }
+                Waiting::Packet { .. } => self.on_part_done(token, effects),
+                Waiting::Nobody => {}
+            },
+            Input::Loaded { token, session } => {
+                if let Some(id) = self.stopped_at(token) {
+                    let flow = self.on_loaded(id, session, effects);
+                    self.settle(id, flow, effects);
+                }
+            }
+            Input::Forwarded { from, token, message } => {
+                if let Some(publication) = Publication::of(&message, None) {
+                    self.deliver_forwarded(publication, effects);
+                }
+                effects.push(Effect::Answer { to: from, token });
+            }
+            Input::Answered { token } => {
+                if let Waiting::Acknowledgement { session, answer } = token.0 {
+                    self.on_answered(session, answer, effects);
+                }
+            }
+            Input::RouteChanged { from, token, filter, interested } => {
+                self.on_route_changed(from, &filter, interested);
+                effects.push(Effect::ConfirmRoute { to: from, token });
+            }
+            Input::RouteConfirmed { token } => self.on_part_done(token, effects),
+            // Forwards are bounded by what is outstanding while there is one shard.
+            Input::Credit { .. } => {}
+            Input::Command(command) => self.on_command(&command, effects),
+            Input::Timeout => {
+                self.on_timeout(effects);
+                self.go_on_replaying(effects);
+            }
+        }
+        Consumed::default()
+    }
+
+    /// When [`Input::Timeout`] is due, at the latest; a time that has passed means that there is work
+    /// left for another turn.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        if !self.work.is_empty() || !self.replaying.is_empty() {
+            return Some(self.now);
+        }
+        self.timers.next()
+    }
+
+    /// Moves the connections that have got something to write since the last call into `into`.
+    pub fn take_dirty(&mut self, into: &mut Vec<ConnectionId>) {
+        for id in &self.dirty {
+            if let Some(connection) = self.connections.find_mut(*id) {
+                connection.dirty = false;
+            }
+        }
+        into.append(&mut self.dirty);
+    }
+
+    /// What waits to be written to a connection, until [`Input::Closed`].
+    pub fn outbound(&mut self, connection: ConnectionId) -> Option<&mut Outbound> {
+        self.connections.find_mut(connection).map(|connection| &mut connection.outbound)
+    }
+
+    /// What was counted.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// The settings that the shard was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How much of everything there is now; costs a walk over all sessions.
+    pub fn gauges(&self) -> Gauges {
+        let (queued_messages, queued_bytes) = self.groups.backlog();
+        let mut gauges = Gauges {
+            connections: self.connections.len() as u64,
+            sessions: self.registry.len() as u64,
+            subscriptions: self.subscriptions,
+            shared_groups: self.groups.len() as u64,
+            retained_messages: self.retained.messages(),
+            retained_bytes: self.retained.bytes(),
+            queued_messages,
+            queued_bytes,
+            ..Gauges::default()
+        };
+        for session in self.registry.iter() {
+            gauges.clients_connected += u64::from(session.connection.is_some());
+            gauges.queued_messages += session.sender.waiting() as u64;
+            gauges.queued_bytes += session.queued_bytes;
+            gauges.in_flight_messages += session.sender.in_flight() as u64;
+        }
+        gauges
+    }
+
+    /// Every session, connected or not.
+    pub fn clients(&self) -> impl Iterator<Item = ClientSummary> + '_ {
+        self.registry.iter().map(|session| {
+            let connection = session.connection.and_then(|id| self.connections.find(id));
+            ClientSummary {
+                client_id: Arc::clone(&session.client_id),
+                version: session.version,
+                connection: session.connection,
+                peer: connection.map(|connection| connection.peer.clone()),
+                user_name: session.principal.user_name.clone(),
+                subscriptions: session.subscriptions.len(),
+                queued_messages: session.sender.waiting(),
+                in_flight_messages: session.sender.in_flight(),
+                session_expiry_interval: session.expiry_interval,
+            }
+        })
+    }
+
+    /// Takes every complete packet, as long as nothing waits and the turn lasts.
+    fn on_bytes(&mut self, id: ConnectionId, bytes: &[u8], effects: &mut Effects) -> Consumed {
+        let mut consumed = 0;
+        loop {
+            let Some(connection) = self.connections.find_mut(id) else { break };
+            let limits = &self.settings.limits;
+            let reading = if connection.phase == Phase::Closing {
+                break;
+            } else if connection.parked.is_some() {
+                Some(Reading::Paused)
+            } else if connection.outbound.len() >= 2 * limits.outbound_bytes_max as usize {
+                // It sends, but does not read what we answer.
+                connection.congested = true;
+                Some(Reading::Paused)
+            } else if self.budget == 0 {
+                Some(Reading::Budget)
+            } else {
+                None
+            };
+            if let Some(reading) = reading {
+                return Consumed { bytes: consumed, reading };
+            }
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            let connecting = connection.phase == Phase::Connecting;
+            let maximum =
+                if connecting { limits.connect_bytes_max } else { limits.maximum_packet_size };
+            let outcome = match next_frame(rest, connecting, maximum) {
+                Ok(Framing::Partial { .. }) => {
+                    return Consumed { bytes: consumed, reading: Reading::Drained };
+                }
+                Ok(Framing::Complete(frame)) => {
+                    consumed += frame.length;
+                    self.budget -= 1;
+                    self.statistics.bytes_received += frame.length as u64;
+                    self.on_frame(id, &frame, effects).map(|_| ())
+                }
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = outcome {
+                self.fail(id, &fault, effects);
+            }
+        }
+        Consumed { bytes: bytes.len(), reading: Reading::Drained }
+    }
+
+    /// A buffer that was too full has been written out.
+    fn on_flushed(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let now = self.now;
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        if let Some(spare) = connection.outbound.take_spare()
+            && self.spare_buffers.len() < 64
+        {
+            self.spare_buffers.push(spare);
+        }
+        // Whoever takes bytes is alive, even if we do not read from it.
+        connection.heard = now;
+        if !core::mem::take(&mut connection.congested) {
+            return;
+        }
+        let session = connection.session();
+        effects.push(Effect::Resume { connection: id });
+        if let Some(key) = session {
+            self.pump(key, effects);
+        }
+    }
+
+    /// Stops a connection at a packet; the number that its answer must name.
+    pub(crate) fn park(&mut self, id: ConnectionId, parked: Parked) -> u32 {
+        self.set_parked(id, parked);
+        self.next_step(id)
+    }
+
+    /// The number that the next answer must name.
+    pub(crate) fn next_step(&mut self, id: ConnectionId) -> u32 {
+        let Some(connection) = self.connections.find_mut(id) else { return 0 };
+        connection.step = connection.step.wrapping_add(1);
+        connection.step
+    }
+
+    pub(crate) fn set_parked(&mut self, id: ConnectionId, parked: Parked) {
+        if let Some(connection) = self.connections.find_mut(id) {
+            connection.parked = Some(parked);
+        }
+    }
+
+    /// The connection that still waits for exactly this answer.
+    fn stopped_at(&self, token: Token) -> Option<ConnectionId> {
+        let Waiting::Packet { connection: id, step } = token.0 else { return None };
+        let connection = self.connections.find(id)?;
+        (connection.step == step && connection.parked.is_some()).then_some(id)
+    }
+
+    /// What an answer led to: the connection goes on, waits again, or ends.
+    pub(crate) fn settle(
+        &mut self,
+        id: ConnectionId,
+        flow: Result<Flow, Fault>,
+        effects: &mut Effects,
+    ) {
+        match flow {
+            Ok(Flow::Next) => effects.push(Effect::Resume { connection: id }),
+            Ok(Flow::Wait) => {}
+            Err(fault) => self.fail(id, &fault, effects),
+        }
+    }
+
+    /// The store or another shard is done with a part of the packet that a connection is stopped at.
+    fn on_part_done(&mut self, token: Token, effects: &mut Effects) {
+        let Some(id) = self.stopped_at(token) else { return };
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let flow = match connection.parked.take() {
+            Some(Parked::Subscribe(mut parked)) if parked.parts > 1 => {
+                parked.parts -= 1;
+                connection.parked = Some(Parked::Subscribe(parked));
+                return;
+            }
+            Some(Parked::Unsubscribe(mut parked)) if parked.parts > 1 => {
+                parked.parts -= 1;
+                connection.parked = Some(Parked::Unsubscribe(parked));
+                return;
+            }
+            Some(Parked::Subscribe(parked)) => self.finish_subscribe(id, *parked, effects),
+            Some(Parked::Unsubscribe(parked)) => self.finish_unsubscribe(id, *parked),
+            other @ Some(Parked::Connect(_)) => {
+                connection.parked = other;
+                self.on_session_persisted(id, effects)
+            }
+            other => {
+                connection.parked = other;
+                return;
+            }
+        };
+        self.settle(id, flow, effects);
+    }
+
+    /// Another shard's publication: for the subscribers of this one only.
+    fn deliver_forwarded(&mut self, mut publication: Publication<'_>, effects: &mut Effects) {
+        let matches = self.route(publication.topic);
+        if let Some(from) = self.fan_out(&mut publication, &matches, 0, effects) {
+            self.defer(&mut publication, matches, from, None, None);
+        }
+    }
+
+    fn on_route_changed(&mut self, from: ShardId, filter: &str, interested: bool) {
+        if TopicFilter::new(filter).is_err() {
+            return;
+        }
+        let target = Target::Shard(from);
+        if interested {
+            let options = Default::default();
+            self.router.subscribe(filter, Match { target, options, identifier: None });
+        } else {
+            self.router.unsubscribe(filter, target);
+        }
+    }
+}
+
+/// The next packet; the first one is looked at before it is whole, so that only a CONNECT is waited for.
+// [MQTT5-3.1.0-1] [MQTT311-3.1.0-1]
+fn next_frame(rest: &[u8], connecting: bool, maximum: u32) -> Result<Framing<'_>, Fault> {
+    if connecting
+        && let Some(first) = rest.first()
+        && first >> 4 != PacketType::Connect as u8
+    {
+        return Err(ProtocolError::FirstPacketNotConnect.into());
+    }
+    Ok(split(rest, maximum)?)
+}

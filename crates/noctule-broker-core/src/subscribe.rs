@@ -1,0 +1,367 @@
+//! SUBSCRIBE: from the packet to the SUBACK and the retained messages behind it.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use noctule_packet::{
+    Packet, PacketId, ReasonCode, RetainHandling, Suback, Subscribe, SubscriptionOptions,
+    TopicFilter, Version,
+};
+
+use crate::connection::{Flow, Parked};
+use crate::effect::{Effect, Effects, Question, Token, Waiting};
+use crate::event::{Event, Reason};
+use crate::fault::{Fault, Refused};
+use crate::input::{ConnectionId, ShardId};
+use crate::registry::SessionKey;
+use crate::replay::Replay;
+use crate::router::{Change, Match, Target};
+use crate::session::Subscription;
+use crate::settings::{Authorization, Durability};
+use crate::shard::Shard;
+use crate::stored::{Record, StoredSubscription};
+
+/// A SUBSCRIBE that waits for answers.
+#[derive(Debug)]
+pub(crate) struct ParkedSubscribe {
+    packet_id: PacketId,
+    session: SessionKey,
+    requests: Vec<Request>,
+    /// How many requests authorisation has answered.
+    asked: usize,
+    /// How many answers of the store and other shards SUBACK waits for.
+    pub(crate) parts: u32,
+}
+
+/// One filter of a SUBSCRIBE and what becomes of it.
+#[derive(Debug)]
+pub(crate) struct Request {
+    filter: Box<str>,
+    options: SubscriptionOptions,
+    identifier: Option<u32>,
+    code: ReasonCode,
+    /// Whether the session did not have it before.
+    new: bool,
+}
+
+/// An UNSUBSCRIBE that waits for answers.
+#[derive(Debug)]
+pub(crate) struct ParkedUnsubscribe {
+    pub(crate) packet_id: PacketId,
+    pub(crate) codes: Vec<ReasonCode>,
+    pub(crate) parts: u32,
+}
+
+impl Request {
+    pub(crate) fn from_stored(stored: StoredSubscription) -> Self {
+        let StoredSubscription { filter, options, identifier } = stored;
+        Self { filter, options, identifier, code: ReasonCode::granted(options.qos), new: false }
+    }
+}
+
+impl Shard {
+    pub(crate) fn on_subscribe(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        subscribe: &Subscribe<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let mut requests = Vec::new();
+        let features = &self.settings.features;
+        if subscribe.subscription_identifier.is_some()
+            && !features.subscription_identifiers_available
+        {
+            let text = "subscription identifiers are not supported \
+                        (features.subscription_identifiers_available)";
+            let code = ReasonCode::SubscriptionIdentifiersNotSupported;
+            return Err(Refused::new(code, text).into());
+        }
+        self.check_user_properties(subscribe.user_properties.len())?;
+        for subscription in subscribe.subscriptions.iter() {
+            let refused = self.check_filter(key, subscription.filter, requests.len())?;
+            requests.push(Request {
+                filter: subscription.filter.as_str().into(),
+                options: subscription.options,
+                identifier: subscribe.subscription_identifier,
+                code: match &refused {
+                    Some(refused) => refused.code,
+                    None => ReasonCode::granted(subscription.options.qos),
+                },
+                new: false,
+            });
+            if let Some(refused) = refused {
+                self.report_refused_filter(key, subscription.filter.as_str(), &refused, effects);
+            }
+        }
+        let packet_id = subscribe.packet_id;
+        let parked = ParkedSubscribe { packet_id, session: key, requests, asked: 0, parts: 0 };
+        self.ask_next(id, parked, effects)
+    }
+
+    /// Asks authorisation about the next filter, or goes on when all are answered.
+    fn ask_next(
+        &mut self,
+        id: ConnectionId,
+        mut parked: ParkedSubscribe,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        if self.settings.authorization == Authorization::AllowAll {
+            return self.subscribe_all(id, parked, effects);
+        }
+        while let Some(request) = parked.requests.get(parked.asked) {
+            if request.code.is_error() {
+                parked.asked += 1;
+                continue;
+            }
+            let Some(session) = self.registry.session(parked.session) else {
+                return Ok(Flow::Wait);
+            };
+            let client_id = Arc::clone(&session.client_id);
+            let principal = session.principal.clone();
+            let question = Question::Subscribe { filter: request.filter.clone() };
+            let step = self.park(id, Parked::Subscribe(Box::new(parked)));
+            let token = Token(Waiting::Packet { connection: id, step });
+            effects.push(Effect::Authorize { token, client_id, principal, question });
+            return Ok(Flow::Wait);
+        }
+        self.subscribe_all(id, parked, effects)
+    }
+
+    /// Goes on when authorisation has answered about one filter.
+    pub(crate) fn on_subscribe_authorized(
+        &mut self,
+        id: ConnectionId,
+        mut parked: ParkedSubscribe,
+        allowed: bool,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let session = parked.session;
+        if let Some(request) = parked.requests.get_mut(parked.asked)
+            && !allowed
+        {
+            request.code = ReasonCode::NotAuthorized;
+            let refused = Refused::new(ReasonCode::NotAuthorized, "not authorized to subscribe");
+            let filter = request.filter.clone();
+            self.report_refused_filter(session, &filter, &refused, effects);
+        }
+        parked.asked += 1;
+        self.ask_next(id, parked, effects)
+    }
+
+    /// Makes the subscriptions that are allowed, and waits for whoever must know them.
+    // [MQTT5-3.8.4-5] [MQTT311-3.8.4-4]
+    fn subscribe_all(
+        &mut self,
+        id: ConnectionId,
+        mut parked: ParkedSubscribe,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let key = parked.session;
+        let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
+        let refused = parked.requests.iter().find(|request| request.code.is_error());
+        if session.version == Version::V3_1
+            && let Some(refused) = refused
+        {
+            // [MQTT31-3.8-2]: its SUBACK has no code for a refusal.
+            return Err(Refused::new(refused.code, "the subscription is refused").into());
+        }
+        let step = self.next_step(id);
+        let token = Token(Waiting::Packet { connection: id, step });
+        for at in 0..parked.requests.len() {
+            let Some(request) = parked.requests.get(at) else { break };
+            if request.code.is_error() {
+                continue;
+            }
+            let (new, change) = self.add_subscription(key, request);
+            parked.parts += self.publish_subscription(key, request, change, token, effects);
+            if let Some(request) = parked.requests.get_mut(at) {
+                request.new = new;
+            }
+        }
+        if parked.parts > 0 {
+            self.set_parked(id, Parked::Subscribe(Box::new(parked)));
+            return Ok(Flow::Wait);
+        }
+        self.finish_subscribe(id, parked, effects)
+    }
+
+    /// Answers with SUBACK and starts the replay of retained messages.
+    // [MQTT5-3.8.4-1] [MQTT5-3.8.4-2] [MQTT5-3.8.4-6] [MQTT5-3.8.4-7] [MQTT5-3.9.3-1] [MQTT5-3.9.3-2]
+    // [MQTT311-3.8.4-1] [MQTT311-3.8.4-2] [MQTT311-3.8.4-5] [MQTT311-3.9.3-1] [MQTT311-3.9.3-2]
+    pub(crate) fn finish_subscribe(
+        &mut self,
+        id: ConnectionId,
+        parked: ParkedSubscribe,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let ParkedSubscribe { packet_id, session: key, requests, .. } = parked;
+        let codes: Vec<ReasonCode> = requests.iter().map(|request| request.code).collect();
+        self.send(id, &Packet::Suback(Suback::new(packet_id, codes)));
+        let clock = self.retained.clock();
+        let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
+        for request in requests.iter().filter(|request| !request.code.is_error()) {
+            let client_id = Arc::clone(&session.client_id);
+            let filter = request.filter.clone();
+            let qos = request.options.qos;
+            effects.push(Effect::Event(Event::Subscribed { client_id, filter, qos }));
+            // [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11] [MQTT5-3.8.4-4] [MQTT311-3.3.1-6] [MQTT311-3.8.4-3]
+            let wanted = match request.options.retain_handling {
+                RetainHandling::SendAtSubscribe => true,
+                RetainHandling::SendIfNew => request.new,
+                RetainHandling::DoNotSend => false,
+            };
+            let shared = request.filter.starts_with("$share/");
+            if wanted && !shared {
+                let terms = (request.options, request.identifier);
+                session.replays.push_back(Replay::new(&request.filter, terms, clock));
+            }
+        }
+        self.replay(key, effects);
+        Ok(Flow::Next)
+    }
+
+    /// Puts one subscription in place of the session's last one with the same filter. Whether it had
+    /// none, and what changed for other shards.
+    pub(crate) fn add_subscription(&mut self, key: SessionKey, request: &Request) -> (bool, Change) {
+        let Request { filter, options, identifier, .. } = request;
+        let Ok(parsed) = TopicFilter::new(filter) else { return (false, Change::None) };
+        let Some(session) = self.registry.session_mut(key) else { return (false, Change::None) };
+        let subscription = Subscription { options: *options, identifier: *identifier };
+        let new = session.subscriptions.insert(filter.clone(), subscription).is_none();
+        let (options, identifier) = (*options, *identifier);
+        let change = match parsed.share_name() {
+            None => {
+                let target = Target::Session(key);
+                self.router.subscribe(parsed.filter(), Match { target, options, identifier })
+            }
+            Some(_) => self.join_group(key, parsed, subscription),
+        };
+        self.subscriptions += u64::from(new);
+        (new, change)
+    }
+
+    /// Lets the store and the other shards know. How many answers to wait for.
+    fn publish_subscription(
+        &self,
+        key: SessionKey,
+        request: &Request,
+        change: Change,
+        token: Token,
+        effects: &mut Effects,
+    ) -> u32 {
+        let mut parts = 0;
+        if self.is_stored(key)
+            && let Some(session) = self.registry.session(key)
+        {
+            parts += 1;
+            let Request { filter, options, identifier, .. } = request;
+            let subscription = StoredSubscription {
+                filter: filter.clone(),
+                options: *options,
+                identifier: *identifier,
+            };
+            let client_id = Arc::clone(&session.client_id);
+            let record = Record::Subscribed { client_id, subscription };
+            effects.push(Effect::Persist { token, record });
+        }
+        parts + self.change_routes(&request.filter, change, token, effects)
+    }
+
+    /// Tells the other shards of the first or the last subscriber to a filter.
+    pub(crate) fn change_routes(
+        &self,
+        filter: &str,
+        change: Change,
+        token: Token,
+        effects: &mut Effects,
+    ) -> u32 {
+        if change == Change::None || self.settings.peers == 0 {
+            return 0;
+        }
+        let Ok(parsed) = TopicFilter::new(filter) else { return 0 };
+        let mut parts = 0;
+        for to in (0..=self.settings.peers).filter(|to| *to != self.settings.shard) {
+            let filter = parsed.filter().into();
+            let interested = change == Change::First;
+            effects.push(Effect::ChangeRoute { to: ShardId(to), token, filter, interested });
+            parts += 1;
+        }
+        parts
+    }
+
+    /// What forbids a filter: alone, or the whole packet where the specification says so.
+    fn check_filter(
+        &self,
+        key: SessionKey,
+        filter: TopicFilter<'_>,
+        before: usize,
+    ) -> Result<Option<Refused>, Fault> {
+        let Some(session) = self.registry.session(key) else { return Ok(None) };
+        let features = &self.settings.features;
+        let unavailable = if filter.has_wildcard() && !features.wildcard_subscription_available {
+            let text = "wildcards are not supported (features.wildcard_subscription_available)";
+            Some(Refused::new(ReasonCode::WildcardSubscriptionsNotSupported, text))
+        } else if filter.share_name().is_some() && !features.shared_subscription_available {
+            let text = "shared subscriptions are not supported \
+                        (features.shared_subscription_available)";
+            Some(Refused::new(ReasonCode::SharedSubscriptionsNotSupported, text))
+        } else {
+            None
+        };
+        if let Some(refused) = unavailable {
+            return if session.version.is_v5() { Err(refused.into()) } else { Ok(Some(refused)) };
+        }
+        let limits = &self.settings.limits;
+        let levels = filter.levels().take(usize::from(limits.topic_levels_max) + 1).count();
+        if levels > usize::from(limits.topic_levels_max) {
+            return Ok(Some(Refused::limit(
+                ReasonCode::TopicFilterInvalid,
+                "too many topic levels",
+                "limits.topic_levels_max",
+                limits.topic_levels_max,
+                levels as u64,
+            )));
+        }
+        if filter.as_str().len() > usize::from(limits.topic_bytes_max) {
+            return Ok(Some(Refused::limit(
+                ReasonCode::TopicFilterInvalid,
+                "the topic filter is too long",
+                "limits.topic_bytes_max",
+                limits.topic_bytes_max,
+                filter.as_str().len() as u64,
+            )));
+        }
+        let known = session.subscriptions.contains_key(filter.as_str());
+        if !known && session.subscriptions.len() + before >= limits.subscriptions_max as usize {
+            return Ok(Some(Refused::limit(
+                ReasonCode::QuotaExceeded,
+                "too many subscriptions",
+                "limits.subscriptions_max",
+                limits.subscriptions_max,
+                session.subscriptions.len() as u64 + 1,
+            )));
+        }
+        Ok(None)
+    }
+
+    fn report_refused_filter(
+        &mut self,
+        key: SessionKey,
+        filter: &str,
+        refused: &Refused,
+        effects: &mut Effects,
+    ) {
+        let Some(session) = self.registry.session(key) else { return };
+        let reason: Reason = refused.reason();
+        let client_id = Arc::clone(&session.client_id);
+        let topic = filter.into();
+        effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
+    }
+
+    /// Whether the settings ask for records at all.
+    pub(crate) fn keeps_records(&self) -> bool {
+        self.settings.durability == Durability::Stored
+    }
+}

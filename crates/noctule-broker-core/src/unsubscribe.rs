@@ -1,0 +1,94 @@
+//! UNSUBSCRIBE, and the end of a subscription for any reason.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use noctule_packet::{Packet, ReasonCode, TopicFilter, Unsuback, Unsubscribe};
+
+use crate::connection::{Flow, Parked};
+use crate::effect::{Effect, Effects, Token, Waiting};
+use crate::event::Event;
+use crate::fault::Fault;
+use crate::input::ConnectionId;
+use crate::registry::SessionKey;
+use crate::router::Target;
+use crate::shard::Shard;
+use crate::stored::Record;
+use crate::subscribe::ParkedUnsubscribe;
+
+impl Shard {
+    pub(crate) fn on_unsubscribe(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        unsubscribe: &Unsubscribe<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        self.check_user_properties(unsubscribe.user_properties.len())?;
+        let step = self.next_step(id);
+        let token = Token(Waiting::Packet { connection: id, step });
+        let stored = self.is_stored(key);
+        let (mut codes, mut parts) = (Vec::new(), 0);
+        for filter in unsubscribe.filters.iter() {
+            let known = self.remove_subscription(key, filter.as_str(), effects);
+            codes.push(if known {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
+            });
+            let Some(session) = self.registry.session(key).filter(|_| known) else { continue };
+            let client_id = Arc::clone(&session.client_id);
+            let filter: Box<str> = filter.as_str().into();
+            if stored {
+                parts += 1;
+                let (client_id, filter) = (Arc::clone(&client_id), filter.clone());
+                let record = Record::Unsubscribed { client_id, filter };
+                effects.push(Effect::Persist { token, record });
+            }
+            effects.push(Effect::Event(Event::Unsubscribed { client_id, filter }));
+        }
+        let parked = ParkedUnsubscribe { packet_id: unsubscribe.packet_id, codes, parts };
+        if parts > 0 {
+            self.set_parked(id, Parked::Unsubscribe(Box::new(parked)));
+            return Ok(Flow::Wait);
+        }
+        self.finish_unsubscribe(id, parked)
+    }
+
+    /// Answers with UNSUBACK.
+    // [MQTT5-3.10.4-4] [MQTT5-3.10.4-5] [MQTT5-3.10.4-6] [MQTT5-3.11.3-1] [MQTT5-3.11.3-2]
+    // [MQTT311-3.10.4-4] [MQTT311-3.10.4-5] [MQTT311-3.10.4-6]
+    pub(crate) fn finish_unsubscribe(
+        &mut self,
+        id: ConnectionId,
+        parked: ParkedUnsubscribe,
+    ) -> Result<Flow, Fault> {
+        let ParkedUnsubscribe { packet_id, codes, .. } = parked;
+        self.send(id, &Packet::Unsuback(Unsuback::new(packet_id, codes)));
+        Ok(Flow::Next)
+    }
+
+    /// Ends a subscription. What is in flight for it goes on. Whether there was one.
+    // [MQTT5-3.10.4-1] [MQTT5-3.10.4-2] [MQTT5-3.10.4-3] [MQTT311-3.10.4-1] [MQTT311-3.10.4-2] [MQTT311-3.10.4-3]
+    pub(crate) fn remove_subscription(
+        &mut self,
+        key: SessionKey,
+        filter: &str,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(session) = self.registry.session_mut(key) else { return false };
+        if session.subscriptions.remove(filter).is_none() {
+            return false;
+        }
+        session.replays.retain(|replay| replay.filter() != filter);
+        self.subscriptions -= 1;
+        let Ok(parsed) = TopicFilter::new(filter) else { return true };
+        let change = match parsed.share_name() {
+            None => self.router.unsubscribe(parsed.filter(), Target::Session(key)),
+            Some(_) => self.leave_group(key, parsed, effects),
+        };
+        self.change_routes(filter, change, Token::nobody(), effects);
+        true
+    }
+}
