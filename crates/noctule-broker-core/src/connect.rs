@@ -68,8 +68,7 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
         connection.version = connect.version;
-        connection.maximum_packet_size =
-            connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
+        connection.maximum_packet_size = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
         let listener = connection.listener;
         let Some(settings) = self.settings.listeners.get(usize::from(listener.0)) else {
             return Err(Refused::new(ReasonCode::ServerUnavailable, "the listener is gone").into());
@@ -305,8 +304,8 @@ impl Shard {
     // [MQTT5-3.1.2-21] [MQTT5-3.2.2-21] [MQTT5-3.2.2-22]
     fn accept_keep_alive(&self, connect: &Connect<'_>) -> Result<(u16, Option<u16>), Fault> {
         let maximum = self.settings.limits.keep_alive_max_seconds;
-        let within = maximum == u16::MAX
-            || (connect.keep_alive != 0 && connect.keep_alive <= maximum);
+        let within =
+            maximum == u16::MAX || (connect.keep_alive != 0 && connect.keep_alive <= maximum);
         if within {
             return Ok((connect.keep_alive, None));
         }
@@ -402,11 +401,7 @@ impl Shard {
     }
 
     /// A new session, with what was stored of it.
-    fn make_session(
-        &mut self,
-        id: ConnectionId,
-        stored: Option<Box<StoredSession>>,
-    ) -> SessionKey {
+    fn make_session(&mut self, id: ConnectionId, stored: Option<Box<StoredSession>>) -> SessionKey {
         let (client_id, version) = match self.connecting(id) {
             Some(connecting) => {
                 connecting.session_present = stored.is_some();
@@ -483,9 +478,8 @@ impl Shard {
         session.sender.resume(connecting.receive_maximum.min(in_flight_max));
         let receive_maximum = if connecting.version.is_v5() { receive_maximum } else { u16::MAX };
         session.receiver.resume(receive_maximum);
-        connection.keep_alive = KeepAlive::from_seconds(
-            connecting.server_keep_alive.unwrap_or(connecting.keep_alive),
-        );
+        connection.keep_alive =
+            KeepAlive::from_seconds(connecting.server_keep_alive.unwrap_or(connecting.keep_alive));
         connection.maximum_packet_size = connecting.maximum_packet_size;
         connection.request_problem_information = connecting.request_problem_information;
         connection.inbound_aliases = InboundAliases::new(alias_maximum);
@@ -508,10 +502,8 @@ impl Shard {
             session_expiry_interval: connecting
                 .expiry_shortened
                 .then_some(connecting.session_expiry_interval),
-            receive_maximum: (limits.receive_maximum < u16::MAX)
-                .then_some(limits.receive_maximum),
-            maximum_qos: (features.maximum_qos < QoS::ExactlyOnce)
-                .then_some(features.maximum_qos),
+            receive_maximum: (limits.receive_maximum < u16::MAX).then_some(limits.receive_maximum),
+            maximum_qos: (features.maximum_qos < QoS::ExactlyOnce).then_some(features.maximum_qos),
             retain_available: unavailable(features.retain_available),
             maximum_packet_size: Some(limits.maximum_packet_size),
             assigned_client_identifier: connecting.assigned.then_some(&*connecting.client_id),
@@ -527,10 +519,8 @@ impl Shard {
             ..Default::default()
         };
         // 3.1 has no session present flag: the byte is reserved there.
-        let session_present =
-            connecting.session_present && connecting.version != Version::V3_1;
-        let connack =
-            Connack { session_present, reason_code: ReasonCode::Success, properties };
+        let session_present = connecting.session_present && connecting.version != Version::V3_1;
+        let connack = Connack { session_present, reason_code: ReasonCode::Success, properties };
         self.send(id, &Packet::Connack(connack));
     }
 }

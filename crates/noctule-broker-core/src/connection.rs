@@ -3,9 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use noctule_packet::{
-    Connect, Disconnect, Frame, Packet, PacketType, Version,
-};
+use noctule_packet::{Connect, Disconnect, Frame, Packet, PacketType, Version};
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Timestamp};
 
 use crate::connect::Connecting;
@@ -79,7 +77,12 @@ pub(crate) enum Flow {
 }
 
 impl Connection {
-    pub(crate) fn new(generation: u32, listener: ListenerId, peer: Box<str>, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        generation: u32,
+        listener: ListenerId,
+        peer: Box<str>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             generation,
             listener,

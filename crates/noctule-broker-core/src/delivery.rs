@@ -232,7 +232,8 @@ impl Shard {
         if connection.maximum_packet_size == u32::MAX {
             return true;
         }
-        let mut head = self.head(connection.version, publication, &Class::of(qos, terms));
+        let class = Class::of(qos, terms);
+        let mut head = self.head(connection.version, publication, &class);
         head.packet_id = (qos > QoS::AtMostOnce).then_some(PacketId::MIN);
         head.encoded_length() <= connection.maximum_packet_size as usize
     }
@@ -255,9 +256,7 @@ impl Shard {
             topic: publication.topic.as_str(),
             packet_id: None,
             topic_alias: None,
-            message_expiry_interval: publication
-                .remaining_expiry_interval(self.now)
-                .filter(|_| v5),
+            message_expiry_interval: publication.remaining_expiry_interval(self.now).filter(|_| v5),
             subscription_identifiers: if v5 { &class.identifiers } else { &[] },
             forwarded: if v5 { publication.properties.as_bytes() } else { &[] },
             payload_length: publication.payload.len(),
@@ -275,8 +274,8 @@ impl Shard {
         dup: bool,
         share: bool,
     ) {
-        let shared = (share && publication.payload.len() >= SHARE_BYTES)
-            .then(|| publication.message());
+        let shared =
+            (share && publication.payload.len() >= SHARE_BYTES).then(|| publication.message());
         let Some(connection) = self.connections.find(id) else { return };
         class.v5 = connection.version.is_v5();
         let mut head = self.head(connection.version, publication, &class);

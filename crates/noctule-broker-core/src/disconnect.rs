@@ -119,8 +119,11 @@ impl Shard {
             }
             Command::Stop { reason, server_reference } => {
                 self.stopping = Some(*reason);
-                let ids: alloc::vec::Vec<_> =
-                    self.connections.iter().map(|(id, connection)| (id, connection.phase)).collect();
+                let ids: alloc::vec::Vec<_> = self
+                    .connections
+                    .iter()
+                    .map(|(id, connection)| (id, connection.phase))
+                    .collect();
                 for (id, phase) in ids {
                     let text = "the server stops".into();
                     let reason = Reason { code: *reason, text, limit: None };

@@ -68,7 +68,8 @@ impl Shard {
         let timeout = self.settings.limits.connect_timeout;
         let Some(connection) = self.connections.find_mut(id) else { return };
         connection.timer = None;
-        let (phase, keep_alive, heard) = (connection.phase, connection.keep_alive, connection.heard);
+        let (phase, keep_alive, heard) =
+            (connection.phase, connection.keep_alive, connection.heard);
         let deadline = match phase {
             Phase::Connecting => Some(heard + timeout),
             Phase::Online(_) => keep_alive.deadline(heard),

@@ -142,9 +142,9 @@ impl ProtocolError {
             Self::SecondConnect => Some("MQTT5-3.1.0-2"),
             Self::SubscriptionIdentifierFromClient => Some("MQTT5-3.3.4-6"),
             Self::AuthenticationMethod => Some("MQTT5-4.12.0-1"),
-            Self::ServerPacket(_) | Self::SessionExpiryFromZero | Self::UnexpectedAcknowledgement => {
-                None
-            }
+            Self::ServerPacket(_)
+            | Self::SessionExpiryFromZero
+            | Self::UnexpectedAcknowledgement => None,
         }
     }
 }
@@ -278,7 +278,11 @@ impl Shard {
 // [MQTT5-3.1.4-1] [MQTT5-3.1.4-2] [MQTT5-3.2.2-6] [MQTT311-3.1.4-1] [MQTT311-3.2.2-4] [MQTT311-3.2.2-6]
 fn connack_for(fault: &Fault, version: Version) -> Option<Connack<'static>> {
     let connack = |reason_code| {
-        Some(Connack { session_present: false, reason_code, properties: ConnackProperties::default() })
+        Some(Connack {
+            session_present: false,
+            reason_code,
+            properties: ConnackProperties::default(),
+        })
     };
     match fault {
         // Nothing shows that the peer speaks MQTT.

@@ -94,8 +94,7 @@ impl Outbound {
 
     /// Gives the memory of an empty buffer back, to be lent to another connection.
     pub fn take_spare(&mut self) -> Option<Vec<u8>> {
-        (self.is_empty() && self.buffer.capacity() > 0)
-            .then(|| core::mem::take(&mut self.buffer))
+        (self.is_empty() && self.buffer.capacity() > 0).then(|| core::mem::take(&mut self.buffer))
     }
 
     /// Lends memory to a buffer that has none.
@@ -121,10 +120,5 @@ impl Outbound {
         }
         self.shared_bytes += message.payload.len();
         self.shared.push_back(Shared { at: self.buffer.len(), message, written: 0 });
-    }
-
-    /// Drops everything that waits.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
     }
 }

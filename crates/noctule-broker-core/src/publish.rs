@@ -6,9 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use noctule_packet::{
-    ForwardedProperties, PacketId, Publish, QoS, ReasonCode, TopicName,
-};
+use noctule_packet::{ForwardedProperties, PacketId, Publish, QoS, ReasonCode, TopicName};
 use noctule_session::{AnswerId, Arrival};
 
 use crate::connection::{Flow, Parked};
@@ -75,8 +73,7 @@ impl Shard {
         let mut publication = Publication::new(topic, publish.payload, publish.qos);
         publication.retain = publish.retain;
         // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18] [MQTT5-3.3.2-20]
-        publication.properties =
-            Cow::Owned(ForwardedProperties::from_publish(&publish.properties));
+        publication.properties = Cow::Owned(ForwardedProperties::from_publish(&publish.properties));
         publication.expires_at = publish
             .properties
             .message_expiry_interval
@@ -106,8 +103,7 @@ impl Shard {
         let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
         let (client_id, principal) = (Arc::clone(&session.client_id), session.principal.clone());
         let message = publication.message();
-        let question =
-            Question::Publish { topic: message.topic.clone(), retain: message.retain };
+        let question = Question::Publish { topic: message.topic.clone(), retain: message.retain };
         let parked = ParkedPublish { message, session: key, acknowledgement };
         let step = self.park(id, Parked::Publish(Box::new(parked)));
         let token = Token(Waiting::Packet { connection: id, step });

@@ -207,7 +207,11 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Goes back to `position`, as far as what led there still exists.
-    fn resume(retained: &'a Retained, levels: &'a [Box<str>], position: &'a Position) -> Option<Self> {
+    fn resume(
+        retained: &'a Retained,
+        levels: &'a [Box<str>],
+        position: &'a Position,
+    ) -> Option<Self> {
         let mut walk = Self { levels, chain: vec![(ROOT, None)] };
         let topic = match position {
             Position::Start => return Some(walk),

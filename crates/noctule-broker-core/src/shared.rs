@@ -58,7 +58,7 @@ struct Member {
 impl Groups {
     pub(crate) fn new(seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
-        let by_filter = HashMap::with_hasher(hasher);
+        let by_filter = HashMap::with_hasher(hasher.clone());
         Self { slots: Vec::new(), free: Vec::new(), by_filter, hasher }
     }
 
@@ -212,8 +212,8 @@ impl Shard {
         let (messages_max, bytes_max) = (limits.queue_messages_max, limits.queue_bytes_max);
         let bytes = publication.bytes() as u64;
         let Some(group) = self.groups.group_mut(key) else { return };
-        let full = group.backlog.len() >= messages_max as usize
-            || group.backlog_bytes + bytes > bytes_max;
+        let full =
+            group.backlog.len() >= messages_max as usize || group.backlog_bytes + bytes > bytes_max;
         let can_wait =
             group.members.iter().any(|member| member.subscription.options.qos > QoS::AtMostOnce);
         if at_most_once || !can_wait || full {
@@ -275,9 +275,8 @@ impl Shard {
             let session = self.registry.session(member.session);
             session.is_some_and(|session| session.connection.is_some())
         });
-        let hashed = connected.max_by_key(|(_, member)| {
-            self.groups.hasher.hash_one((text, member.session))
-        });
+        let hashed =
+            connected.max_by_key(|(_, member)| self.groups.hasher.hash_one((text, member.session)));
         hashed.map(|(at, _)| at)
     }
 

@@ -18,7 +18,7 @@ use crate::registry::SessionKey;
 use crate::replay::Replay;
 use crate::router::{Change, Match, Target};
 use crate::session::Subscription;
-use crate::settings::{Authorization, Durability};
+use crate::settings::Authorization;
 use crate::shard::Shard;
 use crate::stored::{Record, StoredSubscription};
 
@@ -224,7 +224,11 @@ impl Shard {
 
     /// Puts one subscription in place of the session's last one with the same filter. Whether it had
     /// none, and what changed for other shards.
-    pub(crate) fn add_subscription(&mut self, key: SessionKey, request: &Request) -> (bool, Change) {
+    pub(crate) fn add_subscription(
+        &mut self,
+        key: SessionKey,
+        request: &Request,
+    ) -> (bool, Change) {
         let Request { filter, options, identifier, .. } = request;
         let Ok(parsed) = TopicFilter::new(filter) else { return (false, Change::None) };
         let Some(session) = self.registry.session_mut(key) else { return (false, Change::None) };
@@ -358,10 +362,5 @@ impl Shard {
         let client_id = Arc::clone(&session.client_id);
         let topic = filter.into();
         effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
-    }
-
-    /// Whether the settings ask for records at all.
-    pub(crate) fn keeps_records(&self) -> bool {
-        self.settings.durability == Durability::Stored
     }
 }

@@ -32,11 +32,7 @@ impl Shard {
         let (mut codes, mut parts) = (Vec::new(), 0);
         for filter in unsubscribe.filters.iter() {
             let known = self.remove_subscription(key, filter.as_str(), effects);
-            codes.push(if known {
-                ReasonCode::Success
-            } else {
-                ReasonCode::NoSubscriptionExisted
-            });
+            codes.push(if known { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
             let Some(session) = self.registry.session(key).filter(|_| known) else { continue };
             let client_id = Arc::clone(&session.client_id);
             let filter: Box<str> = filter.as_str().into();

@@ -70,13 +70,10 @@ impl Shard {
         let client_id = Arc::clone(&session.client_id);
         let Will { topic, payload, qos, retain, properties, message_expiry_interval, .. } = *will;
         let expires_at = message_expiry_interval.map(|seconds| now.plus_seconds(seconds));
-        let message =
-            Arc::new(Message { topic, payload, qos, retain, properties, expires_at });
+        let message = Arc::new(Message { topic, payload, qos, retain, properties, expires_at });
         self.statistics.wills_published += 1;
-        effects.push(Effect::Event(Event::WillPublished {
-            client_id,
-            topic: message.topic.clone(),
-        }));
+        effects
+            .push(Effect::Event(Event::WillPublished { client_id, topic: message.topic.clone() }));
         if let Some(publication) = Publication::of(&message, Some(key)) {
             self.publish_on_behalf(publication, effects);
         }

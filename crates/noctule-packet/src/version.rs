@@ -84,6 +84,9 @@ impl QoS {
 pub struct PacketId(NonZeroU16);
 
 impl PacketId {
+    /// The smallest identifier, 1.
+    pub const MIN: Self = Self(NonZeroU16::MIN);
+
     /// The identifier with this value, unless it is zero.
     pub const fn new(value: u16) -> Option<Self> {
         match NonZeroU16::new(value) {

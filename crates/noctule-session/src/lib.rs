@@ -34,7 +34,9 @@ mod time;
 mod topic_alias;
 
 pub use keep_alive::KeepAlive;
-pub use receiver::{Acknowledgement, AcknowledgementKind, AnswerId, Arrival, Receiver, ReceiverError};
+pub use receiver::{
+    Acknowledgement, AcknowledgementKind, AnswerId, Arrival, Receiver, ReceiverError,
+};
 pub use sender::{Sender, SenderError, Transmission};
 pub use time::Timestamp;
 pub use topic_alias::{AliasError, Assigned, InboundAliases, OutboundAliases};

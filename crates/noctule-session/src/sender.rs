@@ -279,8 +279,18 @@ impl<M> Sender<M> {
 
     /// Takes everything that waits and that `leaves` says yes to, in order.
     pub fn take_waiting(&mut self, mut leaves: impl FnMut(&M) -> bool) -> Vec<(M, QoS)> {
-        let (taken, kept) =
-            core::mem::take(&mut self.waiting).into_iter().partition(|(message, _)| leaves(message));
+        let (taken, kept): (Vec<_>, VecDeque<_>) = {
+            let mut taken = Vec::new();
+            let mut kept = VecDeque::new();
+            for (message, qos) in core::mem::take(&mut self.waiting) {
+                if leaves(&message) {
+                    taken.push((message, qos));
+                } else {
+                    kept.push_back((message, qos));
+                }
+            }
+            (taken, kept)
+        };
         self.waiting = kept;
         taken
     }

@@ -39,11 +39,10 @@ struct Entry {
 
 impl MatchCache {
     pub(crate) fn new(seed: u64) -> Self {
-        let hasher = FixedState::with_seed(seed);
         Self {
-            young: HashMap::with_hasher(hasher),
+            young: HashMap::with_hasher(FixedState::with_seed(seed)),
             young_matches: 0,
-            old: HashMap::with_hasher(hasher),
+            old: HashMap::with_hasher(FixedState::with_seed(seed)),
             changes: VecDeque::new(),
             epoch: 0,
         }
