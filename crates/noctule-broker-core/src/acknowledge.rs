@@ -94,7 +94,8 @@ impl Shard {
         Ok(Flow::Next)
     }
 
-    /// PUBREL: the publisher knows that we have the message; its packet identifier may be used again.
+    /// PUBREL: the publisher knows that we have the message; its packet identifier may be used
+    /// again.
     // [MQTT5-4.3.3-11] [MQTT5-4.3.3-12] [MQTT311-4.3.3-2]
     pub(crate) fn on_pubrel(
         &mut self,

@@ -1,4 +1,5 @@
-//! The three questions to authorisation: publish and subscribe may be answered later, read is answered at once.
+//! The three questions to authorisation: publish and subscribe may be answered later, read is
+//! answered at once.
 
 use crate::connection::Parked;
 use crate::effect::Effects;

@@ -11,6 +11,7 @@ use noctule_packet::{
 };
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Receiver, Sender};
 
+use crate::access::Authentication;
 use crate::connection::{Connection, Flow, Parked, Phase};
 use crate::effect::{Credentials, Effect, Effects, Principal, Token, Waiting};
 use crate::event::{Event, Reason};
@@ -18,7 +19,7 @@ use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::ConnectionId;
 use crate::registry::SessionKey;
 use crate::session::Session;
-use crate::settings::{Authentication, Durability};
+use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::{Record, StoredSession};
 use crate::subscribe::Request;
@@ -126,7 +127,8 @@ impl Shard {
 
     /// Goes on when what was stored under the identifier is there: the session is taken over, gone
     /// on with or made, and from here on nobody else owns the identifier.
-    // [MQTT5-3.1.2-4] [MQTT5-3.1.2-5] [MQTT5-3.1.3-2] [MQTT311-3.1.2-4] [MQTT311-3.1.2-6] [MQTT311-3.1.3-2]
+    // [MQTT5-3.1.2-4] [MQTT5-3.1.2-5] [MQTT5-3.1.3-2] [MQTT311-3.1.2-4] [MQTT311-3.1.2-6]
+    // [MQTT311-3.1.3-2]
     pub(crate) fn on_loaded(
         &mut self,
         id: ConnectionId,
@@ -264,7 +266,8 @@ impl Shard {
 
     /// The client identifier, or one that is made up for a client that has none.
     // [MQTT5-3.1.3-3] [MQTT5-3.1.3-5] [MQTT5-3.1.3-6] [MQTT5-3.1.3-7] [MQTT5-3.1.3-8]
-    // [MQTT311-3.1.3-3] [MQTT311-3.1.3-5] [MQTT311-3.1.3-6] [MQTT311-3.1.3-7] [MQTT311-3.1.3-8] [MQTT311-3.1.3-9]
+    // [MQTT311-3.1.3-3] [MQTT311-3.1.3-5] [MQTT311-3.1.3-6] [MQTT311-3.1.3-7] [MQTT311-3.1.3-8]
+    // [MQTT311-3.1.3-9]
     fn accept_client_id(&mut self, connect: &Connect<'_>) -> Result<(Arc<str>, bool), Fault> {
         let maximum = self.settings.limits.client_id_bytes_max;
         if connect.client_id.len() > usize::from(maximum) {
@@ -488,8 +491,10 @@ impl Shard {
     }
 
     /// Tells the client what it got and what it may do.
-    // [MQTT5-3.2.0-1] [MQTT5-3.2.0-2] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3] [MQTT5-3.2.2-9] [MQTT5-3.2.2-16]
-    // [MQTT5-3.1.2-28] [MQTT311-3.1.4-4] [MQTT311-3.2.0-1] [MQTT311-3.2.2-1] [MQTT311-3.2.2-2] [MQTT311-3.2.2-3]
+    // [MQTT5-3.2.0-1] [MQTT5-3.2.0-2] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3] [MQTT5-3.2.2-9]
+    // [MQTT5-3.2.2-16]
+    // [MQTT5-3.1.2-28] [MQTT311-3.1.4-4] [MQTT311-3.2.0-1] [MQTT311-3.2.2-1] [MQTT311-3.2.2-2]
+    // [MQTT311-3.2.2-3]
     fn send_connack(&mut self, id: ConnectionId, connecting: &Connecting) {
         let settings = Arc::clone(&self.settings);
         let (limits, features) = (&settings.limits, &settings.features);

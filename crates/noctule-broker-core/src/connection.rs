@@ -3,7 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use noctule_packet::{Connect, Disconnect, Frame, Packet, PacketType, Version};
+use noctule_packet::{
+    Connect, ConnectError, DecodeError, Disconnect, Frame, Packet, PacketType, Version,
+};
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Timestamp};
 
 use crate::connect::Connecting;
@@ -162,6 +164,17 @@ impl Connections {
     }
 }
 
+/// The version whose CONNACK a client can read if its CONNECT could not be: a level above ours is
+/// that of a successor of 5.0.
+fn version_to_answer_in(refused: &ConnectError) -> Version {
+    match refused.error {
+        DecodeError::UnsupportedProtocolVersion { level } if level > Version::V5_0.level() => {
+            Version::V5_0
+        }
+        _ => refused.version.unwrap_or(Version::V3_1_1),
+    }
+}
+
 /// Refuses what no client may send, whatever stands in it.
 // [MQTT5-4.12.0-1]
 fn refuse_by_type(packet_type: PacketType, version: Version) -> Result<(), ProtocolError> {
@@ -230,7 +243,7 @@ impl Shard {
                     Ok(connect) => self.on_connect(id, &connect, effects),
                     Err(refused) => {
                         if let Some(connection) = self.connections.find_mut(id) {
-                            connection.version = refused.version.unwrap_or(Version::V3_1_1);
+                            connection.version = version_to_answer_in(&refused);
                         }
                         Err(Fault::Decode(refused.error))
                     }

@@ -31,7 +31,8 @@ pub(crate) struct Terms {
 
 impl Shard {
     /// Delivers a publication to one session. `share` says that others get the payload too.
-    // [MQTT5-3.8.4-8] [MQTT5-4.3.1-1] [MQTT311-3.8.4-6] [MQTT311-3.3.5-1] [MQTT5-3.3.1-3] [MQTT311-3.3.1-3]
+    // [MQTT5-3.8.4-8] [MQTT5-4.3.1-1] [MQTT311-3.8.4-6] [MQTT311-3.3.5-1] [MQTT5-3.3.1-3]
+    // [MQTT311-3.3.1-3]
     pub(crate) fn deliver(
         &mut self,
         publication: &mut Publication<'_>,
@@ -124,8 +125,9 @@ impl Shard {
         session.sender.enqueue(Delivery { message, retain, identifiers, group }, qos);
     }
 
-    /// Sends what waits for a session as far as quota and buffer allow: first what is in flight from
-    /// an earlier connection, then its queue, then what its shared subscriptions and replays hold.
+    /// Sends what waits for a session as far as quota and buffer allow: first what is in flight
+    /// from an earlier connection, then its queue, then what its shared subscriptions and replays
+    /// hold.
     pub(crate) fn pump(&mut self, key: SessionKey, effects: &mut Effects) {
         loop {
             let Some(session) = self.registry.session(key) else { return };
@@ -239,7 +241,8 @@ impl Shard {
     }
 
     /// A PUBLISH without what differs between the receivers of one class.
-    // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18] [MQTT5-3.3.2-20]
+    // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18]
+    // [MQTT5-3.3.2-20]
     // [MQTT5-3.3.4-2] [MQTT5-3.3.4-3] [MQTT5-3.3.4-4] [MQTT5-3.3.4-5]
     fn head<'a>(
         &self,

@@ -91,7 +91,8 @@ pub enum Effect {
         /// Which one.
         connection: ConnectionId,
     },
-    /// The packet that paused a connection is done: send [`Input::Continue`](crate::Input::Continue).
+    /// The packet that paused a connection is done: send
+    /// [`Input::Continue`](crate::Input::Continue).
     Resume {
         /// Which one.
         connection: ConnectionId,

@@ -61,8 +61,8 @@ impl Shard {
         }
     }
 
-    /// A connection's deadline has come. It was set for what was heard then; if there was more since,
-    /// it is set anew, which spares every packet a change of the timers.
+    /// A connection's deadline has come. It was set for what was heard then; if there was more
+    /// since, it is set anew, which spares every packet a change of the timers.
     // [MQTT5-3.1.2-22] [MQTT5-3.1.4-6] [MQTT311-3.1.2-24]
     fn on_silence(&mut self, id: ConnectionId, effects: &mut Effects) {
         let timeout = self.settings.limits.connect_timeout;

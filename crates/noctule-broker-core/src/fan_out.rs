@@ -1,4 +1,5 @@
-//! Fan-out: one publication to everybody whom the router named, in slices that leave others their turn.
+//! Fan-out: one publication to everybody whom the router named, in slices that leave others their
+//! turn.
 
 use alloc::sync::Arc;
 
@@ -144,7 +145,8 @@ impl Shard {
 }
 
 /// One delivery for all of a session's subscriptions that match: the highest QoS, every identifier.
-// [MQTT5-3.3.4-2] [MQTT5-3.3.4-3] [MQTT5-3.3.4-4] [MQTT5-3.3.4-5] [MQTT5-3.8.3-3] [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]
+// [MQTT5-3.3.4-2] [MQTT5-3.3.4-3] [MQTT5-3.3.4-4] [MQTT5-3.3.4-5] [MQTT5-3.8.3-3] [MQTT5-3.3.1-12]
+// [MQTT5-3.3.1-13]
 // [MQTT311-3.3.5-1] [MQTT311-3.3.1-9]
 fn merge(session: SessionKey, run: &[Match], publication: &Publication<'_>) -> Option<Terms> {
     let mut qos = None;

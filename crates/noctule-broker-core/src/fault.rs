@@ -1,4 +1,5 @@
-//! Why a connection cannot go on, and the one place that turns it into CONNACK or DISCONNECT and the end.
+//! Why a connection cannot go on, and the one place that turns it into CONNACK or DISCONNECT and
+//! the end.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -275,7 +276,8 @@ impl Shard {
 }
 
 /// The CONNACK that answers a refused CONNECT, if the version has one for the case.
-// [MQTT5-3.1.4-1] [MQTT5-3.1.4-2] [MQTT5-3.2.2-6] [MQTT311-3.1.4-1] [MQTT311-3.2.2-4] [MQTT311-3.2.2-6]
+// [MQTT5-3.1.4-1] [MQTT5-3.1.4-2] [MQTT5-3.2.2-6] [MQTT311-3.1.4-1] [MQTT311-3.2.2-4]
+// [MQTT311-3.2.2-6]
 fn connack_for(fault: &Fault, version: Version) -> Option<Connack<'static>> {
     let connack = |reason_code| {
         Some(Connack {

@@ -41,8 +41,8 @@ impl Frames {
         self.entries.clear();
     }
 
-    /// Appends the packet of this class to `out`, with this packet identifier. `payload` is empty if it
-    /// is sent by other means; `head` counts it all the same.
+    /// Appends the packet of this class to `out`, with this packet identifier. `payload` is empty
+    /// if it is sent by other means; `head` counts it all the same.
     pub(crate) fn append(
         &mut self,
         class: Class,

@@ -1,4 +1,5 @@
-//! What can happen to a shard: every input it understands, and what it says about the bytes it took.
+//! What can happen to a shard: every input it understands, and what it says about the bytes it
+//! took.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -46,7 +47,8 @@ pub enum Input<'a> {
         /// All bytes that were not consumed yet.
         bytes: &'a [u8],
     },
-    /// The driver has a turn to spare after [`Reading::Budget`] or an [`Effect::Resume`](crate::Effect::Resume).
+    /// The driver has a turn to spare after [`Reading::Budget`] or an
+    /// [`Effect::Resume`](crate::Effect::Resume).
     Continue {
         /// The connection that goes on.
         connection: ConnectionId,
@@ -58,7 +60,8 @@ pub enum Input<'a> {
         /// The connection that can take more.
         connection: ConnectionId,
     },
-    /// The transport is gone: the peer closed it, or it broke. The connection's name may be used again.
+    /// The transport is gone: the peer closed it, or it broke. The connection's name may be used
+    /// again.
     Closed {
         /// The connection that ended.
         connection: ConnectionId,

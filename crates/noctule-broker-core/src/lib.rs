@@ -1,6 +1,6 @@
-//! A deterministic MQTT broker: one [`Shard`] owns connections, sessions, subscriptions and retained
-//! messages, takes [`Input`]s and answers with [`Effect`]s. It has no clock, no socket, no file and
-//! no thread; whoever drives it supplies all of them.
+//! A deterministic MQTT broker: one [`Shard`] owns connections, sessions, subscriptions and
+//! retained messages, takes [`Input`]s and answers with [`Effect`]s. It has no clock, no socket,
+//! no file and no thread; whoever drives it supplies all of them.
 //!
 //! ```
 //! use noctule_broker_core::{ConnectionId, Effects, Input, ListenerId, Settings, Shard, Timestamp};
@@ -10,7 +10,8 @@
 //! let mut effects = Effects::new();
 //! let connection = ConnectionId { slot: 0, generation: 0 };
 //! let peer = "198.51.100.7:4711".into();
-//! let _ = shard.on_input(now, Input::Opened { connection, listener: ListenerId(0), peer }, &mut effects);
+//! let opened = Input::Opened { connection, listener: ListenerId(0), peer };
+//! let _ = shard.on_input(now, opened, &mut effects);
 //!
 //! let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
 //! let consumed = shard.on_input(now, Input::Bytes { connection, bytes: connect }, &mut effects);
@@ -27,6 +28,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod access;
 mod acknowledge;
 mod authorize;
 mod connect;
@@ -60,6 +62,7 @@ mod timers;
 mod unsubscribe;
 mod will;
 
+pub use access::{Authentication, Authorization, ListenerSettings, ReadRules};
 pub use effect::{Credentials, Effect, Effects, Principal, Question, Token};
 pub use event::{DropCause, Ended, Event, Limit, Reason};
 pub use fault::{Fault, ProtocolError, Refused};
@@ -68,10 +71,7 @@ pub use message::Message;
 pub use noctule_session::Timestamp;
 pub use outbound::Outbound;
 pub use registry::SessionKey;
-pub use settings::{
-    Authentication, Authorization, Durability, Features, Limits, ListenerSettings, ReadRules,
-    Settings, SharedStrategy,
-};
+pub use settings::{Durability, Features, Limits, Settings, SharedStrategy};
 pub use shard::Shard;
 pub use statistics::{ClientSummary, Gauges, Statistics};
 pub use stored::{Record, StoredMessage, StoredSession, StoredSubscription};

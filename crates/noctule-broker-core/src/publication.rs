@@ -1,4 +1,5 @@
-//! One publication on its way through the shard, still in the read buffer as long as that is enough.
+//! One publication on its way through the shard, still in the read buffer as long as that is
+//! enough.
 
 use alloc::borrow::Cow;
 use alloc::sync::Arc;

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use noctule_packet::{ForwardedProperties, PacketId, Publish, QoS, ReasonCode, TopicName};
 use noctule_session::{AnswerId, Arrival};
 
+use crate::access::Authorization;
 use crate::connection::{Flow, Parked};
 use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::Event;
@@ -18,7 +19,7 @@ use crate::message::Message;
 use crate::publication::Publication;
 use crate::registry::SessionKey;
 use crate::router::{Matches, Target};
-use crate::settings::{Authorization, Durability};
+use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::Record;
 
@@ -72,7 +73,8 @@ impl Shard {
         };
         let mut publication = Publication::new(topic, publish.payload, publish.qos);
         publication.retain = publish.retain;
-        // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18] [MQTT5-3.3.2-20]
+        // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18]
+        // [MQTT5-3.3.2-20]
         publication.properties = Cow::Owned(ForwardedProperties::from_publish(&publish.properties));
         publication.expires_at = publish
             .properties
@@ -395,9 +397,9 @@ impl Shard {
         Ok(())
     }
 
-    /// A publication that is not made: 5.0 clients are told why, 3.x clients get the acknowledgement
-    /// that they need to go on, or lose their connection where the settings say so.
-    // [MQTT5-3.3.5-2] [MQTT311-3.3.5-2]
+    /// A publication that is not made: 5.0 clients are told why, 3.x clients get the
+    /// acknowledgement that they need to go on, or lose their connection where the settings say so.
+    // [MQTT311-3.3.5-2]
     fn refuse_publish(
         &mut self,
         id: ConnectionId,
@@ -426,7 +428,8 @@ impl Shard {
     }
 
     /// Keeps or forgets the topic's retained message.
-    // [MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7] [MQTT5-3.3.1-8] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]
+    // [MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7] [MQTT5-3.3.1-8] [MQTT311-3.3.1-5]
+    // [MQTT311-3.3.1-7]
     // [MQTT311-3.3.1-10] [MQTT311-3.3.1-11] [MQTT311-3.3.1-12]
     pub(crate) fn keep_retained(
         &mut self,

@@ -1,4 +1,5 @@
-//! Which sessions there are, by key and by client identifier. One identifier has at most one session.
+//! Which sessions there are, by key and by client identifier. One identifier has at most one
+//! session.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

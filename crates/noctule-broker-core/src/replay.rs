@@ -1,4 +1,5 @@
-//! Replays: the retained messages that a new subscription is owed, in slices and under flow control.
+//! Replays: the retained messages that a new subscription is owed, in slices and under flow
+//! control.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -50,8 +51,8 @@ impl Replay {
 }
 
 impl Shard {
-    /// Sends retained messages while the session takes them; the rest follows when its window opens,
-    /// its buffer drains, or in the next turn.
+    /// Sends retained messages while the session takes them; the rest follows when its window
+    /// opens, its buffer drains, or in the next turn.
     // [MQTT5-3.3.1-9] [MQTT311-3.3.1-6] [MQTT311-3.3.1-8]
     pub(crate) fn replay(&mut self, key: SessionKey, effects: &mut Effects) {
         let Some(session) = self.registry.session_mut(key) else { return };

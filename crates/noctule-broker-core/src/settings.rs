@@ -1,13 +1,13 @@
 //! What the host decides about a shard: who may come in, which features there are, and every limit.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
-use noctule_packet::{QoS, TextRules, Version};
+use noctule_packet::{QoS, TextRules};
+
+use crate::access::{Authorization, ListenerSettings, ReadRules};
 
 /// Everything that a [`Shard`](crate::Shard) is told when it is made.
 #[derive(Clone, Debug)]
@@ -23,7 +23,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How a member of a shared subscription is picked.
     pub shared_strategy: SharedStrategy,
-    /// Whether publish and subscribe are asked about with [`Effect::Authorize`](crate::Effect::Authorize).
+    /// Whether publish and subscribe are asked about with
+    /// [`Effect::Authorize`](crate::Effect::Authorize).
     pub authorization: Authorization,
     /// Decides about each delivery; `None` lets everything pass.
     pub read_rules: Option<ReadRules>,
@@ -33,7 +34,8 @@ pub struct Settings {
     pub system_interval_seconds: u32,
     /// Answered as Response Information to a 5.0 client that asks for it.
     pub response_information: Option<Box<str>>,
-    /// Whether a refused PUBLISH of a 3.x client closes its connection instead of being acknowledged.
+    /// Whether a refused PUBLISH of a 3.x client closes its connection instead of being
+    /// acknowledged.
     pub close_on_refused_publish: bool,
     /// How many other shards there are; they have the numbers 0 to this one, without `shard`.
     pub peers: u16,
@@ -62,46 +64,6 @@ impl Default for Settings {
     }
 }
 
-/// What distinguishes one way in from another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ListenerSettings {
-    /// The protocol versions that are spoken here.
-    pub versions: Vec<Version>,
-    /// Who decides about a client's identity.
-    pub authentication: Authentication,
-}
-
-impl Default for ListenerSettings {
-    /// All versions; everybody may come in.
-    fn default() -> Self {
-        Self {
-            versions: vec![Version::V3_1, Version::V3_1_1, Version::V5_0],
-            authentication: Authentication::Open,
-        }
-    }
-}
-
-/// Who decides about a client's identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Authentication {
-    /// Nobody: every client is anonymous, whatever user name it gives.
-    #[default]
-    Open,
-    /// The driver, by [`Effect::Authenticate`](crate::Effect::Authenticate).
-    Ask,
-}
-
-/// Who decides what clients may publish and subscribe to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Authorization {
-    /// Nobody: all is allowed.
-    #[default]
-    AllowAll,
-    /// The driver, by [`Effect::Authorize`](crate::Effect::Authorize).
-    Ask,
-}
-
 /// Where sessions and messages are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -110,16 +72,6 @@ pub enum Durability {
     Memory,
     /// In a store: acknowledgements wait for [`Input::Persisted`](crate::Input::Persisted).
     Stored,
-}
-
-/// A rule over (client identifier, topic name) that says whether a delivery may happen.
-#[derive(Clone)]
-pub struct ReadRules(pub Arc<dyn Fn(&str, &str) -> bool + Send + Sync>);
-
-impl fmt::Debug for ReadRules {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("ReadRules")
-    }
 }
 
 /// How a member of a shared subscription is picked for a message.

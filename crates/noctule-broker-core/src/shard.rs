@@ -135,46 +135,22 @@ impl Shard {
             }
             Input::Flushed { connection } => self.on_flushed(connection, effects),
             Input::Closed { connection } => self.on_closed(connection, effects),
-            Input::Authenticated { token, outcome } => {
-                if let Some(id) = self.stopped_at(token) {
-                    let flow = self.on_authenticated(id, outcome, effects);
-                    self.settle(id, flow, effects);
-                }
-            }
-            Input::Authorized { token, allowed } => {
-                if let Some(id) = self.stopped_at(token) {
-                    self.on_authorized(id, allowed, effects);
-                }
-            }
-            Input::Persisted { token } => match token.0 {
-                Waiting::Acknowledgement { session, answer } => {
-                    self.on_persisted(session, answer, effects);
-                }
-                Waiting::Packet { .. } => self.on_part_done(token, effects),
-                Waiting::Nobody => {}
-            },
-            Input::Loaded { token, session } => {
-                if let Some(id) = self.stopped_at(token) {
-                    let flow = self.on_loaded(id, session, effects);
-                    self.settle(id, flow, effects);
-                }
-            }
+            answer @ (Input::Authenticated { .. }
+            | Input::Authorized { .. }
+            | Input::Persisted { .. }
+            | Input::Loaded { .. }
+            | Input::Answered { .. }
+            | Input::RouteConfirmed { .. }) => self.on_answer(answer, effects),
             Input::Forwarded { from, token, message } => {
                 if let Some(publication) = Publication::of(&message, None) {
                     self.deliver_forwarded(publication, effects);
                 }
                 effects.push(Effect::Answer { to: from, token });
             }
-            Input::Answered { token } => {
-                if let Waiting::Acknowledgement { session, answer } = token.0 {
-                    self.on_answered(session, answer, effects);
-                }
-            }
             Input::RouteChanged { from, token, filter, interested } => {
                 self.on_route_changed(from, &filter, interested);
                 effects.push(Effect::ConfirmRoute { to: from, token });
             }
-            Input::RouteConfirmed { token } => self.on_part_done(token, effects),
             // Forwards are bounded by what is outstanding while there is one shard.
             Input::Credit { .. } => {}
             Input::Command(command) => self.on_command(&command, effects),
@@ -186,8 +162,8 @@ impl Shard {
         Consumed::default()
     }
 
-    /// When [`Input::Timeout`] is due, at the latest; a time that has passed means that there is work
-    /// left for another turn.
+    /// When [`Input::Timeout`] is due, at the latest; a time that has passed means that there is
+    /// work left for another turn.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         if !self.work.is_empty() || !self.replaying.is_empty() {
             return Some(self.now);
@@ -261,11 +237,57 @@ impl Shard {
         })
     }
 
+    /// Hands an answer to whoever waits for it.
+    fn on_answer(&mut self, answer: Input<'_>, effects: &mut Effects) {
+        match answer {
+            Input::Authenticated { token, outcome } => {
+                if let Some(id) = self.stopped_at(token) {
+                    let flow = self.on_authenticated(id, outcome, effects);
+                    self.settle(id, flow, effects);
+                }
+            }
+            Input::Authorized { token, allowed } => {
+                if let Some(id) = self.stopped_at(token) {
+                    self.on_authorized(id, allowed, effects);
+                }
+            }
+            Input::Persisted { token } => match token.0 {
+                Waiting::Acknowledgement { session, answer } => {
+                    self.on_persisted(session, answer, effects);
+                }
+                Waiting::Packet { .. } => self.on_part_done(token, effects),
+                Waiting::Nobody => {}
+            },
+            Input::Loaded { token, session } => {
+                if let Some(id) = self.stopped_at(token) {
+                    let flow = self.on_loaded(id, session, effects);
+                    self.settle(id, flow, effects);
+                }
+            }
+            Input::Answered { token } => {
+                if let Waiting::Acknowledgement { session, answer } = token.0 {
+                    self.on_answered(session, answer, effects);
+                }
+            }
+            Input::RouteConfirmed { token } => self.on_part_done(token, effects),
+            // Everything else is no answer.
+            Input::Opened { .. }
+            | Input::Bytes { .. }
+            | Input::Continue { .. }
+            | Input::Flushed { .. }
+            | Input::Closed { .. }
+            | Input::Forwarded { .. }
+            | Input::RouteChanged { .. }
+            | Input::Credit { .. }
+            | Input::Command(_)
+            | Input::Timeout => {}
+        }
+    }
+
     /// Takes every complete packet, as long as nothing waits and the turn lasts.
     fn on_bytes(&mut self, id: ConnectionId, bytes: &[u8], effects: &mut Effects) -> Consumed {
         let mut consumed = 0;
-        loop {
-            let Some(connection) = self.connections.find_mut(id) else { break };
+        while let Some(connection) = self.connections.find_mut(id) {
             let limits = &self.settings.limits;
             let reading = if connection.phase == Phase::Closing {
                 break;
@@ -367,7 +389,8 @@ impl Shard {
         }
     }
 
-    /// The store or another shard is done with a part of the packet that a connection is stopped at.
+    /// The store or another shard is done with a part of the packet that a connection is stopped
+    /// at.
     fn on_part_done(&mut self, token: Token, effects: &mut Effects) {
         let Some(id) = self.stopped_at(token) else { return };
         let Some(connection) = self.connections.find_mut(id) else { return };
@@ -418,7 +441,8 @@ impl Shard {
     }
 }
 
-/// The next packet; the first one is looked at before it is whole, so that only a CONNECT is waited for.
+/// The next packet; the first one is looked at before it is whole, so that only a CONNECT is
+/// waited for.
 // [MQTT5-3.1.0-1] [MQTT311-3.1.0-1]
 fn next_frame(rest: &[u8], connecting: bool, maximum: u32) -> Result<Framing<'_>, Fault> {
     if connecting

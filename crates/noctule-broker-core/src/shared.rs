@@ -1,4 +1,5 @@
-//! Shared subscriptions: which member gets a message, what waits for one, and what a member leaves behind.
+//! Shared subscriptions: which member gets a message, what waits for one, and what a member leaves
+//! behind.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

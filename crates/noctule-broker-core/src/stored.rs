@@ -40,7 +40,8 @@ pub enum Record {
         /// The whole filter.
         filter: Box<str>,
     },
-    /// A message was accepted for stored sessions, as a retained message, or from a QoS 2 publisher.
+    /// A message was accepted for stored sessions, as a retained message, or from a QoS 2
+    /// publisher.
     Published {
         /// The QoS 2 publication that must not be accepted again.
         received: Option<(Arc<str>, PacketId)>,

@@ -9,6 +9,7 @@ use noctule_packet::{
     TopicFilter, Version,
 };
 
+use crate::access::Authorization;
 use crate::connection::{Flow, Parked};
 use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::{Event, Reason};
@@ -18,7 +19,6 @@ use crate::registry::SessionKey;
 use crate::replay::Replay;
 use crate::router::{Change, Match, Target};
 use crate::session::Subscription;
-use crate::settings::Authorization;
 use crate::shard::Shard;
 use crate::stored::{Record, StoredSubscription};
 
@@ -188,7 +188,8 @@ impl Shard {
     }
 
     /// Answers with SUBACK and starts the replay of retained messages.
-    // [MQTT5-3.8.4-1] [MQTT5-3.8.4-2] [MQTT5-3.8.4-6] [MQTT5-3.8.4-7] [MQTT5-3.9.3-1] [MQTT5-3.9.3-2]
+    // [MQTT5-3.8.4-1] [MQTT5-3.8.4-2] [MQTT5-3.8.4-6] [MQTT5-3.8.4-7] [MQTT5-3.9.3-1]
+    // [MQTT5-3.9.3-2]
     // [MQTT311-3.8.4-1] [MQTT311-3.8.4-2] [MQTT311-3.8.4-5] [MQTT311-3.9.3-1] [MQTT311-3.9.3-2]
     pub(crate) fn finish_subscribe(
         &mut self,
@@ -206,7 +207,8 @@ impl Shard {
             let filter = request.filter.clone();
             let qos = request.options.qos;
             effects.push(Effect::Event(Event::Subscribed { client_id, filter, qos }));
-            // [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11] [MQTT5-3.8.4-4] [MQTT311-3.3.1-6] [MQTT311-3.8.4-3]
+            // [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11] [MQTT5-3.8.4-4] [MQTT311-3.3.1-6]
+            // [MQTT311-3.8.4-3]
             let wanted = match request.options.retain_handling {
                 RetainHandling::SendAtSubscribe => true,
                 RetainHandling::SendIfNew => request.new,
@@ -222,8 +224,8 @@ impl Shard {
         Ok(Flow::Next)
     }
 
-    /// Puts one subscription in place of the session's last one with the same filter. Whether it had
-    /// none, and what changed for other shards.
+    /// Puts one subscription in place of the session's last one with the same filter. Whether it
+    /// had none, and what changed for other shards.
     pub(crate) fn add_subscription(
         &mut self,
         key: SessionKey,

@@ -23,8 +23,8 @@ pub(crate) enum Timer {
     System,
 }
 
-/// The set of deadlines. Setting and cancelling cost the logarithm of how many there are; nothing is
-/// left behind by what was cancelled.
+/// The set of deadlines. Setting and cancelling cost the logarithm of how many there are; nothing
+/// is left behind by what was cancelled.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     due: BTreeSet<(Timestamp, Timer)>,

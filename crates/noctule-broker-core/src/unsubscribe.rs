@@ -66,7 +66,8 @@ impl Shard {
     }
 
     /// Ends a subscription. What is in flight for it goes on. Whether there was one.
-    // [MQTT5-3.10.4-1] [MQTT5-3.10.4-2] [MQTT5-3.10.4-3] [MQTT311-3.10.4-1] [MQTT311-3.10.4-2] [MQTT311-3.10.4-3]
+    // [MQTT5-3.10.4-1] [MQTT5-3.10.4-2] [MQTT5-3.10.4-3] [MQTT311-3.10.4-1] [MQTT311-3.10.4-2]
+    // [MQTT311-3.10.4-3]
     pub(crate) fn remove_subscription(
         &mut self,
         key: SessionKey,

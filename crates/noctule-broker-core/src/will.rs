@@ -59,7 +59,8 @@ impl Shard {
     }
 
     /// Publishes the will, which is gone then.
-    // [MQTT5-3.1.2-10] [MQTT5-3.1.2-14] [MQTT5-3.1.2-15] [MQTT311-3.1.2-10] [MQTT311-3.1.2-16] [MQTT311-3.1.2-17]
+    // [MQTT5-3.1.2-10] [MQTT5-3.1.2-14] [MQTT5-3.1.2-15] [MQTT311-3.1.2-10] [MQTT311-3.1.2-16]
+    // [MQTT311-3.1.2-17]
     pub(crate) fn publish_will(&mut self, key: SessionKey, effects: &mut Effects) {
         let now = self.now;
         let Some(session) = self.registry.session_mut(key) else { return };

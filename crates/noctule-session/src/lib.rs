@@ -1,9 +1,10 @@
-//! The symmetric delivery rules of MQTT: what a sender and a receiver of QoS 1 and 2 messages must do,
-//! whichever of them is the client.
+//! The symmetric delivery rules of MQTT: what a sender and a receiver of QoS 1 and 2 messages must
+//! do, whichever of them is the client.
 //!
-//! Nothing here knows a socket, a clock or a packet's bytes. [`Sender`] hands out packet identifiers,
-//! keeps the order and the quota and knows what to send again; [`Receiver`] recognises duplicates and
-//! lets acknowledgements leave in the order in which the publications arrived.
+//! Nothing here knows a socket, a clock or a packet's bytes. [`Sender`] hands out packet
+//! identifiers, keeps the order and the quota and knows what to send again; [`Receiver`]
+//! recognises duplicates and lets acknowledgements leave in the order in which the publications
+//! arrived.
 //!
 //! ```
 //! use noctule_packet::{QoS, ReasonCode};

@@ -114,8 +114,8 @@ impl Receiver {
         }
     }
 
-    /// A new connection is up. What was owed on the old one is owed no more: the peer repeats what was
-    /// not acknowledged.
+    /// A new connection is up. What was owed on the old one is owed no more: the peer repeats what
+    /// was not acknowledged.
     pub fn resume(&mut self, maximum: u16) {
         self.maximum = maximum;
         self.first += self.owed.len() as u64;
@@ -177,8 +177,8 @@ impl Receiver {
         }
     }
 
-    /// What `answer` waited for is done. If that was on an earlier connection, nothing is owed for it
-    /// but the answers to repetitions that have come in the meantime.
+    /// What `answer` waited for is done. If that was on an earlier connection, nothing is owed for
+    /// it but the answers to repetitions that have come in the meantime.
     pub fn complete(&mut self, answer: AnswerId, reason: ReasonCode) {
         let at = answer.0.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         if let Some(owed) = at.and_then(|at| self.owed.get_mut(at)) {

@@ -102,8 +102,8 @@ impl<M> Sender<M> {
         self.waiting.push_back((message, qos));
     }
 
-    /// Sends a message past the queue, which [`Sender::is_open`] says is empty: its packet identifier,
-    /// or the message back if it has to wait after all.
+    /// Sends a message past the queue, which [`Sender::is_open`] says is empty: its packet
+    /// identifier, or the message back if it has to wait after all.
     pub fn send_now(&mut self, message: M, qos: QoS) -> Result<PacketId, M> {
         if !self.is_open() {
             return Err(message);
@@ -167,9 +167,10 @@ impl<M> Sender<M> {
         self.quota_used < self.receive_maximum && (self.slots.len() as u64) < PACKET_IDS - 1
     }
 
-    /// What to send next: first what must be repeated, then what waits. `None` when there is nothing
-    /// or the quota is used up. Whatever is returned counts as sent.
-    // [MQTT5-4.3.2-1] [MQTT5-4.3.3-1] [MQTT5-4.6.0-1] [MQTT5-4.6.0-4] [MQTT311-4.6.0-1] [MQTT311-4.6.0-4]
+    /// What to send next: first what must be repeated, then what waits. `None` when there is
+    /// nothing or the quota is used up. Whatever is returned counts as sent.
+    // [MQTT5-4.3.2-1] [MQTT5-4.3.3-1] [MQTT5-4.6.0-1] [MQTT5-4.6.0-4] [MQTT311-4.6.0-1]
+    // [MQTT311-4.6.0-4]
     pub fn next_transmission(&mut self) -> Option<Transmission<'_, M>> {
         while matches!(self.slots.get(self.sent), Some(Slot::Done)) {
             self.sent += 1;

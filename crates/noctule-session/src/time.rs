@@ -1,4 +1,5 @@
-//! Time as the protocol crates see it: a number that the caller supplies and that never runs backwards.
+//! Time as the protocol crates see it: a number that the caller supplies and that never runs
+//! backwards.
 
 use core::fmt;
 use core::time::Duration;

@@ -83,8 +83,8 @@ pub struct Assigned {
 }
 
 impl OutboundAliases {
-    /// No aliases, of which the peer takes `maximum`; that is also how many are searched in turn, so
-    /// it should be small.
+    /// No aliases, of which the peer takes `maximum`; that is also how many are searched in turn,
+    /// so it should be small.
     // [MQTT5-3.1.2-26] [MQTT5-3.1.2-27]
     pub const fn new(maximum: u16) -> Self {
         Self { topics: Vec::new(), maximum, clock: 0 }

@@ -110,7 +110,8 @@ fn a_full_mailbox_holds_messages_back_without_losing_them() {
     let mut peer = Peer::v5(address, "a");
     for round in 0..3 {
         for number in 0..20 {
-            let qos = ALL_QOS[number % 3];
+            // QoS 0 does not wait in the queue, so its order to the others is not promised.
+            let qos = ALL_QOS[1 + number % 2];
             peer.publish("t", format!("{round}/{number}"), qos);
         }
         for number in 0..20 {
