@@ -62,7 +62,7 @@ mod timers;
 mod unsubscribe;
 mod will;
 
-pub use access::{Authentication, Authorization, ListenerSettings, ReadRules};
+pub use access::{Authentication, Authorization, ListenerSettings, ReadRule, ReadRules};
 pub use effect::{Credentials, Effect, Effects, Principal, Question, Token};
 pub use event::{DropCause, Ended, Event, Limit, Reason};
 pub use fault::{Fault, ProtocolError, Refused};
