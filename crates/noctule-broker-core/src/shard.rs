@@ -337,11 +337,11 @@ impl Shard {
         {
             self.spare_buffers.push(spare);
         }
-        // Whoever takes bytes is alive, even if we do not read from it.
-        connection.heard = now;
         if !core::mem::take(&mut connection.congested) {
             return;
         }
+        // Nothing may have been read from it since; that was not its silence.
+        connection.heard = now;
         let session = connection.session();
         effects.push(Effect::Resume { connection: id });
         if let Some(key) = session {

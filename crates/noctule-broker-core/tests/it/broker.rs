@@ -1,0 +1,429 @@
+//! A shard under virtual time, with in-memory connections that a scripted [`Peer`] speaks over.
+//!
+//! Everything happens at once and on one thread: a packet that a peer sends has had all its effects
+//! when `send` returns, and time stands still until [`Broker::advance`] moves it. Whoever expects a
+//! packet that is not there fails at once.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::time::Duration;
+
+use noctule_broker_core::{
+    ConnectionId, Effect, Effects, Event, Input, ListenerId, Principal, Question, Reading,
+    Settings, Shard, Timestamp,
+};
+use noctule_packet::{ReasonCode, Version};
+use noctule_testkit::{OwnedConnect, Peer, Stream};
+
+/// A scripted peer of a [`Broker`].
+pub(crate) type Client = Peer<Wire>;
+
+/// How many rounds the shard may take to come to rest.
+const ROUNDS: usize = 100_000;
+
+/// A shard and the world around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Broker {
+    world: Rc<RefCell<World>>,
+}
+
+#[derive(Debug)]
+struct World {
+    shard: Shard,
+    now: Timestamp,
+    effects: Effects,
+    links: Vec<Link>,
+    events: Vec<Event>,
+    /// Questions to the driver, which answers none of them by itself while they are held.
+    asked: VecDeque<Effect>,
+    holds: bool,
+    /// Every effect, for tests of their order.
+    trace: Vec<String>,
+}
+
+/// One connection, seen from the driver.
+#[derive(Debug)]
+struct Link {
+    id: ConnectionId,
+    /// Sent by the peer and not consumed by the shard.
+    sent: Vec<u8>,
+    has_news: bool,
+    paused: bool,
+    /// Written by the shard and not read by the peer.
+    arrived: Vec<u8>,
+    /// Whether the peer takes nothing, so that the outbound buffer fills.
+    stalled: bool,
+    /// The shard has closed it.
+    closed: bool,
+    /// The peer is gone.
+    gone: bool,
+}
+
+impl Broker {
+    /// A broker with default settings, but without `$SYS`, which would keep time moving.
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A broker whose settings were changed.
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::default();
+        settings.system_interval_seconds = 0;
+        change(&mut settings);
+        let now = Timestamp::from_millis(1_000_000);
+        let world = World {
+            shard: Shard::new(settings, now, 7),
+            now,
+            effects: Effects::new(),
+            links: Vec::new(),
+            events: Vec::new(),
+            asked: VecDeque::new(),
+            holds: false,
+            trace: Vec::new(),
+        };
+        Self { world: Rc::new(RefCell::new(world)) }
+    }
+
+    /// A connection on which nothing has been sent. The peer waits for nothing.
+    pub(crate) fn open(&self) -> Client {
+        let mut world = self.world.borrow_mut();
+        let slot = world.links.len();
+        let id = ConnectionId { slot: slot as u32, generation: 0 };
+        world.links.push(Link {
+            id,
+            sent: Vec::new(),
+            has_news: false,
+            paused: false,
+            arrived: Vec::new(),
+            stalled: false,
+            closed: false,
+            gone: false,
+        });
+        let peer = format!("peer-{slot}").into();
+        world.input(Input::Opened { connection: id, listener: ListenerId(0), peer });
+        drop(world);
+        let mut client = Peer::over(Wire { world: Rc::clone(&self.world), slot });
+        client.set_timeout(Duration::ZERO);
+        client
+    }
+
+    /// A client that was let in with this CONNECT.
+    #[track_caller]
+    pub(crate) fn connect(&self, connect: &OwnedConnect) -> Client {
+        let mut client = self.open();
+        client.open(connect);
+        client
+    }
+
+    /// A client with a clean start and no session behind the connection.
+    #[track_caller]
+    pub(crate) fn client(&self, version: Version, client_id: &str) -> Client {
+        self.connect(&OwnedConnect::new(version, client_id))
+    }
+
+    /// A client whose session stays when its connection ends: for an hour, or in 3.x for ever.
+    #[track_caller]
+    pub(crate) fn lasting(&self, version: Version, client_id: &str) -> Client {
+        self.connect(&lasting(version, client_id))
+    }
+
+    /// Lets time pass; whatever falls due on the way happens when it is due.
+    pub(crate) fn advance(&self, duration: Duration) {
+        let mut world = self.world.borrow_mut();
+        let end = world.now + duration;
+        while let Some(due) = world.shard.poll_timeout().filter(|due| *due <= end) {
+            world.now = world.now.max(due);
+            world.input(Input::Timeout);
+        }
+        world.now = end;
+    }
+
+    /// [`Broker::advance`] in seconds.
+    pub(crate) fn advance_seconds(&self, seconds: u64) {
+        self.advance(Duration::from_secs(seconds));
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.world.borrow().now
+    }
+
+    /// Passes an input that no peer can cause.
+    pub(crate) fn input(&self, input: Input<'_>) {
+        self.world.borrow_mut().input(input);
+    }
+
+    /// What has happened since the last call.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.world.borrow_mut().events)
+    }
+
+    /// From now on questions to the driver (authenticate, authorise, persist, load, forward, change
+    /// a route) wait for [`Broker::asked`] instead of being answered with yes.
+    pub(crate) fn hold(&self) {
+        self.world.borrow_mut().holds = true;
+    }
+
+    /// The oldest question that was held.
+    #[track_caller]
+    pub(crate) fn asked(&self) -> Effect {
+        let asked = self.world.borrow_mut().asked.pop_front();
+        asked.expect("the shard has asked nothing")
+    }
+
+    /// Whether no question is held.
+    pub(crate) fn has_asked_nothing(&self) -> bool {
+        self.world.borrow().asked.is_empty()
+    }
+
+    /// Answers the oldest question that was held as memory mode does: with yes.
+    #[track_caller]
+    pub(crate) fn answer(&self) {
+        let asked = self.asked();
+        let mut world = self.world.borrow_mut();
+        world.answer(asked);
+        world.settle();
+    }
+
+    /// The names of the effects since the last call, in order; what was written to connections is
+    /// among them as `Write` with the packet's type.
+    pub(crate) fn trace(&self) -> Vec<String> {
+        std::mem::take(&mut self.world.borrow_mut().trace)
+    }
+
+    /// Looks at the shard itself.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Shard) -> T) -> T {
+        look(&self.world.borrow().shard)
+    }
+
+    /// From now on this peer reads nothing, so that what the shard has for it stays in its buffer.
+    pub(crate) fn stall(&self, client: &Client) {
+        self.world.borrow_mut().links[client.stream().slot].stalled = true;
+    }
+
+    /// The peer reads again.
+    pub(crate) fn unstall(&self, client: &Client) {
+        let mut world = self.world.borrow_mut();
+        world.links[client.stream().slot].stalled = false;
+        world.settle();
+    }
+}
+
+/// A CONNECT for a session that outlives its connection: for an hour, or in 3.x for ever.
+pub(crate) fn lasting(version: Version, client_id: &str) -> OwnedConnect {
+    let connect = OwnedConnect::new(version, client_id).clean_start(false);
+    if version.is_v5() { connect.session_expiry_interval(3_600) } else { connect }
+}
+
+impl World {
+    fn input(&mut self, input: Input<'_>) {
+        let _ = self.shard.on_input(self.now, input, &mut self.effects);
+        self.settle();
+    }
+
+    /// Runs until nothing is left to do at this moment.
+    fn settle(&mut self) {
+        for _ in 0..ROUNDS {
+            self.apply_effects();
+            self.write_out();
+            let due = self.shard.poll_timeout().is_some_and(|due| due <= self.now);
+            if due {
+                let _ = self.shard.on_input(self.now, Input::Timeout, &mut self.effects);
+            }
+            if !self.read_once() && !due && self.effects.is_empty() {
+                return;
+            }
+        }
+        panic!("the shard does not come to rest");
+    }
+
+    fn apply_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut questions = Vec::new();
+        for effect in effects.drain() {
+            self.trace.push(name_of(&effect));
+            match effect {
+                Effect::Close { connection } => self.links[connection.slot as usize].closed = true,
+                Effect::Resume { connection } => {
+                    let link = &mut self.links[connection.slot as usize];
+                    (link.paused, link.has_news) = (false, true);
+                }
+                Effect::Event(event) => self.events.push(event),
+                asked if self.holds => self.asked.push_back(asked),
+                asked => questions.push(asked),
+            }
+        }
+        for question in questions {
+            self.answer(question);
+        }
+    }
+
+    fn answer(&mut self, asked: Effect) {
+        let input = match asked {
+            Effect::Authenticate { token, credentials, .. } => {
+                let user_name = credentials.user_name;
+                Input::Authenticated { token, outcome: Ok(Principal { user_name }) }
+            }
+            Effect::Authorize { token, question, .. } => {
+                Input::Authorized { token, allowed: is_allowed(&question) }
+            }
+            Effect::Persist { token, .. } => Input::Persisted { token },
+            Effect::Load { token, .. } => Input::Loaded { token, session: None },
+            Effect::Forward { token, .. } => Input::Answered { token },
+            Effect::ChangeRoute { token, .. } => Input::RouteConfirmed { token },
+            _ => return,
+        };
+        let _ = self.shard.on_input(self.now, input, &mut self.effects);
+    }
+
+    /// Moves what the shard has to say to the peers that listen.
+    fn write_out(&mut self) {
+        let mut dirty = Vec::new();
+        self.shard.take_dirty(&mut dirty);
+        dirty.extend(self.links.iter().map(|link| link.id));
+        for id in dirty {
+            let link = &mut self.links[id.slot as usize];
+            let Some(outbound) = self.shard.outbound(id).filter(|_| !link.stalled) else {
+                continue;
+            };
+            let bytes: Vec<u8> = outbound.chunks().flatten().copied().collect();
+            if bytes.is_empty() {
+                continue;
+            }
+            outbound.advance(bytes.len());
+            self.trace.push(format!("Write {}", packet_types(&bytes)));
+            link.arrived.extend(bytes);
+            let flushed = Input::Flushed { connection: id };
+            let _ = self.shard.on_input(self.now, flushed, &mut self.effects);
+        }
+    }
+
+    /// Passes on what peers have sent. Whether there was anything.
+    fn read_once(&mut self) -> bool {
+        let mut any = false;
+        for slot in 0..self.links.len() {
+            let link = &mut self.links[slot];
+            if link.closed || link.paused || !std::mem::take(&mut link.has_news) {
+                continue;
+            }
+            any = true;
+            let input = Input::Bytes { connection: link.id, bytes: &link.sent };
+            let consumed = self.shard.on_input(self.now, input, &mut self.effects);
+            link.sent.drain(..consumed.bytes);
+            match consumed.reading {
+                Reading::Drained => {}
+                Reading::Budget => link.has_news = true,
+                Reading::Paused => link.paused = true,
+            }
+        }
+        any
+    }
+}
+
+/// In these tests nobody may publish or subscribe below `secret/`.
+fn is_allowed(question: &Question) -> bool {
+    let (Question::Publish { topic: place, .. } | Question::Subscribe { filter: place }) = question;
+    !place.starts_with("secret/")
+}
+
+fn name_of(effect: &Effect) -> String {
+    let text = format!("{effect:?}");
+    text.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
+}
+
+/// The types of the packets in `bytes`, as far as they are whole.
+fn packet_types(mut bytes: &[u8]) -> String {
+    let mut types = Vec::new();
+    while let Ok(noctule_packet::Framing::Complete(frame)) = noctule_packet::split(bytes, u32::MAX)
+    {
+        types.push(frame.packet_type.to_string());
+        bytes = &bytes[frame.length..];
+    }
+    types.join(" ")
+}
+
+/// The peer's end of a connection in memory. Dropping it is a connection that is lost.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    world: Rc<RefCell<World>>,
+    slot: usize,
+}
+
+impl Read for Wire {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut world = self.world.borrow_mut();
+        let link = &mut world.links[self.slot];
+        if link.arrived.is_empty() {
+            return if link.closed { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        let count = link.arrived.len().min(into.len());
+        into[..count].copy_from_slice(&link.arrived[..count]);
+        link.arrived.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut world = self.world.borrow_mut();
+        let link = &mut world.links[self.slot];
+        if link.closed {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        link.sent.extend_from_slice(bytes);
+        link.has_news = true;
+        world.settle();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Wire {
+    fn set_read_timeout(&self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn shut_down(&self, _: Shutdown) -> io::Result<()> {
+        self.world.borrow_mut().hang_up(self.slot);
+        Ok(())
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // A test that fails while the world is borrowed must show its own panic.
+        if let Ok(mut world) = self.world.try_borrow_mut() {
+            world.hang_up(self.slot);
+        }
+    }
+}
+
+impl World {
+    fn hang_up(&mut self, slot: usize) {
+        let link = &mut self.links[slot];
+        if !std::mem::replace(&mut link.gone, true) {
+            link.closed = true;
+            let connection = link.id;
+            self.input(Input::Closed { connection });
+        }
+    }
+}
+
+/// Whether the events say that this client was refused or disconnected for this reason.
+pub(crate) fn ended_with(events: &[Event], code: ReasonCode) -> bool {
+    use noctule_broker_core::Ended;
+    events.iter().any(|event| match event {
+        Event::Refused { reason, .. } => reason.code == code,
+        Event::Disconnected { ended: Ended::ByServer(reason), .. } => reason.code == code,
+        _ => false,
+    })
+}

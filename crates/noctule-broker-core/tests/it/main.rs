@@ -1,0 +1,5 @@
+//! Scenarios: conversations of scripted peers with one shard, under virtual time. One body runs for
+//! every version of the protocol to which it applies.
+
+mod broker;
+mod ping;
