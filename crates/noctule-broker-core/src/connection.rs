@@ -176,13 +176,17 @@ fn version_to_answer_in(refused: &ConnectError) -> Version {
 }
 
 /// Refuses what no client may send, whatever stands in it.
-// [MQTT5-4.12.0-1]
-fn refuse_by_type(packet_type: PacketType, version: Version) -> Result<(), ProtocolError> {
+fn refuse_by_type(frame: &Frame<'_>, version: Version) -> Result<(), Fault> {
+    let packet_type = frame.packet_type;
     match packet_type {
-        PacketType::Connack | PacketType::Suback | PacketType::Unsuback | PacketType::Pingresp => {
-            Err(ProtocolError::ServerPacket(packet_type))
+        PacketType::Connack => Err(ProtocolError::ServerPacket(packet_type).into()),
+        // One that is malformed besides is called that, as established servers do.
+        PacketType::Suback | PacketType::Unsuback | PacketType::Pingresp => {
+            frame.check(packet_type, version)?;
+            Err(ProtocolError::ServerPacket(packet_type).into())
         }
-        PacketType::Auth if version.is_v5() => Err(ProtocolError::AuthWithoutMethod),
+        // [MQTT5-4.12.0-1]
+        PacketType::Auth if version.is_v5() => Err(ProtocolError::AuthWithoutMethod.into()),
         _ => Ok(()),
     }
 }
@@ -256,7 +260,7 @@ impl Shard {
                 if frame.packet_type == PacketType::Connect {
                     return Err(ProtocolError::SecondConnect.into());
                 }
-                refuse_by_type(frame.packet_type, version)?;
+                refuse_by_type(frame, version)?;
                 let packet = Packet::decode(frame, version, self.settings.text_rules)?;
                 self.on_packet(id, session, packet, effects)
             }

@@ -232,6 +232,10 @@ impl Shard {
                 }
                 self.refuse(id, reason, effects);
             }
+            Phase::Online(_) if is_past_words(fault) => {
+                self.statistics.clients_disconnected += 1;
+                self.end(id, Ended::ByServer(reason), effects);
+            }
             Phase::Online(_) => self.disconnect(id, reason, None, effects),
         }
     }
@@ -275,6 +279,17 @@ impl Shard {
     }
 }
 
+/// Whether nobody is left to be told: the bytes are no packets any more, or the client leaves, in a
+/// way that only it understands.
+fn is_past_words(fault: &Fault) -> bool {
+    let Fault::Decode(error) = fault else { return false };
+    matches!(
+        error,
+        DecodeError::RemainingLengthTooLong
+            | DecodeError::InvalidReasonCode { packet_type: PacketType::Disconnect, .. }
+    )
+}
+
 /// The CONNACK that answers a refused CONNECT, if the version has one for the case.
 // [MQTT5-3.1.4-1] [MQTT5-3.1.4-2] [MQTT5-3.2.2-6] [MQTT311-3.1.4-1] [MQTT311-3.2.2-4]
 // [MQTT311-3.2.2-6]
@@ -294,6 +309,13 @@ fn connack_for(fault: &Fault, version: Version) -> Option<Connack<'static>> {
             connack(ReasonCode::UnsupportedProtocolVersion)
         }
         Fault::Decode(_) if !version.is_v5() => None,
+        // Credentials that cannot be read get no answer that helps to guess others.
+        Fault::Decode(
+            DecodeError::MissingUserName
+            | DecodeError::InvalidUserName
+            | DecodeError::MissingPassword,
+        ) => None,
+        _ if is_past_words(fault) => None,
         _ => connack(fault.reason_code()),
     }
 }

@@ -153,8 +153,8 @@ impl Shard {
             return self.refuse_publish(id, key, topic, acknowledgement, refused, effects);
         }
         let matches = self.route(publication.topic);
-        // [MQTT5-4.3.3-8]
-        let reason = if matches.is_empty() && publication.qos > QoS::AtMostOnce {
+        // Of interest to nobody: said in PUBACK only. Established servers answer PUBREC without it.
+        let reason = if matches.is_empty() && publication.qos == QoS::AtLeastOnce {
             ReasonCode::NoMatchingSubscribers
         } else {
             ReasonCode::Success

@@ -177,7 +177,7 @@ impl Default for Limits {
             client_id_bytes_max: u16::MAX,
             user_properties_max: 1_000,
             receive_maximum: 1_024,
-            topic_alias_maximum: 32,
+            topic_alias_maximum: 10,
             topic_alias_outbound_max: 16,
             keep_alive_max_seconds: u16::MAX,
             session_expiry_interval_max_seconds: u32::MAX,

@@ -111,7 +111,7 @@ impl<'a> Connect<'a> {
         let user_name = decode_user_name(&mut body, flags, version, rules)?;
         // [MQTT5-3.1.2-19] [MQTT311-3.1.2-21]
         let password = if flags & PASSWORD != 0 && !ends_early(&body, version) {
-            Some(body.binary()?)
+            Some(body.binary().map_err(|_| DecodeError::MissingPassword)?)
         } else {
             None
         };

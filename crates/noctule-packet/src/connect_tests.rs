@@ -146,7 +146,7 @@ fn user_name_and_password_follow_their_flags() {
         check(version, 0x00, one, Some(DecodeError::TrailingBytes));
         check(version, 0x80, two, Some(DecodeError::TrailingBytes));
         check(version, 0x80, ID, Some(DecodeError::MissingUserName));
-        check(version, 0xC0, one, Some(DecodeError::Truncated));
+        check(version, 0xC0, one, Some(DecodeError::MissingPassword));
         let bytes = bytes(version, 0xC0, two);
         let connect = decode(&bytes).unwrap();
         assert_eq!((connect.user_name, connect.password), (Some("u"), Some(&b"\0"[..])));

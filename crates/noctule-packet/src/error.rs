@@ -69,6 +69,8 @@ pub enum DecodeError {
     PasswordWithoutUserName,
     #[error("the user name flag is set, but there is no user name")]
     MissingUserName,
+    #[error("the password flag is set, but there is no password")]
+    MissingPassword,
     #[error("the user name is not a valid UTF-8 string")]
     InvalidUserName,
     #[error("the client identifier is not a valid UTF-8 string")]
@@ -186,6 +188,7 @@ impl DecodeError {
             E::InvalidWillQos => "MQTT5-3.1.2-12",
             E::PasswordWithoutUserName => "MQTT311-3.1.2-22",
             E::MissingUserName => "MQTT5-3.1.2-17",
+            E::MissingPassword => "MQTT5-3.1.2-19",
             E::InvalidUserName => "MQTT5-3.1.3-12",
             E::InvalidClientIdentifier => "MQTT5-3.1.3-4",
             E::InvalidWillTopic(error)

@@ -87,11 +87,13 @@ const QOS: u8 = 0b0110;
 
 impl Frame<'_> {
     /// What every `decode` asks first: the right packet, with a header of this version?
-    pub(crate) fn check(
-        &self,
-        packet_type: PacketType,
-        version: Version,
-    ) -> Result<(), DecodeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::UnexpectedPacketType`] for another packet,
+    /// [`DecodeError::VariableByteIntegerNotMinimal`] for a padded remaining length in 5.0, and
+    /// [`DecodeError::ReservedFlags`] for flags that the version does not give this packet.
+    pub fn check(&self, packet_type: PacketType, version: Version) -> Result<(), DecodeError> {
         if self.packet_type != packet_type {
             return Err(DecodeError::UnexpectedPacketType { packet_type: self.packet_type });
         }
