@@ -46,6 +46,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     ci.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     ci.pure_clippy()?;
     ci.cargo("tests", &["test", "--workspace"])?;
+    ci.examples()?;
     ci.no_std()?;
     ci.licences()?;
     if !options.fast {
@@ -114,6 +115,18 @@ impl Ci<'_> {
             arguments.extend(["-D", lint]);
         }
         self.cargo("clippy: pure crates", &arguments)
+    }
+
+    /// Every example does something and ends by itself.
+    fn examples(&self) -> Result<()> {
+        for path in self.tree.paths() {
+            let parts: Vec<&str> = path.split('/').collect();
+            let ["crates", package, "examples", file] = parts[..] else { continue };
+            let Some(example) = file.strip_suffix(".rs") else { continue };
+            let arguments = ["run", "--quiet", "--package", package, "--example", example];
+            self.cargo(&format!("example: {example}"), &arguments)?;
+        }
+        Ok(())
     }
 
     fn no_std(&self) -> Result<()> {
