@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use noctule_packet::{Ack, Packet, PacketId, ReasonCode};
+use noctule_packet::{Ack, Packet, PacketId, ReasonCode, Version};
 use noctule_session::{Acknowledgement, AcknowledgementKind, AnswerId, SenderError};
 
 use crate::connection::Flow;
@@ -16,6 +16,9 @@ use crate::session::Delivery;
 use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::Record;
+
+/// The bit of a packet's first byte that marks a repetition.
+const DUP: u8 = 0b1000;
 
 impl Shard {
     pub(crate) fn on_puback(
@@ -164,6 +167,20 @@ impl Shard {
 
     pub(crate) fn send_pubrel(&mut self, id: ConnectionId, packet_id: PacketId) {
         self.send(id, &Packet::Pubrel(Ack::new(packet_id, ReasonCode::Success)));
+    }
+
+    /// Sends a PUBREL that an earlier connection may have sent; 3.1 has a flag that says so.
+    pub(crate) fn repeat_pubrel(&mut self, id: ConnectionId, packet_id: PacketId) {
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let (version, start) = (connection.version, connection.outbound.buffer().len());
+        self.send_pubrel(id, packet_id);
+        // [MQTT31-3.3-1]
+        if version == Version::V3_1
+            && let Some(connection) = self.connections.find_mut(id)
+            && let Some(first) = connection.outbound.buffer().get_mut(start)
+        {
+            *first |= DUP;
+        }
     }
 
     /// A client's refusal ends the message for it, and for the shared subscription too.

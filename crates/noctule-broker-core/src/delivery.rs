@@ -147,18 +147,17 @@ impl Shard {
     /// Sends the session's next message or PUBREL. False if there is none, or no quota for it.
     fn transmit_next(&mut self, id: ConnectionId, key: SessionKey, effects: &mut Effects) -> bool {
         let Some(session) = self.registry.session_mut(key) else { return false };
-        let first_time = session.sender.has_repeated_all();
         let (packet_id, delivery, qos, dup) = match session.sender.next_transmission() {
             None => return false,
             Some(Transmission::Pubrel { packet_id }) => {
-                self.send_pubrel(id, packet_id);
+                self.repeat_pubrel(id, packet_id);
                 return true;
             }
             Some(Transmission::Publish { packet_id, message, qos, dup }) => {
                 (packet_id, message.clone(), qos, dup)
             }
         };
-        if first_time {
+        if !dup {
             session.queued_bytes -= delivery.message.bytes() as u64;
         }
         let Some(mut publication) = Publication::of(&delivery.message, None) else { return true };
@@ -189,8 +188,8 @@ impl Shard {
         let now = self.now;
         loop {
             let Some(session) = self.registry.session_mut(key) else { return };
-            let expired = session.sender.has_repeated_all()
-                && session.sender.peek_waiting().is_some_and(|next| next.message.is_expired(now));
+            let next = session.sender.peek_waiting();
+            let expired = next.is_some_and(|next| next.message.is_expired(now));
             let Some(delivery) = expired.then(|| session.sender.skip_waiting()).flatten() else {
                 return;
             };

@@ -8,7 +8,8 @@
 //!                                                   ├───────────▶ released ─────▶ gone   QoS 2
 //!                                                   │ PUBREC ≥ 0x80
 //!                                                   └───────────▶ gone
-//!  a new connection: everything published or released is sent again, in order, then what waits
+//!  a new connection: PUBREL for all released in the order of their PUBRECs, then everything
+//!  published in its first order, then what waits
 //! ```
 
 use alloc::collections::VecDeque;
@@ -25,20 +26,32 @@ pub struct Sender<M> {
     slots: VecDeque<Slot<M>>,
     /// The sequence number of `slots[0]`.
     first: u64,
-    /// How many slots from the front need nothing more on this connection.
+    /// How many slots from the front need no PUBLISH any more on this connection. The slot behind
+    /// them, if there is one, is published and to be repeated.
     sent: usize,
+    /// The sequence numbers of the PUBRELs that this connection has to repeat.
+    releases: VecDeque<u64>,
     waiting: VecDeque<(M, QoS)>,
     receive_maximum: u16,
-    quota_used: u16,
+    /// How many slots are released, or published on this connection.
+    quota_used: usize,
     /// How many slots are not done.
     in_flight: usize,
+    /// How many messages were released ever.
+    released: u64,
 }
 
 /// One message that has its packet identifier.
 #[derive(Clone, Debug)]
 enum Slot<M> {
-    Published { message: M, qos: QoS, attempted: bool },
-    Released,
+    Published {
+        message: M,
+        qos: QoS,
+    },
+    Released {
+        /// Counts up with each PUBREC.
+        order: u64,
+    },
     Done,
 }
 
@@ -81,23 +94,37 @@ impl<M> Sender<M> {
             slots: VecDeque::new(),
             first: 0,
             sent: 0,
+            releases: VecDeque::new(),
             waiting: VecDeque::new(),
             receive_maximum,
             quota_used: 0,
             in_flight: 0,
+            released: 0,
         }
     }
 
     /// A new connection is up: what is in flight is to be sent again, within the new quota.
-    // [MQTT5-4.4.0-1] [MQTT311-4.4.0-1]
     pub fn resume(&mut self, receive_maximum: u16) {
+        // [MQTT5-4.9.0-1]
         self.receive_maximum = receive_maximum;
-        self.quota_used = 0;
+        // From here on nothing counts as sent. [MQTT5-4.4.0-1] [MQTT311-4.4.0-1] [MQTT31-4.2-1]
         self.sent = 0;
+        let mut released: Vec<(u64, u64)> = (self.first..)
+            .zip(&self.slots)
+            .filter_map(|(sequence, slot)| match slot {
+                Slot::Released { order } => Some((*order, sequence)),
+                Slot::Published { .. } | Slot::Done => None,
+            })
+            .collect();
+        // [MQTT5-4.6.0-4] [MQTT311-4.6.0-4] [MQTT31-4.3-1]
+        released.sort_unstable();
+        // Their PUBLISH packets still miss a PUBCOMP. [MQTT5-3.3.4-9]
+        self.quota_used = released.len();
+        self.releases = released.into_iter().map(|(_, sequence)| sequence).collect();
+        self.tidy();
     }
 
     /// Puts a message behind all others.
-    // [MQTT5-4.6.0-5] [MQTT5-4.6.0-6] [MQTT311-4.6.0-6]
     pub fn enqueue(&mut self, message: M, qos: QoS) {
         self.waiting.push_back((message, qos));
     }
@@ -108,27 +135,23 @@ impl<M> Sender<M> {
         if !self.is_open() {
             return Err(message);
         }
-        let packet_id = packet_id_of(self.first + self.slots.len() as u64);
-        self.slots.push_back(Slot::Published { message, qos, attempted: true });
-        self.sent += 1;
-        self.in_flight += 1;
-        self.quota_used += 1;
-        Ok(packet_id)
+        Ok(self.publish(message, qos))
     }
 
-    /// Puts a message before all that wait.
-    pub fn enqueue_first(&mut self, message: M, qos: QoS) {
-        self.waiting.push_front((message, qos));
-    }
-
-    /// Whether a message that is enqueued now would be sent at once.
+    /// Whether a message that is enqueued now would be sent at once. It never passes one that
+    /// waits or is to be repeated.
+    // [MQTT5-4.6.0-5] [MQTT5-4.6.0-6] [MQTT311-4.6.0-5] [MQTT311-4.6.0-6]
     pub fn is_open(&self) -> bool {
-        self.waiting.is_empty() && self.sent == self.slots.len() && self.has_room()
+        self.waiting.is_empty()
+            && self.releases.is_empty()
+            && self.sent == self.slots.len()
+            && self.has_room()
     }
 
     /// How many more messages may be sent now.
     pub fn quota(&self) -> u16 {
-        self.receive_maximum.saturating_sub(self.quota_used)
+        let maximum = usize::from(self.receive_maximum);
+        u16::try_from(maximum.saturating_sub(self.quota_used)).unwrap_or(u16::MAX)
     }
 
     /// How many messages have a packet identifier and are not done.
@@ -141,11 +164,6 @@ impl<M> Sender<M> {
         self.waiting.len()
     }
 
-    /// The messages that wait, in order.
-    pub fn waiting_messages(&self) -> impl Iterator<Item = &M> {
-        self.waiting.iter().map(|(message, _)| message)
-    }
-
     /// Takes the first message that waits, so that it is never sent.
     pub fn skip_waiting(&mut self) -> Option<M> {
         self.waiting.pop_front().map(|(message, _)| message)
@@ -156,70 +174,90 @@ impl<M> Sender<M> {
         self.waiting.front().map(|(message, _)| message)
     }
 
-    /// Whether the next transmission is a message that waits, not a repetition.
-    pub fn has_repeated_all(&self) -> bool {
-        self.sent == self.slots.len()
+    /// Whether quota and packet identifiers allow another PUBLISH. An identifier stands for one
+    /// message only while less than all of them are in use in a row.
+    // [MQTT5-2.2.1-4] [MQTT311-2.3.1-4]
+    fn has_room(&self) -> bool {
+        self.has_quota() && (self.slots.len() as u64) < PACKET_IDS - 1
     }
 
-    /// Whether quota and packet identifiers allow another PUBLISH.
-    // [MQTT5-3.3.4-7] [MQTT5-3.3.4-9] [MQTT5-4.9.0-1] [MQTT5-4.9.0-2]
-    fn has_room(&self) -> bool {
-        self.quota_used < self.receive_maximum && (self.slots.len() as u64) < PACKET_IDS - 1
+    // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
+    fn has_quota(&self) -> bool {
+        self.quota_used < usize::from(self.receive_maximum)
     }
 
     /// What to send next: first what must be repeated, then what waits. `None` when there is
     /// nothing or the quota is used up. Whatever is returned counts as sent.
-    // [MQTT5-4.3.2-1] [MQTT5-4.3.3-1] [MQTT5-4.6.0-1] [MQTT5-4.6.0-4] [MQTT311-4.6.0-1]
-    // [MQTT311-4.6.0-4]
     pub fn next_transmission(&mut self) -> Option<Transmission<'_, M>> {
-        while matches!(self.slots.get(self.sent), Some(Slot::Done)) {
-            self.sent += 1;
+        // A PUBREL takes no quota of its own, and so waits for none. [MQTT5-3.3.4-10]
+        while let Some(sequence) = self.releases.pop_front() {
+            let at = self.index_of_sequence(sequence);
+            // Its PUBCOMP may have been quicker.
+            if matches!(at.and_then(|at| self.slots.get(at)), Some(Slot::Released { .. })) {
+                return Some(Transmission::Pubrel { packet_id: packet_id_of(sequence) });
+            }
         }
-        if self.sent == self.slots.len() {
+        let at = self.sent;
+        // [MQTT5-3.3.1-1] [MQTT311-3.3.1-1] [MQTT31-3.3-1]
+        let dup = at < self.slots.len();
+        if dup {
+            // [MQTT5-4.6.0-1] [MQTT311-4.6.0-1]
+            if !self.has_quota() {
+                return None;
+            }
+            self.quota_used += 1;
+            self.sent += 1;
+            self.tidy_behind();
+        } else {
             if !self.has_room() {
                 return None;
             }
             let (message, qos) = self.waiting.pop_front()?;
-            self.slots.push_back(Slot::Published { message, qos, attempted: false });
-            self.in_flight += 1;
+            self.publish(message, qos);
         }
-        let at = self.sent;
         let packet_id = packet_id_of(self.first + at as u64);
-        let room = self.quota_used < self.receive_maximum;
-        match self.slots.get_mut(at)? {
-            Slot::Published { message, qos, attempted } => {
-                if !room {
-                    return None;
-                }
-                self.quota_used += 1;
-                self.sent += 1;
-                // [MQTT5-3.3.1-1] [MQTT311-3.3.1-1]
-                let dup = core::mem::replace(attempted, true);
+        match self.slots.get(at)? {
+            Slot::Published { message, qos } => {
                 Some(Transmission::Publish { packet_id, message, qos: *qos, dup })
             }
-            Slot::Released => {
-                self.sent += 1;
-                Some(Transmission::Pubrel { packet_id })
-            }
-            Slot::Done => None,
+            Slot::Released { .. } | Slot::Done => None,
         }
     }
 
+    /// Gives a message the next packet identifier; everything before it has been sent.
+    // [MQTT5-4.3.2-1] [MQTT5-4.3.3-1] [MQTT5-2.2.1-4] [MQTT311-2.3.1-4] [MQTT311-4.3.2-1]
+    // [MQTT311-4.3.3-1]
+    fn publish(&mut self, message: M, qos: QoS) -> PacketId {
+        let packet_id = packet_id_of(self.first + self.slots.len() as u64);
+        self.slots.push_back(Slot::Published { message, qos });
+        self.sent += 1;
+        self.in_flight += 1;
+        self.quota_used += 1;
+        packet_id
+    }
+
     /// PUBACK: the message is done, whatever its reason code says.
-    // [MQTT5-4.3.2-3] [MQTT311-4.3.2-1]
+    // [MQTT5-4.3.2-3] [MQTT5-4.4.0-2] [MQTT311-4.3.2-1]
     pub fn on_puback(&mut self, packet_id: PacketId) -> Result<M, SenderError> {
         self.finish_published(packet_id, QoS::AtLeastOnce)
     }
 
     /// PUBREC with a reason code below 0x80: the message is not needed any more and a PUBREL is to
     /// be sent. `None` if that had happened before.
-    // [MQTT5-4.3.3-3] [MQTT5-4.3.3-4] [MQTT5-4.3.3-6] [MQTT311-4.3.3-1]
+    // [MQTT5-4.3.3-3] [MQTT5-4.3.3-6] [MQTT311-4.3.3-1]
     pub fn on_pubrec(&mut self, packet_id: PacketId) -> Result<Option<M>, SenderError> {
         let at = self.index_of(packet_id)?;
         let Some(slot) = self.slots.get_mut(at) else { return Err(SenderError::UnknownPacketId) };
-        match core::mem::replace(slot, Slot::Released) {
-            Slot::Published { message, qos: QoS::ExactlyOnce, .. } => Ok(Some(message)),
-            Slot::Released => Ok(None),
+        if matches!(slot, Slot::Released { .. }) {
+            return Ok(None);
+        }
+        match core::mem::replace(slot, Slot::Released { order: self.released }) {
+            Slot::Published { message, qos: QoS::ExactlyOnce } => {
+                self.released += 1;
+                self.quota_used += usize::from(at >= self.sent);
+                self.tidy();
+                Ok(Some(message))
+            }
             other => {
                 *slot = other;
                 Err(SenderError::WrongStep)
@@ -228,6 +266,7 @@ impl<M> Sender<M> {
     }
 
     /// PUBREC with a reason code of 0x80 or more: the message is done.
+    // [MQTT5-4.4.0-2]
     pub fn on_pubrec_failed(&mut self, packet_id: PacketId) -> Result<M, SenderError> {
         self.finish_published(packet_id, QoS::ExactlyOnce)
     }
@@ -237,7 +276,7 @@ impl<M> Sender<M> {
     pub fn on_pubcomp(&mut self, packet_id: PacketId) -> Result<(), SenderError> {
         let at = self.index_of(packet_id)?;
         match self.slots.get(at) {
-            Some(Slot::Released) => {
+            Some(Slot::Released { .. }) => {
                 self.finish(at);
                 Ok(())
             }
@@ -248,11 +287,9 @@ impl<M> Sender<M> {
     /// Gives a published message up as if it had been acknowledged, because it cannot be sent.
     pub fn abandon(&mut self, packet_id: PacketId) -> Option<M> {
         let at = self.index_of(packet_id).ok()?;
-        let slot = core::mem::replace(self.slots.get_mut(at)?, Slot::Done);
-        self.finish(at);
-        match slot {
-            Slot::Published { message, .. } => Some(message),
-            Slot::Released | Slot::Done => None,
+        match self.finish(at) {
+            Some(Slot::Published { message, .. }) => Some(message),
+            _ => None,
         }
     }
 
@@ -263,18 +300,16 @@ impl<M> Sender<M> {
         let mut taken = Vec::new();
         for at in 0..self.slots.len() {
             let Some(slot) = self.slots.get_mut(at) else { break };
-            if let Slot::Published { message, qos: QoS::AtLeastOnce, .. } = slot
+            if let Slot::Published { message, qos: QoS::AtLeastOnce } = slot
                 && leaves(message)
                 && let Slot::Published { message, .. } = core::mem::replace(slot, Slot::Done)
             {
                 taken.push(message);
                 self.in_flight -= 1;
-                if at < self.sent {
-                    self.quota_used = self.quota_used.saturating_sub(1);
-                }
+                self.quota_used -= usize::from(at < self.sent);
             }
         }
-        self.forget_done();
+        self.tidy();
         taken
     }
 
@@ -298,45 +333,60 @@ impl<M> Sender<M> {
 
     fn finish_published(&mut self, packet_id: PacketId, expected: QoS) -> Result<M, SenderError> {
         let at = self.index_of(packet_id)?;
-        let Some(slot) = self.slots.get_mut(at) else { return Err(SenderError::UnknownPacketId) };
-        match core::mem::replace(slot, Slot::Done) {
-            Slot::Published { message, qos, .. } if qos == expected => {
-                self.finish(at);
-                Ok(message)
-            }
-            other => {
-                *slot = other;
-                Err(SenderError::WrongStep)
-            }
-        }
-    }
-
-    /// Where the message with this packet identifier stands. Only what this connection has sent
-    /// can be acknowledged on it.
-    fn index_of(&self, packet_id: PacketId) -> Result<usize, SenderError> {
-        let at = usize::try_from(distance(self.first, packet_id)).unwrap_or(usize::MAX);
         match self.slots.get(at) {
-            Some(Slot::Published { .. } | Slot::Released) if at < self.sent => Ok(at),
+            Some(Slot::Published { qos, .. }) if *qos == expected => {}
+            _ => return Err(SenderError::WrongStep),
+        }
+        match self.finish(at) {
+            Some(Slot::Published { message, .. }) => Ok(message),
             _ => Err(SenderError::UnknownPacketId),
         }
     }
 
-    /// Frees a slot and its share of the quota, and forgets the slots in front that are all done.
-    fn finish(&mut self, at: usize) {
-        if let Some(slot) = self.slots.get_mut(at) {
-            *slot = Slot::Done;
+    /// Where the message with this packet identifier stands. An acknowledgement may be for what an
+    /// earlier connection has sent and this one has not repeated yet: refusing it would repeat what
+    /// the peer has got.
+    fn index_of(&self, packet_id: PacketId) -> Result<usize, SenderError> {
+        let at = usize::try_from(distance(self.first, packet_id)).unwrap_or(usize::MAX);
+        match self.slots.get(at) {
+            Some(Slot::Published { .. } | Slot::Released { .. }) => Ok(at),
+            Some(Slot::Done) | None => Err(SenderError::UnknownPacketId),
         }
-        self.in_flight -= 1;
-        // A PUBREL repeated on this connection took no quota, so the count may be zero already.
-        self.quota_used = self.quota_used.saturating_sub(1);
-        self.forget_done();
     }
 
-    fn forget_done(&mut self) {
+    fn index_of_sequence(&self, sequence: u64) -> Option<usize> {
+        usize::try_from(sequence.checked_sub(self.first)?).ok()
+    }
+
+    /// Frees a slot and its share of the quota.
+    fn finish(&mut self, at: usize) -> Option<Slot<M>> {
+        let slot = core::mem::replace(self.slots.get_mut(at)?, Slot::Done);
+        let counted = at < self.sent || matches!(slot, Slot::Released { .. });
+        self.in_flight -= 1;
+        self.quota_used -= usize::from(counted);
+        self.tidy();
+        Some(slot)
+    }
+
+    /// Forgets the slots in front that are all done.
+    fn tidy(&mut self) {
+        self.tidy_behind();
         while matches!(self.slots.front(), Some(Slot::Done)) {
             self.slots.pop_front();
             self.first += 1;
-            self.sent = self.sent.saturating_sub(1);
+            self.sent -= 1;
+        }
+    }
+
+    /// Passes over the slots that need no PUBLISH.
+    // [MQTT5-4.3.3-6] [MQTT311-4.3.3-1]
+    fn tidy_behind(&mut self) {
+        while matches!(self.slots.get(self.sent), Some(Slot::Released { .. } | Slot::Done)) {
+            self.sent += 1;
         }
     }
 }
+
+#[cfg(test)]
+#[path = "sender_tests.rs"]
+mod tests;
