@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::address::LocalAddress;
 use crate::blocking::block_on;
 use crate::error::{BrokerError, PublishError, Stopped, SubscribeError};
+use crate::farewell::Farewell;
 use crate::publication::Publication;
 use crate::request::{PublishRequest, Request};
 use crate::subscription::{Subscription, SubscriptionRequest};
@@ -41,7 +42,7 @@ pub(crate) struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let _ = self.requests.send(Request::Stop { deadline: DROPPED_DEADLINE });
+        let _ = self.requests.send(Request::Stop { farewell: DROPPED_DEADLINE.into() });
     }
 }
 
@@ -121,17 +122,17 @@ impl Handle {
     }
 
     /// Stops the broker: no new connections, a DISCONNECT "server shutting down" to 5.0 clients,
-    /// and at most `deadline` for everybody to take the last bytes. Ends when the broker's thread
-    /// has closed everything.
-    pub async fn stop(&self, deadline: Duration) -> Result<(), BrokerError> {
+    /// and as long as the farewell (most simply a [`Duration`]) says for everybody to take the last
+    /// bytes. Ends when the broker's thread has closed everything.
+    pub async fn stop(&self, farewell: impl Into<Farewell>) -> Result<(), BrokerError> {
         // If the thread is gone, its outcome is known.
-        let _ = self.shared.requests.send(Request::Stop { deadline });
+        let _ = self.shared.requests.send(Request::Stop { farewell: farewell.into() });
         self.finished().await
     }
 
     /// [`Handle::stop`] for a thread without an executor.
-    pub fn stop_blocking(&self, deadline: Duration) -> Result<(), BrokerError> {
-        block_on(self.stop(deadline))
+    pub fn stop_blocking(&self, farewell: impl Into<Farewell>) -> Result<(), BrokerError> {
+        block_on(self.stop(farewell))
     }
 
     /// Waits until the broker has ended: stopped by a handle, or with an error.

@@ -353,7 +353,7 @@ impl ShardDriver {
             }
             Request::Room { connection } => self.host_receive(connection),
             Request::Leave { connection } => self.on_leave(connection),
-            Request::Stop { deadline } => self.request_stop(deadline),
+            Request::Stop { farewell } => self.request_stop(farewell),
         }
     }
 }

@@ -27,6 +27,7 @@ mod descriptors;
 mod effects;
 mod error;
 mod event_log;
+mod farewell;
 mod handle;
 mod host;
 mod listener;
@@ -45,6 +46,7 @@ mod task;
 pub use address::LocalAddress;
 pub use builder::{Broker, Builder};
 pub use error::{BrokerError, PublishError, StartError, Stopped, SubscribeError};
+pub use farewell::Farewell;
 pub use handle::Handle;
 pub use listener::Listener;
 pub use noctule_broker_core::{

@@ -1,12 +1,11 @@
 //! What handles and subscriptions send to the shard's thread.
 
-use std::time::Duration;
-
 use noctule_broker_core::{ClientSummary, ConnectionId, Gauges, Statistics};
 use noctule_packet::{PacketId, QoS};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{PublishError, SubscribeError};
+use crate::farewell::Farewell;
 use crate::publication::Publication;
 use crate::subscription::{Mailbox, SubscriptionRequest};
 
@@ -33,8 +32,8 @@ pub(crate) enum Request {
     Room { connection: ConnectionId },
     /// A subscription was dropped.
     Leave { connection: ConnectionId },
-    /// End, within this time.
-    Stop { deadline: Duration },
+    /// End.
+    Stop { farewell: Farewell },
 }
 
 /// A message of the host program, and where its outcome goes.

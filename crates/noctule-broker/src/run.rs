@@ -9,8 +9,7 @@ use std::sync::mpsc as std_mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use noctule_broker_core::{Command, Input, ListenerId, Settings};
-use noctule_packet::ReasonCode;
+use noctule_broker_core::{Input, ListenerId, Settings};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -99,10 +98,10 @@ async fn serve(start: Start, ready: &std_mpsc::Sender<io::Result<()>>) -> Result
 
 /// Says good-bye to all clients and waits, within the deadline, until the last one has gone.
 async fn stop(driver: &SharedDriver) {
-    let deadline = driver.borrow().stop_deadline();
+    let farewell = driver.borrow().farewell();
+    let deadline = farewell.deadline;
     info!(target: "noctule", ?deadline, "stopping");
-    let command = Command::Stop { reason: ReasonCode::ServerShuttingDown, server_reference: None };
-    let _ = driver.borrow_mut().input(Input::Command(command));
+    let _ = driver.borrow_mut().input(Input::Command(farewell.into_command()));
     let signals = Rc::clone(driver.borrow().signals());
     let all_gone = async {
         while driver.borrow().connections_open() > 0 {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::connection::{READ_AHEAD_BYTES, READ_BYTES_MAX, Socket};
 use crate::connections::Connections;
 use crate::event_log::EventLog;
+use crate::farewell::Farewell;
 use crate::host::HostClient;
 use crate::peer::Peer;
 use crate::publisher::PublisherDoor;
@@ -77,7 +78,7 @@ pub(crate) struct ShardDriver {
     flushed: Vec<ConnectionId>,
     /// The deadline that the timer task knows of.
     armed: Option<Timestamp>,
-    stop_deadline: Option<Duration>,
+    farewell: Option<Farewell>,
     signals: Rc<Signals>,
     failure: Rc<Failure>,
 }
@@ -108,7 +109,7 @@ impl ShardDriver {
             dirty_spare: Vec::new(),
             flushed: Vec::new(),
             armed: None,
-            stop_deadline: None,
+            farewell: None,
             signals: Rc::default(),
             failure: Rc::default(),
         }
@@ -175,19 +176,19 @@ impl ShardDriver {
         is_connected
     }
 
-    /// Lets the thread's main task stop the broker. The first deadline counts.
-    pub(crate) fn request_stop(&mut self, deadline: Duration) {
-        self.stop_deadline.get_or_insert(deadline);
+    /// Lets the thread's main task stop the broker. The first farewell counts.
+    pub(crate) fn request_stop(&mut self, farewell: Farewell) {
+        self.farewell.get_or_insert(farewell);
         self.signals.stop.raise();
         self.signals.publisher.raise();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stop_deadline.is_some()
+        self.farewell.is_some()
     }
 
-    pub(crate) fn stop_deadline(&self) -> Duration {
-        self.stop_deadline.unwrap_or_default()
+    pub(crate) fn farewell(&self) -> Farewell {
+        self.farewell.clone().unwrap_or(Farewell::within(Duration::ZERO))
     }
 
     /// When the timer task must act, if the shard waits for anything.

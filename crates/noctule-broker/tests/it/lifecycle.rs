@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use noctule_broker::{Broker, Listener, Publication, ReasonCode, StartError, Stopped};
+use noctule_broker::{Broker, Farewell, Listener, Publication, ReasonCode, StartError, Stopped};
 use noctule_testkit::Peer;
 
 use crate::{DEADLINE, start, start_default, wait};
@@ -74,6 +74,25 @@ fn stopping_says_good_bye() {
     older.expect_closed();
     drop((modern, older));
     stopped.join().unwrap().unwrap();
+}
+
+#[test]
+fn stopping_can_send_clients_elsewhere() {
+    for (farewell, reason) in [
+        (Farewell::within(DEADLINE).use_another_server("b:1883"), ReasonCode::UseAnotherServer),
+        (Farewell::within(DEADLINE).server_moved("b:1883"), ReasonCode::ServerMoved),
+    ] {
+        let (broker, address) = start_default();
+        let mut modern = Peer::v5(address, "modern");
+        let mut older = Peer::v311(address, "older");
+        let stopped = std::thread::spawn(move || broker.stop_blocking(farewell));
+        let disconnect = modern.expect_disconnect(reason);
+        assert_eq!(disconnect.server_reference.as_deref(), Some("b:1883"));
+        modern.expect_closed();
+        older.expect_closed();
+        drop((modern, older));
+        stopped.join().unwrap().unwrap();
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod allocation;
 mod closing;
 mod fairness;
+mod hostile;
 mod in_process;
 mod lifecycle;
 mod listeners;
