@@ -427,6 +427,7 @@ impl Shard {
             will: None,
             will_at: None,
             replays: Default::default(),
+            replay_scheduled: false,
         });
         if let Some(stored) = stored {
             self.restore(key, *stored);

@@ -71,7 +71,8 @@ impl Shard {
         let now = self.now;
         let Some(session) = self.registry.session_mut(key) else { return };
         session.connection = None;
-        session.replays.clear();
+        // What is still owed is a part of the session, but for QoS 0.
+        session.replays.retain(|replay| !replay.is_at_most_once());
         if session.expiry_interval == 0 {
             self.end_session(key, effects);
             return;

@@ -34,8 +34,24 @@ impl Shard {
         self.router.matches(topic)
     }
 
+    /// Delivers to all targets, unless the same publisher's earlier publication waits for its turn:
+    /// then this one waits behind it, so that nobody gets them the other way round. Where it
+    /// stopped, if it did.
+    // [MQTT5-4.6.0-5] [MQTT5-4.6.0-6] [MQTT311-4.6.0-5] [MQTT311-4.6.0-6]
+    pub(crate) fn start_fan_out(
+        &mut self,
+        publication: &mut Publication<'_>,
+        matches: &[Match],
+        effects: &mut Effects,
+    ) -> Option<usize> {
+        if self.work.iter().any(|earlier| earlier.publisher == publication.publisher) {
+            return Some(0);
+        }
+        self.fan_out(publication, matches, 0, effects)
+    }
+
     /// Delivers to the targets from `from` on; where it stopped if the turn's share ran out.
-    pub(crate) fn fan_out(
+    fn fan_out(
         &mut self,
         publication: &mut Publication<'_>,
         matches: &[Match],
@@ -84,13 +100,7 @@ impl Shard {
         }
         let matches = self.route(publication.topic);
         self.forward(&mut publication, &matches, None, effects);
-        // What waits for its turn already must not be overtaken.
-        let from = if self.work.is_empty() {
-            self.fan_out(&mut publication, &matches, 0, effects)
-        } else {
-            Some(0)
-        };
-        if let Some(from) = from {
+        if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
             self.defer(&mut publication, matches, from, None, None);
         }
     }
@@ -104,6 +114,7 @@ impl Shard {
         waiting: Option<ConnectionId>,
         answer: Option<(SessionKey, u64)>,
     ) {
+        self.fan_outs_deferred += 1;
         self.work.push_back(FanOut {
             message: publication.message(),
             publisher: publication.publisher,

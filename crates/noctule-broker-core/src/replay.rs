@@ -4,11 +4,13 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
 use noctule_packet::{QoS, SubscriptionOptions};
 
 use crate::delivery::Terms;
 use crate::effect::Effects;
+use crate::input::ConnectionId;
 use crate::message::Message;
 use crate::publication::Publication;
 use crate::registry::SessionKey;
@@ -20,104 +22,156 @@ use crate::shard::Shard;
 const STEPS: usize = 1_024;
 const MESSAGES: usize = 64;
 
+/// How many visited nodes cost as much of a turn as one delivery.
+const NODES_PER_DELIVERY: usize = 8;
+
 /// One subscription's walk through the retained messages.
 #[derive(Debug)]
 pub(crate) struct Replay {
     filter: Box<str>,
     levels: Box<[Box<str>]>,
     position: Position,
-    /// Messages that were kept after this were delivered live.
-    since: u64,
+    since: Since,
     options: SubscriptionOptions,
     identifier: Option<u32>,
 }
 
+/// What had happened when a subscription was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since {
+    /// Messages that were kept after this are delivered live.
+    clock: u64,
+    /// Fan-outs that began before this may still deliver older messages.
+    fan_outs: u64,
+}
+
 impl Replay {
-    pub(crate) fn new(filter: &str, terms: (SubscriptionOptions, Option<u32>), since: u64) -> Self {
-        Self {
+    /// Whether it sends nothing above QoS 0.
+    pub(crate) fn is_at_most_once(&self) -> bool {
+        self.options.qos == QoS::AtMostOnce
+    }
+}
+
+impl Shard {
+    /// What a subscription that is made now need not be sent again.
+    pub(crate) fn since(&self) -> Since {
+        Since { clock: self.retained.clock(), fan_outs: self.fan_outs_deferred }
+    }
+
+    /// Lets a new subscription have the retained messages that it matches.
+    pub(crate) fn begin_replay(
+        &mut self,
+        key: SessionKey,
+        filter: &str,
+        terms: (SubscriptionOptions, Option<u32>),
+        since: Since,
+    ) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        session.replays.push_back(Replay {
             filter: filter.into(),
             levels: filter_levels(filter),
             position: Position::Start,
             since,
             options: terms.0,
             identifier: terms.1,
+        });
+    }
+
+    /// Ends the replay of a subscription that is no more, or that another one takes the place of.
+    pub(crate) fn end_replay(&mut self, key: SessionKey, filter: &str) {
+        if let Some(session) = self.registry.session_mut(key) {
+            session.replays.retain(|replay| *replay.filter != *filter);
         }
     }
 
-    /// The filter of the subscription.
-    pub(crate) fn filter(&self) -> &str {
-        &self.filter
+    /// Lets a replay that its subscription's replacement did not begin anew go on as that says.
+    pub(crate) fn change_replay(
+        &mut self,
+        key: SessionKey,
+        filter: &str,
+        terms: (SubscriptionOptions, Option<u32>),
+    ) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        for replay in session.replays.iter_mut().filter(|replay| *replay.filter == *filter) {
+            (replay.options, replay.identifier) = terms;
+        }
     }
-}
 
-impl Shard {
     /// Sends retained messages while the session takes them; the rest follows when its window
     /// opens, its buffer drains, or in the next turn.
-    // [MQTT5-3.3.1-9] [MQTT311-3.3.1-6] [MQTT311-3.3.1-8]
     pub(crate) fn replay(&mut self, key: SessionKey, effects: &mut Effects) {
-        let Some(session) = self.registry.session_mut(key) else { return };
-        let Some(id) = session.connection else { return };
-        let Some(mut replay) = session.replays.pop_front() else { return };
-        let mut sent = 0;
         loop {
-            if self.budget == 0 {
+            let Some(session) = self.registry.session_mut(key) else { return };
+            let Some(id) = session.connection else { return };
+            let Some(mut replay) = session.replays.pop_front() else { return };
+            self.go_on_with(id, key, &mut replay, effects);
+            if replay.position != Position::End {
+                if let Some(session) = self.registry.session_mut(key) {
+                    session.replays.push_front(replay);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Goes on with one replay until its end or until it has to wait.
+    fn go_on_with(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        replay: &mut Replay,
+        effects: &mut Effects,
+    ) {
+        while replay.position != Position::End && self.takes_more(id, key, replay) {
+            let fan_outs_done = self.fan_outs_deferred - self.work.len() as u64;
+            if self.budget == 0 || fan_outs_done < replay.since.fan_outs {
                 self.schedule_replay(key);
-                break;
+                return;
             }
-            if !self.is_online(id) || !self.has_room(id) || !self.window_is_open(key, &replay) {
-                break;
-            }
-            let slice = self.take_slice(&mut replay);
-            self.budget = self.budget.saturating_sub(slice.len().max(1));
+            let before = replay.position.clone();
+            let slice = self.take_slice(key, replay);
             for (at, message) in slice.iter().enumerate() {
-                if !self.window_is_open(key, &replay) || !self.has_room(id) {
-                    replay.position = match at.checked_sub(1).and_then(|last| slice.get(last)) {
-                        Some(last) => Position::After(last.topic.clone()),
-                        None => replay.position,
-                    };
-                    sent = at;
-                    break;
+                if !self.takes_more(id, key, replay) {
+                    let sent = at.checked_sub(1).and_then(|last| slice.get(last));
+                    replay.position =
+                        sent.map_or(before, |last| Position::After(last.topic.clone()));
+                    return;
                 }
-                self.send_retained(key, &replay, message, effects);
-                sent = at + 1;
+                self.send_retained(key, replay, message, effects);
             }
-            if sent < slice.len() {
-                // Nothing of the slice went: start over from where it began.
-                break;
-            }
-            if replay.position == Position::End {
-                let Some(session) = self.registry.session_mut(key) else { return };
-                match session.replays.pop_front() {
-                    Some(next) => replay = next,
-                    None => return,
-                }
-            }
-        }
-        if let Some(session) = self.registry.session_mut(key) {
-            session.replays.push_front(replay);
         }
     }
 
-    fn window_is_open(&self, key: SessionKey, replay: &Replay) -> bool {
-        replay.options.qos == QoS::AtMostOnce
-            || self.registry.session(key).is_some_and(|session| session.sender.is_open())
+    /// Whether a retained message could be sent now.
+    fn takes_more(&mut self, id: ConnectionId, key: SessionKey, replay: &Replay) -> bool {
+        let open = replay.is_at_most_once()
+            || self.registry.session(key).is_some_and(|session| session.sender.is_open());
+        open && self.is_online(id) && self.has_room(id)
     }
 
-    fn take_slice(&self, replay: &mut Replay) -> Vec<Arc<Message>> {
+    /// The next messages to send; no more than the window lets pass, and none that is delivered
+    /// live: that would follow what is newer, or repeat it.
+    fn take_slice(&mut self, key: SessionKey, replay: &mut Replay) -> Vec<Arc<Message>> {
+        let quota = self.registry.session(key).map_or(0, |session| session.sender.quota());
+        let most = match replay.options.qos {
+            QoS::AtMostOnce => MESSAGES,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => MESSAGES.min(usize::from(quota).max(1)),
+        };
         let mut slice = Vec::new();
-        let (now, since) = (self.now, replay.since);
-        self.retained.walk(&replay.levels, &mut replay.position, STEPS, |kept| {
-            if slice.len() == MESSAGES {
-                return false;
-            }
-            if kept.stamp <= since && !kept.message.is_expired(now) {
+        let (now, clock) = (self.now, replay.since.clock);
+        let left = self.retained.walk(&replay.levels, &mut replay.position, STEPS, |kept| {
+            if kept.stamp <= clock && !kept.message.is_expired(now) {
                 slice.push(Arc::clone(&kept.message));
             }
-            true
+            if slice.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
+        let cost = slice.len() + (STEPS - left) / NODES_PER_DELIVERY;
+        self.budget = self.budget.saturating_sub(cost.max(1));
         slice
     }
 
+    /// Sends one message with RETAIN, which tells it from a live one.
+    // [MQTT311-3.3.1-8] [MQTT31-3.3-2]
     fn send_retained(
         &mut self,
         key: SessionKey,
@@ -135,18 +189,24 @@ impl Shard {
     }
 
     fn schedule_replay(&mut self, key: SessionKey) {
-        if !self.replaying.contains(&key) {
+        if let Some(session) = self.registry.session_mut(key)
+            && !core::mem::replace(&mut session.replay_scheduled, true)
+        {
             self.replaying.push_back(key);
         }
     }
 
-    /// Goes on with the replays that used up an earlier turn.
+    /// Goes on with the replays that used up an earlier turn. Other work may have used up this one,
+    /// which must not hold them off for ever.
     pub(crate) fn go_on_replaying(&mut self, effects: &mut Effects) {
+        self.budget = self.budget.max(MESSAGES);
         for _ in 0..self.replaying.len() {
             if self.budget == 0 {
                 return;
             }
-            if let Some(key) = self.replaying.pop_front() {
+            let Some(key) = self.replaying.pop_front() else { return };
+            if let Some(session) = self.registry.session_mut(key) {
+                session.replay_scheduled = false;
                 self.replay(key, effects);
             }
         }

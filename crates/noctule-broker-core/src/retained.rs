@@ -5,16 +5,20 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Bound;
+use core::ops::{Bound, ControlFlow};
 
 use crate::message::Message;
 
 const ROOT: u32 = 0;
+/// The parent of a node that is not in use.
+const NOWHERE: u32 = u32::MAX;
 
-/// The retained messages of a shard.
+/// The retained messages of a shard. No session owns any of them, so that none dies with one.
+// [MQTT311-3.1.2-7]
 #[derive(Debug)]
 pub(crate) struct Retained {
     nodes: Vec<Node>,
+    /// Places in `nodes` that are not in use, among others that were once.
     free: Vec<u32>,
     messages: u64,
     bytes: u64,
@@ -107,30 +111,26 @@ impl Retained {
     }
 
     /// Walks on through the messages whose topic the filter's `levels` match, from `position`. Ends
-    /// after `steps` nodes, or when `visit` returns false; then the message it was shown counts as
-    /// not visited. Returns the steps that are left.
+    /// after `steps` nodes, or when `visit` says that it was shown the last message it wants.
+    /// Returns the steps that are left.
     pub(crate) fn walk(
         &self,
         levels: &[Box<str>],
         position: &mut Position,
         mut steps: usize,
-        mut visit: impl FnMut(&Kept) -> bool,
+        mut visit: impl FnMut(&Kept) -> ControlFlow<()>,
     ) -> usize {
         let from = core::mem::replace(position, Position::End);
         let Some(mut walk) = Walk::resume(self, levels, &from) else { return steps };
-        let mut reached = None;
         while let Some((node, depth)) = walk.next(self) {
-            if let Some(kept) = self.kept_if_matched(levels, node, depth) {
-                if !visit(kept) {
-                    *position = reached.unwrap_or(from);
-                    return steps;
-                }
-                reached = Some(Position::After(kept.message.topic.clone()));
-            }
             steps = steps.saturating_sub(1);
-            if steps == 0 {
+            let last = match self.kept_if_matched(levels, node, depth) {
+                Some(kept) => visit(kept).is_break(),
+                None => false,
+            };
+            if last || steps == 0 {
                 *position = Position::After(walk.path());
-                return 0;
+                break;
             }
             walk.descend(self, node);
         }
@@ -149,23 +149,47 @@ impl Retained {
     }
 
     fn add_child(&mut self, parent: u32, level: &str) -> u32 {
-        let node = Node { parent, ..Node::default() };
-        let at = match self.free.pop() {
-            Some(at) => {
-                if let Some(place) = self.nodes.get_mut(at as usize) {
-                    *place = node;
-                }
-                at
-            }
-            None => {
-                self.nodes.push(node);
-                u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
+        let at = self.place(Node { parent, ..Node::default() });
         if let Some(parent) = self.nodes.get_mut(parent as usize) {
             parent.children.insert(level.into(), at);
         }
         at
+    }
+
+    fn place(&mut self, node: Node) -> u32 {
+        while let Some(at) = self.free.pop() {
+            // A place can be named twice, or lie behind the end, since the vector has shrunk.
+            if let Some(place) = self.nodes.get_mut(at as usize)
+                && place.parent == NOWHERE
+            {
+                *place = node;
+                return at;
+            }
+        }
+        self.nodes.push(node);
+        u32::try_from(self.nodes.len() - 1).unwrap_or(NOWHERE)
+    }
+
+    /// Gives a node's place back, and memory once most of it is unused.
+    fn vacate(&mut self, at: u32) {
+        if let Some(node) = self.nodes.get_mut(at as usize) {
+            node.parent = NOWHERE;
+            self.free.push(at);
+        }
+        while self.nodes.last().is_some_and(|last| last.parent == NOWHERE) {
+            self.nodes.pop();
+        }
+        if self.nodes.len() < self.nodes.capacity() / 4 {
+            self.nodes.shrink_to(self.nodes.len() * 2);
+        }
+        if self.free.len() > self.nodes.len() * 2 {
+            let nodes = &self.nodes;
+            self.free
+                .retain(|at| nodes.get(*at as usize).is_some_and(|node| node.parent == NOWHERE));
+            self.free.sort_unstable();
+            self.free.dedup();
+            self.free.shrink_to_fit();
+        }
     }
 
     fn prune(&mut self, mut at: u32, topic: &str) {
@@ -175,10 +199,10 @@ impl Retained {
                 return;
             }
             let parent = node.parent;
-            self.free.push(at);
             if let Some(parent) = self.nodes.get_mut(parent as usize) {
                 parent.children.remove(level);
             }
+            self.vacate(at);
             at = parent;
         }
     }
@@ -283,8 +307,12 @@ fn next_child<'a>(
     }
     let from = last.map_or(Bound::Unbounded, Bound::Excluded);
     let mut behind = children.range::<str, _>((from, Bound::Unbounded));
-    let system = |level: &str| depth == 1 && level.starts_with('$');
-    behind.find(|(level, _)| !system(level)).map(|(level, child)| (&**level, *child))
+    let mut next = behind.next();
+    if depth == 1 && next.is_some_and(|(level, _)| level.starts_with('$')) {
+        // Behind all that begin with '$'.
+        next = children.range::<str, _>((Bound::Included("%"), Bound::Unbounded)).next();
+    }
+    next.map(|(level, child)| (&**level, *child))
 }
 
 /// The levels of a filter, as [`Retained::walk`] takes them.

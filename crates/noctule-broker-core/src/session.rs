@@ -41,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) will_at: Option<Timestamp>,
     /// Retained messages that are still to be sent to new subscriptions.
     pub(crate) replays: VecDeque<Replay>,
+    /// Whether the replays wait for a turn.
+    pub(crate) replay_scheduled: bool,
 }
 
 /// One subscription of a session.

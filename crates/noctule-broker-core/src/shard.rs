@@ -31,6 +31,10 @@ use crate::timers::{Timer, Timers};
 /// How many packets and deliveries one turn may take.
 const TURN_BUDGET: usize = 8_192;
 
+/// How much memory of drained buffers is kept for others: so many pieces, none larger than this.
+const SPARE_BUFFERS_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 256 * 1024;
+
 /// A part of a broker that shares nothing with others. See the [crate's front page](crate) for an
 /// example.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ pub struct Shard {
     pub(crate) frames: Frames,
     /// Fan-outs that wait for a turn.
     pub(crate) work: VecDeque<FanOut>,
+    /// How many fan-outs were ever put there.
+    pub(crate) fan_outs_deferred: u64,
     /// Sessions whose replays wait for a turn.
     pub(crate) replaying: VecDeque<SessionKey>,
     pub(crate) outstanding: HashMap<(SessionKey, u64), Outstanding, FixedState>,
@@ -100,6 +106,7 @@ impl Shard {
             spare_buffers: Vec::new(),
             frames: Frames::default(),
             work: VecDeque::new(),
+            fan_outs_deferred: 0,
             replaying: VecDeque::new(),
             outstanding: HashMap::with_hasher(FixedState::with_seed(seed)),
             budget: 0,
@@ -333,7 +340,8 @@ impl Shard {
         let now = self.now;
         let Some(connection) = self.connections.find_mut(id) else { return };
         if let Some(spare) = connection.outbound.take_spare()
-            && self.spare_buffers.len() < 64
+            && self.spare_buffers.len() < SPARE_BUFFERS_MAX
+            && spare.capacity() <= SPARE_BYTES_MAX
         {
             self.spare_buffers.push(spare);
         }
@@ -422,7 +430,7 @@ impl Shard {
     /// Another shard's publication: for the subscribers of this one only.
     fn deliver_forwarded(&mut self, mut publication: Publication<'_>, effects: &mut Effects) {
         let matches = self.route(publication.topic);
-        if let Some(from) = self.fan_out(&mut publication, &matches, 0, effects) {
+        if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
             self.defer(&mut publication, matches, from, None, None);
         }
     }

@@ -16,7 +16,7 @@ use crate::event::{Event, Reason};
 use crate::fault::{Fault, Refused};
 use crate::input::{ConnectionId, ShardId};
 use crate::registry::SessionKey;
-use crate::replay::Replay;
+use crate::replay::Since;
 use crate::router::{Change, Match, Target};
 use crate::session::Subscription;
 use crate::shard::Shard;
@@ -30,6 +30,8 @@ pub(crate) struct ParkedSubscribe {
     requests: Vec<Request>,
     /// How many requests authorisation has answered.
     asked: usize,
+    /// What needs no replay, once the subscriptions are made.
+    since: Option<Since>,
     /// How many answers of the store and other shards SUBACK waits for.
     pub(crate) parts: u32,
 }
@@ -96,7 +98,8 @@ impl Shard {
             }
         }
         let packet_id = subscribe.packet_id;
-        let parked = ParkedSubscribe { packet_id, session: key, requests, asked: 0, parts: 0 };
+        let parked =
+            ParkedSubscribe { packet_id, session: key, requests, asked: 0, since: None, parts: 0 };
         self.ask_next(id, parked, effects)
     }
 
@@ -169,6 +172,7 @@ impl Shard {
         }
         let step = self.next_step(id);
         let token = Token(Waiting::Packet { connection: id, step });
+        parked.since = Some(self.since());
         for at in 0..parked.requests.len() {
             let Some(request) = parked.requests.get(at) else { break };
             if request.code.is_error() {
@@ -197,27 +201,33 @@ impl Shard {
         parked: ParkedSubscribe,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
-        let ParkedSubscribe { packet_id, session: key, requests, .. } = parked;
+        let ParkedSubscribe { packet_id, session: key, requests, since, .. } = parked;
         let codes: Vec<ReasonCode> = requests.iter().map(|request| request.code).collect();
         self.send(id, &Packet::Suback(Suback::new(packet_id, codes)));
-        let clock = self.retained.clock();
-        let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
         for request in requests.iter().filter(|request| !request.code.is_error()) {
+            let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
             let client_id = Arc::clone(&session.client_id);
             let filter = request.filter.clone();
             let qos = request.options.qos;
             effects.push(Effect::Event(Event::Subscribed { client_id, filter, qos }));
-            // [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11] [MQTT5-3.8.4-4] [MQTT311-3.3.1-6]
-            // [MQTT311-3.8.4-3]
             let wanted = match request.options.retain_handling {
+                // [MQTT5-3.3.1-9] [MQTT5-3.8.4-4] [MQTT311-3.3.1-6] [MQTT311-3.8.4-3]
                 RetainHandling::SendAtSubscribe => true,
+                // [MQTT5-3.3.1-10]
                 RetainHandling::SendIfNew => request.new,
+                // [MQTT5-3.3.1-11]
                 RetainHandling::DoNotSend => false,
             };
             let shared = request.filter.starts_with("$share/");
-            if wanted && !shared {
-                let terms = (request.options, request.identifier);
-                session.replays.push_back(Replay::new(&request.filter, terms, clock));
+            let terms = (request.options, request.identifier);
+            match since {
+                Some(since) if wanted && !shared => {
+                    if !request.new {
+                        self.end_replay(key, &request.filter);
+                    }
+                    self.begin_replay(key, &request.filter, terms, since);
+                }
+                _ => self.change_replay(key, &request.filter, terms),
             }
         }
         self.replay(key, effects);

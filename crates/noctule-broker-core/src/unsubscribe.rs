@@ -78,7 +78,7 @@ impl Shard {
         if session.subscriptions.remove(filter).is_none() {
             return false;
         }
-        session.replays.retain(|replay| replay.filter() != filter);
+        self.end_replay(key, filter);
         self.subscriptions -= 1;
         let Ok(parsed) = TopicFilter::new(filter) else { return true };
         let change = match parsed.share_name() {
