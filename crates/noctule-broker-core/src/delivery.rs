@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use noctule_packet::{PacketId, PublishHead, QoS, Version};
 use noctule_session::Transmission;
 
+use crate::connection::Connection;
 use crate::effect::{Effect, Effects};
 use crate::event::{DropCause, Event, Limit};
 use crate::frames::Class;
@@ -31,8 +32,6 @@ pub(crate) struct Terms {
 
 impl Shard {
     /// Delivers a publication to one session. `share` says that others get the payload too.
-    // [MQTT5-3.8.4-8] [MQTT5-4.3.1-1] [MQTT311-3.8.4-6] [MQTT311-3.3.5-1] [MQTT5-3.3.1-3]
-    // [MQTT311-3.3.1-3]
     pub(crate) fn deliver(
         &mut self,
         publication: &mut Publication<'_>,
@@ -46,6 +45,12 @@ impl Shard {
             self.drop_message(&terms, publication, DropCause::NotAuthorized, None, effects);
             return;
         }
+        // A publication may have waited for an answer or a turn. [MQTT5-3.3.2-5]
+        if publication.expires_at.is_some_and(|at| at < self.now) {
+            self.drop_message(&terms, publication, DropCause::Expired, None, effects);
+            return;
+        }
+        // [MQTT5-3.8.4-8] [MQTT311-3.8.4-6]
         let qos = publication.qos.min(terms.qos);
         if qos == QoS::AtMostOnce {
             self.deliver_at_most_once(connection, publication, terms, share, effects);
@@ -56,8 +61,8 @@ impl Shard {
             self.enqueue(publication, terms, qos, effects);
             return;
         };
-        if !self.fits(id, publication, &terms, qos) {
-            self.drop_message(&terms, publication, DropCause::PacketTooLarge, None, effects);
+        if let Some(limit) = self.too_large(id, publication, &terms, qos) {
+            self.drop_message(&terms, publication, DropCause::PacketTooLarge, Some(limit), effects);
             return;
         }
         let delivery = Delivery {
@@ -86,9 +91,10 @@ impl Shard {
             let maximum = u64::from(self.settings.limits.outbound_bytes_max);
             let limit = Limit { setting: "limits.outbound_bytes_max", maximum, wanted: 0 };
             self.drop_message(&terms, publication, DropCause::SlowReader, Some(limit), effects);
-        } else if !self.fits(id, publication, &terms, QoS::AtMostOnce) {
-            self.drop_message(&terms, publication, DropCause::PacketTooLarge, None, effects);
+        } else if let Some(limit) = self.too_large(id, publication, &terms, QoS::AtMostOnce) {
+            self.drop_message(&terms, publication, DropCause::PacketTooLarge, Some(limit), effects);
         } else {
+            // [MQTT5-4.3.1-1] [MQTT311-4.3.1-1]
             let class = Class::of(QoS::AtMostOnce, &terms);
             self.transmit(id, publication, class, None, false, share);
         }
@@ -102,27 +108,35 @@ impl Shard {
         qos: QoS,
         effects: &mut Effects,
     ) {
-        let message = publication.message();
-        let bytes = message.bytes() as u64;
-        let (messages_max, bytes_max) =
-            (self.settings.limits.queue_messages_max, self.settings.limits.queue_bytes_max);
-        let Some(session) = self.registry.session_mut(terms.session) else { return };
-        let limit = if session.sender.waiting() >= messages_max as usize {
-            let (setting, maximum) = ("limits.queue_messages_max", u64::from(messages_max));
-            Some(Limit { setting, maximum, wanted: maximum + 1 })
-        } else if session.queued_bytes + bytes > bytes_max {
-            let wanted = session.queued_bytes + bytes;
-            Some(Limit { setting: "limits.queue_bytes_max", maximum: bytes_max, wanted })
-        } else {
-            None
-        };
-        if limit.is_some() {
-            self.drop_message(&terms, publication, DropCause::QueueFull, limit, effects);
+        let bytes = publication.bytes() as u64;
+        if self.queue_full(terms.session, bytes).is_some() {
+            self.drop_expired(terms.session, effects);
+        }
+        if let Some(limit) = self.queue_full(terms.session, bytes) {
+            self.drop_message(&terms, publication, DropCause::QueueFull, Some(limit), effects);
             return;
         }
+        let Some(session) = self.registry.session_mut(terms.session) else { return };
         session.queued_bytes += bytes;
         let Terms { retain, identifiers, group, .. } = terms;
+        let message = publication.message();
         session.sender.enqueue(Delivery { message, retain, identifiers, group }, qos);
+    }
+
+    /// The bound that one more message would exceed.
+    fn queue_full(&self, key: SessionKey, bytes: u64) -> Option<Limit> {
+        let session = self.registry.session(key)?;
+        let limits = &self.settings.limits;
+        let (messages, bytes) = (session.sender.waiting() as u64 + 1, session.queued_bytes + bytes);
+        if messages > u64::from(limits.queue_messages_max) {
+            let maximum = u64::from(limits.queue_messages_max);
+            Some(Limit { setting: "limits.queue_messages_max", maximum, wanted: messages })
+        } else if bytes > limits.queue_bytes_max {
+            let maximum = limits.queue_bytes_max;
+            Some(Limit { setting: "limits.queue_bytes_max", maximum, wanted: bytes })
+        } else {
+            None
+        }
     }
 
     /// Sends what waits for a session as far as quota and buffer allow: first what is in flight
@@ -168,12 +182,13 @@ impl Shard {
             identifiers: delivery.identifiers.clone(),
             group: delivery.group,
         };
-        if !self.fits(id, &publication, &terms, qos) {
+        if let Some(limit) = self.too_large(id, &publication, &terms, qos) {
             // [MQTT5-3.1.2-25]
             if let Some(session) = self.registry.session_mut(key) {
                 session.sender.abandon(packet_id);
             }
-            self.drop_message(&terms, &publication, DropCause::PacketTooLarge, None, effects);
+            let cause = DropCause::PacketTooLarge;
+            self.drop_message(&terms, &publication, cause, Some(limit), effects);
             return true;
         }
         self.frames.clear();
@@ -182,8 +197,9 @@ impl Shard {
         true
     }
 
-    /// Drops messages at the head of the queue that expired before they were ever sent.
-    // [MQTT5-3.3.2-5]
+    /// Drops messages at the head of the queue that expired before they were ever sent. What was
+    /// sent once waits there no more, and is never given up for its age.
+    // [MQTT5-3.3.2-5] [MQTT5-4.3.3-7]
     fn drop_expired(&mut self, key: SessionKey, effects: &mut Effects) {
         let now = self.now;
         loop {
@@ -220,29 +236,31 @@ impl Shard {
         self.connections.find(id).is_some_and(|connection| connection.session().is_some())
     }
 
-    /// Whether the client takes a packet of this size.
+    /// The bound that the packet exceeds, if the client takes none of this size.
     // [MQTT5-3.1.2-24]
-    fn fits(
+    fn too_large(
         &self,
         id: ConnectionId,
         publication: &Publication<'_>,
         terms: &Terms,
         qos: QoS,
-    ) -> bool {
-        let Some(connection) = self.connections.find(id) else { return false };
+    ) -> Option<Limit> {
+        let connection = self.connections.find(id)?;
         if connection.maximum_packet_size == u32::MAX {
-            return true;
+            return None;
         }
         let class = Class::of(qos, terms);
         let mut head = self.head(connection.version, publication, &class);
         head.packet_id = (qos > QoS::AtMostOnce).then_some(PacketId::MIN);
-        head.encoded_length() <= connection.maximum_packet_size as usize
+        let (maximum, wanted) =
+            (u64::from(connection.maximum_packet_size), head.encoded_length() as u64);
+        let setting = "maximum packet size in CONNECT";
+        (wanted > maximum).then_some(Limit { setting, maximum, wanted })
     }
 
     /// A PUBLISH without what differs between the receivers of one class.
     // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18]
     // [MQTT5-3.3.2-20]
-    // [MQTT5-3.3.4-2] [MQTT5-3.3.4-3] [MQTT5-3.3.4-4] [MQTT5-3.3.4-5]
     fn head<'a>(
         &self,
         version: Version,
@@ -252,6 +270,8 @@ impl Shard {
         let v5 = version.is_v5();
         PublishHead {
             version,
+            // Whatever the publisher's packet said.
+            // [MQTT5-3.3.1-3] [MQTT311-3.3.1-3] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
             dup: false,
             qos: class.qos,
             retain: class.retain,
@@ -259,6 +279,7 @@ impl Shard {
             packet_id: None,
             topic_alias: None,
             message_expiry_interval: publication.remaining_expiry_interval(self.now).filter(|_| v5),
+            // [MQTT5-3.3.4-3]
             subscription_identifiers: if v5 { &class.identifiers } else { &[] },
             forwarded: if v5 { publication.properties.as_bytes() } else { &[] },
             payload_length: publication.payload.len(),
@@ -266,7 +287,6 @@ impl Shard {
     }
 
     /// Encodes a PUBLISH into the connection's outbound buffer.
-    // [MQTT5-3.3.1-1] [MQTT5-3.3.1-2] [MQTT311-3.3.1-1] [MQTT311-3.3.1-2]
     fn transmit(
         &mut self,
         id: ConnectionId,
@@ -282,6 +302,7 @@ impl Shard {
         class.v5 = connection.version.is_v5();
         let mut head = self.head(connection.version, publication, &class);
         head.packet_id = packet_id;
+        // [MQTT5-3.3.1-1] [MQTT311-3.3.1-1] [MQTT31-3.3-1]
         head.dup = dup;
         let Some(connection) = self.connections.find_mut(id) else { return };
         if !connection.outbound.has_memory()
@@ -291,26 +312,13 @@ impl Shard {
         }
         let payload = if shared.is_some() { &[] } else { publication.payload };
         let before = connection.outbound.len();
-        let alias = connection.outbound_aliases.assign(publication.topic.as_str());
-        match alias.filter(|_| class.v5) {
-            Some(assigned) => {
-                head.topic_alias = Some(assigned.alias);
-                if assigned.known {
-                    head.topic = "";
-                }
-                let out = connection.outbound.buffer();
-                head.encode(out);
-                out.extend_from_slice(payload);
-            }
-            None if dup => {
-                let out = connection.outbound.buffer();
-                head.encode(out);
-                out.extend_from_slice(payload);
-            }
-            None => {
-                let out = connection.outbound.buffer();
-                self.frames.append(class.clone(), &head, payload, out);
-            }
+        use_alias(connection, &mut head);
+        let out = connection.outbound.buffer();
+        if dup || head.topic_alias.is_some() {
+            head.encode(out);
+            out.extend_from_slice(payload);
+        } else {
+            self.frames.append(&class, &head, payload, out);
         }
         if let Some(message) = shared {
             connection.outbound.share_payload(message);
@@ -340,6 +348,22 @@ impl Shard {
         let client_id = Arc::clone(&session.client_id);
         let topic = publication.topic.as_str().into();
         effects.push(Effect::Event(Event::Dropped { client_id, topic, cause, limit }));
+    }
+}
+
+/// How much a packet grows at most if it defines an alias.
+const DEFINITION_BYTES_MAX: usize = 5;
+
+/// Lets an alias stand for the topic, where the client takes one.
+fn use_alias(connection: &mut Connection, head: &mut PublishHead<'_>) {
+    let maximum = connection.maximum_packet_size;
+    if let Some(alias) = connection.outbound_aliases.find(head.topic) {
+        (head.topic, head.topic_alias) = ("", Some(alias));
+    } else if maximum == u32::MAX
+        || head.encoded_length() + DEFINITION_BYTES_MAX <= maximum as usize
+    {
+        // [MQTT5-3.1.2-24] A definition must not make a packet too large that was not.
+        head.topic_alias = connection.outbound_aliases.define(head.topic);
     }
 }
 

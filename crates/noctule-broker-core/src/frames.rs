@@ -45,12 +45,12 @@ impl Frames {
     /// if it is sent by other means; `head` counts it all the same.
     pub(crate) fn append(
         &mut self,
-        class: Class,
+        class: &Class,
         head: &PublishHead<'_>,
         payload: &[u8],
         out: &mut Vec<u8>,
     ) {
-        if let Some(entry) = self.entries.iter().find(|entry| entry.class == class) {
+        if let Some(entry) = self.entries.iter().find(|entry| entry.class == *class) {
             let start = out.len();
             out.extend_from_slice(self.bytes.get(entry.range.clone()).unwrap_or_default());
             patch(out, entry.packet_id_at.map(|at| start + at), head.packet_id);
@@ -63,7 +63,7 @@ impl Frames {
             let from = self.bytes.len();
             self.bytes.extend_from_slice(out.get(start..).unwrap_or_default());
             let range = from..self.bytes.len();
-            self.entries.push(Entry { class, range, packet_id_at });
+            self.entries.push(Entry { class: class.clone(), range, packet_id_at });
         }
     }
 }

@@ -36,19 +36,19 @@ impl Message {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// The Message Expiry Interval to send at `now`: what is left, in whole seconds, at least one.
+    /// The Message Expiry Interval to send at `now`: what is left, in seconds that have begun.
     pub fn remaining_expiry_interval(&self, now: Timestamp) -> Option<u32> {
         remaining_expiry_interval(self.expires_at, now)
     }
 }
 
-/// What is left of an expiry at `now`, in whole seconds, at least one.
+/// What is left of an expiry at `now`, in seconds that have begun.
 // [MQTT5-3.3.2-6]
 pub(crate) fn remaining_expiry_interval(
     expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Option<u32> {
-    let left = expires_at?.since(now).as_millis().div_ceil(1_000).max(1);
+    let left = expires_at?.since(now).as_millis().div_ceil(1_000);
     Some(u32::try_from(left).unwrap_or(u32::MAX))
 }
 

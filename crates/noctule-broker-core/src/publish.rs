@@ -172,7 +172,7 @@ impl Shard {
         }
         let waiting = answer.map(|answer| (key, answer));
         parts += self.forward(&mut publication, &matches, waiting, effects);
-        let rest = self.fan_out(&mut publication, &matches, 0, effects);
+        let rest = self.start_fan_out(&mut publication, &matches, effects);
         parts += u32::from(rest.is_some());
         if let Some(answer) = answer {
             if parts > 0 {
@@ -283,7 +283,7 @@ impl Shard {
             let matches = self.route(publication.topic);
             let waiting = Some((key, answer));
             let mut parts = self.forward(&mut publication, &matches, waiting, effects);
-            if let Some(from) = self.fan_out(&mut publication, &matches, 0, effects) {
+            if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
                 parts += 1;
                 self.defer(&mut publication, matches, from, Some(id), waiting);
             }

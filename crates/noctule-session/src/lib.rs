@@ -40,4 +40,4 @@ pub use receiver::{
 };
 pub use sender::{Sender, SenderError, Transmission};
 pub use time::Timestamp;
-pub use topic_alias::{AliasError, Assigned, InboundAliases, OutboundAliases};
+pub use topic_alias::{AliasError, InboundAliases, OutboundAliases};

@@ -313,7 +313,10 @@ impl Model {
                         assert!(self.is_open(), "it passed others or the quota");
                         self.learn(packet_id, self.messages, qos);
                     }
-                    Err(message) => assert_eq!((self.is_open(), message), (false, self.messages)),
+                    Err(message) => {
+                        assert_eq!(message, self.messages);
+                        assert!(!self.is_open() || !sender.releases.is_empty());
+                    }
                 }
             }
             Step::Transmit => self.check_transmission(sender),
@@ -340,7 +343,9 @@ proptest! {
             model.step(&mut sender, step);
             prop_assert_eq!(sender.in_flight(), model.in_flight.len());
             prop_assert_eq!(sender.waiting(), model.waiting.len());
-            prop_assert_eq!(sender.is_open(), model.is_open());
+            // It is more careful only while a PUBREL is to be repeated that has become needless.
+            let open = model.is_open() && sender.releases.is_empty();
+            prop_assert_eq!(sender.is_open(), open);
             let left = model.receive_maximum.saturating_sub(model.open());
             prop_assert_eq!(usize::from(sender.quota()), left);
         }
