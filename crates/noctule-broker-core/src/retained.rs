@@ -319,3 +319,7 @@ fn next_child<'a>(
 pub(crate) fn filter_levels(filter: &str) -> Box<[Box<str>]> {
     filter.split('/').map(Box::from).collect()
 }
+
+#[cfg(test)]
+#[path = "retained_tests.rs"]
+mod tests;
