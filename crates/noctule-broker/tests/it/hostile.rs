@@ -75,7 +75,8 @@ fn connect_body(version: Version) -> &'static str {
         Version::V3_1 => "s'MQIsdp' 03 f6 003c s'stranger' s'will' s'gone' s'user' s'secret'",
         Version::V3_1_1 => "s'MQTT' 04 f6 003c s'stranger' s'will' s'gone' s'user' s'secret'",
         Version::V5_0 => {
-            "s'MQTT' 05 f6 003c 08 11 0000003c 21 0009 s'stranger' 05 18 00000001 s'will' s'gone' s'user' s'secret'"
+            "s'MQTT' 05 f6 003c 08 11 0000003c 21 0009 s'stranger' \
+             05 18 00000001 s'will' s'gone' s'user' s'secret'"
         }
     }
 }
