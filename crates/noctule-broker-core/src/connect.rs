@@ -6,9 +6,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use noctule_packet::{
-    Connack, ConnackProperties, Connect, Packet, PacketId, QoS, ReasonCode, Version,
-};
+use noctule_packet::{Connack, ConnackProperties, Connect, Packet, QoS, ReasonCode, Version};
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Receiver, Sender};
 
 use crate::access::Authentication;
@@ -443,7 +441,7 @@ impl Shard {
         }
         let Some(session) = self.registry.session_mut(key) else { return };
         for packet_id in stored.received {
-            restore_received(&mut session.receiver, packet_id);
+            session.receiver.restore(packet_id);
         }
         for stored in stored.messages {
             session.queued_bytes += stored.message.bytes() as u64;
@@ -528,15 +526,5 @@ impl Shard {
         let session_present = connecting.session_present && connecting.version != Version::V3_1;
         let connack = Connack { session_present, reason_code: ReasonCode::Success, properties };
         self.send(id, &Packet::Connack(connack));
-    }
-}
-
-/// A QoS 2 publication that was received before the broker was started.
-fn restore_received(receiver: &mut Receiver, packet_id: PacketId) {
-    if let Ok(noctule_session::Arrival::New(answer)) =
-        receiver.on_publish(QoS::ExactlyOnce, packet_id)
-    {
-        receiver.complete(answer, ReasonCode::Success);
-        let _ = receiver.next_acknowledgement();
     }
 }

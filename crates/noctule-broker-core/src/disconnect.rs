@@ -98,12 +98,17 @@ impl Shard {
             self.timers.cancel(at, Timer::Connection(id));
         }
         effects.push(Effect::Close { connection: id });
-        // A session whose CONNACK was not sent yet is left as by a lost connection.
-        if let Some(Parked::Connect(connecting)) = parked
-            && let Some(key) = connecting.session
-            && self.registry.session(key).is_some_and(|session| session.connection == Some(id))
-        {
-            self.release_session(key, effects);
+        match parked {
+            // A session whose CONNACK was not sent yet is left as by a lost connection.
+            Some(Parked::Connect(connecting)) => {
+                if let Some(key) = connecting.session
+                    && self.registry.session(key).is_some_and(|known| known.connection == Some(id))
+                {
+                    self.release_session(key, effects);
+                }
+            }
+            Some(Parked::Publish(parked)) => self.withdraw(parked.session, parked.acknowledgement),
+            Some(Parked::Subscribe(_) | Parked::Unsubscribe(_) | Parked::FanOut) | None => {}
         }
     }
 

@@ -138,12 +138,12 @@ impl ProtocolError {
             Self::AuthWithoutMethod => Some("MQTT5-4.12.0-1"),
             Self::FirstPacketNotConnect => Some("MQTT5-3.1.0-1"),
             Self::TopicAlias(AliasError::OutOfRange { .. }) => Some("MQTT5-3.3.2-9"),
-            Self::TopicAlias(AliasError::Undefined { .. }) => Some("MQTT5-3.3.4-1"),
             Self::Receiver(_) => Some("MQTT5-3.3.4-7"),
             Self::SecondConnect => Some("MQTT5-3.1.0-2"),
             Self::SubscriptionIdentifierFromClient => Some("MQTT5-3.3.4-6"),
             Self::AuthenticationMethod => Some("MQTT5-4.12.0-1"),
-            Self::ServerPacket(_)
+            Self::TopicAlias(AliasError::Undefined { .. })
+            | Self::ServerPacket(_)
             | Self::SessionExpiryFromZero
             | Self::UnexpectedAcknowledgement => None,
         }
@@ -189,7 +189,8 @@ impl Fault {
                 limit: match error {
                     ProtocolError::Receiver(ReceiverError::ReceiveMaximumExceeded { maximum }) => {
                         let maximum = u64::from(*maximum);
-                        Some(Limit { setting: "limits.receive_maximum", maximum, wanted: 0 })
+                        let wanted = maximum + 1;
+                        Some(Limit { setting: "limits.receive_maximum", maximum, wanted })
                     }
                     ProtocolError::TopicAlias(AliasError::OutOfRange { alias, maximum }) => {
                         Some(Limit {

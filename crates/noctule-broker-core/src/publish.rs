@@ -2,7 +2,6 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -27,8 +26,8 @@ use crate::stored::Record;
 #[derive(Debug)]
 pub(crate) struct ParkedPublish {
     message: Arc<Message>,
-    session: SessionKey,
-    acknowledgement: Option<Acknowledge>,
+    pub(crate) session: SessionKey,
+    pub(crate) acknowledgement: Option<Acknowledge>,
 }
 
 /// The acknowledgement that a QoS 1 or 2 publication is owed.
@@ -43,8 +42,14 @@ pub(crate) struct Acknowledge {
 pub(crate) struct Outstanding {
     parts: u32,
     reason: ReasonCode,
-    /// A QoS 2 publication that is routed when it is kept.
-    held: Option<(ConnectionId, Arc<Message>)>,
+}
+
+/// A QoS 2 publication that is routed when it is kept, and behind those of its publisher that came
+/// earlier.
+#[derive(Debug)]
+pub(crate) struct Held {
+    message: Arc<Message>,
+    is_kept: bool,
 }
 
 impl Shard {
@@ -162,21 +167,21 @@ impl Shard {
         let mut parts =
             self.persist(key, &mut publication, &matches, acknowledgement.as_ref(), effects);
         let answer = acknowledgement.map(|owed| owed.answer.value());
-        if parts > 0 && publication.qos == QoS::ExactlyOnce {
-            // Routed behind its own record only: a repetition after a crash must not double it.
-            if let Some(answer) = answer {
-                let held = Some((id, publication.message()));
-                self.outstanding.insert((key, answer), Outstanding { parts, reason, held });
-            }
+        if let Some(answer) = answer
+            && publication.qos == QoS::ExactlyOnce
+            && (parts > 0 || self.is_holding(key))
+        {
+            self.hold(key, answer, publication.message(), parts == 0);
+            self.outstanding.insert((key, answer), Outstanding { parts: 1, reason });
             return Ok(Flow::Next);
         }
         let waiting = answer.map(|answer| (key, answer));
         parts += self.forward(&mut publication, &matches, waiting, effects);
-        let rest = self.start_fan_out(&mut publication, &matches, effects);
+        let rest = self.fan_out_in_order(&mut publication, &matches, effects);
         parts += u32::from(rest.is_some());
         if let Some(answer) = answer {
             if parts > 0 {
-                self.outstanding.insert((key, answer), Outstanding { parts, reason, held: None });
+                self.outstanding.insert((key, answer), Outstanding { parts, reason });
             } else {
                 self.acknowledge(id, key, answer, reason);
             }
@@ -271,26 +276,51 @@ impl Shard {
         parts
     }
 
+    /// Lets a QoS 2 publication wait for its own record: a repetition after a crash must not double
+    /// it.
+    fn hold(&mut self, key: SessionKey, answer: u64, message: Arc<Message>, is_kept: bool) {
+        self.held.insert((key, answer), Held { message, is_kept });
+    }
+
+    /// Whether a QoS 2 publication of this session waits to be routed.
+    fn is_holding(&self, key: SessionKey) -> bool {
+        self.held.range((key, 0)..=(key, u64::MAX)).next().is_some()
+    }
+
     /// Step 8: the store has the record.
     pub(crate) fn on_persisted(&mut self, key: SessionKey, answer: u64, effects: &mut Effects) {
-        let held = self
-            .outstanding
-            .get_mut(&(key, answer))
-            .and_then(|outstanding| outstanding.held.take());
-        if let Some((id, message)) = held
-            && let Some(mut publication) = Publication::of(&message, Some(key))
+        let Some(held) = self.held.get_mut(&(key, answer)) else {
+            self.on_answered(key, answer, effects);
+            return;
+        };
+        held.is_kept = true;
+        // [MQTT5-4.6.0-5] [MQTT311-4.6.0-6]
+        while let Some(next) = self.held.range((key, 0)..=(key, u64::MAX)).next()
+            && next.1.is_kept
         {
-            let matches = self.route(publication.topic);
-            let waiting = Some((key, answer));
-            let mut parts = self.forward(&mut publication, &matches, waiting, effects);
-            if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
-                parts += 1;
-                self.defer(&mut publication, matches, from, Some(id), waiting);
+            let at = *next.0;
+            if let Some(held) = self.held.remove(&at) {
+                self.route_held(at, &held.message, effects);
             }
-            if let Some(outstanding) = self.outstanding.get_mut(&(key, answer)) {
+        }
+    }
+
+    /// Steps 5 to 7 for a QoS 2 publication that is kept.
+    fn route_held(&mut self, at: (SessionKey, u64), message: &Arc<Message>, effects: &mut Effects) {
+        let (key, answer) = at;
+        let in_time = !message.is_expired(self.now);
+        if let Some(mut publication) = Publication::of(message, Some(key)).filter(|_| in_time) {
+            let matches = self.route(publication.topic);
+            let mut parts = self.forward(&mut publication, &matches, Some(at), effects);
+            if let Some(from) = self.fan_out_in_order(&mut publication, &matches, effects) {
+                parts += 1;
+                self.defer(&mut publication, matches, from, None, Some(at));
+            }
+            if let Some(outstanding) = self.outstanding.get_mut(&at) {
                 outstanding.parts += parts;
             }
         }
+        // [MQTT5-4.3.3-13]
         self.on_answered(key, answer, effects);
     }
 
@@ -315,17 +345,19 @@ impl Shard {
     }
 
     /// Retained messages and the publisher's QoS are only taken where they were announced.
-    // [MQTT5-3.2.2-11] [MQTT5-3.2.2-14] [MQTT5-3.3.4-6]
     fn check_features(&self, publish: &Publish<'_>) -> Result<(), Fault> {
         let features = &self.settings.features;
+        // [MQTT5-3.2.2-11]
         if publish.qos > features.maximum_qos {
             let text = "the QoS is not supported (features.maximum_qos)";
             return Err(Refused::new(ReasonCode::QosNotSupported, text).into());
         }
+        // [MQTT5-3.2.2-14]
         if publish.retain && !features.retain_available {
             let text = "retained messages are not supported (features.retain_available)";
             return Err(Refused::new(ReasonCode::RetainNotSupported, text).into());
         }
+        // [MQTT5-3.3.4-6]
         if !publish.properties.subscription_identifiers.is_empty() {
             return Err(ProtocolError::SubscriptionIdentifierFromClient.into());
         }
@@ -333,12 +365,12 @@ impl Shard {
     }
 
     /// The topic that an alias stands for, if the packet itself has none.
-    // [MQTT5-3.3.2-7] [MQTT5-3.3.2-9] [MQTT5-3.3.2-10] [MQTT5-3.3.2-12] [MQTT5-3.3.4-1]
+    // [MQTT5-3.3.2-12]
     fn resolve_alias(
         &mut self,
         id: ConnectionId,
         publish: &Publish<'_>,
-    ) -> Result<Option<String>, Fault> {
+    ) -> Result<Option<Arc<str>>, Fault> {
         let Some(alias) = publish.properties.topic_alias else { return Ok(None) };
         let Some(connection) = self.connections.find_mut(id) else { return Ok(None) };
         match publish.topic {
@@ -349,7 +381,7 @@ impl Shard {
             }
             None => {
                 let topic = connection.inbound_aliases.resolve(alias);
-                Ok(Some(topic.map_err(ProtocolError::TopicAlias)?.into()))
+                Ok(Some(Arc::clone(topic.map_err(ProtocolError::TopicAlias)?)))
             }
         }
     }
@@ -413,6 +445,7 @@ impl Shard {
         let v5 = session.version.is_v5();
         self.statistics.publish_refused += 1;
         if !v5 && self.settings.close_on_refused_publish {
+            self.withdraw(key, acknowledgement);
             return Err(refused.into());
         }
         let client_id = Arc::clone(&session.client_id);
@@ -425,6 +458,16 @@ impl Shard {
             self.acknowledge(id, key, owed.answer.value(), told);
         }
         Ok(Flow::Next)
+    }
+
+    /// The connection ends before it is decided whether a publication may be made: if its client
+    /// repeats it, that is the first time.
+    pub(crate) fn withdraw(&mut self, key: SessionKey, acknowledgement: Option<Acknowledge>) {
+        if let Some(session) = self.registry.session_mut(key)
+            && let Some(owed) = acknowledgement
+        {
+            session.receiver.complete(owed.answer, ReasonCode::UnspecifiedError);
+        }
     }
 
     /// Keeps or forgets the topic's retained message.
@@ -493,6 +536,6 @@ enum Admitted {
 impl Outstanding {
     /// What a PUBCOMP waits for.
     pub(crate) const fn release() -> Self {
-        Self { parts: 1, reason: ReasonCode::Success, held: None }
+        Self { parts: 1, reason: ReasonCode::Success }
     }
 }

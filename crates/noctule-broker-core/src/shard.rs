@@ -1,6 +1,6 @@
 //! The shard: all state in one owner, and the one way in.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
@@ -18,7 +18,7 @@ use crate::frames::Frames;
 use crate::input::{ConnectionId, Consumed, Input, Reading, ShardId};
 use crate::outbound::Outbound;
 use crate::publication::Publication;
-use crate::publish::Outstanding;
+use crate::publish::{Held, Outstanding};
 use crate::registry::{Registry, SessionKey};
 use crate::retained::Retained;
 use crate::router::{Match, Router, Target};
@@ -62,6 +62,8 @@ pub struct Shard {
     /// Sessions whose replays wait for a turn.
     pub(crate) replaying: VecDeque<SessionKey>,
     pub(crate) outstanding: HashMap<(SessionKey, u64), Outstanding, FixedState>,
+    /// QoS 2 publications that wait to be routed, those of one session in their order.
+    pub(crate) held: BTreeMap<(SessionKey, u64), Held>,
     /// What is left of this turn.
     pub(crate) budget: usize,
     pub(crate) random: Random,
@@ -109,6 +111,7 @@ impl Shard {
             fan_outs_deferred: 0,
             replaying: VecDeque::new(),
             outstanding: HashMap::with_hasher(FixedState::with_seed(seed)),
+            held: BTreeMap::new(),
             budget: 0,
             random: Random { hasher: FixedState::with_seed(seed), count: 0 },
             loads: Loads::default(),

@@ -10,31 +10,41 @@
 //! Whoever takes a message may need long to keep it; [`Receiver::complete`] may come in any order,
 //! [`Receiver::next_acknowledgement`] hands them out as the packets came.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use noctule_packet::{PacketId, QoS, ReasonCode};
 
 /// The incoming side of a session, which outlives its connections.
+///
+/// However hostile the peer, what is owed is bounded by the packet identifiers that there are, and
+/// no call costs more than their logarithm.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     maximum: u16,
+    /// Publications of this connection whose exchange is not over: the peer's send quota, used.
+    open: u16,
     /// QoS 2 packet identifiers between PUBLISH and PUBCOMP.
-    exactly_once: BTreeMap<PacketId, Step>,
+    exactly_once: BTreeMap<PacketId, Exchange>,
+    /// The exchanges whose message is still being kept since an earlier connection.
+    earlier: BTreeMap<AnswerId, PacketId>,
+    /// Identifiers of no exchange whose PUBCOMP is owed all the same.
+    unknown: BTreeSet<PacketId>,
     owed: VecDeque<Owed>,
     /// The number of `owed[0]`.
     first: u64,
-    /// QoS 1 publications that are not acknowledged.
-    at_least_once: u16,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// The publication is being kept, which completes this answer.
-    Keeping(AnswerId),
-    /// Its PUBREC has left.
-    Received,
-    /// PUBREL came; its PUBCOMP is owed.
-    Releasing,
+/// A QoS 2 publication that is not released.
+#[derive(Clone, Copy, Debug, Default)]
+struct Exchange {
+    /// The message is being kept; this answer is completed when it is.
+    keeping: Option<AnswerId>,
+    /// The PUBREC that is owed for the PUBLISH, or for its repetitions: one answers them all.
+    pubrec: Option<AnswerId>,
+    /// The PUBCOMP that is owed since a PUBREL came.
+    pubcomp: Option<AnswerId>,
+    /// Whether its PUBLISH came on this connection and counts in `open`.
+    counted: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,24 +117,40 @@ impl Receiver {
     pub fn new(maximum: u16) -> Self {
         Self {
             maximum,
+            open: 0,
             exactly_once: BTreeMap::new(),
+            earlier: BTreeMap::new(),
+            unknown: BTreeSet::new(),
             owed: VecDeque::new(),
             first: 0,
-            at_least_once: 0,
         }
     }
 
+    /// A QoS 2 publication that is kept, and not released, since before there was this receiver.
+    pub fn restore(&mut self, packet_id: PacketId) {
+        self.exactly_once.entry(packet_id).or_default();
+    }
+
     /// A new connection is up. What was owed on the old one is owed no more: the peer repeats what
-    /// was not acknowledged.
+    /// was not acknowledged. The peer's quota begins anew.
     pub fn resume(&mut self, maximum: u16) {
         self.maximum = maximum;
-        self.first += self.owed.len() as u64;
-        self.owed.clear();
-        self.at_least_once = 0;
-        for step in self.exactly_once.values_mut() {
-            if *step == Step::Releasing {
-                *step = Step::Received;
+        self.unknown.clear();
+        while let Some(owed) = self.owed.pop_front() {
+            let answer = AnswerId(self.first);
+            self.first += 1;
+            // Nobody was told of a refusal: a repetition is to be looked at afresh.
+            if let Some(reason) = owed.reason
+                && owed.kind == AcknowledgementKind::Pubrec
+            {
+                self.pubrec_leaves(owed.packet_id, answer, reason);
             }
+        }
+        self.open = 0;
+        for (packet_id, exchange) in &mut self.exactly_once {
+            let keeping = exchange.keeping;
+            *exchange = Exchange { keeping, ..Exchange::default() };
+            self.earlier.extend(keeping.map(|answer| (answer, *packet_id)));
         }
     }
 
@@ -139,83 +165,139 @@ impl Receiver {
     }
 
     /// A PUBLISH with QoS 1 or 2.
-    // [MQTT5-3.3.4-8] [MQTT5-4.3.2-5] [MQTT5-4.3.3-10] [MQTT311-4.3.3-2]
     pub fn on_publish(&mut self, qos: QoS, packet_id: PacketId) -> Result<Arrival, ReceiverError> {
-        if qos == QoS::ExactlyOnce
-            && let Some(step) = self.exactly_once.get(&packet_id)
-        {
-            let kept = !matches!(step, Step::Keeping(_));
-            self.owe(AcknowledgementKind::Pubrec, packet_id, kept.then_some(ReasonCode::Success));
-            return Ok(Arrival::Duplicate);
+        let known = match qos {
+            QoS::ExactlyOnce => self.exactly_once.get(&packet_id).copied(),
+            // [MQTT5-4.3.2-5] [MQTT311-4.3.2-2]
+            QoS::AtMostOnce | QoS::AtLeastOnce => None,
+        };
+        if !known.is_some_and(|exchange| exchange.counted) {
+            // [MQTT5-3.3.4-7] [MQTT5-3.3.4-8]
+            if self.open >= self.maximum {
+                return Err(ReceiverError::ReceiveMaximumExceeded { maximum: self.maximum });
+            }
+            self.open += 1;
         }
-        let unacknowledged = usize::from(self.at_least_once) + self.exactly_once.len();
-        if unacknowledged >= usize::from(self.maximum) {
-            return Err(ReceiverError::ReceiveMaximumExceeded { maximum: self.maximum });
+        // [MQTT5-4.3.3-10] [MQTT311-4.3.3-2] [MQTT31-4.1-2]
+        if let Some(mut exchange) = known {
+            exchange.counted = true;
+            if exchange.pubrec.is_none() {
+                let reason = exchange.keeping.is_none().then_some(ReasonCode::Success);
+                let pubrec = self.owe(AcknowledgementKind::Pubrec, packet_id, reason);
+                exchange.pubrec = Some(pubrec);
+            }
+            self.exactly_once.insert(packet_id, exchange);
+            return Ok(Arrival::Duplicate);
         }
         if qos == QoS::ExactlyOnce {
             let answer = self.owe(AcknowledgementKind::Pubrec, packet_id, None);
-            self.exactly_once.insert(packet_id, Step::Keeping(answer));
+            let (keeping, pubrec) = (Some(answer), Some(answer));
+            let exchange = Exchange { keeping, pubrec, pubcomp: None, counted: true };
+            self.exactly_once.insert(packet_id, exchange);
             return Ok(Arrival::New(answer));
         }
-        self.at_least_once += 1;
         Ok(Arrival::New(self.owe(AcknowledgementKind::Puback, packet_id, None)))
     }
 
-    /// A PUBREL: complete the answer when the release is kept. `None` if the identifier is unknown;
-    /// then its PUBCOMP is ready at once, with `unknown` as its reason code.
-    // [MQTT5-4.3.3-11] [MQTT5-4.3.3-12] [MQTT311-4.3.3-2]
+    /// A PUBREL: complete the answer when the release is kept. `None` if nothing is to be kept: its
+    /// PUBCOMP is owed already, or the identifier is unknown; then its PUBCOMP is ready at once,
+    /// with `unknown` as its reason code.
     pub fn on_pubrel(&mut self, packet_id: PacketId, unknown: ReasonCode) -> Option<AnswerId> {
-        match self.exactly_once.get_mut(&packet_id) {
-            Some(step) => {
-                *step = Step::Releasing;
-                Some(self.owe(AcknowledgementKind::Pubcomp, packet_id, None))
-            }
-            None => {
+        let Some(mut exchange) = self.exactly_once.get(&packet_id).copied() else {
+            if self.unknown.insert(packet_id) {
                 self.owe(AcknowledgementKind::Pubcomp, packet_id, Some(unknown));
-                None
             }
+            return None;
+        };
+        if exchange.pubcomp.is_some() {
+            return None;
         }
+        // [MQTT5-4.3.3-11] [MQTT311-4.3.3-2]
+        exchange.pubcomp = Some(self.owe(AcknowledgementKind::Pubcomp, packet_id, None));
+        self.exactly_once.insert(packet_id, exchange);
+        exchange.pubcomp
     }
 
     /// What `answer` waited for is done. If that was on an earlier connection, nothing is owed for
-    /// it but the answers to repetitions that have come in the meantime.
+    /// it but the answer to a repetition that has come in the meantime.
     pub fn complete(&mut self, answer: AnswerId, reason: ReasonCode) {
-        let at = answer.0.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        if let Some(owed) = at.and_then(|at| self.owed.get_mut(at)) {
-            owed.reason = Some(reason);
-            if owed.kind != AcknowledgementKind::Pubrec {
-                return;
-            }
-        }
-        let keeping = self.exactly_once.iter().find(|(_, step)| **step == Step::Keeping(answer));
-        let Some((&packet_id, _)) = keeping else { return };
-        self.exactly_once.insert(packet_id, Step::Received);
-        for owed in &mut self.owed {
-            if owed.kind == AcknowledgementKind::Pubrec && owed.packet_id == packet_id {
+        let packet_id = match self.owed_mut(answer) {
+            Some(owed) => {
                 owed.reason = Some(reason);
+                owed.packet_id
             }
+            None => match self.earlier.remove(&answer) {
+                Some(packet_id) => packet_id,
+                None => return,
+            },
+        };
+        let Some(exchange) = self.exactly_once.get_mut(&packet_id) else { return };
+        if exchange.keeping != Some(answer) {
+            return;
+        }
+        exchange.keeping = None;
+        match exchange.pubrec {
+            Some(pubrec) => {
+                if let Some(owed) = self.owed_mut(pubrec) {
+                    owed.reason = Some(reason);
+                }
+            }
+            // Refused, and nobody waits to be told.
+            None if reason.is_error() => {
+                self.exactly_once.remove(&packet_id);
+            }
+            None => {}
         }
     }
 
     /// The next acknowledgement that may leave, in the order of the packets that it answers.
-    // [MQTT5-4.6.0-2] [MQTT5-4.6.0-3] [MQTT311-4.6.0-2] [MQTT311-4.6.0-3]
+    // [MQTT5-4.6.0-2] [MQTT5-4.6.0-3] [MQTT311-4.6.0-2] [MQTT311-4.6.0-3] [MQTT31-4.3-1]
     pub fn next_acknowledgement(&mut self) -> Option<Acknowledgement> {
         let Owed { kind, packet_id, reason } = *self.owed.front()?;
         let reason = reason?;
+        let answer = AnswerId(self.first);
         self.owed.pop_front();
         self.first += 1;
         match kind {
-            AcknowledgementKind::Puback => self.at_least_once -= 1,
-            // [MQTT5-4.3.3-9]
-            AcknowledgementKind::Pubrec if reason.is_error() => {
-                self.exactly_once.remove(&packet_id);
-            }
-            AcknowledgementKind::Pubrec => {}
-            AcknowledgementKind::Pubcomp => {
-                self.exactly_once.remove(&packet_id);
-            }
+            AcknowledgementKind::Puback => self.open = self.open.saturating_sub(1),
+            AcknowledgementKind::Pubrec => self.pubrec_leaves(packet_id, answer, reason),
+            AcknowledgementKind::Pubcomp => self.pubcomp_leaves(packet_id, answer),
         }
         Some(Acknowledgement { kind, packet_id, reason })
+    }
+
+    fn pubrec_leaves(&mut self, packet_id: PacketId, answer: AnswerId, reason: ReasonCode) {
+        let Some(exchange) = self.exactly_once.get_mut(&packet_id) else { return };
+        if exchange.pubrec != Some(answer) {
+            return;
+        }
+        exchange.pubrec = None;
+        // [MQTT5-4.3.3-9]
+        if reason.is_error() {
+            self.exactly_once.remove(&packet_id);
+            self.open = self.open.saturating_sub(1);
+        }
+    }
+
+    fn pubcomp_leaves(&mut self, packet_id: PacketId, answer: AnswerId) {
+        let exchange = self.exactly_once.get(&packet_id).copied();
+        let Some(exchange) = exchange.filter(|exchange| exchange.pubcomp == Some(answer)) else {
+            self.unknown.remove(&packet_id);
+            return;
+        };
+        // [MQTT5-4.3.3-12] [MQTT311-4.3.3-2]
+        self.exactly_once.remove(&packet_id);
+        // A peer's quota grows with each PUBCOMP, even one that ends an earlier connection's
+        // exchange.
+        self.open = self.open.saturating_sub(1);
+        if let Some(answer) = exchange.keeping {
+            self.earlier.remove(&answer);
+        }
+    }
+
+    fn owed_mut(&mut self, answer: AnswerId) -> Option<&mut Owed> {
+        let at = usize::try_from(answer.0.checked_sub(self.first)?).ok()?;
+        self.owed.get_mut(at)
     }
 
     fn owe(
@@ -227,5 +309,253 @@ impl Receiver {
         let answer = AnswerId(self.first + self.owed.len() as u64);
         self.owed.push_back(Owed { kind, packet_id, reason });
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use AcknowledgementKind::{Puback, Pubcomp, Pubrec};
+    use noctule_packet::spec;
+
+    use super::*;
+
+    const NOT_FOUND: ReasonCode = ReasonCode::PacketIdentifierNotFound;
+
+    fn id(value: u16) -> PacketId {
+        PacketId::new(value).unwrap()
+    }
+
+    /// Takes a PUBLISH that must be new.
+    #[track_caller]
+    fn publish(receiver: &mut Receiver, qos: QoS, value: u16) -> AnswerId {
+        match receiver.on_publish(qos, id(value)) {
+            Ok(Arrival::New(answer)) => answer,
+            other => panic!("PUBLISH {value}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn repeat(receiver: &mut Receiver, value: u16) {
+        let arrival = receiver.on_publish(QoS::ExactlyOnce, id(value));
+        assert_eq!(arrival, Ok(Arrival::Duplicate), "PUBLISH {value} again");
+    }
+
+    /// Everything that may leave now.
+    fn leaving(receiver: &mut Receiver) -> Vec<(AcknowledgementKind, u16, ReasonCode)> {
+        core::iter::from_fn(|| receiver.next_acknowledgement())
+            .map(|ack| (ack.kind, ack.packet_id.value(), ack.reason))
+            .collect()
+    }
+
+    /// A receiver that has sent PUBREC for identifier 1.
+    fn received(maximum: u16) -> Receiver {
+        let mut receiver = Receiver::new(maximum);
+        let answer = publish(&mut receiver, QoS::ExactlyOnce, 1);
+        receiver.complete(answer, ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver), [(Pubrec, 1, ReasonCode::Success)]);
+        receiver
+    }
+
+    #[test]
+    fn acknowledgements_leave_in_the_order_of_the_publications() {
+        spec!("MQTT5-4.6.0-2", "MQTT5-4.6.0-3", "MQTT311-4.6.0-2", "MQTT311-4.6.0-3");
+        let mut receiver = Receiver::new(10);
+        let answers: Vec<_> = [QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::AtLeastOnce]
+            .into_iter()
+            .zip(1..)
+            .map(|(qos, value)| publish(&mut receiver, qos, value))
+            .collect();
+        receiver.complete(answers[2], ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver), []);
+        receiver.complete(answers[1], ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver), []);
+        receiver.complete(answers[0], ReasonCode::NoMatchingSubscribers);
+        let expected = [
+            (Puback, 1, ReasonCode::NoMatchingSubscribers),
+            (Pubrec, 2, ReasonCode::Success),
+            (Puback, 3, ReasonCode::Success),
+        ];
+        assert_eq!(leaving(&mut receiver), expected);
+    }
+
+    #[test]
+    fn repetitions_while_the_message_is_being_kept_share_one_pubrec() {
+        spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2");
+        let mut receiver = Receiver::new(1);
+        let answer = publish(&mut receiver, QoS::ExactlyOnce, 1);
+        for _ in 0..1_000 {
+            repeat(&mut receiver, 1);
+        }
+        assert_eq!(receiver.owed(), 1);
+        receiver.complete(answer, ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver), [(Pubrec, 1, ReasonCode::Success)]);
+        repeat(&mut receiver, 1);
+        assert_eq!(leaving(&mut receiver), [(Pubrec, 1, ReasonCode::Success)]);
+    }
+
+    #[test]
+    fn what_is_owed_stays_bounded_behind_an_acknowledgement_that_is_held() {
+        let mut receiver = received(2);
+        let held = publish(&mut receiver, QoS::AtLeastOnce, 2);
+        for _ in 0..1_000 {
+            repeat(&mut receiver, 1);
+            assert_eq!(receiver.on_pubrel(id(9), NOT_FOUND), None);
+        }
+        let release = receiver.on_pubrel(id(1), NOT_FOUND).unwrap();
+        assert_eq!(receiver.on_pubrel(id(1), NOT_FOUND), None, "its PUBCOMP is owed");
+        assert_eq!(receiver.owed(), 4);
+        receiver.complete(release, ReasonCode::Success);
+        receiver.complete(held, ReasonCode::Success);
+        let expected = [
+            (Puback, 2, ReasonCode::Success),
+            (Pubrec, 1, ReasonCode::Success),
+            (Pubcomp, 9, NOT_FOUND),
+            (Pubcomp, 1, ReasonCode::Success),
+        ];
+        assert_eq!(leaving(&mut receiver), expected);
+        assert_eq!(receiver.unreleased(), 0);
+    }
+
+    #[test]
+    fn a_released_identifier_stands_for_a_new_message() {
+        spec!("MQTT5-4.3.3-12", "MQTT311-4.3.3-2");
+        let mut receiver = received(1);
+        let release = receiver.on_pubrel(id(1), NOT_FOUND).unwrap();
+        repeat(&mut receiver, 1);
+        receiver.complete(release, ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver)[0], (Pubcomp, 1, ReasonCode::Success));
+        publish(&mut receiver, QoS::ExactlyOnce, 1);
+    }
+
+    #[test]
+    fn a_refused_identifier_stands_for_a_new_message() {
+        spec!("MQTT5-4.3.3-9");
+        let mut receiver = Receiver::new(1);
+        let answer = publish(&mut receiver, QoS::ExactlyOnce, 1);
+        receiver.complete(answer, ReasonCode::NotAuthorized);
+        assert_eq!(leaving(&mut receiver), [(Pubrec, 1, ReasonCode::NotAuthorized)]);
+        publish(&mut receiver, QoS::ExactlyOnce, 1);
+    }
+
+    #[test]
+    fn an_acknowledged_qos_1_identifier_stands_for_a_new_message() {
+        spec!("MQTT5-4.3.2-5", "MQTT311-4.3.2-2");
+        let mut receiver = Receiver::new(1);
+        for _ in 0..3 {
+            let answer = publish(&mut receiver, QoS::AtLeastOnce, 1);
+            receiver.complete(answer, ReasonCode::Success);
+            assert_eq!(leaving(&mut receiver), [(Puback, 1, ReasonCode::Success)]);
+        }
+    }
+
+    #[test]
+    fn an_answer_from_an_earlier_connection_completes_the_repetition() {
+        let mut receiver = Receiver::new(2);
+        let unacknowledged = publish(&mut receiver, QoS::AtLeastOnce, 7);
+        let answer = publish(&mut receiver, QoS::ExactlyOnce, 1);
+        receiver.resume(2);
+        receiver.resume(2);
+        repeat(&mut receiver, 1);
+        assert_eq!(leaving(&mut receiver), [], "the message is not kept yet");
+        receiver.complete(unacknowledged, ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver), []);
+        receiver.complete(answer, ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver), [(Pubrec, 1, ReasonCode::Success)]);
+    }
+
+    #[test]
+    fn a_late_answer_does_not_touch_the_identifier_s_next_message() {
+        let mut receiver = Receiver::new(2);
+        let late = publish(&mut receiver, QoS::ExactlyOnce, 1);
+        receiver.resume(2);
+        let release = receiver.on_pubrel(id(1), NOT_FOUND).unwrap();
+        receiver.complete(release, ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver), [(Pubcomp, 1, ReasonCode::Success)]);
+        publish(&mut receiver, QoS::ExactlyOnce, 1);
+        receiver.complete(late, ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver), []);
+        repeat(&mut receiver, 1);
+        assert_eq!(leaving(&mut receiver), []);
+    }
+
+    #[test]
+    fn a_refusal_that_nobody_heard_of_is_forgotten_with_its_connection() {
+        let check = |refuse_before: bool| {
+            let mut receiver = Receiver::new(1);
+            let answer = publish(&mut receiver, QoS::ExactlyOnce, 1);
+            if refuse_before {
+                receiver.complete(answer, ReasonCode::NotAuthorized);
+                receiver.resume(1);
+            } else {
+                receiver.resume(1);
+                receiver.complete(answer, ReasonCode::NotAuthorized);
+            }
+            publish(&mut receiver, QoS::ExactlyOnce, 1);
+        };
+        check(true);
+        check(false);
+    }
+
+    #[test]
+    fn more_than_the_receive_maximum_is_an_error() {
+        spec!("MQTT5-3.3.4-7", "MQTT5-3.3.4-8");
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let mut receiver = Receiver::new(2);
+            let first = publish(&mut receiver, qos, 1);
+            publish(&mut receiver, QoS::ExactlyOnce, 2);
+            let error = Err(ReceiverError::ReceiveMaximumExceeded { maximum: 2 });
+            assert_eq!(receiver.on_publish(qos, id(3)), error);
+            receiver.complete(first, ReasonCode::Success);
+            assert_eq!(leaving(&mut receiver).len(), 1);
+            // PUBACK ends an exchange, PUBREC does not.
+            let next = receiver.on_publish(QoS::AtLeastOnce, id(3));
+            assert_eq!(next.is_ok(), qos == QoS::AtLeastOnce, "{qos:?}");
+        }
+    }
+
+    #[test]
+    fn each_connection_begins_with_the_whole_quota() {
+        let mut receiver = received(1);
+        receiver.resume(1);
+        publish(&mut receiver, QoS::ExactlyOnce, 2);
+        let error = Err(ReceiverError::ReceiveMaximumExceeded { maximum: 1 });
+        assert_eq!(receiver.on_publish(QoS::ExactlyOnce, id(1)), error, "a repetition counts");
+        // As the peer counts: the PUBCOMP of an earlier exchange gives quota too.
+        let release = receiver.on_pubrel(id(1), NOT_FOUND).unwrap();
+        receiver.complete(release, ReasonCode::Success);
+        assert_eq!(receiver.owed(), 2);
+    }
+
+    #[test]
+    fn restored_identifiers_are_duplicates_whatever_the_receive_maximum() {
+        let mut receiver = Receiver::new(1);
+        (1..=3).for_each(|value| receiver.restore(id(value)));
+        receiver.resume(1);
+        repeat(&mut receiver, 3);
+        assert_eq!(leaving(&mut receiver), [(Pubrec, 3, ReasonCode::Success)]);
+        assert!(receiver.on_pubrel(id(2), NOT_FOUND).is_some());
+    }
+
+    #[test]
+    fn a_full_window_completes_in_reverse_without_searching_it_each_time() {
+        // With a search for each answer this takes minutes.
+        let mut receiver = Receiver::new(u16::MAX);
+        let answers: Vec<_> =
+            (1..=u16::MAX).map(|value| publish(&mut receiver, QoS::ExactlyOnce, value)).collect();
+        for answer in answers.iter().rev() {
+            receiver.complete(*answer, ReasonCode::Success);
+        }
+        assert_eq!(leaving(&mut receiver).len(), usize::from(u16::MAX));
+        receiver.resume(u16::MAX);
+        (1..=u16::MAX).for_each(|value| repeat(&mut receiver, value));
+        let released: Vec<_> =
+            (1..=u16::MAX).map(|value| receiver.on_pubrel(id(value), NOT_FOUND).unwrap()).collect();
+        for answer in released.iter().rev() {
+            receiver.complete(*answer, ReasonCode::Success);
+        }
+        assert_eq!(leaving(&mut receiver).len(), 2 * usize::from(u16::MAX));
+        assert_eq!(receiver.unreleased(), 0);
     }
 }

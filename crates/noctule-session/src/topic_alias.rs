@@ -1,12 +1,13 @@
 //! Topic aliases of one connection, in both directions; they end with the connection.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// The aliases that the peer has defined.
 #[derive(Clone, Debug, Default)]
 pub struct InboundAliases {
-    topics: Vec<Option<Box<str>>>,
+    topics: Vec<Option<Arc<str>>>,
     maximum: u16,
 }
 
@@ -36,7 +37,6 @@ impl InboundAliases {
     }
 
     /// Lets an alias stand for a topic from now on.
-    // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9] [MQTT5-3.3.2-10]
     pub fn define(&mut self, alias: u16, topic: &str) -> Result<(), AliasError> {
         let at = self.index(alias)?;
         if self.topics.len() <= at {
@@ -51,12 +51,13 @@ impl InboundAliases {
     }
 
     /// The topic that an alias stands for.
-    pub fn resolve(&self, alias: u16) -> Result<&str, AliasError> {
+    pub fn resolve(&self, alias: u16) -> Result<&Arc<str>, AliasError> {
         let at = self.index(alias)?;
-        self.topics.get(at).and_then(Option::as_deref).ok_or(AliasError::Undefined { alias })
+        self.topics.get(at).and_then(Option::as_ref).ok_or(AliasError::Undefined { alias })
     }
 
     fn index(&self, alias: u16) -> Result<usize, AliasError> {
+        // [MQTT5-3.3.2-8] [MQTT5-3.3.2-9] [MQTT5-3.2.2-17] [MQTT5-3.2.2-18]
         if alias == 0 || alias > self.maximum {
             return Err(AliasError::OutOfRange { alias, maximum: self.maximum });
         }
