@@ -44,6 +44,8 @@ pub(crate) struct Connecting {
     will: Option<Box<Will>>,
     principal: Principal,
     session_present: bool,
+    /// How many answers of the store and other shards CONNACK waits for.
+    pub(crate) parts: u32,
     /// The session, from the moment at which the connection owns it.
     pub(crate) session: Option<SessionKey>,
 }
@@ -115,6 +117,10 @@ impl Shard {
         connecting.principal = principal;
         let client_id = Arc::clone(&connecting.client_id);
         if durable && self.registry.find(&client_id).is_none() {
+            // What is loaded must not be out of date when it comes: only one may wait for it.
+            if let Some(old) = self.loading.insert(Arc::clone(&client_id), id) {
+                self.supersede(old, effects);
+            }
             let step = self.next_step(id);
             let token = Token(Waiting::Packet { connection: id, step });
             effects.push(Effect::Load { token, client_id: (&*client_id).into() });
@@ -137,11 +143,15 @@ impl Shard {
             return Ok(Flow::Wait);
         };
         let (client_id, clean_start) = (Arc::clone(client_id), *clean_start);
+        self.loading.remove(&client_id);
         let known = self.registry.find(&client_id);
-        let was_stored = stored.is_some() || known.is_some_and(|key| self.is_stored(key));
+        let known_to_store = known.and_then(|key| self.registry.session(key));
+        let was_stored = stored.is_some() || known_to_store.is_some_and(|session| session.stored);
         if let Some(key) = known {
             self.take_over(key, clean_start, effects);
         }
+        let step = self.next_step(id);
+        let token = Token(Waiting::Packet { connection: id, step });
         let key = match self.registry.find(&client_id) {
             Some(key) => {
                 if let Some(connecting) = self.connecting(id) {
@@ -149,10 +159,10 @@ impl Shard {
                 }
                 key
             }
-            None => self.make_session(id, stored.filter(|_| !clean_start)),
+            None => self.make_session(id, stored.filter(|_| !clean_start), token, effects),
         };
         self.adopt(id, key);
-        self.persist_session(id, key, was_stored, effects)
+        self.persist_session(id, key, was_stored, token, effects)
     }
 
     /// Makes CONNACK wait for the store where it must.
@@ -161,21 +171,22 @@ impl Shard {
         id: ConnectionId,
         key: SessionKey,
         was_stored: bool,
+        token: Token,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let stored = self.is_stored(key);
-        if self.settings.durability == Durability::Stored && (stored || was_stored) {
-            let step = self.next_step(id);
-            let new = self.connecting(id).is_some_and(|connecting| !connecting.session_present);
-            let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
-            effects.push(Effect::Persist {
-                token: Token(Waiting::Packet { connection: id, step }),
-                record: Record::SessionStarted {
-                    client_id: Arc::clone(&session.client_id),
-                    new,
-                    session_expiry_interval: session.expiry_interval,
-                },
-            });
+        let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
+        session.stored = stored;
+        let (client_id, session_expiry_interval) =
+            (Arc::clone(&session.client_id), session.expiry_interval);
+        let Some(connecting) = self.connecting(id) else { return Ok(Flow::Wait) };
+        if stored || was_stored {
+            connecting.parts += 1;
+            let new = !connecting.session_present;
+            let record = Record::SessionStarted { client_id, new, session_expiry_interval };
+            effects.push(Effect::Persist { token, record });
+        }
+        if connecting.parts > 0 {
             return Ok(Flow::Wait);
         }
         self.on_session_persisted(id, effects)
@@ -188,12 +199,17 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
-        let Some(Parked::Connect(connecting)) = connection.parked.take() else {
+        let Some(Parked::Connect(mut connecting)) = connection.parked.take() else {
             return Ok(Flow::Wait);
         };
         let Some(key) = self.registry.find(&connecting.client_id) else { return Ok(Flow::Wait) };
         let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
         connection.phase = Phase::Online(key);
+        if let Some(session) = self.registry.session_mut(key) {
+            // The last connection's will is not sent any more. [MQTT5-3.1.3-9]
+            // [MQTT5-3.1.2-7] [MQTT311-3.1.2-8] [MQTT31-3.1-13]
+            session.will = connecting.will.take();
+        }
         let (listener, peer) = (connection.listener, connection.peer.clone());
         self.send_connack(id, &connecting);
         self.statistics.clients_connected += 1;
@@ -258,6 +274,7 @@ impl Shard {
             will,
             principal: Principal::default(),
             session_present: false,
+            parts: 0,
             session: None,
         })
     }
@@ -364,45 +381,49 @@ impl Shard {
     }
 
     /// Ends the connection that a session has, and the session itself if it is to begin anew.
-    // [MQTT5-3.1.4-3] [MQTT5-3.1.4-4] [MQTT311-3.1.4-2]
     fn take_over(&mut self, key: SessionKey, clean_start: bool, effects: &mut Effects) {
-        if clean_start && let Some(session) = self.registry.session_mut(key) {
-            // The session ends here, so a delayed will is due now.
+        let old = self.registry.session(key).and_then(|session| session.connection);
+        let old_is_online = old.is_some_and(|old| self.is_online(old));
+        let Some(session) = self.registry.session_mut(key) else { return };
+        if clean_start {
+            // The session ends here, so a delayed will is due now. The record of the new session
+            // makes the store forget this one.
             session.expiry_interval = 0;
+            session.stored = false;
         }
-        let Some(session) = self.registry.session(key) else { return };
-        if let Some(old) = session.connection {
-            let text = "another connection took the session over";
-            let reason =
-                Reason { code: ReasonCode::SessionTakenOver, text: text.into(), limit: None };
-            if self.connections.find(old).is_some_and(|old| old.session().is_none()) {
-                self.supersede(old, key, reason, effects);
-            } else {
-                self.disconnect(old, reason, None, effects);
+        // [MQTT5-3.1.4-3] [MQTT311-3.1.4-2] [MQTT31-3.1-10]
+        match old {
+            Some(old) if old_is_online => {
+                self.disconnect(old, taken_over(), None, effects);
             }
+            Some(old) => {
+                session.connection = None;
+                self.supersede(old, effects);
+            }
+            None => {}
         }
+        // [MQTT5-3.1.2-4] [MQTT5-3.1.4-4] [MQTT311-3.1.2-6] [MQTT311-3.1.4-3] [MQTT31-3.1-9]
         if clean_start && self.registry.session(key).is_some() {
             self.end_session(key, effects);
         }
     }
 
-    /// Takes a session from a connection whose CONNACK has not been sent.
-    fn supersede(
-        &mut self,
-        old: ConnectionId,
-        key: SessionKey,
-        reason: Reason,
-        effects: &mut Effects,
-    ) {
-        if let Some(session) = self.registry.session_mut(key) {
-            session.connection = None;
-        }
-        let refused = Refused { code: reason.code, text: "superseded", limit: None };
-        self.fail(old, &Fault::Refused(refused), effects);
+    /// Ends a connection that has no CONNACK yet and will have none: there is no code for it.
+    fn supersede(&mut self, old: ConnectionId, effects: &mut Effects) {
+        let Reason { code, .. } = taken_over();
+        let refused = Refused::new(code, "another connection took the client identifier over");
+        self.fail_silently(old, &Fault::Refused(refused), effects);
     }
 
     /// A new session, with what was stored of it.
-    fn make_session(&mut self, id: ConnectionId, stored: Option<Box<StoredSession>>) -> SessionKey {
+    // [MQTT5-3.1.2-6]
+    fn make_session(
+        &mut self,
+        id: ConnectionId,
+        stored: Option<Box<StoredSession>>,
+        token: Token,
+        effects: &mut Effects,
+    ) -> SessionKey {
         let (client_id, version) = match self.connecting(id) {
             Some(connecting) => {
                 connecting.session_present = stored.is_some();
@@ -420,26 +441,39 @@ impl Shard {
             subscriptions: Default::default(),
             groups: Default::default(),
             sender: Sender::new(u16::MAX),
+            stored: false,
             queued_bytes: 0,
-            receiver: Receiver::new(self.settings.limits.receive_maximum),
+            receiver: Receiver::new(u16::MAX),
             will: None,
             will_at: None,
             replays: Default::default(),
             replay_scheduled: false,
         });
         if let Some(stored) = stored {
-            self.restore(key, *stored);
+            let parts = self.restore(key, *stored, token, effects);
+            if let Some(connecting) = self.connecting(id) {
+                connecting.parts += parts;
+            }
         }
         key
     }
 
-    fn restore(&mut self, key: SessionKey, stored: StoredSession) {
+    /// Fills a session with what was stored. How many answers of other shards to wait for.
+    fn restore(
+        &mut self,
+        key: SessionKey,
+        stored: StoredSession,
+        token: Token,
+        effects: &mut Effects,
+    ) -> u32 {
         let subscriptions: Vec<Request> =
             stored.subscriptions.into_iter().map(Request::from_stored).collect();
+        let mut parts = 0;
         for request in &subscriptions {
-            self.add_subscription(key, request);
+            let (_, change) = self.add_subscription(key, request);
+            parts += self.change_routes(request.filter(), change, token, effects);
         }
-        let Some(session) = self.registry.session_mut(key) else { return };
+        let Some(session) = self.registry.session_mut(key) else { return parts };
         for packet_id in stored.received {
             session.receiver.restore(packet_id);
         }
@@ -453,6 +487,7 @@ impl Shard {
             };
             session.sender.enqueue(delivery, stored.qos);
         }
+        parts
     }
 
     /// Gives the session to the connection.
@@ -468,7 +503,7 @@ impl Shard {
             self.timers.cancel(at, Timer::SessionExpiry(key));
         }
         if let Some(at) = session.will_at.take() {
-            // [MQTT5-3.1.3-9]
+            // [MQTT5-3.1.2-8] [MQTT5-3.1.3-9]
             self.timers.cancel(at, Timer::Will(key));
         }
         connecting.session = Some(key);
@@ -476,7 +511,6 @@ impl Shard {
         session.version = connecting.version;
         session.principal = connecting.principal.clone();
         session.expiry_interval = connecting.session_expiry_interval;
-        session.will = connecting.will.take();
         session.sender.resume(connecting.receive_maximum.min(in_flight_max));
         let receive_maximum = if connecting.version.is_v5() { receive_maximum } else { u16::MAX };
         session.receiver.resume(receive_maximum);
@@ -527,4 +561,9 @@ impl Shard {
         let connack = Connack { session_present, reason_code: ReasonCode::Success, properties };
         self.send(id, &Packet::Connack(connack));
     }
+}
+
+fn taken_over() -> Reason {
+    let text = "another connection took the session over".into();
+    Reason { code: ReasonCode::SessionTakenOver, text, limit: None }
 }

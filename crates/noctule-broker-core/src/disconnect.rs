@@ -5,12 +5,13 @@ use alloc::sync::Arc;
 use noctule_packet::{Disconnect, ReasonCode};
 
 use crate::connection::{Flow, Parked, Phase};
-use crate::effect::{Effect, Effects};
+use crate::effect::{Effect, Effects, Token};
 use crate::event::{Ended, Event, Reason};
 use crate::fault::{Fault, ProtocolError};
 use crate::input::{Command, ConnectionId};
 use crate::registry::SessionKey;
 use crate::shard::Shard;
+use crate::stored::Record;
 use crate::timers::Timer;
 
 impl Shard {
@@ -29,6 +30,7 @@ impl Shard {
                 return Err(ProtocolError::SessionExpiryFromZero.into());
             }
             session.expiry_interval = interval.min(maximum);
+            self.persist_expiry(key, effects);
         }
         // [MQTT5-3.14.4-3] [MQTT311-3.14.4-3] [MQTT311-3.1.2-10]
         if disconnect.reason_code == ReasonCode::Success
@@ -38,6 +40,19 @@ impl Shard {
         }
         self.end(id, Ended::ByClient(disconnect.reason_code), effects);
         Ok(Flow::Wait)
+    }
+
+    /// Lets the store know how long it has to keep a session; the end of one has its own record.
+    fn persist_expiry(&mut self, key: SessionKey, effects: &mut Effects) {
+        let Some(session) = self.registry.session(key) else { return };
+        if session.stored && session.expiry_interval > 0 {
+            let record = Record::SessionStarted {
+                client_id: Arc::clone(&session.client_id),
+                new: false,
+                session_expiry_interval: session.expiry_interval,
+            };
+            effects.push(Effect::Persist { token: Token::nobody(), record });
+        }
     }
 
     /// The transport is gone; the connection's name may be used again.
@@ -101,6 +116,9 @@ impl Shard {
         match parked {
             // A session whose CONNACK was not sent yet is left as by a lost connection.
             Some(Parked::Connect(connecting)) => {
+                if self.loading.get(&connecting.client_id) == Some(&id) {
+                    self.loading.remove(&connecting.client_id);
+                }
                 if let Some(key) = connecting.session
                     && self.registry.session(key).is_some_and(|known| known.connection == Some(id))
                 {

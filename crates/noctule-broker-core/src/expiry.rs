@@ -116,8 +116,8 @@ impl Shard {
     // [MQTT5-3.1.2-23] [MQTT5-4.1.0-2] [MQTT5-3.1.3-9]
     pub(crate) fn end_session(&mut self, key: SessionKey, effects: &mut Effects) {
         self.publish_will(key, effects);
-        let stored = self.is_stored(key);
         let Some(session) = self.registry.session(key) else { return };
+        let stored = session.stored;
         let filters: alloc::vec::Vec<_> = session.subscriptions.keys().cloned().collect();
         let client_id = Arc::clone(&session.client_id);
         for filter in filters {
@@ -132,7 +132,7 @@ impl Shard {
             }
         }
         self.statistics.sessions_ended += 1;
-        if stored && self.settings.durability == Durability::Stored {
+        if stored {
             let record = Record::SessionEnded { client_id: Arc::clone(&client_id) };
             effects.push(Effect::Persist { token: Token::nobody(), record });
         }

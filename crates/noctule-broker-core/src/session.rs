@@ -33,6 +33,8 @@ pub(crate) struct Session {
     /// The shared subscriptions that it is a member of.
     pub(crate) groups: SmallVec<[GroupKey; 1]>,
     pub(crate) sender: Sender<Delivery>,
+    /// Whether the store knows it, and has to be told when it ends.
+    pub(crate) stored: bool,
     /// Bytes of what waits in `sender`.
     pub(crate) queued_bytes: u64,
     pub(crate) receiver: Receiver,

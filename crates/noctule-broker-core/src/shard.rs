@@ -44,6 +44,8 @@ pub struct Shard {
     pub(crate) started: Timestamp,
     pub(crate) connections: Connections,
     pub(crate) registry: Registry,
+    /// The connection that waits for what is stored under a client identifier.
+    pub(crate) loading: HashMap<Arc<str>, ConnectionId, FixedState>,
     pub(crate) router: Router,
     pub(crate) groups: Groups,
     pub(crate) retained: Retained,
@@ -98,6 +100,7 @@ impl Shard {
             started: now,
             connections: Connections::default(),
             registry: Registry::new(seed),
+            loading: HashMap::with_hasher(FixedState::with_seed(seed)),
             router: Router::new(seed),
             groups: Groups::new(seed),
             retained: Retained::new(),
@@ -418,6 +421,11 @@ impl Shard {
             }
             Some(Parked::Subscribe(parked)) => self.finish_subscribe(id, *parked, effects),
             Some(Parked::Unsubscribe(parked)) => self.finish_unsubscribe(id, *parked),
+            Some(Parked::Connect(mut connecting)) if connecting.parts > 1 => {
+                connecting.parts -= 1;
+                connection.parked = Some(Parked::Connect(connecting));
+                return;
+            }
             other @ Some(Parked::Connect(_)) => {
                 connection.parked = other;
                 self.on_session_persisted(id, effects)

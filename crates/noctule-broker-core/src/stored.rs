@@ -12,7 +12,7 @@ use crate::message::Message;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Record {
-    /// A session begins or goes on; everything stored under the identifier before is void if `new`.
+    /// A session begins, goes on, or is to be kept for another time from now on; everything stored under the identifier before is void if `new`.
     SessionStarted {
         /// Whose.
         client_id: Arc<str>,

@@ -60,6 +60,10 @@ impl Request {
         let StoredSubscription { filter, options, identifier } = stored;
         Self { filter, options, identifier, code: ReasonCode::granted(options.qos), new: false }
     }
+
+    pub(crate) fn filter(&self) -> &str {
+        &self.filter
+    }
 }
 
 impl Shard {
