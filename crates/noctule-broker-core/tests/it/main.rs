@@ -2,4 +2,8 @@
 //! every version of the protocol to which it applies.
 
 mod broker;
+mod delivery;
+mod life_of_a_publish;
 mod ping;
+mod resend;
+mod retained;
