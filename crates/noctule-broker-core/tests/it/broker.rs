@@ -187,6 +187,14 @@ impl Broker {
         world.settle();
     }
 
+    /// Answers everything that was held, in order, and holds nothing any more.
+    pub(crate) fn answer_all(&self) {
+        self.world.borrow_mut().holds = false;
+        while !self.has_asked_nothing() {
+            self.answer();
+        }
+    }
+
     /// The names of the effects since the last call, in order; what was written to connections is
     /// among them as `Write` with the packet's type.
     pub(crate) fn trace(&self) -> Vec<String> {
