@@ -7,6 +7,8 @@ use noctule_packet::{QoS, TopicName};
 
 use crate::delivery::{SHARE_BYTES, Terms};
 use crate::effect::{Effect, Effects};
+use crate::event::Event;
+use crate::fault::Refused;
 use crate::input::ConnectionId;
 use crate::message::Message;
 use crate::publication::Publication;
@@ -108,8 +110,8 @@ impl Shard {
         mut publication: Publication<'_>,
         effects: &mut Effects,
     ) {
-        if self.keep_retained(&mut publication).is_err() {
-            self.statistics.publish_refused += 1;
+        if let Err(refused) = self.keep_retained(&mut publication) {
+            self.report_unpublished(&publication, &refused, effects);
             return;
         }
         let matches = self.route(publication.topic);
@@ -117,6 +119,21 @@ impl Shard {
         if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
             self.defer(&mut publication, matches, from, None, None);
         }
+    }
+
+    fn report_unpublished(
+        &mut self,
+        publication: &Publication<'_>,
+        refused: &Refused,
+        effects: &mut Effects,
+    ) {
+        self.statistics.publish_refused += 1;
+        let publisher = publication.publisher.and_then(|key| self.registry.session(key));
+        let Some(session) = publisher else { return };
+        let client_id = Arc::clone(&session.client_id);
+        let topic = publication.topic.as_str().into();
+        let reason = refused.reason();
+        effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
     }
 
     /// Puts the rest of a fan-out behind all others that wait for a turn.
@@ -170,9 +187,8 @@ impl Shard {
 }
 
 /// One delivery for all of a session's subscriptions that match: the highest QoS, every identifier.
-// [MQTT5-3.3.4-2] [MQTT5-3.3.4-3] [MQTT5-3.3.4-4] [MQTT5-3.3.4-5] [MQTT5-3.8.3-3] [MQTT5-3.3.1-12]
-// [MQTT5-3.3.1-13]
-// [MQTT311-3.3.5-1] [MQTT311-3.3.1-9]
+// [MQTT5-3.3.4-2] [MQTT5-3.3.4-3] [MQTT5-3.3.4-4] [MQTT5-3.3.4-5] [MQTT5-3.8.3-3]
+// [MQTT311-3.3.5-1]
 fn merge(session: SessionKey, run: &[Match], publication: &Publication<'_>) -> Option<Terms> {
     let mut qos = None;
     let mut retain = false;
@@ -187,5 +203,7 @@ fn merge(session: SessionKey, run: &[Match], publication: &Publication<'_>) -> O
         identifiers.extend(subscription.identifier);
     }
     let qos: QoS = qos?;
-    Some(Terms { session, qos, retain: retain && publication.retain, identifiers, group: None })
+    // [MQTT5-3.3.1-12] [MQTT5-3.3.1-13] [MQTT311-3.3.1-9] [MQTT31-3.3-2]
+    let retain = retain && publication.retain;
+    Some(Terms { session, qos, retain, identifiers, group: None })
 }

@@ -471,18 +471,18 @@ impl Shard {
     }
 
     /// Keeps or forgets the topic's retained message.
-    // [MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT5-3.3.1-7] [MQTT5-3.3.1-8] [MQTT311-3.3.1-5]
-    // [MQTT311-3.3.1-7]
-    // [MQTT311-3.3.1-10] [MQTT311-3.3.1-11] [MQTT311-3.3.1-12]
     pub(crate) fn keep_retained(
         &mut self,
         publication: &mut Publication<'_>,
     ) -> Result<(), Refused> {
+        // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
         if !publication.retain {
             return Ok(());
         }
         let topic = publication.topic.as_str();
+        // [MQTT5-3.3.1-7] [MQTT311-3.3.1-11]
         let before = if publication.payload.is_empty() {
+            // [MQTT5-3.3.1-6] [MQTT311-3.3.1-10] [MQTT31-3.3-3]
             self.retained.remove(topic)
         } else {
             self.check_retained(publication)?;
@@ -490,6 +490,7 @@ impl Shard {
             if let Some(at) = message.expires_at {
                 self.timers.set(at, crate::timers::Timer::Retained(message.topic.clone()));
             }
+            // [MQTT5-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]
             self.retained.insert(message)
         };
         if let Some(before) = before

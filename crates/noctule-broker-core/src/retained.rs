@@ -70,7 +70,6 @@ impl Retained {
     }
 
     /// Keeps a message in place of the topic's last one, which is returned.
-    // [MQTT5-3.3.1-5] [MQTT311-3.3.1-5]
     pub(crate) fn insert(&mut self, message: Arc<Message>) -> Option<Arc<Message>> {
         self.clock += 1;
         let mut at = ROOT;
@@ -88,7 +87,6 @@ impl Retained {
     }
 
     /// Forgets the topic's message, which is returned.
-    // [MQTT5-3.3.1-6] [MQTT311-3.3.1-10]
     pub(crate) fn remove(&mut self, topic: &str) -> Option<Arc<Message>> {
         self.clock += 1;
         let mut at = ROOT;
