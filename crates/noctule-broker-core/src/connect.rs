@@ -51,12 +51,14 @@ pub(crate) struct Connecting {
 }
 
 impl Connection {
-    /// The client identifier of a CONNECT that is parked.
+    /// The client identifier of a CONNECT that was not answered yet, unless it is empty.
     pub(crate) fn connecting_client_id(&self) -> Option<Box<str>> {
         match &self.parked {
             Some(Parked::Connect(connecting)) => Some((&*connecting.client_id).into()),
+            Some(Parked::Refused(client_id)) => Some(client_id.clone()),
             _ => None,
         }
+        .filter(|client_id| !client_id.is_empty())
     }
 }
 
@@ -119,7 +121,7 @@ impl Shard {
         if durable && self.registry.find(&client_id).is_none() {
             // What is loaded must not be out of date when it comes: only one may wait for it.
             if let Some(old) = self.loading.insert(Arc::clone(&client_id), id) {
-                self.supersede(old, effects);
+                self.disconnect(old, taken_over(), None, effects);
             }
             let step = self.next_step(id);
             let token = Token(Waiting::Packet { connection: id, step });
@@ -203,6 +205,18 @@ impl Shard {
             return Ok(Flow::Wait);
         };
         let Some(key) = self.registry.find(&connecting.client_id) else { return Ok(Flow::Wait) };
+        let maximum = connection.maximum_packet_size;
+        if !self.send_connack(id, &connecting) {
+            self.set_parked(id, Parked::Connect(connecting));
+            return Err(Refused::limit(
+                ReasonCode::PacketTooLarge,
+                "the CONNACK is too large for the client",
+                "Maximum Packet Size in CONNECT",
+                maximum,
+                0_u32,
+            )
+            .into());
+        }
         let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
         connection.phase = Phase::Online(key);
         if let Some(session) = self.registry.session_mut(key) {
@@ -211,7 +225,6 @@ impl Shard {
             session.will = connecting.will.take();
         }
         let (listener, peer) = (connection.listener, connection.peer.clone());
-        self.send_connack(id, &connecting);
         self.statistics.clients_connected += 1;
         self.watch(id);
         effects.push(Effect::Event(Event::Connected {
@@ -330,8 +343,9 @@ impl Shard {
         if connect.version.is_v5() {
             return Ok((maximum, Some(maximum)));
         }
+        // Before 5.0 the client cannot be told another value, and no return code says that.
         Err(Refused::limit(
-            ReasonCode::ClientIdentifierNotValid,
+            ReasonCode::ImplementationSpecificError,
             "the keep alive is too long",
             "limits.keep_alive_max_seconds",
             maximum,
@@ -382,8 +396,6 @@ impl Shard {
 
     /// Ends the connection that a session has, and the session itself if it is to begin anew.
     fn take_over(&mut self, key: SessionKey, clean_start: bool, effects: &mut Effects) {
-        let old = self.registry.session(key).and_then(|session| session.connection);
-        let old_is_online = old.is_some_and(|old| self.is_online(old));
         let Some(session) = self.registry.session_mut(key) else { return };
         if clean_start {
             // The session ends here, so a delayed will is due now. The record of the new session
@@ -391,28 +403,14 @@ impl Shard {
             session.expiry_interval = 0;
             session.stored = false;
         }
-        // [MQTT5-3.1.4-3] [MQTT311-3.1.4-2] [MQTT31-3.1-10]
-        match old {
-            Some(old) if old_is_online => {
-                self.disconnect(old, taken_over(), None, effects);
-            }
-            Some(old) => {
-                session.connection = None;
-                self.supersede(old, effects);
-            }
-            None => {}
+        if let Some(old) = session.connection {
+            // [MQTT5-3.1.4-3] [MQTT311-3.1.4-2] [MQTT31-3.1-10]
+            self.disconnect(old, taken_over(), None, effects);
         }
         // [MQTT5-3.1.2-4] [MQTT5-3.1.4-4] [MQTT311-3.1.2-6] [MQTT311-3.1.4-3] [MQTT31-3.1-9]
         if clean_start && self.registry.session(key).is_some() {
             self.end_session(key, effects);
         }
-    }
-
-    /// Ends a connection that has no CONNACK yet and will have none: there is no code for it.
-    fn supersede(&mut self, old: ConnectionId, effects: &mut Effects) {
-        let Reason { code, .. } = taken_over();
-        let refused = Refused::new(code, "another connection took the client identifier over");
-        self.fail_silently(old, &Fault::Refused(refused), effects);
     }
 
     /// A new session, with what was stored of it.
@@ -523,12 +521,12 @@ impl Shard {
             OutboundAliases::new(connecting.topic_alias_maximum.min(alias_outbound_max));
     }
 
-    /// Tells the client what it got and what it may do.
+    /// Tells the client what it got and what it may do, if it takes packets of that size.
     // [MQTT5-3.2.0-1] [MQTT5-3.2.0-2] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3] [MQTT5-3.2.2-9]
     // [MQTT5-3.2.2-16]
     // [MQTT5-3.1.2-28] [MQTT311-3.1.4-4] [MQTT311-3.2.0-1] [MQTT311-3.2.2-1] [MQTT311-3.2.2-2]
     // [MQTT311-3.2.2-3]
-    fn send_connack(&mut self, id: ConnectionId, connecting: &Connecting) {
+    fn send_connack(&mut self, id: ConnectionId, connecting: &Connecting) -> bool {
         let settings = Arc::clone(&self.settings);
         let (limits, features) = (&settings.limits, &settings.features);
         let unavailable = |available: bool| (!available).then_some(false);
@@ -559,7 +557,7 @@ impl Shard {
         // 3.1 has no session present flag: the byte is reserved there.
         let session_present = connecting.session_present && connecting.version != Version::V3_1;
         let connack = Connack { session_present, reason_code: ReasonCode::Success, properties };
-        self.send(id, &Packet::Connack(connack));
+        self.send(id, &Packet::Connack(connack))
     }
 }
 

@@ -3,9 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use noctule_packet::{
-    Connect, ConnectError, DecodeError, Disconnect, Frame, Packet, PacketType, Version,
-};
+use noctule_packet::{Connect, ConnectError, DecodeError, Frame, Packet, PacketType, Version};
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Timestamp};
 
 use crate::connect::Connecting;
@@ -62,6 +60,8 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum Parked {
     Connect(Box<Connecting>),
+    /// Nothing waits: a CONNECT with this client identifier is about to be refused.
+    Refused(Box<str>),
     Publish(Box<ParkedPublish>),
     Subscribe(Box<ParkedSubscribe>),
     Unsubscribe(Box<ParkedUnsubscribe>),
@@ -244,7 +244,16 @@ impl Shard {
             Phase::Closing => Ok(Flow::Wait),
             Phase::Connecting if frame.packet_type == PacketType::Connect => {
                 match Connect::decode(frame, self.settings.text_rules) {
-                    Ok(connect) => self.on_connect(id, &connect, effects),
+                    Ok(connect) => {
+                        let flow = self.on_connect(id, &connect, effects);
+                        if let Some(connection) = self.connections.find_mut(id)
+                            && flow.is_err()
+                        {
+                            let refused = || Parked::Refused(connect.client_id.into());
+                            connection.parked.get_or_insert_with(refused);
+                        }
+                        flow
+                    }
                     Err(refused) => {
                         if let Some(connection) = self.connections.find_mut(id) {
                             connection.version = version_to_answer_in(&refused);
@@ -299,11 +308,11 @@ impl Shard {
         }
     }
 
-    /// Encodes a packet behind what a connection has to send already.
-    pub(crate) fn send(&mut self, id: ConnectionId, packet: &Packet<'_>) {
-        let Some(connection) = self.connections.find_mut(id) else { return };
+    /// Encodes a packet behind what a connection has to send already. Whether it could be.
+    pub(crate) fn send(&mut self, id: ConnectionId, packet: &Packet<'_>) -> bool {
+        let Some(connection) = self.connections.find_mut(id) else { return false };
         if connection.phase == Phase::Closing {
-            return;
+            return false;
         }
         if !connection.outbound.has_memory()
             && let Some(spare) = self.spare_buffers.pop()
@@ -329,12 +338,13 @@ impl Shard {
         }
         if !encoded {
             buffer.truncate(start);
-            return;
+            return false;
         }
         let bytes = (buffer.len() - start) as u64;
         self.statistics.packets_sent += 1;
         self.statistics.bytes_sent += bytes;
         self.mark_dirty(id);
+        true
     }
 
     /// Puts a connection on the list of those that have something to write.
@@ -344,14 +354,6 @@ impl Shard {
         {
             connection.dirty = true;
             self.dirty.push(id);
-        }
-    }
-
-    /// Sends a DISCONNECT where the version has one for servers.
-    pub(crate) fn send_disconnect(&mut self, id: ConnectionId, disconnect: Disconnect<'_>) {
-        let Some(connection) = self.connections.find(id) else { return };
-        if connection.version.is_v5() {
-            self.send(id, &Packet::Disconnect(disconnect));
         }
     }
 }

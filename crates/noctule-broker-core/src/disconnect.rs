@@ -126,7 +126,9 @@ impl Shard {
                 }
             }
             Some(Parked::Publish(parked)) => self.withdraw(parked.session, parked.acknowledgement),
-            Some(Parked::Subscribe(_) | Parked::Unsubscribe(_) | Parked::FanOut) | None => {}
+            Some(Parked::Refused(_) | Parked::Subscribe(_) | Parked::Unsubscribe(_))
+            | Some(Parked::FanOut)
+            | None => {}
         }
     }
 
@@ -143,21 +145,11 @@ impl Shard {
             }
             Command::Stop { reason, server_reference } => {
                 self.stopping = Some(*reason);
-                let ids: alloc::vec::Vec<_> = self
-                    .connections
-                    .iter()
-                    .map(|(id, connection)| (id, connection.phase))
-                    .collect();
-                for (id, phase) in ids {
+                let ids: alloc::vec::Vec<_> = self.connections.iter().map(|(id, _)| id).collect();
+                for id in ids {
                     let text = "the server stops".into();
                     let reason = Reason { code: *reason, text, limit: None };
-                    match phase {
-                        Phase::Online(_) => {
-                            self.disconnect(id, reason, server_reference.as_deref(), effects);
-                        }
-                        Phase::Connecting => self.close(id, effects),
-                        Phase::Closing => {}
-                    }
+                    self.disconnect(id, reason, server_reference.as_deref(), effects);
                 }
             }
         }

@@ -7,7 +7,6 @@ use noctule_packet::ReasonCode;
 use crate::connection::Phase;
 use crate::effect::{Effect, Effects, Token};
 use crate::event::{Event, Limit, Reason};
-use crate::fault::{Fault, Refused};
 use crate::input::ConnectionId;
 use crate::registry::SessionKey;
 use crate::settings::Durability;
@@ -63,13 +62,18 @@ impl Shard {
 
     /// A connection's deadline has come. It was set for what was heard then; if there was more
     /// since, it is set anew, which spares every packet a change of the timers.
-    // [MQTT5-3.1.2-22] [MQTT5-3.1.4-6] [MQTT311-3.1.2-24]
+    // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24] [MQTT31-3.1-12] [MQTT31-3.1-16]
     fn on_silence(&mut self, id: ConnectionId, effects: &mut Effects) {
         let timeout = self.settings.limits.connect_timeout;
         let Some(connection) = self.connections.find_mut(id) else { return };
         connection.timer = None;
+        if matches!(connection.phase, Phase::Online(_)) && connection.parked.is_some() {
+            // It may have pinged: nothing is read while a packet waits for its answer.
+            connection.heard = self.now;
+        }
         let (phase, keep_alive, heard) =
             (connection.phase, connection.keep_alive, connection.heard);
+        let is_answered = connection.parked.is_none();
         let deadline = match phase {
             Phase::Connecting => Some(heard + timeout),
             Phase::Online(_) => keep_alive.deadline(heard),
@@ -79,36 +83,24 @@ impl Shard {
             self.watch(id);
             return;
         }
-        match phase {
+        let (code, text, setting, maximum) = match phase {
             Phase::Connecting => {
-                let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-                let refused = Refused::limit(
-                    ReasonCode::MaximumConnectTime,
-                    "no CONNECT came in time",
-                    "limits.connect_timeout",
-                    millis / 1_000,
-                    0_u64,
-                );
-                self.drop_unheard(id, refused, effects);
+                let (code, text) = if is_answered {
+                    (ReasonCode::MaximumConnectTime, "no CONNECT came in time")
+                } else {
+                    (ReasonCode::ServerUnavailable, "nobody has decided about the CONNECT in time")
+                };
+                (code, text, "limits.connect_timeout", timeout.as_secs())
             }
             Phase::Online(_) => {
-                let limit = Limit {
-                    setting: "keep alive in CONNECT",
-                    maximum: u64::from(keep_alive.seconds()),
-                    wanted: 0,
-                };
-                let text = "nothing came within 1.5 times the keep alive".into();
-                let code = ReasonCode::KeepAliveTimeout;
-                let reason = Reason { code, text, limit: Some(limit) };
-                self.disconnect(id, reason, None, effects);
+                let text = "nothing came within 1.5 times the keep alive";
+                let maximum = u64::from(keep_alive.seconds());
+                (ReasonCode::KeepAliveTimeout, text, "keep alive in CONNECT", maximum)
             }
-            Phase::Closing => {}
-        }
-    }
-
-    /// Closes a connection that never said what it speaks, so that no answer fits.
-    fn drop_unheard(&mut self, id: ConnectionId, refused: Refused, effects: &mut Effects) {
-        self.fail_silently(id, &Fault::Refused(refused), effects);
+            Phase::Closing => return,
+        };
+        let limit = Some(Limit { setting, maximum, wanted: 0 });
+        self.disconnect(id, Reason { code, text: text.into(), limit }, None, effects);
     }
 
     /// Ends a session: its will is due now, its subscriptions and messages are gone, and what a

@@ -170,14 +170,17 @@ impl Fault {
     }
 
     /// What goes into the log and, where allowed, to the client.
-    fn reason(&self) -> Reason {
+    fn reason(&self, phase: Phase) -> Reason {
         let code = self.reason_code();
         match self {
             Self::Decode(DecodeError::PacketTooLarge { size, maximum }) => Reason {
                 code,
                 text: "the packet is too large".into(),
                 limit: Some(Limit {
-                    setting: "limits.maximum_packet_size",
+                    setting: match phase {
+                        Phase::Connecting => "limits.connect_bytes_max",
+                        Phase::Online(_) | Phase::Closing => "limits.maximum_packet_size",
+                    },
                     maximum: u64::from(*maximum),
                     wanted: *size as u64,
                 }),
@@ -218,18 +221,13 @@ impl Shard {
     /// Ends a connection because of `fault`: the only place where an error becomes a packet.
     // [MQTT5-4.13.1-1] [MQTT5-4.13.2-1] [MQTT311-4.8.0-1] [MQTT311-4.8.0-2]
     pub(crate) fn fail(&mut self, id: ConnectionId, fault: &Fault, effects: &mut Effects) {
-        let reason = fault.reason();
         let Some(connection) = self.connections.find(id) else { return };
+        let reason = fault.reason(connection.phase);
         match connection.phase {
             Phase::Closing => {}
             Phase::Connecting => {
-                let version = connection.version;
-                if let Some(connack) = connack_for(fault, version) {
-                    // [MQTT5-3.2.2-7]
-                    let text = reason.to_string();
-                    let properties =
-                        ConnackProperties { reason_string: Some(&text), ..Default::default() };
-                    self.send(id, &Packet::Connack(Connack { properties, ..connack }));
+                if is_answered(fault, connection.version) {
+                    self.send_refusal(id, &reason, None);
                 }
                 self.refuse(id, reason, effects);
             }
@@ -241,7 +239,9 @@ impl Shard {
         }
     }
 
-    /// Disconnects a client, with a DISCONNECT where the version has one.
+    /// Ends a connection that has done nothing wrong: with a DISCONNECT where the version has one,
+    /// and before CONNACK with that.
+    // [MQTT5-3.14.0-1]
     pub(crate) fn disconnect(
         &mut self,
         id: ConnectionId,
@@ -249,27 +249,65 @@ impl Shard {
         server_reference: Option<&str>,
         effects: &mut Effects,
     ) {
-        let text = reason.to_string();
-        // [MQTT5-3.14.2-1] [MQTT5-3.14.2-3] [MQTT5-3.14.2-4]
-        self.send_disconnect(
-            id,
-            Disconnect {
-                reason_code: reason.code,
-                reason_string: Some(&text),
-                server_reference,
-                ..Default::default()
-            },
-        );
-        self.statistics.clients_disconnected += 1;
-        self.end(id, Ended::ByServer(reason), effects);
+        let Some(connection) = self.connections.find(id) else { return };
+        match connection.phase {
+            Phase::Closing => {}
+            Phase::Connecting => {
+                // Nobody knows what a peer speaks that has said nothing.
+                if connection.parked.is_some() {
+                    self.send_refusal(id, &reason, server_reference);
+                }
+                self.refuse(id, reason, effects);
+            }
+            Phase::Online(_) => {
+                self.send_disconnect(id, &reason, server_reference);
+                self.statistics.clients_disconnected += 1;
+                self.end(id, Ended::ByServer(reason), effects);
+            }
+        }
     }
 
-    /// Turns away a connection that no packet can tell why.
-    pub(crate) fn fail_silently(&mut self, id: ConnectionId, fault: &Fault, effects: &mut Effects) {
-        self.refuse(id, fault.reason(), effects);
+    /// Sends a DISCONNECT where the version has one for servers.
+    // [MQTT5-3.14.2-1] [MQTT5-3.14.2-2] [MQTT5-3.14.2-3] [MQTT5-3.14.2-4]
+    fn send_disconnect(
+        &mut self,
+        id: ConnectionId,
+        reason: &Reason,
+        server_reference: Option<&str>,
+    ) {
+        let Some(connection) = self.connections.find(id) else { return };
+        if !connection.version.is_v5() {
+            return;
+        }
+        let sayable = reason.code.allowed_in(PacketType::Disconnect);
+        let text = reason.to_string();
+        let disconnect = Disconnect {
+            reason_code: if sayable { reason.code } else { ReasonCode::UnspecifiedError },
+            session_expiry_interval: None,
+            reason_string: Some(&text),
+            server_reference,
+            ..Default::default()
+        };
+        self.send(id, &Packet::Disconnect(disconnect));
+    }
+
+    /// Sends a CONNACK that refuses, if the version has a code for the reason.
+    // [MQTT5-3.2.2-6] [MQTT311-3.2.2-4] [MQTT311-3.2.2-6] [MQTT31-3.2-2]
+    fn send_refusal(&mut self, id: ConnectionId, reason: &Reason, server_reference: Option<&str>) {
+        let Some(connection) = self.connections.find(id) else { return };
+        let Some(reason_code) = connack_code(reason.code, connection.version) else { return };
+        let text = reason.to_string();
+        let properties = ConnackProperties {
+            reason_string: Some(&text),
+            server_reference,
+            ..Default::default()
+        };
+        let connack = Connack { session_present: false, reason_code, properties };
+        self.send(id, &Packet::Connack(connack));
     }
 
     /// Turns away a connection that was never let in; its CONNACK, if any, is written already.
+    // [MQTT5-3.2.2-7] [MQTT311-3.2.2-5] [MQTT5-3.1.4-6] [MQTT311-3.1.4-5]
     fn refuse(&mut self, id: ConnectionId, reason: Reason, effects: &mut Effects) {
         let Some(connection) = self.connections.find_mut(id) else { return };
         let client_id = connection.connecting_client_id();
@@ -291,32 +329,38 @@ fn is_past_words(fault: &Fault) -> bool {
     )
 }
 
-/// The CONNACK that answers a refused CONNECT, if the version has one for the case.
-// [MQTT5-3.1.4-1] [MQTT5-3.1.4-2] [MQTT5-3.2.2-6] [MQTT311-3.1.4-1] [MQTT311-3.2.2-4]
-// [MQTT311-3.2.2-6]
-fn connack_for(fault: &Fault, version: Version) -> Option<Connack<'static>> {
-    let connack = |reason_code| {
-        Some(Connack {
-            session_present: false,
-            reason_code,
-            properties: ConnackProperties::default(),
-        })
-    };
+/// Whether a CONNECT that is refused like this gets a CONNACK.
+// [MQTT5-3.1.4-1] [MQTT5-3.1.4-2] [MQTT311-3.1.4-1] [MQTT31-3.1-11]
+fn is_answered(fault: &Fault, version: Version) -> bool {
     match fault {
         // Nothing shows that the peer speaks MQTT.
-        Fault::Protocol(ProtocolError::FirstPacketNotConnect) => None,
+        Fault::Protocol(ProtocolError::FirstPacketNotConnect) => false,
         // [MQTT5-3.1.2-2] [MQTT311-3.1.2-2]
-        Fault::Decode(DecodeError::UnsupportedProtocolVersion { .. }) => {
-            connack(ReasonCode::UnsupportedProtocolVersion)
-        }
-        Fault::Decode(_) if !version.is_v5() => None,
+        Fault::Decode(DecodeError::UnsupportedProtocolVersion { .. }) => true,
         // Credentials that cannot be read get no answer that helps to guess others.
         Fault::Decode(
             DecodeError::MissingUserName
             | DecodeError::InvalidUserName
             | DecodeError::MissingPassword,
-        ) => None,
-        _ if is_past_words(fault) => None,
-        _ => connack(fault.reason_code()),
+        ) => false,
+        Fault::Decode(_) => version.is_v5() && !is_past_words(fault),
+        Fault::Protocol(_) | Fault::Refused(_) => true,
     }
+}
+
+/// What a CONNACK says for this reason; nothing before 5.0 where no return code is near.
+fn connack_code(code: ReasonCode, version: Version) -> Option<ReasonCode> {
+    if version.is_v5() {
+        let sayable = code.is_error() && code.allowed_in(PacketType::Connack);
+        return Some(if sayable { code } else { ReasonCode::UnspecifiedError });
+    }
+    let nameless = matches!(
+        code,
+        ReasonCode::UnspecifiedError
+            | ReasonCode::ProtocolError
+            | ReasonCode::ImplementationSpecificError
+            | ReasonCode::SessionTakenOver
+            | ReasonCode::AdministrativeAction
+    );
+    (code.is_error() && !nameless).then_some(code)
 }

@@ -302,6 +302,7 @@ impl Shard {
         let mut consumed = 0;
         while let Some(connection) = self.connections.find_mut(id) {
             let limits = &self.settings.limits;
+            // [MQTT5-3.1.4-6] [MQTT311-3.1.4-5] [MQTT5-4.13.2-1]
             let reading = if connection.phase == Phase::Closing {
                 break;
             } else if connection.parked.is_some() {
