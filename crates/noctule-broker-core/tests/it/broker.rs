@@ -206,6 +206,18 @@ impl Broker {
         look(&self.world.borrow().shard)
     }
 
+    /// Looks at the pieces that wait to be written to this peer.
+    pub(crate) fn look_at_outbound<T>(
+        &self,
+        client: &Client,
+        look: impl FnOnce(&[&[u8]]) -> T,
+    ) -> T {
+        let mut world = self.world.borrow_mut();
+        let id = world.links[client.stream().slot].id;
+        let outbound = world.shard.outbound(id).expect("the connection is open");
+        look(&outbound.chunks().collect::<Vec<_>>())
+    }
+
     /// From now on this peer reads nothing, so that what the shard has for it stays in its buffer.
     pub(crate) fn stall(&self, client: &Client) {
         self.world.borrow_mut().links[client.stream().slot].stalled = true;

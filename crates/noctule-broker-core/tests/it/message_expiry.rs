@@ -1,0 +1,140 @@
+//! Message Expiry Interval on the way to a subscriber.
+
+use std::time::Duration;
+
+use noctule_broker_core::{DropCause, Event};
+use noctule_packet::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
+use noctule_packet::{Version, spec};
+use noctule_testkit::{OwnedPublish, VERSIONS};
+
+use crate::broker::{Broker, Client, lasting};
+
+fn expiring(payload: &str, seconds: u32) -> OwnedPublish {
+    OwnedPublish::new("t", payload, AtLeastOnce).message_expiry_interval(seconds)
+}
+
+/// A broker with a publisher, and a subscriber that is away.
+fn with_absent_subscriber(version: Version) -> (Broker, Client) {
+    let broker = Broker::new();
+    let mut subscriber = broker.lasting(version, "s");
+    subscriber.subscribe(&[("t", ExactlyOnce)]);
+    drop(subscriber);
+    let publisher = broker.client(Version::V5_0, "p");
+    (broker, publisher)
+}
+
+#[test]
+fn a_message_that_expired_while_it_waited_is_deleted() {
+    spec!("MQTT5-3.3.2-5");
+    for version in VERSIONS {
+        let (broker, mut publisher) = with_absent_subscriber(version);
+        publisher.publish_with(&expiring("short", 10));
+        publisher.publish("t", "lasting", AtLeastOnce);
+        publisher.publish_with(&expiring("long", 20));
+        broker.events();
+        broker.advance_seconds(10);
+        let mut subscriber = broker.lasting(version, "s");
+        assert_eq!(subscriber.receive().text(), "lasting");
+        assert_eq!(subscriber.receive().text(), "long");
+        subscriber.expect_nothing_before_pong();
+        let dropped = Event::Dropped {
+            client_id: "s".into(),
+            topic: "t".into(),
+            cause: DropCause::Expired,
+            limit: None,
+        };
+        assert_eq!(broker.events().iter().filter(|event| **event == dropped).count(), 1);
+        let expired = DropCause::Expired.index();
+        assert_eq!(broker.look(|shard| shard.statistics().dropped[expired]), 1);
+        let gauges = broker.look(|shard| shard.gauges());
+        assert_eq!((gauges.queued_messages, gauges.queued_bytes), (0, 0));
+    }
+}
+
+#[test]
+fn a_message_that_expired_behind_a_full_window_is_deleted() {
+    spec!("MQTT5-3.3.2-5");
+    let broker = Broker::new();
+    let mut subscriber = broker.connect(&lasting(Version::V5_0, "s").receive_maximum(1));
+    subscriber.subscribe(&[("t", ExactlyOnce)]);
+    let mut publisher = broker.client(Version::V5_0, "p");
+    for payload in ["1", "2", "3"] {
+        publisher.publish_with(&expiring(payload, 10));
+    }
+    publisher.publish("t", "4", AtLeastOnce);
+    let first = subscriber.expect_publish();
+    broker.advance_seconds(10);
+    subscriber.acknowledge(&first);
+    assert_eq!(subscriber.receive().text(), "4");
+    subscriber.expect_nothing_before_pong();
+}
+
+#[test]
+fn the_interval_goes_down_by_the_time_in_the_broker() {
+    spec!("MQTT5-3.3.2-6");
+    let (broker, mut publisher) = with_absent_subscriber(Version::V5_0);
+    let mut present = broker.client(Version::V5_0, "present");
+    present.subscribe(&[("t", AtMostOnce)]);
+    for (payload, seconds) in [("1", 100), ("2", 41), ("3", u32::MAX)] {
+        publisher.publish_with(&expiring(payload, seconds));
+        assert_eq!(present.receive().message_expiry_interval, Some(seconds));
+    }
+    publisher.publish("t", "4", AtLeastOnce);
+    assert_eq!(present.receive().message_expiry_interval, None);
+    broker.advance(Duration::from_millis(40_000));
+    let mut subscriber = broker.lasting(Version::V5_0, "s");
+    for left in [Some(60), Some(1), Some(u32::MAX - 40), None] {
+        assert_eq!(subscriber.receive().message_expiry_interval, left);
+    }
+}
+
+#[test]
+fn a_part_of_a_second_is_not_counted_as_waited() {
+    spec!("MQTT5-3.3.2-6");
+    let (broker, mut publisher) = with_absent_subscriber(Version::V5_0);
+    publisher.publish_with(&expiring("1", 10));
+    broker.advance(Duration::from_millis(1_999));
+    let mut subscriber = broker.lasting(Version::V5_0, "s");
+    assert_eq!(subscriber.receive().message_expiry_interval, Some(9));
+}
+
+#[test]
+fn an_interval_of_zero_is_passed_on_and_never_waits() {
+    spec!("MQTT5-3.3.2-5", "MQTT5-3.3.2-6");
+    let (broker, mut publisher) = with_absent_subscriber(Version::V5_0);
+    let mut present = broker.client(Version::V5_0, "present");
+    present.subscribe(&[("t", AtLeastOnce)]);
+    publisher.publish_with(&expiring("now", 0));
+    assert_eq!(present.receive().message_expiry_interval, Some(0));
+    broker.lasting(Version::V5_0, "s").expect_nothing_before_pong();
+}
+
+#[test]
+fn the_interval_is_not_sent_before_5_0() {
+    for version in [Version::V3_1, Version::V3_1_1] {
+        let (broker, mut publisher) = with_absent_subscriber(version);
+        publisher.publish_with(&expiring("1", 10));
+        assert_eq!(broker.lasting(version, "s").receive().message_expiry_interval, None);
+    }
+}
+
+#[test]
+fn what_was_sent_once_does_not_expire() {
+    spec!("MQTT5-4.3.3-7", "MQTT5-4.4.0-1");
+    for qos in [AtLeastOnce, ExactlyOnce] {
+        let broker = Broker::new();
+        let mut subscriber = broker.lasting(Version::V5_0, "s");
+        subscriber.subscribe(&[("t", ExactlyOnce)]);
+        let mut publisher = broker.client(Version::V5_0, "p");
+        let message = OwnedPublish::new("t", "x", qos).message_expiry_interval(10);
+        publisher.publish_with(&message);
+        let first = subscriber.expect_publish();
+        drop(subscriber);
+        broker.advance_seconds(1_000);
+        let mut subscriber = broker.lasting(Version::V5_0, "s");
+        let again = subscriber.receive();
+        assert_eq!((again.id(), again.dup, again.text()), (first.id(), true, "x"));
+        assert_eq!(again.message_expiry_interval, Some(0));
+        subscriber.expect_nothing_before_pong();
+    }
+}
