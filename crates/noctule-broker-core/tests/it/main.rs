@@ -9,6 +9,7 @@ mod message_expiry;
 mod order;
 mod packet_size;
 mod ping;
+mod publish;
 mod resend;
 mod retained;
 mod slow_reader;
