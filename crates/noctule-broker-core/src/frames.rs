@@ -74,3 +74,76 @@ fn patch(out: &mut [u8], at: Option<usize>, packet_id: Option<PacketId>) {
         place.copy_from_slice(&packet_id.value().to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use noctule_packet::Version;
+
+    const PAYLOAD: &[u8] = b"payload";
+
+    fn head(class: &Class, packet_id: u16) -> PublishHead<'_> {
+        PublishHead {
+            version: if class.v5 { Version::V5_0 } else { Version::V3_1_1 },
+            dup: false,
+            qos: class.qos,
+            retain: class.retain,
+            topic: "a/b",
+            packet_id: PacketId::new(packet_id),
+            topic_alias: None,
+            message_expiry_interval: None,
+            subscription_identifiers: &class.identifiers,
+            forwarded: &[],
+            payload_length: PAYLOAD.len(),
+        }
+    }
+
+    fn classes() -> Vec<Class> {
+        let mut classes = Vec::new();
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            for retain in [false, true] {
+                let old = Class { v5: false, qos, retain, identifiers: Identifiers::new() };
+                let mut identifiers = Identifiers::new();
+                identifiers.extend([7, 300]);
+                classes.extend([
+                    Class { v5: true, ..old.clone() },
+                    Class { v5: true, identifiers, ..old.clone() },
+                    old,
+                ]);
+            }
+        }
+        classes
+    }
+
+    /// More classes than are kept, several rounds, another identifier each time.
+    #[test]
+    fn every_receiver_gets_the_packet_of_its_class_with_its_identifier() {
+        let mut frames = Frames::default();
+        let mut packet_id = 0;
+        for _ in 0..3 {
+            for class in classes() {
+                packet_id += 1;
+                let head = head(&class, packet_id);
+                let mut expected = b"before".to_vec();
+                head.encode(&mut expected);
+                expected.extend_from_slice(PAYLOAD);
+                let mut out = b"before".to_vec();
+                frames.append(&class, &head, PAYLOAD, &mut out);
+                assert_eq!(out, expected, "{class:?}");
+            }
+        }
+        assert_eq!(frames.entries.len(), CLASSES_MAX);
+    }
+
+    #[test]
+    fn the_next_publication_is_not_taken_for_the_last_one() {
+        let mut frames = Frames::default();
+        let class = &classes()[0];
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        frames.append(class, &head(class, 1), PAYLOAD, &mut first);
+        frames.clear();
+        let other = PublishHead { topic: "c", ..head(class, 1) };
+        frames.append(class, &other, PAYLOAD, &mut second);
+        assert_ne!(first, second);
+    }
+}

@@ -122,3 +122,7 @@ impl Outbound {
         self.shared.push_back(Shared { at: self.buffer.len(), message, written: 0 });
     }
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;
