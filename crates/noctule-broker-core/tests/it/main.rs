@@ -2,8 +2,10 @@
 //! every version of the protocol to which it applies.
 
 mod alias_out;
+mod authorize;
 mod broker;
 mod delivery;
+mod exactly_once;
 mod life_of_a_publish;
 mod message_expiry;
 mod order;
@@ -12,5 +14,6 @@ mod ping;
 mod publish;
 mod resend;
 mod retained;
+mod session;
 mod slow_reader;
 mod window;

@@ -1,0 +1,324 @@
+//! QoS 2 from a publisher: repetitions are recognised, also while the broker is still at work, and
+//! on another connection.
+
+use noctule_broker_core::{Authorization, Durability, Effect, Input, Record, StoredSession, Token};
+use noctule_packet::{PacketId, PacketType, QoS, ReasonCode, Version, spec};
+use noctule_testkit::{OwnedPublish, VERSIONS};
+
+use crate::broker::{Broker, Client, lasting};
+
+fn message(packet_id: u16, text: &str) -> OwnedPublish {
+    OwnedPublish::new("t", text, QoS::ExactlyOnce).packet_id(packet_id)
+}
+
+fn subscriber(broker: &Broker, version: Version) -> Client {
+    let mut subscriber = broker.lasting(version, "subscriber");
+    subscriber.subscribe(&[("t", QoS::AtLeastOnce)]);
+    subscriber
+}
+
+/// A broker with a store, which holds its questions from now on, and a subscriber that is stored.
+fn stored(version: Version) -> (Broker, Client, Client) {
+    let broker = Broker::with(|settings| settings.durability = Durability::Stored);
+    let subscriber = subscriber(&broker, version);
+    let publisher = broker.lasting(version, "publisher");
+    broker.hold();
+    (broker, publisher, subscriber)
+}
+
+/// The token of the question that was asked next, which must be about a record.
+#[track_caller]
+fn persist(broker: &Broker) -> (Token, Record) {
+    match broker.asked() {
+        Effect::Persist { token, record } => (token, record),
+        asked => panic!("{asked:?}"),
+    }
+}
+
+#[test]
+fn a_repetition_is_acknowledged_and_not_delivered_again() {
+    spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2", "MQTT31-4.1-2");
+    for version in VERSIONS {
+        let broker = Broker::new();
+        let mut subscriber = subscriber(&broker, version);
+        let mut publisher = broker.lasting(version, "publisher");
+        publisher.send_publish(&message(7, "once"));
+        publisher.expect_pubrec(7);
+        assert_eq!(subscriber.receive().text(), "once");
+        publisher.send_publish(&message(7, "once").dup(true));
+        publisher.expect_pubrec(7);
+        drop(publisher);
+        let mut publisher = broker.lasting(version, "publisher");
+        publisher.send_publish(&message(7, "once").dup(true));
+        publisher.expect_pubrec(7);
+        publisher.send_pubrel(7);
+        publisher.expect_pubcomp(7);
+        subscriber.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn a_released_identifier_stands_for_a_new_message() {
+    spec!("MQTT5-4.3.3-11", "MQTT5-4.3.3-12", "MQTT311-4.3.3-2", "MQTT31-4.1-2");
+    for version in VERSIONS {
+        let broker = Broker::new();
+        let mut subscriber = subscriber(&broker, version);
+        let mut publisher = broker.client(version, "publisher");
+        for text in ["first", "second"] {
+            // Whatever DUP says.
+            publisher.send_publish(&message(7, text).dup(true));
+            publisher.expect_pubrec(7);
+            publisher.send_pubrel(7);
+            publisher.expect_pubcomp(7);
+            assert_eq!(subscriber.receive().text(), text);
+        }
+    }
+}
+
+#[test]
+fn an_acknowledged_qos_1_identifier_stands_for_a_new_message() {
+    spec!("MQTT5-4.3.2-5", "MQTT311-4.3.2-2", "MQTT31-4.1-1");
+    for version in VERSIONS {
+        let broker = Broker::new();
+        let mut subscriber = subscriber(&broker, version);
+        let mut publisher = broker.client(version, "publisher");
+        for dup in [false, true, true] {
+            let publish = OwnedPublish::new("t", "again", QoS::AtLeastOnce).packet_id(7).dup(dup);
+            publisher.send_publish(&publish);
+            publisher.expect_puback(7);
+            assert_eq!(subscriber.receive().text(), "again");
+        }
+    }
+}
+
+#[test]
+fn a_refused_identifier_stands_for_a_new_message() {
+    spec!("MQTT5-4.3.3-9");
+    let broker = Broker::with(|settings| settings.authorization = Authorization::Ask);
+    let mut subscriber = subscriber(&broker, Version::V5_0);
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    publisher.send_publish(&OwnedPublish::new("secret/x", "x", QoS::ExactlyOnce).packet_id(7));
+    publisher.expect_pubrec_with(7, ReasonCode::NotAuthorized);
+    publisher.send_publish(&message(7, "allowed"));
+    publisher.expect_pubrec(7);
+    assert_eq!(subscriber.receive().text(), "allowed");
+    publisher.send_pubrel(7);
+    publisher.expect_pubcomp_with(7, ReasonCode::Success);
+}
+
+#[test]
+fn an_unknown_pubrel_is_answered_as_the_version_demands() {
+    spec!("MQTT5-4.3.3-11", "MQTT311-4.3.3-2");
+    for version in VERSIONS {
+        let broker = Broker::new();
+        let mut publisher = broker.client(version, "publisher");
+        publisher.send_pubrel(7);
+        publisher.expect_pubcomp_with(7, ReasonCode::PacketIdentifierNotFound);
+        publisher.send_publish(&message(7, "x"));
+        publisher.expect_pubrec(7);
+        publisher.send_pubrel(7);
+        publisher.expect_pubcomp_with(7, ReasonCode::Success);
+        publisher.send_pubrel(7);
+        publisher.expect_pubcomp_with(7, ReasonCode::PacketIdentifierNotFound);
+    }
+}
+
+#[test]
+fn a_clean_start_forgets_the_identifiers() {
+    for version in VERSIONS {
+        let broker = Broker::new();
+        let mut subscriber = subscriber(&broker, version);
+        let mut publisher = broker.lasting(version, "publisher");
+        publisher.send_publish(&message(7, "old"));
+        publisher.expect_pubrec(7);
+        subscriber.receive();
+        drop(publisher);
+        let mut publisher = broker.client(version, "publisher");
+        publisher.send_publish(&message(7, "new"));
+        publisher.expect_pubrec(7);
+        assert_eq!(subscriber.receive().text(), "new");
+    }
+}
+
+#[test]
+fn repetitions_while_the_message_is_being_kept_wait_for_it() {
+    spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2", "MQTT31-4.1-2");
+    for version in VERSIONS {
+        let (broker, mut publisher, mut subscriber) = stored(version);
+        publisher.send_publish(&message(7, "once"));
+        let (token, _) = persist(&broker);
+        for _ in 0..3 {
+            publisher.send_publish(&message(7, "once").dup(true));
+        }
+        assert!(broker.has_asked_nothing(), "a repetition is not kept again");
+        publisher.expect_nothing_before_pong();
+        broker.input(Input::Persisted { token });
+        publisher.expect_pubrec(7);
+        assert_eq!(subscriber.receive().text(), "once");
+        subscriber.expect_nothing_before_pong();
+        // All of them are acknowledged; the release still finds the identifier.
+        publisher.send_pubrel(7);
+        broker.answer();
+        publisher.expect_pubcomp_with(7, ReasonCode::Success);
+    }
+}
+
+#[test]
+fn a_reconnected_publisher_gets_the_pubrec_for_its_repetition_when_the_message_is_kept() {
+    spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2");
+    for version in VERSIONS {
+        for repeats_first in [true, false] {
+            let (broker, publisher, mut subscriber) = stored(version);
+            let mut publisher = publisher;
+            publisher.send_publish(&message(7, "once"));
+            let (token, record) = persist(&broker);
+            assert!(matches!(record, Record::Published { .. }), "{record:?}");
+            drop(publisher);
+            broker.answer_all();
+            let mut publisher = broker.lasting(version, "publisher");
+            broker.hold();
+            if repeats_first {
+                publisher.send_publish(&message(7, "once").dup(true));
+                publisher.expect_nothing_before_pong();
+                broker.input(Input::Persisted { token });
+            } else {
+                broker.input(Input::Persisted { token });
+                publisher.expect_nothing_before_pong();
+                publisher.send_publish(&message(7, "once").dup(true));
+            }
+            publisher.expect_pubrec(7);
+            assert!(broker.has_asked_nothing());
+            assert_eq!(subscriber.receive().text(), "once");
+            subscriber.expect_nothing_before_pong();
+        }
+    }
+}
+
+#[test]
+fn a_late_answer_acknowledges_nothing_on_a_new_connection() {
+    for version in VERSIONS {
+        let (broker, mut publisher, mut subscriber) = stored(version);
+        publisher.send_publish(&OwnedPublish::new("t", "x", QoS::AtLeastOnce).packet_id(1));
+        publisher.send_publish(&message(2, "y"));
+        let answers = [persist(&broker).0, persist(&broker).0];
+        drop(publisher);
+        broker.answer_all();
+        let mut publisher = broker.lasting(version, "publisher");
+        for token in answers {
+            broker.input(Input::Persisted { token });
+        }
+        publisher.expect_nothing_before_pong();
+        assert_eq!(subscriber.receive().text(), "x");
+        assert_eq!(subscriber.receive().text(), "y");
+        // The client repeats both: the first counts as new, the second as known.
+        let first = OwnedPublish::new("t", "x", QoS::AtLeastOnce).packet_id(1).dup(true);
+        publisher.send_publish(&first);
+        publisher.send_publish(&message(2, "y").dup(true));
+        publisher.expect_puback(1);
+        publisher.expect_pubrec(2);
+        assert_eq!(subscriber.receive().text(), "x");
+        subscriber.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn a_release_on_its_way_to_the_store_is_repeated_on_the_next_connection() {
+    for version in VERSIONS {
+        let (broker, mut publisher, _subscriber) = stored(version);
+        publisher.send_publish(&message(7, "x"));
+        broker.answer();
+        publisher.expect_pubrec(7);
+        publisher.send_pubrel(7);
+        let (late, record) = persist(&broker);
+        assert!(matches!(record, Record::Released { .. }), "{record:?}");
+        publisher.send_pubrel(7);
+        assert!(broker.has_asked_nothing(), "one release is kept once");
+        drop(publisher);
+        broker.answer_all();
+        let mut publisher = broker.lasting(version, "publisher");
+        broker.hold();
+        publisher.send_pubrel(7);
+        let (token, _) = persist(&broker);
+        broker.input(Input::Persisted { token: late });
+        publisher.expect_nothing_before_pong();
+        broker.input(Input::Persisted { token });
+        publisher.expect_pubcomp_with(7, ReasonCode::Success);
+        publisher.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn a_stored_publisher_s_identifiers_survive_a_restart() {
+    spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2");
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| {
+            settings.durability = Durability::Stored;
+            settings.limits.receive_maximum = 1;
+        });
+        let mut subscriber = subscriber(&broker, version);
+        broker.hold();
+        let mut publisher = broker.open();
+        publisher.send_connect(&lasting(version, "publisher"));
+        let asked = broker.asked();
+        let Effect::Load { token, .. } = asked else { panic!("{asked:?}") };
+        let received = (1..=3).filter_map(PacketId::new).collect();
+        let session = Some(Box::new(StoredSession { received, ..Default::default() }));
+        broker.input(Input::Loaded { token, session });
+        broker.answer_all();
+        publisher.expect_connack_with(ReasonCode::Success);
+        for packet_id in 1..=3 {
+            publisher.send_publish(&message(packet_id, "known").dup(true));
+            publisher.expect_pubrec(packet_id);
+            publisher.send_pubrel(packet_id);
+            publisher.expect_pubcomp_with(packet_id, ReasonCode::Success);
+        }
+        subscriber.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn an_exchange_is_finished_although_the_message_has_expired() {
+    spec!("MQTT5-4.3.3-13");
+    let broker = Broker::new();
+    let mut publisher = broker.lasting(Version::V5_0, "publisher");
+    publisher.send_publish(&message(7, "x").message_expiry_interval(10));
+    publisher.expect_pubrec(7);
+    drop(publisher);
+    broker.advance_seconds(20);
+    let mut publisher = broker.lasting(Version::V5_0, "publisher");
+    publisher.send_publish(&message(7, "x").message_expiry_interval(10).dup(true));
+    publisher.expect_pubrec_with(7, ReasonCode::Success);
+    publisher.send_pubrel(7);
+    publisher.expect_pubcomp_with(7, ReasonCode::Success);
+}
+
+#[test]
+fn a_pubrel_with_a_reason_of_failure_releases_all_the_same() {
+    let broker = Broker::new();
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    publisher.send_publish(&message(7, "x"));
+    publisher.expect_pubrec(7);
+    publisher.send_ack(PacketType::Pubrel, 7, ReasonCode::PacketIdentifierNotFound);
+    publisher.expect_pubcomp_with(7, ReasonCode::Success);
+}
+
+#[test]
+fn a_pubrel_before_its_pubrec_is_answered_behind_it() {
+    for version in VERSIONS {
+        let (broker, mut publisher, mut subscriber) = stored(version);
+        publisher.send_publish(&message(7, "x"));
+        publisher.send_pubrel(7);
+        let tokens = [persist(&broker).0, persist(&broker).0];
+        for token in tokens.into_iter().rev() {
+            publisher.expect_nothing_before_pong();
+            broker.input(Input::Persisted { token });
+        }
+        publisher.expect_pubrec(7);
+        publisher.expect_pubcomp(7);
+        assert_eq!(subscriber.receive().text(), "x");
+        publisher.send_publish(&message(7, "y"));
+        broker.answer();
+        publisher.expect_pubrec(7);
+        assert_eq!(subscriber.receive().text(), "y");
+    }
+}
