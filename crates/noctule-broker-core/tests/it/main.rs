@@ -1,6 +1,7 @@
 //! Scenarios: conversations of scripted peers with one shard, under virtual time. One body runs for
 //! every version of the protocol to which it applies.
 
+mod alias_in;
 mod alias_out;
 mod authorize;
 mod broker;
@@ -12,6 +13,7 @@ mod order;
 mod packet_size;
 mod ping;
 mod publish;
+mod quota;
 mod resend;
 mod retained;
 mod session;
