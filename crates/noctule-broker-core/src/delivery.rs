@@ -270,8 +270,6 @@ impl Shard {
         let v5 = version.is_v5();
         PublishHead {
             version,
-            // Whatever the publisher's packet said.
-            // [MQTT5-3.3.1-3] [MQTT311-3.3.1-3] [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
             dup: false,
             qos: class.qos,
             retain: class.retain,
@@ -302,7 +300,9 @@ impl Shard {
         class.v5 = connection.version.is_v5();
         let mut head = self.head(connection.version, publication, &class);
         head.packet_id = packet_id;
-        // [MQTT5-3.3.1-1] [MQTT311-3.3.1-1] [MQTT31-3.3-1]
+        // Whatever the publisher's packet said.
+        // [MQTT5-3.3.1-1] [MQTT5-3.3.1-3] [MQTT311-3.3.1-1] [MQTT311-3.3.1-3] [MQTT31-3.3-1]
+        // [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
         head.dup = dup;
         let Some(connection) = self.connections.find_mut(id) else { return };
         if !connection.outbound.has_memory()

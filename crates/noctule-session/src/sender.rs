@@ -189,7 +189,8 @@ impl<M> Sender<M> {
     /// What to send next: first what must be repeated, then what waits. `None` when there is
     /// nothing or the quota is used up. Whatever is returned counts as sent.
     pub fn next_transmission(&mut self) -> Option<Transmission<'_, M>> {
-        // A PUBREL takes no quota of its own, and so waits for none. [MQTT5-3.3.4-10]
+        // A PUBREL takes no quota of its own, and so waits for none.
+        // [MQTT5-3.3.4-10] [MQTT5-4.9.0-3]
         while let Some(sequence) = self.releases.pop_front() {
             let at = self.index_of_sequence(sequence);
             // Its PUBCOMP may have been quicker.
