@@ -115,6 +115,9 @@ impl Shard {
             return;
         }
         let matches = self.route(publication.topic);
+        if let Some(publisher) = publication.publisher {
+            self.persist(publisher, &mut publication, &matches, None, effects);
+        }
         self.forward(&mut publication, &matches, None, effects);
         if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
             self.defer(&mut publication, matches, from, None, None);

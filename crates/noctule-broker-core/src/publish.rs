@@ -197,7 +197,7 @@ impl Shard {
     }
 
     /// Step 6: hands out what must be durable. How many answers the acknowledgement waits for.
-    fn persist(
+    pub(crate) fn persist(
         &mut self,
         key: SessionKey,
         publication: &mut Publication<'_>,
