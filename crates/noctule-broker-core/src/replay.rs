@@ -67,14 +67,20 @@ impl Shard {
         since: Since,
     ) {
         let Some(session) = self.registry.session_mut(key) else { return };
-        session.replays.push_back(Replay {
+        let replay = Replay {
             filter: filter.into(),
             levels: filter_levels(filter),
             position: Position::Start,
             since,
             options: terms.0,
             identifier: terms.1,
-        });
+        };
+        // What needs no window must not wait for one.
+        let at = match replay.is_at_most_once() {
+            true => session.replays.partition_point(Replay::is_at_most_once),
+            false => session.replays.len(),
+        };
+        session.replays.insert(at, replay);
     }
 
     /// Ends the replay of a subscription that is no more, or that another one takes the place of.
