@@ -24,6 +24,9 @@ use crate::subscribe::Request;
 use crate::timers::Timer;
 use crate::will::Will;
 
+/// Client identifiers of up to so many bytes are not too long for any broker.
+const CLIENT_ID_BYTES_ALWAYS: u16 = 23;
+
 /// What a CONNECT asked for, while it waits for answers.
 #[derive(Debug)]
 pub(crate) struct Connecting {
@@ -114,9 +117,15 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         let principal =
             outcome.map_err(|code| Refused::new(code, "authentication refused the client"))?;
-        let durable = self.settings.durability == Durability::Stored;
         let Some(connecting) = self.connecting(id) else { return Ok(Flow::Wait) };
         connecting.principal = principal;
+        self.find_session(id, effects)
+    }
+
+    /// Asks the store about a session that is not known here.
+    fn find_session(&mut self, id: ConnectionId, effects: &mut Effects) -> Result<Flow, Fault> {
+        let durable = self.settings.durability == Durability::Stored;
+        let Some(connecting) = self.connecting(id) else { return Ok(Flow::Wait) };
         let client_id = Arc::clone(&connecting.client_id);
         if durable && self.registry.find(&client_id).is_none() {
             // What is loaded must not be out of date when it comes: only one may wait for it.
@@ -141,12 +150,20 @@ impl Shard {
         stored: Option<Box<StoredSession>>,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
-        let Some(Connecting { client_id, clean_start, .. }) = self.connecting(id) else {
+        let Some(Connecting { client_id, assigned, clean_start, .. }) = self.connecting(id) else {
             return Ok(Flow::Wait);
         };
-        let (client_id, clean_start) = (Arc::clone(client_id), *clean_start);
+        let (client_id, assigned, clean_start) = (Arc::clone(client_id), *assigned, *clean_start);
         self.loading.remove(&client_id);
         let known = self.registry.find(&client_id);
+        // [MQTT5-3.2.2-16]
+        if assigned && (stored.is_some() || known.is_some()) {
+            let another = self.invent_client_id();
+            if let Some(connecting) = self.connecting(id) {
+                connecting.client_id = another;
+            }
+            return self.find_session(id, effects);
+        }
         let known_to_store = known.and_then(|key| self.registry.session(key));
         let was_stored = stored.is_some() || known_to_store.is_some_and(|session| session.stored);
         if let Some(key) = known {
@@ -201,6 +218,7 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
+        // [MQTT5-3.2.0-2]
         let Some(Parked::Connect(mut connecting)) = connection.parked.take() else {
             return Ok(Flow::Wait);
         };
@@ -218,6 +236,7 @@ impl Shard {
             .into());
         }
         let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
+        // Only now may anything else be sent. [MQTT5-3.2.0-1] [MQTT311-3.2.0-1]
         connection.phase = Phase::Online(key);
         if let Some(session) = self.registry.session_mut(key) {
             // The last connection's will is not sent any more. [MQTT5-3.1.3-9]
@@ -293,11 +312,10 @@ impl Shard {
     }
 
     /// The client identifier, or one that is made up for a client that has none.
-    // [MQTT5-3.1.3-3] [MQTT5-3.1.3-5] [MQTT5-3.1.3-6] [MQTT5-3.1.3-7] [MQTT5-3.1.3-8]
-    // [MQTT311-3.1.3-3] [MQTT311-3.1.3-5] [MQTT311-3.1.3-6] [MQTT311-3.1.3-7] [MQTT311-3.1.3-8]
-    // [MQTT311-3.1.3-9]
+    // [MQTT5-3.1.3-3] [MQTT5-3.1.3-8] [MQTT311-3.1.3-3] [MQTT311-3.1.3-9]
     fn accept_client_id(&mut self, connect: &Connect<'_>) -> Result<(Arc<str>, bool), Fault> {
-        let maximum = self.settings.limits.client_id_bytes_max;
+        // [MQTT5-3.1.3-5] [MQTT311-3.1.3-5] [MQTT31-3.1-3]
+        let maximum = self.settings.limits.client_id_bytes_max.max(CLIENT_ID_BYTES_ALWAYS);
         if connect.client_id.len() > usize::from(maximum) {
             return Err(Refused::limit(
                 ReasonCode::ClientIdentifierNotValid,
@@ -312,7 +330,9 @@ impl Shard {
             return Ok((Arc::from(connect.client_id), false));
         }
         let may_be_empty = match connect.version {
+            // [MQTT31-3.1-5]
             Version::V3_1 => false,
+            // [MQTT311-3.1.3-7] [MQTT311-3.1.3-8]
             Version::V3_1_1 => connect.clean_start,
             Version::V5_0 => true,
         };
@@ -323,10 +343,17 @@ impl Shard {
             )
             .into());
         }
+        Ok((self.invent_client_id(), true))
+    }
+
+    /// A client identifier that no session on this shard has.
+    // [MQTT5-3.1.3-6] [MQTT311-3.1.3-6]
+    fn invent_client_id(&mut self) -> Arc<str> {
         loop {
             let client_id = format!("auto-{:016x}{:016x}", self.random.next(), self.random.next());
+            // [MQTT5-3.2.2-16]
             if self.registry.find(&client_id).is_none() {
-                return Ok((Arc::from(client_id), true));
+                return Arc::from(client_id);
             }
         }
     }
@@ -516,20 +543,20 @@ impl Shard {
             KeepAlive::from_seconds(connecting.server_keep_alive.unwrap_or(connecting.keep_alive));
         connection.maximum_packet_size = connecting.maximum_packet_size;
         connection.request_problem_information = connecting.request_problem_information;
+        // [MQTT5-3.3.2-7]
         connection.inbound_aliases = InboundAliases::new(alias_maximum);
         connection.outbound_aliases =
             OutboundAliases::new(connecting.topic_alias_maximum.min(alias_outbound_max));
     }
 
     /// Tells the client what it got and what it may do, if it takes packets of that size.
-    // [MQTT5-3.2.0-1] [MQTT5-3.2.0-2] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3] [MQTT5-3.2.2-9]
-    // [MQTT5-3.2.2-16]
-    // [MQTT5-3.1.2-28] [MQTT311-3.1.4-4] [MQTT311-3.2.0-1] [MQTT311-3.2.2-1] [MQTT311-3.2.2-2]
-    // [MQTT311-3.2.2-3]
+    // [MQTT5-3.1.4-5] [MQTT311-3.1.4-4] [MQTT5-3.2.2-2] [MQTT5-3.2.2-3] [MQTT311-3.2.2-1]
+    // [MQTT311-3.2.2-2] [MQTT311-3.2.2-3]
     fn send_connack(&mut self, id: ConnectionId, connecting: &Connecting) -> bool {
         let settings = Arc::clone(&self.settings);
         let (limits, features) = (&settings.limits, &settings.features);
         let unavailable = |available: bool| (!available).then_some(false);
+        // [MQTT5-3.1.2-28]
         let response_information = settings
             .response_information
             .as_deref()
@@ -539,9 +566,11 @@ impl Shard {
                 .expiry_shortened
                 .then_some(connecting.session_expiry_interval),
             receive_maximum: (limits.receive_maximum < u16::MAX).then_some(limits.receive_maximum),
+            // [MQTT5-3.2.2-9]
             maximum_qos: (features.maximum_qos < QoS::ExactlyOnce).then_some(features.maximum_qos),
             retain_available: unavailable(features.retain_available),
             maximum_packet_size: Some(limits.maximum_packet_size),
+            // [MQTT5-3.1.3-7]
             assigned_client_identifier: connecting.assigned.then_some(&*connecting.client_id),
             topic_alias_maximum: (limits.topic_alias_maximum > 0)
                 .then_some(limits.topic_alias_maximum),

@@ -1,6 +1,7 @@
 //! What the shard knows about one network connection, and where its packets go.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use noctule_packet::{Connect, ConnectError, DecodeError, Frame, Packet, PacketType, Version};
@@ -8,7 +9,7 @@ use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Timestamp};
 
 use crate::connect::Connecting;
 use crate::effect::Effects;
-use crate::fault::{Fault, ProtocolError};
+use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::{ConnectionId, ListenerId};
 use crate::outbound::Outbound;
 use crate::publish::ParkedPublish;
@@ -43,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) request_problem_information: bool,
     pub(crate) inbound_aliases: InboundAliases,
     pub(crate) outbound_aliases: OutboundAliases,
+    /// What the PUBACKs and PUBRECs that refuse a publication will say, in their order.
+    pub(crate) refusals: VecDeque<Refused>,
 }
 
 /// How far a connection has come.
@@ -103,6 +106,7 @@ impl Connection {
             request_problem_information: true,
             inbound_aliases: InboundAliases::new(0),
             outbound_aliases: OutboundAliases::new(0),
+            refusals: VecDeque::new(),
         }
     }
 
@@ -295,7 +299,7 @@ impl Shard {
                 self.on_unsubscribe(id, session, &unsubscribe, effects)
             }
             Packet::Pingreq => {
-                // [MQTT5-3.12.4-1] [MQTT311-3.12.4-1]
+                // [MQTT5-3.12.4-1] [MQTT311-3.12.4-1] [MQTT31-3.12-1]
                 self.send(id, &Packet::Pingresp);
                 Ok(Flow::Next)
             }

@@ -232,6 +232,7 @@ impl Shard {
         !connection.congested
     }
 
+    // [MQTT5-3.2.0-1] [MQTT311-3.2.0-1]
     pub(crate) fn is_online(&self, id: ConnectionId) -> bool {
         self.connections.find(id).is_some_and(|connection| connection.session().is_some())
     }

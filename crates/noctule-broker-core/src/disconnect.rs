@@ -101,7 +101,7 @@ impl Shard {
     }
 
     /// Writes what is in the outbound buffer and takes nothing more from the connection.
-    // [MQTT5-3.14.4-1] [MQTT5-3.14.4-2] [MQTT311-3.14.4-1] [MQTT311-3.14.4-2]
+    // [MQTT5-3.14.4-1] [MQTT5-3.14.4-2] [MQTT311-3.14.4-1] [MQTT311-3.14.4-2] [MQTT31-3.14-1]
     pub(crate) fn close(&mut self, id: ConnectionId, effects: &mut Effects) {
         let Some(connection) = self.connections.find_mut(id) else { return };
         if connection.phase == Phase::Closing {

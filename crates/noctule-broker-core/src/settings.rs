@@ -131,7 +131,7 @@ pub struct Limits {
     pub connect_bytes_max: u32,
     /// The size of any other packet from a client, in bytes; announced as Maximum Packet Size.
     pub maximum_packet_size: u32,
-    /// The length of a client identifier, in bytes.
+    /// The length of a client identifier, in bytes; 23 are always allowed.
     pub client_id_bytes_max: u16,
     /// User properties in one packet.
     pub user_properties_max: u16,

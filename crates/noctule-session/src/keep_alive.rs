@@ -31,7 +31,7 @@ impl KeepAlive {
     }
 
     /// When a server gives up a client that was last heard of at `heard`: one and a half intervals.
-    // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]
+    // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24] [MQTT31-3.1-16]
     pub fn deadline(self, heard: Timestamp) -> Option<Timestamp> {
         (self.seconds > 0).then(|| heard + Duration::from_millis(u64::from(self.seconds) * 1_500))
     }

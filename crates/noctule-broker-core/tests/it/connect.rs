@@ -1,0 +1,358 @@
+//! CONNECT: who is let in, under which client identifier, and who is turned away.
+
+use noctule_broker_core::{Authentication, Durability, Effect, Event, Input, StoredSession};
+use noctule_packet::{Packet, QoS, ReasonCode, Version, spec};
+use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS, packet_bytes};
+
+use crate::broker::{Broker, ended_with, lasting};
+
+/// A broker that leaves it to the test who may come in.
+fn asking() -> Broker {
+    let broker = Broker::with(|settings| {
+        settings.listeners[0].authentication = Authentication::Ask;
+    });
+    broker.hold();
+    broker
+}
+
+/// The bytes of several packets, to be sent at once.
+fn bytes_of(version: Version, packets: &[Packet<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for packet in packets {
+        packet.encode(version, &mut bytes).expect("a packet that can be written");
+    }
+    bytes
+}
+
+fn connect_packet(connect: &OwnedConnect) -> Packet<'_> {
+    Packet::Connect(Box::new(connect.to_packet()))
+}
+
+/// Answers the oldest question, which is who the client is, with no.
+#[track_caller]
+fn refuse(broker: &Broker, code: ReasonCode) {
+    let Effect::Authenticate { token, .. } = broker.asked() else { panic!("no Authenticate") };
+    broker.input(Input::Authenticated { token, outcome: Err(code) });
+}
+
+/// The client identifiers of those who were let in since the last call.
+fn connected(broker: &Broker) -> Vec<String> {
+    let names = broker.events().into_iter().filter_map(|event| match event {
+        Event::Connected { client_id, .. } => Some(client_id.to_string()),
+        _ => None,
+    });
+    names.collect()
+}
+
+#[test]
+fn a_first_packet_other_than_connect_is_refused() {
+    spec!("MQTT5-3.1.0-1", "MQTT311-3.1.0-1");
+    for version in VERSIONS {
+        let broker = Broker::new();
+        let mut subscriber = broker.client(version, "subscriber");
+        subscriber.subscribe(&[("#", QoS::AtMostOnce)]);
+        let publish = OwnedPublish::new("a", "early", QoS::AtMostOnce);
+        let publish = bytes_of(version, &[Packet::Publish(publish.to_packet())]);
+        // The first byte says enough.
+        for first in [&publish[..], &[0xC0, 0], &[0x30], &[0x82], &[0x00], &[0xF0], b"GET /"] {
+            let mut client = broker.open();
+            client.set_version(version);
+            client.send_bytes(first);
+            client.expect_closed();
+            assert!(ended_with(&broker.events(), ReasonCode::ProtocolError));
+        }
+        subscriber.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn a_second_connect_ends_the_connection() {
+    spec!("MQTT5-3.1.0-2", "MQTT311-3.1.0-2");
+    for version in VERSIONS {
+        let broker = Broker::new();
+        let connect = OwnedConnect::new(version, "a");
+        let mut client = broker.connect(&connect);
+        client.send_connect(&connect);
+        client.expect_refused(ReasonCode::ProtocolError);
+        // It is one CONNECT too many whatever stands in it.
+        let mut client = broker.connect(&connect);
+        client.send_bytes(&packet_bytes(0x10, "s'MQTT' 09 02 0000 s'a'"));
+        client.expect_refused(ReasonCode::ProtocolError);
+    }
+}
+
+#[test]
+fn a_second_connect_that_comes_before_the_first_is_answered_waits_and_ends_the_connection() {
+    for version in VERSIONS {
+        let broker = asking();
+        let mut client = broker.open();
+        let connect = OwnedConnect::new(version, "a");
+        let packets = [connect_packet(&connect), connect_packet(&connect)];
+        client.set_version(version);
+        client.send_bytes(&bytes_of(version, &packets));
+        broker.answer();
+        client.expect_connack_with(ReasonCode::Success);
+        client.expect_refused(ReasonCode::ProtocolError);
+        assert!(broker.has_asked_nothing());
+    }
+}
+
+#[test]
+fn identifiers_of_up_to_23_letters_and_digits_are_let_in_whatever_the_limit() {
+    spec!("MQTT5-3.1.3-5", "MQTT311-3.1.3-5", "MQTT31-3.1-3");
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| settings.limits.client_id_bytes_max = 1);
+        for name in ["0", "0123456789abcdefghijklm", "nopqrstuvwxyzABCDEFGHIJ", "KLMNOPQRSTUVWXYZ"]
+        {
+            let mut client = broker.client(version, name);
+            client.expect_nothing_before_pong();
+            assert_eq!(connected(&broker), [name]);
+        }
+    }
+}
+
+#[test]
+fn a_client_without_an_identifier_gets_one_of_its_own() {
+    spec!("MQTT5-3.1.3-6", "MQTT5-3.1.3-7", "MQTT5-3.2.2-16", "MQTT311-3.1.3-6");
+    for version in [Version::V3_1_1, Version::V5_0] {
+        let broker = Broker::new();
+        let mut first = broker.client(version, "");
+        let mut second = broker.client(version, "");
+        let names = connected(&broker);
+        assert_eq!(names.len(), 2);
+        assert!(names[0] != names[1] && !names[0].is_empty() && !names[1].is_empty(), "{names:?}");
+        if version.is_v5() {
+            for (client, name) in [(&first, &names[0]), (&second, &names[1])] {
+                let connack = client.connack().expect("a CONNACK");
+                assert_eq!(connack.assigned_client_identifier.as_ref(), Some(name));
+            }
+        }
+        first.expect_nothing_before_pong();
+        second.expect_nothing_before_pong();
+        // The invented name is a name as any other.
+        let mut successor = broker.client(version, &names[0]);
+        assert_eq!(successor.connack().expect("a CONNACK").assigned_client_identifier, None);
+        first.expect_refused(ReasonCode::SessionTakenOver);
+        successor.expect_nothing_before_pong();
+        second.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn an_invented_identifier_is_not_one_that_a_session_has() {
+    spec!("MQTT5-3.2.2-16", "MQTT5-3.1.3-6", "MQTT311-3.1.3-6");
+    for version in [Version::V3_1_1, Version::V5_0] {
+        // Brokers with the same seed invent the same names.
+        let broker = Broker::new();
+        let _client = broker.client(version, "");
+        let next = connected(&broker).remove(0);
+        let broker = Broker::new();
+        let mut owner = broker.client(version, &next);
+        let _client = broker.client(version, "");
+        let names = connected(&broker);
+        assert_eq!(names[0], next);
+        assert_ne!(names[1], next);
+        owner.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn an_invented_identifier_is_not_one_that_is_stored() {
+    spec!("MQTT5-3.2.2-16");
+    let broker = Broker::with(|settings| settings.durability = Durability::Stored);
+    broker.hold();
+    let mut client = broker.open();
+    client.send_connect(&OwnedConnect::v5("").session_expiry_interval(60));
+    let Effect::Load { token, client_id: taken } = broker.asked() else { panic!("no Load") };
+    broker.input(Input::Loaded { token, session: Some(Box::new(StoredSession::default())) });
+    let Effect::Load { token, client_id } = broker.asked() else { panic!("no second Load") };
+    assert_ne!(client_id, taken);
+    broker.input(Input::Loaded { token, session: None });
+    broker.answer();
+    let connack = client.expect_connack_with(ReasonCode::Success);
+    assert_eq!(connack.assigned_client_identifier.as_deref(), Some(&*client_id));
+    assert!(!connack.session_present);
+}
+
+#[test]
+fn an_identifier_that_somebody_takes_during_authentication_is_invented_anew() {
+    spec!("MQTT5-3.2.2-16");
+    let broker = asking();
+    let mut nameless = broker.open();
+    nameless.send_connect(&OwnedConnect::v5(""));
+    let asked = broker.asked();
+    let Effect::Authenticate { token, credentials, .. } = asked else { panic!("{asked:?}") };
+    let mut owner = broker.open();
+    owner.send_connect(&OwnedConnect::v5(&credentials.client_id));
+    broker.answer();
+    owner.expect_connack_with(ReasonCode::Success);
+    broker.input(Input::Authenticated { token, outcome: Ok(Default::default()) });
+    let connack = nameless.expect_connack_with(ReasonCode::Success);
+    let assigned = connack.assigned_client_identifier.expect("an assigned identifier");
+    assert_ne!(*assigned, *credentials.client_id);
+    owner.expect_nothing_before_pong();
+}
+
+#[test]
+fn an_empty_identifier_without_a_clean_session_is_refused() {
+    spec!("MQTT311-3.1.3-7", "MQTT311-3.1.3-8");
+    let broker = Broker::new();
+    let mut client = broker.open();
+    client.send_connect(&OwnedConnect::v311("").clean_start(false));
+    client.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
+    client.expect_closed();
+    // In 5.0 it may go with any session.
+    let mut client = broker.connect(&lasting(Version::V5_0, ""));
+    client.expect_nothing_before_pong();
+}
+
+#[test]
+fn an_empty_identifier_is_refused_in_3_1() {
+    spec!("MQTT31-3.1-5");
+    for clean_start in [true, false] {
+        let mut client = Broker::new().open();
+        client.send_connect(&OwnedConnect::v31("").clean_start(clean_start));
+        client.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn an_identifier_that_is_too_long_is_refused_as_such() {
+    spec!("MQTT5-3.1.3-8", "MQTT311-3.1.3-9");
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| settings.limits.client_id_bytes_max = 30);
+        let mut client = broker.open();
+        client.send_connect(&OwnedConnect::new(version, &"x".repeat(31)));
+        client.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
+        client.expect_closed();
+        let mut client = broker.client(version, &"x".repeat(30));
+        client.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn a_connect_that_is_no_connect_ends_the_connection() {
+    spec!("MQTT5-3.1.4-1", "MQTT311-3.1.4-1", "MQTT31-3.1-11");
+    for version in VERSIONS {
+        let broker = Broker::new();
+        // The client identifier is longer than what is left of the packet.
+        let head = match version {
+            Version::V3_1 => "s'MQIsdp' 03",
+            Version::V3_1_1 => "s'MQTT' 04",
+            Version::V5_0 => "s'MQTT' 05",
+        };
+        let properties = if version.is_v5() { "00" } else { "" };
+        let connect = format!("{head} 02 0000 {properties} 0002 'a'");
+        let mut client = broker.open();
+        client.set_version(version);
+        client.send_bytes(&packet_bytes(0x10, &connect));
+        if version.is_v5() {
+            client.expect_connack_with(ReasonCode::MalformedPacket);
+        }
+        client.expect_closed();
+        assert!(ended_with(&broker.events(), ReasonCode::MalformedPacket));
+        assert_eq!(broker.look(|shard| shard.gauges().sessions), 0);
+    }
+}
+
+#[test]
+fn a_client_that_authentication_refuses_is_turned_away_and_harms_nobody() {
+    spec!("MQTT5-3.1.4-2");
+    for version in VERSIONS {
+        let broker = asking();
+        let mut owner = broker.open();
+        owner.send_connect(&lasting(version, "a"));
+        broker.answer();
+        owner.expect_connack_with(ReasonCode::Success);
+
+        let mut impostor = broker.open();
+        impostor.send_connect(&OwnedConnect::new(version, "a").user_name("eve").password("guess"));
+        refuse(&broker, ReasonCode::BadUserNameOrPassword);
+        impostor.expect_connack_with(ReasonCode::BadUserNameOrPassword);
+        impostor.expect_closed();
+        // Neither the connection nor the session with that name has suffered.
+        owner.expect_nothing_before_pong();
+        let refused = broker.events().into_iter().find_map(|event| match event {
+            Event::Refused { client_id, reason, .. } => Some((client_id, reason.code)),
+            _ => None,
+        });
+        assert_eq!(refused, Some((Some("a".into()), ReasonCode::BadUserNameOrPassword)));
+    }
+}
+
+#[test]
+fn what_stands_behind_a_refused_connect_is_not_processed() {
+    spec!("MQTT5-3.1.4-6", "MQTT311-3.1.4-5");
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| {
+            settings.listeners[0].authentication = Authentication::Ask;
+            settings.limits.client_id_bytes_max = 23;
+        });
+        let mut subscriber = broker.client(version, "subscriber");
+        subscriber.subscribe(&[("#", QoS::AtMostOnce)]);
+        broker.hold();
+        let publish = OwnedPublish::new("a", "smuggled", QoS::AtMostOnce);
+        for (name, asks) in [("x".repeat(24), false), ("eve".to_owned(), true)] {
+            let connect = OwnedConnect::new(version, &name);
+            let packets = [connect_packet(&connect), Packet::Publish(publish.to_packet())];
+            let mut client = broker.open();
+            client.set_version(version);
+            client.send_bytes(&bytes_of(version, &packets));
+            if asks {
+                refuse(&broker, ReasonCode::NotAuthorized);
+            }
+            let code =
+                if asks { ReasonCode::NotAuthorized } else { ReasonCode::ClientIdentifierNotValid };
+            client.expect_connack_with(code);
+            client.expect_closed();
+        }
+        subscriber.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn what_stands_behind_a_connect_waits_for_its_answer_and_then_happens_in_order() {
+    for version in VERSIONS {
+        let broker = asking();
+        let connect = OwnedConnect::new(version, "a");
+        let publish = OwnedPublish::new("a", "x", QoS::AtLeastOnce).packet_id(3);
+        let packets =
+            [connect_packet(&connect), Packet::Publish(publish.to_packet()), Packet::Pingreq];
+        let mut client = broker.open();
+        client.set_version(version);
+        client.send_bytes(&bytes_of(version, &packets));
+        client.send_pingreq();
+        assert!(broker.trace().iter().all(|effect| !effect.starts_with("Write")));
+        broker.answer();
+        client.expect_connack_with(ReasonCode::Success);
+        client.expect_puback_with(
+            3,
+            if version.is_v5() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success },
+        );
+        client.expect_pingresp();
+        client.expect_pingresp();
+    }
+}
+
+#[test]
+fn an_answer_about_a_client_that_is_gone_is_forgotten() {
+    for version in VERSIONS {
+        for accepted in [true, false] {
+            let broker = asking();
+            let mut client = broker.open();
+            client.send_connect(&OwnedConnect::new(version, "a"));
+            drop(client);
+            if accepted {
+                broker.answer();
+            } else {
+                refuse(&broker, ReasonCode::NotAuthorized);
+            }
+            assert_eq!(connected(&broker), [] as [&str; 0]);
+            assert_eq!(
+                broker.look(|shard| (shard.gauges().sessions, shard.gauges().connections)),
+                (0, 0)
+            );
+        }
+    }
+}
