@@ -20,4 +20,5 @@ mod resend;
 mod retained;
 mod session;
 mod slow_reader;
+mod turns;
 mod window;

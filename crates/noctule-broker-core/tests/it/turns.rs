@@ -1,0 +1,231 @@
+//! Turns: a replay that is larger than a turn leaves others theirs.
+
+use noctule_broker_core::{
+    ConnectionId, Effects, Input, ListenerId, Reading, Settings, Shard, Timestamp,
+};
+use noctule_packet::{
+    Framing, Packet, PacketId, QoS, Subscribe, SubscriptionList, SubscriptionOptions, TextRules,
+    TopicFilter, Version, split,
+};
+use noctule_testkit::{OwnedConnect, OwnedPublish};
+
+/// The deliveries of one turn, and what a slice may take on top.
+const TURN: usize = 8_192;
+const SLICE: usize = 64;
+
+/// A shard whose turns are given one by one.
+struct Turns {
+    shard: Shard,
+    now: Timestamp,
+    effects: Effects,
+}
+
+impl Turns {
+    fn new() -> Self {
+        let mut settings = Settings::default();
+        settings.system_interval_seconds = 0;
+        let now = Timestamp::from_millis(1_000);
+        Self { shard: Shard::new(settings, now, 7), now, effects: Effects::new() }
+    }
+
+    fn input(&mut self, input: Input<'_>) -> Reading {
+        let consumed = self.shard.on_input(self.now, input, &mut self.effects);
+        self.effects.drain();
+        consumed.reading
+    }
+
+    fn client(&mut self, slot: u32) -> ConnectionId {
+        let connection = ConnectionId { slot, generation: 0 };
+        let _ = self.input(Input::Opened { connection, listener: ListenerId(0), peer: "".into() });
+        let connect = OwnedConnect::v311(&format!("client-{slot:04}")).keep_alive(0);
+        self.send(connection, &[Packet::Connect(Box::new(connect.to_packet()))]);
+        assert_eq!(self.take(connection), ["CONNACK"]);
+        connection
+    }
+
+    /// Passes packets as one read.
+    fn send(&mut self, connection: ConnectionId, packets: &[Packet<'_>]) -> Reading {
+        let mut bytes = Vec::new();
+        for packet in packets {
+            packet.encode(Version::V3_1_1, &mut bytes).expect("a packet");
+        }
+        self.input(Input::Bytes { connection, bytes: &bytes })
+    }
+
+    fn publish(&mut self, connection: ConnectionId, publishes: &[OwnedPublish]) -> Reading {
+        let packets: Vec<_> =
+            publishes.iter().map(|publish| Packet::Publish(publish.to_packet())).collect();
+        self.send(connection, &packets)
+    }
+
+    fn subscribe(&mut self, connection: ConnectionId, filters: &[&str]) {
+        let mut subscriptions = SubscriptionList::default();
+        for filter in filters {
+            let filter = TopicFilter::new(filter).expect("a filter");
+            subscriptions.push(&filter, SubscriptionOptions::default());
+        }
+        self.send(
+            connection,
+            &[Packet::Subscribe(Subscribe {
+                packet_id: PacketId::new(1).expect("a packet identifier"),
+                subscription_identifier: None,
+                user_properties: Default::default(),
+                subscriptions,
+            })],
+        );
+    }
+
+    /// Another turn. Whether there was work for it.
+    fn turn(&mut self) -> bool {
+        let due = self.shard.poll_timeout().is_some_and(|due| due <= self.now);
+        if due {
+            let _ = self.input(Input::Timeout);
+        }
+        due
+    }
+
+    /// What was written to a connection: of a PUBLISH its topic, payload and flag, of others the
+    /// type.
+    fn take(&mut self, connection: ConnectionId) -> Vec<String> {
+        let outbound = self.shard.outbound(connection).expect("a connection");
+        let bytes: Vec<u8> = outbound.chunks().flatten().copied().collect();
+        outbound.advance(bytes.len());
+        let (mut rest, mut packets) = (&bytes[..], Vec::new());
+        while let Framing::Complete(frame) = split(rest, u32::MAX).expect("a packet") {
+            let packet = Packet::decode(&frame, Version::V3_1_1, TextRules::Strict);
+            packets.push(match packet.expect("a packet") {
+                Packet::Publish(publish) => {
+                    let publish = OwnedPublish::copy_of(&publish);
+                    let flag = if publish.retain { "retained" } else { "live" };
+                    format!("{} {} {flag}", publish.topic, publish.text())
+                }
+                other => other.packet_type().to_string(),
+            });
+            rest = &rest[frame.length..];
+            if rest.is_empty() {
+                break;
+            }
+        }
+        packets
+    }
+}
+
+fn retained(topic: &str, payload: &str) -> OwnedPublish {
+    OwnedPublish::new(topic, payload, QoS::AtMostOnce).retain(true)
+}
+
+/// Keeps so many messages, below branches that hold ten each.
+fn fill(turns: &mut Turns, publisher: ConnectionId, count: usize) {
+    let all: Vec<_> = (0..count)
+        .map(|number| retained(&format!("t/{:05}/{}", number / 10, number % 10), "1"))
+        .collect();
+    for some in all.chunks(1_000) {
+        assert_eq!(turns.publish(publisher, some), Reading::Drained);
+    }
+}
+
+#[test]
+fn a_large_replay_takes_several_turns_and_others_are_served_between_them() {
+    let mut turns = Turns::new();
+    let publisher = turns.client(0);
+    let (large, small, other) = (turns.client(1), turns.client(2), turns.client(3));
+    fill(&mut turns, publisher, 3 * TURN);
+    turns.publish(publisher, &[retained("one", "1")]);
+    turns.subscribe(large, &["t/#"]);
+    let first = turns.take(large);
+    assert_eq!(first[0], "SUBACK");
+    assert!(first.len() > SLICE && first.len() <= TURN + SLICE, "{}", first.len());
+    let mut all = first[1..].to_vec();
+    let mut rounds = 0;
+    loop {
+        // Neither a ping nor another replay waits for the end of this one.
+        turns.send(other, &[Packet::Pingreq]);
+        assert_eq!(turns.take(other), ["PINGRESP"]);
+        turns.subscribe(small, &["one"]);
+        assert_eq!(turns.take(small), ["SUBACK", "one 1 retained"]);
+        if !turns.turn() {
+            break;
+        }
+        let next = turns.take(large);
+        assert!(next.len() <= TURN + SLICE, "{}", next.len());
+        all.extend(next);
+        rounds += 1;
+    }
+    assert!((3..10).contains(&rounds), "{rounds}");
+    assert_eq!(all.len(), 3 * TURN);
+    assert!(all.is_sorted() && all.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn two_large_replays_take_turns() {
+    let mut turns = Turns::new();
+    let publisher = turns.client(0);
+    let clients = [turns.client(1), turns.client(2)];
+    fill(&mut turns, publisher, 3 * TURN);
+    for client in clients {
+        turns.subscribe(client, &["t/#"]);
+        assert!(turns.take(client).len() <= TURN + SLICE);
+    }
+    let mut counts = [Vec::new(), Vec::new()];
+    while turns.turn() {
+        for (counts, client) in counts.iter_mut().zip(clients) {
+            counts.push(turns.take(client).len());
+        }
+    }
+    for counts in counts {
+        let idle = counts.windows(2).filter(|pair| *pair == [0, 0]).count();
+        assert!(idle <= 1, "one waits for the other's end: {counts:?}");
+    }
+}
+
+#[test]
+fn a_search_that_finds_nothing_takes_turns_too() {
+    let mut turns = Turns::new();
+    let publisher = turns.client(0);
+    let client = turns.client(1);
+    for part in 0..20 {
+        let some: Vec<_> =
+            (0..8_000).map(|number| retained(&format!("{part}-{number}/a"), "1")).collect();
+        turns.publish(publisher, &some);
+    }
+    turns.publish(publisher, &[retained("z/b", "1")]);
+    turns.subscribe(client, &["+/b"]);
+    assert_eq!(turns.take(client), ["SUBACK"], "one turn looks at everything");
+    let mut rounds = 1;
+    while turns.turn() {
+        rounds += 1;
+    }
+    assert!((2..10).contains(&rounds), "{rounds}");
+    assert_eq!(turns.take(client), ["z/b 1 retained"]);
+}
+
+#[test]
+fn a_replay_waits_for_older_messages_that_are_still_on_their_way() {
+    let mut turns = Turns::new();
+    let publisher = turns.client(0);
+    let subscribers: Vec<_> = (1..=100).map(|slot| turns.client(slot)).collect();
+    for subscriber in &subscribers {
+        turns.subscribe(*subscriber, &["a", "fill"]);
+        assert_eq!(turns.take(*subscriber), ["SUBACK"]);
+    }
+    let fill = OwnedPublish::new("fill", "1", QoS::AtMostOnce);
+    // The turn ends amid the subscribers to "a".
+    let mut burst = vec![fill; 80];
+    burst.push(retained("a", "1"));
+    burst.push(retained("a", "2"));
+    assert_eq!(turns.publish(publisher, &burst), Reading::Paused);
+    let late: Vec<_> = subscribers
+        .iter()
+        .filter(|subscriber| !turns.take(**subscriber).iter().any(|packet| packet == "a 2 live"))
+        .copied()
+        .collect();
+    assert!((1..100).contains(&late.len()), "{}", late.len());
+    for subscriber in &late {
+        turns.subscribe(*subscriber, &["a"]);
+        assert_eq!(turns.take(*subscriber), ["SUBACK"]);
+    }
+    while turns.turn() {}
+    for subscriber in &late {
+        assert_eq!(turns.take(*subscriber), ["a 2 live", "a 2 retained"]);
+    }
+}
