@@ -16,8 +16,8 @@ use crate::session::{Delivery, Identifiers};
 use crate::shard::Shard;
 use crate::shared::GroupKey;
 
-/// From this size on a payload with several receivers is not copied for each of them.
-pub(crate) const SHARE_BYTES: usize = 8 * 1024;
+/// From this size on a payload is shared, where it would be copied for each receiver.
+const SHARE_BYTES: usize = 8 * 1024;
 
 /// How one session is to get a publication.
 #[derive(Clone, Debug)]
@@ -31,12 +31,12 @@ pub(crate) struct Terms {
 }
 
 impl Shard {
-    /// Delivers a publication to one session. `share` says that others get the payload too.
+    /// Delivers a publication to one session. `several` says that others get it too.
     pub(crate) fn deliver(
         &mut self,
         publication: &mut Publication<'_>,
         terms: Terms,
-        share: bool,
+        several: bool,
         effects: &mut Effects,
     ) {
         let Some(session) = self.registry.session(terms.session) else { return };
@@ -53,7 +53,7 @@ impl Shard {
         // [MQTT5-3.8.4-8] [MQTT311-3.8.4-6]
         let qos = publication.qos.min(terms.qos);
         if qos == QoS::AtMostOnce {
-            self.deliver_at_most_once(connection, publication, terms, share, effects);
+            self.deliver_at_most_once(connection, publication, terms, several, effects);
             return;
         }
         let open = session.sender.is_open() && connection.is_some_and(|id| self.has_room(id));
@@ -74,7 +74,7 @@ impl Shard {
         let Some(session) = self.registry.session_mut(terms.session) else { return };
         if let Ok(packet_id) = session.sender.send_now(delivery, qos) {
             let class = Class::of(qos, &terms);
-            self.transmit(id, publication, class, Some(packet_id), false, share);
+            self.transmit(id, publication, &class, (Some(packet_id), false), several);
         }
     }
 
@@ -83,7 +83,7 @@ impl Shard {
         connection: Option<ConnectionId>,
         publication: &mut Publication<'_>,
         terms: Terms,
-        share: bool,
+        several: bool,
         effects: &mut Effects,
     ) {
         let Some(id) = connection.filter(|id| self.is_online(*id)) else { return };
@@ -96,7 +96,7 @@ impl Shard {
         } else {
             // [MQTT5-4.3.1-1] [MQTT311-4.3.1-1]
             let class = Class::of(QoS::AtMostOnce, &terms);
-            self.transmit(id, publication, class, None, false, share);
+            self.transmit(id, publication, &class, (None, false), several);
         }
     }
 
@@ -191,9 +191,8 @@ impl Shard {
             self.drop_message(&terms, &publication, cause, Some(limit), effects);
             return true;
         }
-        self.frames.clear();
-        let share = publication.payload.len() >= SHARE_BYTES;
-        self.transmit(id, &mut publication, Class::of(qos, &terms), Some(packet_id), dup, share);
+        let class = Class::of(qos, &terms);
+        self.transmit(id, &mut publication, &class, (Some(packet_id), dup), false);
         true
     }
 
@@ -285,21 +284,23 @@ impl Shard {
         }
     }
 
-    /// Encodes a PUBLISH into the connection's outbound buffer.
+    /// Encodes a PUBLISH, with its packet identifier and whether it is a repetition, into the
+    /// connection's outbound buffer.
     fn transmit(
         &mut self,
         id: ConnectionId,
         publication: &mut Publication<'_>,
-        mut class: Class,
-        packet_id: Option<PacketId>,
-        dup: bool,
-        share: bool,
+        class: &Class,
+        (packet_id, dup): (Option<PacketId>, bool),
+        several: bool,
     ) {
-        let shared =
-            (share && publication.payload.len() >= SHARE_BYTES).then(|| publication.message());
+        // A large payload is not copied if there is a message to share anyway.
+        let share =
+            publication.payload.len() >= SHARE_BYTES && (several || publication.is_message());
+        let shared = share.then(|| publication.message());
         let Some(connection) = self.connections.find(id) else { return };
-        class.v5 = connection.version.is_v5();
-        let mut head = self.head(connection.version, publication, &class);
+        let version = connection.version;
+        let mut head = self.head(version, publication, class);
         head.packet_id = packet_id;
         // Whatever the publisher's packet said.
         // [MQTT5-3.3.1-1] [MQTT5-3.3.1-3] [MQTT311-3.3.1-1] [MQTT311-3.3.1-3] [MQTT31-3.3-1]
@@ -315,11 +316,11 @@ impl Shard {
         let before = connection.outbound.len();
         use_alias(connection, &mut head);
         let out = connection.outbound.buffer();
-        if dup || head.topic_alias.is_some() {
+        if several && !dup && head.topic_alias.is_none() {
+            self.frames.append((version.is_v5(), class), &head, payload, out);
+        } else {
             head.encode(out);
             out.extend_from_slice(payload);
-        } else {
-            self.frames.append(&class, &head, payload, out);
         }
         if let Some(message) = shared {
             connection.outbound.share_payload(message);
@@ -370,6 +371,6 @@ fn use_alias(connection: &mut Connection, head: &mut PublishHead<'_>) {
 
 impl Class {
     fn of(qos: QoS, terms: &Terms) -> Self {
-        Self { v5: true, qos, retain: terms.retain, identifiers: terms.identifiers.clone() }
+        Self { qos, retain: terms.retain, identifiers: terms.identifiers.clone() }
     }
 }

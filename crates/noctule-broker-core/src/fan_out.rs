@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use noctule_packet::{QoS, TopicName};
 
-use crate::delivery::{SHARE_BYTES, Terms};
+use crate::delivery::Terms;
 use crate::effect::{Effect, Effects};
 use crate::event::Event;
 use crate::fault::Refused;
@@ -61,7 +61,7 @@ impl Shard {
         effects: &mut Effects,
     ) -> Option<usize> {
         self.frames.clear();
-        let share = matches.len() > 1 && publication.payload.len() >= SHARE_BYTES;
+        let several = matches.len() > 1;
         let mut at = from;
         while let Some(first) = matches.get(at) {
             if self.budget == 0 {
@@ -79,10 +79,10 @@ impl Shard {
             match first.target {
                 Target::Session(session) => {
                     if let Some(terms) = merge(session, run, publication) {
-                        self.deliver(publication, terms, share, effects);
+                        self.deliver(publication, terms, several, effects);
                     }
                 }
-                Target::Group(group) => self.assign(group, publication, share, effects),
+                Target::Group(group) => self.assign(group, publication, several, effects),
                 // Told already, by `forward`.
                 Target::Shard(_) => {}
             }

@@ -10,7 +10,6 @@ use crate::session::Identifiers;
 /// What makes two receivers' PUBLISH packets differ, but for the packet identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Class {
-    pub(crate) v5: bool,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) identifiers: Identifiers,
@@ -25,12 +24,15 @@ pub(crate) struct Frames {
 
 #[derive(Debug)]
 struct Entry {
+    v5: bool,
     class: Class,
     range: Range<usize>,
     /// Where in the packet its identifier stands.
     packet_id_at: Option<usize>,
 }
 
+/// How much memory is kept for the next publication.
+const BYTES_KEPT_MAX: usize = 256 * 1024;
 /// More classes than this are encoded each time.
 const CLASSES_MAX: usize = 8;
 
@@ -38,6 +40,9 @@ impl Frames {
     /// Another publication comes.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
+        if self.bytes.capacity() > BYTES_KEPT_MAX {
+            self.bytes = Vec::new();
+        }
         self.entries.clear();
     }
 
@@ -45,12 +50,14 @@ impl Frames {
     /// if it is sent by other means; `head` counts it all the same.
     pub(crate) fn append(
         &mut self,
-        class: &Class,
+        (v5, class): (bool, &Class),
         head: &PublishHead<'_>,
         payload: &[u8],
         out: &mut Vec<u8>,
     ) {
-        if let Some(entry) = self.entries.iter().find(|entry| entry.class == *class) {
+        if let Some(entry) =
+            self.entries.iter().find(|entry| entry.v5 == v5 && entry.class == *class)
+        {
             let start = out.len();
             out.extend_from_slice(self.bytes.get(entry.range.clone()).unwrap_or_default());
             patch(out, entry.packet_id_at.map(|at| start + at), head.packet_id);
@@ -63,7 +70,7 @@ impl Frames {
             let from = self.bytes.len();
             self.bytes.extend_from_slice(out.get(start..).unwrap_or_default());
             let range = from..self.bytes.len();
-            self.entries.push(Entry { class: class.clone(), range, packet_id_at });
+            self.entries.push(Entry { v5, class: class.clone(), range, packet_id_at });
         }
     }
 }
@@ -82,9 +89,9 @@ mod tests {
 
     const PAYLOAD: &[u8] = b"payload";
 
-    fn head(class: &Class, packet_id: u16) -> PublishHead<'_> {
+    fn head(version: Version, class: &Class, packet_id: u16) -> PublishHead<'_> {
         PublishHead {
-            version: if class.v5 { Version::V5_0 } else { Version::V3_1_1 },
+            version,
             dup: false,
             qos: class.qos,
             retain: class.retain,
@@ -98,17 +105,17 @@ mod tests {
         }
     }
 
-    fn classes() -> Vec<Class> {
+    fn classes() -> Vec<(Version, Class)> {
         let mut classes = Vec::new();
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             for retain in [false, true] {
-                let old = Class { v5: false, qos, retain, identifiers: Identifiers::new() };
-                let mut identifiers = Identifiers::new();
-                identifiers.extend([7, 300]);
+                let plain = Class { qos, retain, identifiers: Identifiers::new() };
+                let mut identified = plain.clone();
+                identified.identifiers.extend([7, 300]);
                 classes.extend([
-                    Class { v5: true, ..old.clone() },
-                    Class { v5: true, identifiers, ..old.clone() },
-                    old,
+                    (Version::V5_0, plain.clone()),
+                    (Version::V5_0, identified),
+                    (Version::V3_1_1, plain),
                 ]);
             }
         }
@@ -121,14 +128,14 @@ mod tests {
         let mut frames = Frames::default();
         let mut packet_id = 0;
         for _ in 0..3 {
-            for class in classes() {
+            for (version, class) in classes() {
                 packet_id += 1;
-                let head = head(&class, packet_id);
+                let head = head(version, &class, packet_id);
                 let mut expected = b"before".to_vec();
                 head.encode(&mut expected);
                 expected.extend_from_slice(PAYLOAD);
                 let mut out = b"before".to_vec();
-                frames.append(&class, &head, PAYLOAD, &mut out);
+                frames.append((version.is_v5(), &class), &head, PAYLOAD, &mut out);
                 assert_eq!(out, expected, "{class:?}");
             }
         }
@@ -138,12 +145,24 @@ mod tests {
     #[test]
     fn the_next_publication_is_not_taken_for_the_last_one() {
         let mut frames = Frames::default();
-        let class = &classes()[0];
+        let (version, class) = &classes()[0];
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        frames.append(class, &head(class, 1), PAYLOAD, &mut first);
+        frames.append((true, class), &head(*version, class, 1), PAYLOAD, &mut first);
         frames.clear();
-        let other = PublishHead { topic: "c", ..head(class, 1) };
-        frames.append(class, &other, PAYLOAD, &mut second);
+        let other = PublishHead { topic: "c", ..head(*version, class, 1) };
+        frames.append((true, class), &other, PAYLOAD, &mut second);
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn the_memory_of_a_large_publication_is_given_back() {
+        let mut frames = Frames::default();
+        let (version, class) = &classes()[0];
+        let payload = std::vec![0; BYTES_KEPT_MAX + 1];
+        let large = PublishHead { payload_length: payload.len(), ..head(*version, class, 1) };
+        frames.append((true, class), &large, &payload, &mut Vec::new());
+        assert!(frames.bytes.capacity() > BYTES_KEPT_MAX);
+        frames.clear();
+        assert!(frames.bytes.capacity() <= BYTES_KEPT_MAX);
     }
 }

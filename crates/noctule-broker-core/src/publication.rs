@@ -69,6 +69,11 @@ impl<'a> Publication<'a> {
         Arc::clone(message)
     }
 
+    /// Whether [`Publication::message`] was made already.
+    pub(crate) fn is_message(&self) -> bool {
+        self.message.is_some()
+    }
+
     /// What the message will count against byte limits.
     pub(crate) fn bytes(&self) -> usize {
         crate::message::bytes(self.topic.as_str(), self.payload, &self.properties)

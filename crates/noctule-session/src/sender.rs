@@ -96,7 +96,7 @@ impl<M> Sender<M> {
             sent: 0,
             releases: VecDeque::new(),
             waiting: VecDeque::new(),
-            receive_maximum,
+            receive_maximum: receive_maximum.max(1),
             quota_used: 0,
             in_flight: 0,
             released: 0,
@@ -106,7 +106,7 @@ impl<M> Sender<M> {
     /// A new connection is up: what is in flight is to be sent again, within the new quota.
     pub fn resume(&mut self, receive_maximum: u16) {
         // [MQTT5-4.9.0-1]
-        self.receive_maximum = receive_maximum;
+        self.receive_maximum = receive_maximum.max(1);
         // From here on nothing counts as sent. [MQTT5-4.4.0-1] [MQTT311-4.4.0-1] [MQTT31-4.2-1]
         self.sent = 0;
         let mut released: Vec<(u64, u64)> = (self.first..)

@@ -116,6 +116,15 @@ fn pubrels_wait_for_no_quota_but_use_it() {
 }
 
 #[test]
+fn the_quota_begins_above_zero() {
+    spec!("MQTT5-4.9.0-1");
+    let mut sender = Sender::<u32>::new(0);
+    assert_eq!(sender.quota(), 1);
+    sender.resume(0);
+    assert_eq!(sender.quota(), 1);
+}
+
+#[test]
 fn a_late_acknowledgement_spares_the_repetition() {
     let mut sender = sent(10, &[AtLeastOnce, ExactlyOnce, ExactlyOnce, AtLeastOnce]);
     sender.resume(1);

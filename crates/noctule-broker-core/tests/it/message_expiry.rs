@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use noctule_broker_core::{DropCause, Event};
+use noctule_broker_core::{Authorization, DropCause, Event};
 use noctule_packet::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use noctule_packet::{Version, spec};
-use noctule_testkit::{OwnedPublish, VERSIONS};
+use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
 use crate::broker::{Broker, Client, lasting};
 
@@ -67,6 +67,32 @@ fn a_message_that_expired_behind_a_full_window_is_deleted() {
     subscriber.acknowledge(&first);
     assert_eq!(subscriber.receive().text(), "4");
     subscriber.expect_nothing_before_pong();
+}
+
+#[test]
+fn a_message_that_expired_while_it_was_asked_about_is_deleted() {
+    spec!("MQTT5-3.3.2-5");
+    for qos in [AtMostOnce, AtLeastOnce] {
+        let broker = Broker::with(|settings| settings.authorization = Authorization::Ask);
+        let mut subscriber = broker.connect(&OwnedConnect::v5("s").keep_alive(0));
+        subscriber.subscribe(&[("t", qos)]);
+        let mut publisher = broker.client(Version::V5_0, "p");
+        broker.hold();
+        for (payload, id) in [("short", 1), ("long", 2)] {
+            publisher.send_publish(&expiring(payload, 10 * u32::from(id)).packet_id(id));
+        }
+        broker.advance_seconds(11);
+        broker.events();
+        broker.answer_all();
+        publisher.expect_puback(1);
+        publisher.expect_puback(2);
+        let message = subscriber.receive();
+        assert_eq!((message.text(), message.message_expiry_interval), ("long", Some(20)));
+        subscriber.expect_nothing_before_pong();
+        let is_expired =
+            |event: &Event| matches!(event, Event::Dropped { cause: DropCause::Expired, .. });
+        assert_eq!(broker.events().iter().filter(|event| is_expired(event)).count(), 1);
+    }
 }
 
 #[test]

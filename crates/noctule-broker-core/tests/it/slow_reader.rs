@@ -5,7 +5,7 @@ use noctule_packet::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use noctule_packet::{QoS, Version};
 use noctule_testkit::{OwnedConnect, VERSIONS, packet_bytes};
 
-use crate::broker::{Broker, Client};
+use crate::broker::{Broker, Client, lasting};
 
 const OUTBOUND_BYTES_MAX: u32 = 2_000;
 
@@ -166,6 +166,28 @@ fn a_stalled_client_that_leaves_gets_the_rest_on_its_next_connection() {
 }
 
 #[test]
+fn a_long_queue_does_not_fill_the_buffer_of_a_client_that_comes_back_and_does_not_read() {
+    let broker = Broker::with(|settings| settings.limits.outbound_bytes_max = OUTBOUND_BYTES_MAX);
+    let mut subscriber = broker.lasting(Version::V5_0, "s");
+    subscriber.subscribe(&[("t", AtLeastOnce)]);
+    drop(subscriber);
+    let mut publisher = broker.client(Version::V5_0, "p");
+    for n in 0..200 {
+        publisher.publish("t", numbered(n), AtLeastOnce);
+    }
+    let mut subscriber = broker.open();
+    broker.stall(&subscriber);
+    subscriber.send_connect(&lasting(Version::V5_0, "s"));
+    let waiting = waiting_bytes(&broker, &subscriber);
+    assert!(waiting < OUTBOUND_BYTES_MAX as usize + 200, "{waiting}");
+    broker.unstall(&subscriber);
+    subscriber.expect_connack();
+    for n in 0..200 {
+        assert_eq!(number(&subscriber.receive().payload), n);
+    }
+}
+
+#[test]
 fn large_payloads_reach_every_subscriber_whole() {
     for version in VERSIONS {
         let broker = Broker::new();
@@ -206,7 +228,8 @@ fn large_payloads_are_not_copied_for_each_subscriber() {
         broker.stall(&subscriber);
         subscribers.push(subscriber);
     }
-    broker.client(Version::V5_0, "p").publish("t", [7; 10_000], AtLeastOnce);
+    let mut publisher = broker.client(Version::V5_0, "p");
+    publisher.publish("t", [7; 10_000], AtLeastOnce);
     let places: Vec<_> = subscribers
         .iter()
         .map(|subscriber| {
