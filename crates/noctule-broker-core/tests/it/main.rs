@@ -23,4 +23,5 @@ mod retained_expiry;
 mod session;
 mod slow_reader;
 mod turns;
+mod take_over;
 mod window;
