@@ -24,4 +24,5 @@ mod session;
 mod slow_reader;
 mod turns;
 mod take_over;
+mod will;
 mod window;
