@@ -261,9 +261,6 @@ impl Shard {
 
     /// Checks everything that can be checked without asking anybody.
     fn accept_connect(&mut self, connect: &Connect<'_>) -> Result<Connecting, Fault> {
-        if self.stopping.is_some() {
-            return Err(Refused::new(ReasonCode::ServerShuttingDown, "the server stops").into());
-        }
         let limits = &self.settings.limits;
         if self.connections.len() > limits.connections_max as usize {
             return Err(Refused::limit(

@@ -350,6 +350,11 @@ fn is_answered(fault: &Fault, version: Version) -> bool {
 
 /// What a CONNACK says for this reason; nothing before 5.0 where no return code is near.
 fn connack_code(code: ReasonCode, version: Version) -> Option<ReasonCode> {
+    // CONNACK has no word for a broker that stops.
+    let code = match code {
+        ReasonCode::ServerShuttingDown => ReasonCode::ServerUnavailable,
+        code => code,
+    };
     if version.is_v5() {
         let sayable = code.is_error() && code.allowed_in(PacketType::Connack);
         return Some(if sayable { code } else { ReasonCode::UnspecifiedError });

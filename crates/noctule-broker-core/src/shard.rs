@@ -12,6 +12,7 @@ use noctule_session::Timestamp;
 
 use crate::connection::{Connection, Connections, Flow, Parked, Phase};
 use crate::effect::{Effect, Effects, Token, Waiting};
+use crate::event::Reason;
 use crate::fan_out::FanOut;
 use crate::fault::{Fault, ProtocolError};
 use crate::frames::Frames;
@@ -117,7 +118,7 @@ impl Shard {
             held: BTreeMap::new(),
             budget: 0,
             random: Random { hasher: FixedState::with_seed(seed), count: 0 },
-            loads: Loads::default(),
+            loads: Loads::new(now),
             stopping: None,
         }
     }
@@ -137,10 +138,12 @@ impl Shard {
                 self.statistics.connections_opened += 1;
                 let connection = Connection::new(id.generation, listener, peer, self.now);
                 self.connections.insert(id, connection);
-                if self.stopping.is_some() {
-                    self.close(id, effects);
-                } else {
-                    self.watch(id);
+                match self.stopping {
+                    Some(code) => {
+                        let text = "the server stops".into();
+                        self.disconnect(id, Reason { code, text, limit: None }, None, effects);
+                    }
+                    None => self.watch(id),
                 }
             }
             Input::Bytes { connection, bytes } | Input::Continue { connection, bytes } => {
