@@ -1,7 +1,9 @@
 //! Order: one publisher's messages reach each subscriber as they were published, also when a turn
 //! is too short for all of them.
 
-use noctule_broker_core::{ConnectionId, Effects, Input, ListenerId, Settings, Shard, Timestamp};
+use noctule_broker_core::{
+    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Settings, Shard, Timestamp,
+};
 use noctule_packet::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use noctule_packet::{Framing, Packet, PacketType, QoS, TextRules, Version, spec, split};
 use noctule_testkit::{OwnedPublish, VERSIONS, packet_bytes};
@@ -237,6 +239,65 @@ fn a_publisher_that_reconnects_in_the_middle_of_a_fan_out_does_not_overtake_itse
         expected.push("999".to_owned());
         assert_eq!(turns.published(subscriber), expected);
     }
+}
+
+#[test]
+fn a_subscriber_that_leaves_in_the_middle_of_a_fan_out_gets_the_rest_when_it_returns() {
+    spec!("MQTT5-4.5.0-1", "MQTT5-4.6.0-5", "MQTT311-4.6.0-6");
+    let mut turns = Turns::new();
+    let subscribers: Vec<_> = (0..SUBSCRIBERS)
+        .map(|n| {
+            let subscriber = turns.connect(n, &format!("s{n}"));
+            turns.send(subscriber, &packet_bytes(0x82, "0001 s't' 01"));
+            subscriber
+        })
+        .collect();
+    let publisher = turns.connect(SUBSCRIBERS, "p");
+    let burst: Vec<u8> = (0..MESSAGES)
+        .flat_map(|number| publish_bytes(number, AtLeastOnce, Version::V3_1_1))
+        .collect();
+    let mut taken = turns.send(publisher, &burst);
+    let before = turns.published(subscribers[99]).len();
+    assert!(before < turns.published(subscribers[0]).len(), "no fan-out was interrupted");
+    turns.input(Input::Closed { connection: subscribers[99] });
+    while turns.shard.poll_timeout() == Some(Turns::NOW) {
+        turns.input(Input::Timeout);
+        taken += turns.send(publisher, &burst[taken..]);
+    }
+    assert_eq!(taken, burst.len());
+    let again = turns.connect(SUBSCRIBERS + 1, "s99");
+    let expected: Vec<String> = (0..MESSAGES).map(|number| number.to_string()).collect();
+    assert_eq!(turns.published(again), expected);
+    assert_eq!(turns.published(subscribers[98]), expected);
+}
+
+#[test]
+fn what_comes_while_a_connack_is_held_back_follows_it() {
+    let broker = Broker::with(|settings| settings.durability = Durability::Stored);
+    let mut subscriber = broker.lasting(Version::V5_0, "s");
+    subscriber.subscribe(&[("t", AtLeastOnce)]);
+    let mut publisher = broker.client(Version::V5_0, "p");
+    publisher.publish("t", "1", AtLeastOnce);
+    drop(subscriber);
+    publisher.publish("t", "2", AtLeastOnce);
+    broker.hold();
+    let mut subscriber = broker.open();
+    subscriber.send_connect(&lasting(Version::V5_0, "s"));
+    publisher.send_publish(&OwnedPublish::new("t", "3", AtLeastOnce).packet_id(9));
+    let (Effect::Persist { token: connack, .. }, Effect::Persist { token: puback, .. }) =
+        (broker.asked(), broker.asked())
+    else {
+        panic!("two records were expected");
+    };
+    broker.input(Input::Persisted { token: puback });
+    publisher.expect_puback(9);
+    broker.input(Input::Persisted { token: connack });
+    assert!(subscriber.expect_connack().session_present);
+    for (payload, dup) in [("1", true), ("2", false), ("3", false)] {
+        let message = subscriber.receive();
+        assert_eq!((message.text(), message.dup), (payload, dup));
+    }
+    subscriber.expect_nothing_before_pong();
 }
 
 #[test]
