@@ -42,6 +42,7 @@ mod fan_out;
 mod fault;
 mod frames;
 mod input;
+mod loads;
 mod message;
 mod outbound;
 mod publication;

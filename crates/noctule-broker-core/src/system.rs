@@ -1,24 +1,32 @@
 //! The `$SYS` topics: what the broker says of itself, retained, at an interval.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use noctule_packet::{QoS, TopicName};
-use noctule_session::Timestamp;
 
 use crate::effect::Effects;
 use crate::publication::Publication;
 use crate::shard::Shard;
+use crate::statistics::Statistics;
 use crate::timers::Timer;
 
-/// What the loads are computed from.
-#[derive(Debug, Default)]
-pub(crate) struct Loads {
-    at: Timestamp,
-    received: u64,
-    sent: u64,
-}
+/// What there are load averages of.
+const LOADS: [(&str, fn(&Statistics) -> u64); 8] = [
+    ("messages/received", |counted| counted.packets_received),
+    ("messages/sent", |counted| counted.packets_sent),
+    ("publish/received", |counted| counted.publish_received),
+    ("publish/sent", |counted| counted.publish_sent),
+    ("publish/dropped", |counted| counted.dropped_total()),
+    ("bytes/received", |counted| counted.bytes_received),
+    ("bytes/sent", |counted| counted.bytes_sent),
+    ("connections", |counted| counted.connections_opened),
+];
+
+/// The load averages of a shard.
+pub(crate) type Loads = crate::loads::Loads<{ LOADS.len() }>;
 
 impl Shard {
     /// Publishes all `$SYS` topics and sets the next time.
@@ -27,30 +35,24 @@ impl Shard {
         if interval == 0 {
             return;
         }
-        for (name, value) in self.system_values() {
+        let statistics = &self.statistics;
+        self.loads.update(self.now, LOADS.map(|(_, of)| of(statistics)));
+        for (name, value) in self.system_values().into_iter().chain(self.load_values()) {
             let topic = format!("$SYS/broker/{name}");
             let Ok(topic) = TopicName::new(&topic) else { continue };
             let mut publication = Publication::new(topic, value.as_bytes(), QoS::AtMostOnce);
             publication.retain = true;
             self.publish_on_behalf(publication, effects);
         }
-        self.loads = Loads {
-            at: self.now,
-            received: self.statistics.publish_received,
-            sent: self.statistics.publish_sent,
-        };
         self.timers.set(self.now.plus_seconds(interval), Timer::System);
     }
 
-    fn system_values(&self) -> Vec<(&'static str, String)> {
+    fn system_values(&self) -> Vec<(Cow<'static, str>, String)> {
         let (counted, gauges) = (&self.statistics, self.gauges());
         let version = concat!("noctule ", env!("CARGO_PKG_VERSION"));
         let uptime = self.now.since(self.started).as_secs();
-        let seconds = self.now.since(self.loads.at).as_secs().max(1);
         let disconnected = gauges.sessions - gauges.clients_connected.min(gauges.sessions);
-        let received = (counted.publish_received - self.loads.received) / seconds;
-        let sent = (counted.publish_sent - self.loads.sent) / seconds;
-        [
+        let values = [
             ("version", version.to_string()),
             ("uptime", format!("{uptime} seconds")),
             ("clients/connected", gauges.clients_connected.to_string()),
@@ -68,9 +70,19 @@ impl Shard {
             ("retained messages/count", gauges.retained_messages.to_string()),
             ("store/messages/count", gauges.queued_messages.to_string()),
             ("store/messages/bytes", gauges.queued_bytes.to_string()),
-            ("load/publish/received", received.to_string()),
-            ("load/publish/sent", sent.to_string()),
-        ]
-        .into()
+        ];
+        values.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect()
+    }
+
+    /// How much there is in a minute, over several windows.
+    fn load_values(&self) -> Vec<(Cow<'static, str>, String)> {
+        let loads = LOADS.iter().enumerate();
+        loads
+            .flat_map(|(place, (name, _))| {
+                self.loads.averages(place).map(move |(window, average)| {
+                    (Cow::Owned(format!("load/{name}/{window}")), format!("{average:.2}"))
+                })
+            })
+            .collect()
     }
 }

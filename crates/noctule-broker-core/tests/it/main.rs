@@ -24,6 +24,7 @@ mod retained_expiry;
 mod session;
 mod slow_reader;
 mod take_over;
+mod system;
 mod turns;
 mod will;
 mod window;
