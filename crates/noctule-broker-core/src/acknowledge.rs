@@ -1,5 +1,6 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP, in both directions.
 
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use noctule_packet::{Ack, Packet, PacketId, ReasonCode, Version};
@@ -99,7 +100,6 @@ impl Shard {
 
     /// PUBREL: the publisher knows that we have the message; its packet identifier may be used
     /// again.
-    // [MQTT5-4.3.3-11] [MQTT5-4.3.3-12] [MQTT311-4.3.3-2]
     pub(crate) fn on_pubrel(
         &mut self,
         id: ConnectionId,
@@ -146,7 +146,6 @@ impl Shard {
     }
 
     /// Sends every acknowledgement that nothing holds back, in the order of the packets.
-    // [MQTT5-4.3.2-4] [MQTT5-4.3.3-8] [MQTT5-4.3.3-11] [MQTT311-4.3.2-2] [MQTT311-4.3.3-2]
     pub(crate) fn send_acknowledgements(&mut self, id: ConnectionId, key: SessionKey) {
         loop {
             let Some(session) = self.registry.session_mut(key) else { return };
@@ -155,16 +154,38 @@ impl Shard {
             }
             let Some(next) = session.receiver.next_acknowledgement() else { return };
             let Acknowledgement { kind, packet_id, reason } = next;
-            let ack = Ack::new(packet_id, reason);
+            let explanation = self.explain(id, kind, reason);
+            // [MQTT5-2.2.1-5] [MQTT311-2.3.1-6]
+            let mut ack = Ack::new(packet_id, reason);
+            ack.reason_string = explanation.as_deref();
+            // [MQTT5-3.3.4-1] [MQTT311-3.3.4-1]
             let packet = match kind {
+                // [MQTT5-4.3.2-4] [MQTT311-4.3.2-2] [MQTT31-4.1-1]
                 AcknowledgementKind::Puback => Packet::Puback(ack),
+                // [MQTT5-4.3.3-8] [MQTT311-4.3.3-2] [MQTT31-4.1-2]
                 AcknowledgementKind::Pubrec => Packet::Pubrec(ack),
+                // [MQTT5-4.3.3-11] [MQTT311-4.3.3-2] [MQTT31-4.1-2]
                 AcknowledgementKind::Pubcomp => Packet::Pubcomp(ack),
             };
             self.send(id, &packet);
         }
     }
 
+    /// Why a publication was refused, for the acknowledgement that says so.
+    fn explain(
+        &mut self,
+        id: ConnectionId,
+        kind: AcknowledgementKind,
+        reason: ReasonCode,
+    ) -> Option<String> {
+        if !reason.is_error() || kind == AcknowledgementKind::Pubcomp {
+            return None;
+        }
+        let refused = self.connections.find_mut(id)?.refusals.pop_front()?;
+        Some(refused.reason().to_string())
+    }
+
+    // [MQTT5-2.2.1-5] [MQTT311-2.3.1-6]
     pub(crate) fn send_pubrel(&mut self, id: ConnectionId, packet_id: PacketId) {
         self.send(id, &Packet::Pubrel(Ack::new(packet_id, ReasonCode::Success)));
     }

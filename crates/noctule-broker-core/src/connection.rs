@@ -361,3 +361,129 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec;
+
+    use noctule_packet::{
+        Ack, Connack, ConnackProperties, Disconnect, Framing, PacketId, ReasonCode, Suback,
+        TextRules, Unsuback, UserProperties, spec, split,
+    };
+
+    use super::*;
+    use crate::input::Input;
+    use crate::settings::Settings;
+
+    const ID: ConnectionId = ConnectionId { slot: 0, generation: 0 };
+
+    /// A packet of each type that may explain itself, with a reason string and a user property.
+    fn explained<'a>(text: &'a str, properties: &UserProperties<'a>) -> [Packet<'a>; 8] {
+        let ack = || Ack {
+            reason_string: Some(text),
+            user_properties: properties.clone(),
+            ..Ack::new(PacketId::MIN, ReasonCode::UnspecifiedError)
+        };
+        let connack_properties = ConnackProperties {
+            reason_string: Some(text),
+            user_properties: properties.clone(),
+            ..Default::default()
+        };
+        let (reason_string, user_properties) = (Some(text), properties.clone());
+        let codes: &[ReasonCode] = &[ReasonCode::UnspecifiedError];
+        [
+            Packet::Connack(Connack {
+                session_present: false,
+                reason_code: ReasonCode::UnspecifiedError,
+                properties: connack_properties,
+            }),
+            Packet::Puback(ack()),
+            Packet::Pubrec(ack()),
+            Packet::Pubrel(Ack { reason_code: ReasonCode::PacketIdentifierNotFound, ..ack() }),
+            Packet::Pubcomp(Ack { reason_code: ReasonCode::PacketIdentifierNotFound, ..ack() }),
+            Packet::Suback(Suback {
+                packet_id: PacketId::MIN,
+                reason_string,
+                user_properties: user_properties.clone(),
+                reason_codes: codes.into(),
+            }),
+            Packet::Unsuback(Unsuback {
+                packet_id: PacketId::MIN,
+                reason_string,
+                user_properties: user_properties.clone(),
+                reason_codes: codes.into(),
+            }),
+            Packet::Disconnect(Disconnect {
+                reason_code: ReasonCode::UnspecifiedError,
+                reason_string,
+                user_properties,
+                ..Default::default()
+            }),
+        ]
+    }
+
+    fn bytes_of(packet: &Packet<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        packet.encode(Version::V5_0, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// What a 5.0 client gets of `packet`.
+    fn sent(packet: &Packet<'_>, set_up: impl Fn(&mut Connection)) -> Vec<u8> {
+        let now = Timestamp::from_millis(0);
+        let mut shard = Shard::new(Settings::default(), now, 0);
+        let opened = Input::Opened { connection: ID, listener: ListenerId(0), peer: "".into() };
+        let _ = shard.on_input(now, opened, &mut Effects::new());
+        let connection = shard.connections.find_mut(ID).unwrap();
+        connection.version = Version::V5_0;
+        set_up(connection);
+        shard.send(ID, packet);
+        shard.outbound(ID).unwrap().chunks().flatten().copied().collect()
+    }
+
+    #[test]
+    fn explanations_are_left_out_before_a_packet_outgrows_the_client() {
+        spec!("MQTT5-3.2.2-19", "MQTT5-3.2.2-20", "MQTT5-3.4.2-2", "MQTT5-3.4.2-3");
+        spec!("MQTT5-3.5.2-2", "MQTT5-3.5.2-3", "MQTT5-3.6.2-2", "MQTT5-3.6.2-3");
+        spec!("MQTT5-3.7.2-2", "MQTT5-3.7.2-3", "MQTT5-3.9.2-1", "MQTT5-3.9.2-2");
+        spec!("MQTT5-3.11.2-1", "MQTT5-3.11.2-2", "MQTT5-3.14.2-3", "MQTT5-3.14.2-4");
+        spec!("MQTT5-3.1.2-24");
+        let long = String::from_utf8(vec![b'x'; 100]).unwrap();
+        let mut property = UserProperties::new();
+        property.push("name", &long).unwrap();
+        let none = UserProperties::new();
+        // Both of them too large, each of them, and none.
+        for (text, properties) in [(&*long, &property), ("", &property), (&*long, &none)] {
+            for packet in &explained(text, properties) {
+                let whole = bytes_of(packet);
+                let exactly = whole.len() as u32;
+                let at = |maximum| sent(packet, |to| to.maximum_packet_size = maximum);
+                assert_eq!(at(exactly), whole, "{packet:?} fits");
+                let bare = bytes_of(&without_explanation(packet));
+                assert!(bare.len() + 100 < whole.len(), "{packet:?}");
+                assert_eq!(at(exactly - 1), bare, "{packet:?} is too large by a byte");
+                assert_eq!(at(bare.len() as u32), bare, "{packet:?} fits without explanation");
+                assert_eq!(at(bare.len() as u32 - 1), [], "{packet:?} does not fit at all");
+                let Ok(Framing::Complete(frame)) = split(&bare, u32::MAX) else { panic!() };
+                let decoded = Packet::decode(&frame, Version::V5_0, TextRules::Strict).unwrap();
+                assert_eq!(decoded.packet_type(), packet.packet_type());
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_wants_no_problem_information_gets_it_in_connack_and_disconnect_only() {
+        spec!("MQTT5-3.1.2-29");
+        let mut properties = UserProperties::new();
+        properties.push("name", "value").unwrap();
+        for packet in &explained("text", &properties) {
+            let silenced = sent(packet, |to| to.request_problem_information = false);
+            let may_explain = matches!(packet, Packet::Connack(_) | Packet::Disconnect(_));
+            let expected =
+                if may_explain { bytes_of(packet) } else { bytes_of(&without_explanation(packet)) };
+            assert_eq!(silenced, expected, "{packet:?}");
+            assert_eq!(sent(packet, |_| {}), bytes_of(packet));
+        }
+    }
+}

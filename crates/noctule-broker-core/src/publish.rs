@@ -209,9 +209,16 @@ impl Shard {
             return 0;
         }
         let mut sessions = Vec::new();
-        for target in matches.iter().map(|found| found.target) {
-            match target {
-                Target::Session(session) => self.name_if_stored(session, &mut sessions),
+        // What is delivered at most once waits for nobody.
+        for found in matches.iter().filter(|_| publication.qos > QoS::AtMostOnce) {
+            let options = &found.options;
+            match found.target {
+                Target::Session(session) => {
+                    let own = options.no_local && publication.publisher == Some(session);
+                    if options.qos > QoS::AtMostOnce && !own {
+                        self.name_if_stored(session, &mut sessions);
+                    }
+                }
                 Target::Group(group) => {
                     for member in self.groups.members(group) {
                         self.name_if_stored(member, &mut sessions);
@@ -226,8 +233,7 @@ impl Shard {
                 let session = self.registry.session(key)?;
                 Some((Arc::clone(&session.client_id), owed.packet_id))
             });
-        let stored = publication.qos > QoS::AtMostOnce && !sessions.is_empty();
-        if !stored && !publication.retain && received.is_none() {
+        if sessions.is_empty() && !publication.retain && received.is_none() {
             return 0;
         }
         let token = match acknowledgement {
@@ -431,7 +437,7 @@ impl Shard {
 
     /// A publication that is not made: 5.0 clients are told why, 3.x clients get the
     /// acknowledgement that they need to go on, or lose their connection where the settings say so.
-    // [MQTT311-3.3.5-2]
+    // [MQTT311-3.3.5-2] [MQTT31-3.3-4]
     fn refuse_publish(
         &mut self,
         id: ConnectionId,
@@ -449,12 +455,17 @@ impl Shard {
             return Err(refused.into());
         }
         let client_id = Arc::clone(&session.client_id);
-        let code = refused.code;
         let reason = refused.reason();
-        let topic = topic.into();
-        effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
+        effects.push(Effect::Event(Event::PacketRefused {
+            client_id,
+            topic: topic.into(),
+            reason,
+        }));
         if let Some(owed) = acknowledgement {
-            let told = if v5 { code } else { ReasonCode::Success };
+            let told = if v5 { refused.code } else { ReasonCode::Success };
+            if let Some(connection) = self.connections.find_mut(id).filter(|_| v5) {
+                connection.refusals.push_back(refused);
+            }
             self.acknowledge(id, key, owed.answer.value(), told);
         }
         Ok(Flow::Next)
