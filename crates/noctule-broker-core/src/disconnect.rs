@@ -97,6 +97,7 @@ impl Shard {
             session.expires_at = Some(at);
             self.timers.set(at, Timer::SessionExpiry(key));
         }
+        self.give_back_unsent(key, effects);
         self.schedule_will(key, effects);
     }
 

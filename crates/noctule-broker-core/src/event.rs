@@ -69,6 +69,17 @@ pub enum Event {
         /// The bound that was reached, if one was.
         limit: Option<Limit>,
     },
+    /// A message was given to no member of a shared subscription.
+    SharedDropped {
+        /// The whole filter.
+        filter: Arc<str>,
+        /// Where it was published.
+        topic: Box<str>,
+        /// Why.
+        cause: DropCause,
+        /// The bound that was reached, if one was.
+        limit: Option<Limit>,
+    },
     /// A subscription was made or replaced.
     Subscribed {
         /// The client.

@@ -51,6 +51,7 @@ mod registry;
 mod replay;
 mod retained;
 mod router;
+mod routes;
 mod session;
 mod settings;
 mod shard;

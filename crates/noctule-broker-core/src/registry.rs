@@ -16,6 +16,14 @@ pub struct SessionKey {
     generation: u32,
 }
 
+#[cfg(test)]
+impl SessionKey {
+    /// A key of a session that need not be.
+    pub(crate) fn for_test(slot: u32) -> Self {
+        Self { slot, generation: 0 }
+    }
+}
+
 /// The sessions of a shard.
 #[derive(Debug)]
 pub(crate) struct Registry {

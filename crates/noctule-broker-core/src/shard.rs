@@ -7,7 +7,7 @@ use core::hash::BuildHasher;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
-use noctule_packet::{Framing, PacketType, ReasonCode, TopicFilter, split};
+use noctule_packet::{Framing, PacketType, ReasonCode, split};
 use noctule_session::Timestamp;
 
 use crate::connection::{Connection, Connections, Flow, Parked, Phase};
@@ -16,13 +16,14 @@ use crate::event::Reason;
 use crate::fan_out::FanOut;
 use crate::fault::{Fault, ProtocolError};
 use crate::frames::Frames;
-use crate::input::{ConnectionId, Consumed, Input, Reading, ShardId};
+use crate::input::{ConnectionId, Consumed, Input, Reading};
 use crate::outbound::Outbound;
 use crate::publication::Publication;
 use crate::publish::{Held, Outstanding};
 use crate::registry::{Registry, SessionKey};
 use crate::retained::Retained;
-use crate::router::{Match, Router, Target};
+use crate::router::Router;
+use crate::routes::Routes;
 use crate::settings::Settings;
 use crate::shared::Groups;
 use crate::statistics::{ClientSummary, Gauges, Statistics};
@@ -48,6 +49,7 @@ pub struct Shard {
     /// The connection that waits for what is stored under a client identifier.
     pub(crate) loading: HashMap<Arc<str>, ConnectionId, FixedState>,
     pub(crate) router: Router,
+    pub(crate) routes: Routes,
     pub(crate) groups: Groups,
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
@@ -103,6 +105,7 @@ impl Shard {
             registry: Registry::new(seed),
             loading: HashMap::with_hasher(FixedState::with_seed(seed)),
             router: Router::new(seed),
+            routes: Routes::new(seed),
             groups: Groups::new(seed),
             retained: Retained::new(),
             timers,
@@ -272,7 +275,7 @@ impl Shard {
                     self.on_persisted(session, answer, effects);
                 }
                 Waiting::Packet { .. } => self.on_part_done(token, effects),
-                Waiting::Nobody => {}
+                Waiting::Route { .. } | Waiting::Nobody => {}
             },
             Input::Loaded { token, session } => {
                 if let Some(id) = self.stopped_at(token) {
@@ -285,7 +288,7 @@ impl Shard {
                     self.on_answered(session, answer, effects);
                 }
             }
-            Input::RouteConfirmed { token } => self.on_part_done(token, effects),
+            Input::RouteConfirmed { token } => self.on_route_confirmed(token, effects),
             // Everything else is no answer.
             Input::Opened { .. }
             | Input::Bytes { .. }
@@ -409,7 +412,7 @@ impl Shard {
 
     /// The store or another shard is done with a part of the packet that a connection is stopped
     /// at.
-    fn on_part_done(&mut self, token: Token, effects: &mut Effects) {
+    pub(crate) fn on_part_done(&mut self, token: Token, effects: &mut Effects) {
         let Some(id) = self.stopped_at(token) else { return };
         let Some(connection) = self.connections.find_mut(id) else { return };
         let flow = match connection.parked.take() {
@@ -447,19 +450,6 @@ impl Shard {
         let matches = self.route(publication.topic);
         if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
             self.defer(&mut publication, matches, from, None, None);
-        }
-    }
-
-    fn on_route_changed(&mut self, from: ShardId, filter: &str, interested: bool) {
-        if TopicFilter::new(filter).is_err() {
-            return;
-        }
-        let target = Target::Shard(from);
-        if interested {
-            let options = Default::default();
-            self.router.subscribe(filter, Match { target, options, identifier: None });
-        } else {
-            self.router.unsubscribe(filter, target);
         }
     }
 }

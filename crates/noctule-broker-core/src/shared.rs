@@ -1,7 +1,6 @@
 //! Shared subscriptions: which member gets a message, what waits for one, and what a member leaves
 //! behind.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,8 +11,8 @@ use hashbrown::HashMap;
 use noctule_packet::{QoS, TopicFilter};
 
 use crate::delivery::Terms;
-use crate::effect::Effects;
-use crate::event::DropCause;
+use crate::effect::{Effect, Effects};
+use crate::event::{DropCause, Event, Limit};
 use crate::message::Message;
 use crate::publication::Publication;
 use crate::registry::SessionKey;
@@ -35,15 +34,16 @@ pub(crate) struct Groups {
     slots: Vec<(u32, Option<Group>)>,
     free: Vec<u32>,
     /// By the whole filter, `$share` and all.
-    by_filter: HashMap<Box<str>, GroupKey, FixedState>,
+    by_filter: HashMap<Arc<str>, GroupKey, FixedState>,
     hasher: FixedState,
 }
 
 /// The members of one shared subscription.
 #[derive(Debug)]
 struct Group {
+    filter: Arc<str>,
     members: Vec<Member>,
-    /// Where round robin goes on.
+    /// Where round robin goes on; behind the last member, it begins anew.
     next: usize,
     /// Messages that no member could take, in order.
     backlog: VecDeque<Arc<Message>>,
@@ -74,6 +74,10 @@ impl Groups {
         })
     }
 
+    fn member(&self, key: GroupKey, at: usize) -> Option<Member> {
+        self.group(key)?.members.get(at).copied()
+    }
+
     pub(crate) fn members(&self, key: GroupKey) -> impl Iterator<Item = SessionKey> {
         let members = self.group(key).map(|group| group.members.as_slice()).unwrap_or_default();
         members.iter().map(|member| member.session)
@@ -98,16 +102,18 @@ impl Groups {
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         let mut key = GroupKey { slot, generation: 0 };
+        let filter: Arc<str> = filter.into();
         if let Some((generation, group)) = self.slots.get_mut(slot as usize) {
             key.generation = *generation;
             *group = Some(Group {
+                filter: Arc::clone(&filter),
                 members: Vec::new(),
                 next: 0,
                 backlog: VecDeque::new(),
                 backlog_bytes: 0,
             });
         }
-        self.by_filter.insert(filter.into(), key);
+        self.by_filter.insert(filter, key);
         (key, true)
     }
 
@@ -150,9 +156,9 @@ impl Shard {
         self.router.subscribe(filter.filter(), Match { target, options, identifier })
     }
 
-    /// Takes a session out of a group. What it was never sent, and what it did not acknowledge with
-    /// QoS 1, goes to the others; a QoS 2 message stays with it.
-    // [MQTT5-4.8.2-4] [MQTT5-4.8.2-5] [MQTT5-4.8.2-6]
+    /// Takes a session out of a group. What it was never sent goes to the others. What has begun is
+    /// brought to its end while it is connected; without a connection, what it did not acknowledge
+    /// with QoS 1 goes to the others too, but no QoS 2 message.
     pub(crate) fn leave_group(
         &mut self,
         session: SessionKey,
@@ -160,39 +166,70 @@ impl Shard {
         effects: &mut Effects,
     ) -> Change {
         let (key, _) = self.groups.find_or_make(filter.as_str());
-        let left = self.take_back(session, key);
+        let mut left = Vec::new();
+        if let Some(session) = self.registry.session_mut(session) {
+            session.groups.retain(|group| *group != key);
+            // [MQTT5-3.10.4-3]
+            if session.connection.is_none() {
+                // [MQTT5-4.8.2-5]
+                let sent = session.sender.take_at_least_once(|sent| sent.group == Some(key));
+                left.extend(sent.into_iter().map(|delivery| delivery.message));
+            }
+        }
+        left.append(&mut self.take_unsent(session, key));
         let Some(group) = self.groups.group_mut(key) else { return Change::None };
         group.members.retain(|member| member.session != session);
         if group.members.is_empty() {
+            left.extend(group.backlog.drain(..));
+            for message in left {
+                self.drop_shared(key, &message.topic, DropCause::NoMember, None, effects);
+            }
             self.groups.remove(filter.as_str());
             return self.router.unsubscribe(filter.filter(), Target::Group(key));
         }
+        self.give_back(key, left, effects);
+        Change::None
+    }
+
+    /// What a member without a connection was never sent goes to the others.
+    pub(crate) fn give_back_unsent(&mut self, session: SessionKey, effects: &mut Effects) {
+        let Some(groups) = self.registry.session(session).map(|session| session.groups.clone())
+        else {
+            return;
+        };
+        for key in groups {
+            let left = self.take_unsent(session, key);
+            self.give_back(key, left, effects);
+        }
+    }
+
+    fn take_unsent(&mut self, session: SessionKey, key: GroupKey) -> Vec<Arc<Message>> {
+        let Some(session) = self.registry.session_mut(session) else { return Vec::new() };
+        let mut unsent = Vec::new();
+        for (delivery, _) in session.sender.take_waiting(|waits| waits.group == Some(key)) {
+            session.queued_bytes -= delivery.message.bytes() as u64;
+            unsent.push(delivery.message);
+        }
+        unsent
+    }
+
+    /// Puts messages before all that wait for a member, and lets the members have them.
+    fn give_back(&mut self, key: GroupKey, left: Vec<Arc<Message>>, effects: &mut Effects) {
+        let Some(group) = self.groups.group_mut(key) else { return };
         for message in left.into_iter().rev() {
             group.backlog_bytes += message.bytes() as u64;
             group.backlog.push_front(message);
+        }
+        if group.backlog.is_empty() {
+            return;
         }
         let members: Vec<SessionKey> = self.groups.members(key).collect();
         for member in members {
             self.pull_from_groups(member, effects);
         }
-        Change::None
-    }
-
-    fn take_back(&mut self, session: SessionKey, key: GroupKey) -> Vec<Arc<Message>> {
-        let Some(session) = self.registry.session_mut(session) else { return Vec::new() };
-        session.groups.retain(|group| *group != key);
-        let sent = session.sender.take_at_least_once(|delivery| delivery.group == Some(key));
-        let waiting = session.sender.take_waiting(|delivery| delivery.group == Some(key));
-        let mut left: Vec<_> = sent.into_iter().map(|delivery| delivery.message).collect();
-        for (delivery, _) in waiting {
-            session.queued_bytes -= delivery.message.bytes() as u64;
-            left.push(delivery.message);
-        }
-        left
     }
 
     /// Gives a publication to one member of the group, or lets it wait for one.
-    // [MQTT5-4.8.2-1] [MQTT5-4.8.2-2] [MQTT5-4.8.2-3]
     pub(crate) fn assign(
         &mut self,
         key: GroupKey,
@@ -209,75 +246,122 @@ impl Shard {
             self.deliver(publication, terms, share, effects);
             return;
         }
-        let limits = &self.settings.limits;
-        let (messages_max, bytes_max) = (limits.queue_messages_max, limits.queue_bytes_max);
-        let bytes = publication.bytes() as u64;
-        let Some(group) = self.groups.group_mut(key) else { return };
-        let full =
-            group.backlog.len() >= messages_max as usize || group.backlog_bytes + bytes > bytes_max;
-        let can_wait =
-            group.members.iter().any(|member| member.subscription.options.qos > QoS::AtMostOnce);
-        if at_most_once || !can_wait || full {
-            self.count_drop(if full { DropCause::QueueFull } else { DropCause::NoMember });
-            return;
+        match self.room_in_backlog(key, publication) {
+            Ok(()) => {
+                let Some(group) = self.groups.group_mut(key) else { return };
+                group.backlog_bytes += publication.bytes() as u64;
+                group.backlog.push_back(publication.message());
+            }
+            Err((cause, limit)) => {
+                self.drop_shared(key, publication.topic.as_str(), cause, limit, effects);
+            }
         }
-        group.backlog_bytes += bytes;
-        group.backlog.push_back(publication.message());
+    }
+
+    /// Whether a publication that no member can take may wait for one.
+    fn room_in_backlog(
+        &self,
+        key: GroupKey,
+        publication: &Publication<'_>,
+    ) -> Result<(), (DropCause, Option<Limit>)> {
+        let no_member = Err((DropCause::NoMember, None));
+        let Some(group) = self.groups.group(key) else { return no_member };
+        let kept = |member: &Member| member.subscription.options.qos > QoS::AtMostOnce;
+        if publication.qos == QoS::AtMostOnce || !group.members.iter().any(kept) {
+            return no_member;
+        }
+        let limits = &self.settings.limits;
+        let (messages, bytes) = (group.backlog.len() as u64, group.backlog_bytes);
+        let (setting, maximum, wanted) = if messages >= u64::from(limits.queue_messages_max) {
+            ("limits.queue_messages_max", u64::from(limits.queue_messages_max), messages + 1)
+        } else {
+            let wanted = bytes + publication.bytes() as u64;
+            ("limits.queue_bytes_max", limits.queue_bytes_max, wanted)
+        };
+        if wanted > maximum {
+            return Err((DropCause::QueueFull, Some(Limit { setting, maximum, wanted })));
+        }
+        Ok(())
+    }
+
+    fn drop_shared(
+        &mut self,
+        key: GroupKey,
+        topic: &str,
+        cause: DropCause,
+        limit: Option<Limit>,
+        effects: &mut Effects,
+    ) {
+        self.count_drop(cause);
+        let Some(group) = self.groups.group(key) else { return };
+        let (filter, topic) = (Arc::clone(&group.filter), topic.into());
+        effects.push(Effect::Event(Event::SharedDropped { filter, topic, cause, limit }));
     }
 
     /// The member that gets a message, by the strategy, among those that can take it now.
     fn pick(&mut self, key: GroupKey, publication: &Publication<'_>) -> Option<Member> {
-        let members = self.groups.group(key)?.members.clone();
-        let mut able = Vec::new();
-        for (at, member) in members.iter().enumerate() {
-            if self.can_take(member, publication.qos) {
-                able.push(at);
+        let group = self.groups.group(key)?;
+        let (count, next) = (group.members.len(), group.next);
+        let at = match self.settings.shared_strategy {
+            SharedStrategy::LeastInFlight => {
+                let mut least: Option<(usize, usize)> = None;
+                for at in (next..count).chain(0..next.min(count)) {
+                    let Some(in_flight) = self.in_flight_if_able(key, at, publication.qos) else {
+                        continue;
+                    };
+                    if least.is_none_or(|(fewest, _)| in_flight < fewest) {
+                        least = Some((in_flight, at));
+                    }
+                }
+                least?.1
             }
-        }
-        let strategy = self.settings.shared_strategy;
-        let at = match strategy {
-            SharedStrategy::LeastInFlight => able.into_iter().min_by_key(|at| {
-                let session = members.get(*at).map(|member| member.session);
-                let in_flight = session.and_then(|session| self.registry.session(session));
-                let behind = at.wrapping_sub(self.groups.group(key).map_or(0, |group| group.next));
-                (in_flight.map_or(0, |session| session.sender.in_flight()), behind)
-            })?,
-            SharedStrategy::RoundRobin => {
-                let next = self.groups.group(key)?.next;
-                able.iter().copied().find(|at| *at >= next).or(able.first().copied())?
-            }
+            SharedStrategy::RoundRobin => (next..count)
+                .chain(0..next.min(count))
+                .find(|at| self.in_flight_if_able(key, *at, publication.qos).is_some())?,
             SharedStrategy::Random => {
-                let count = able.len().max(1) as u64;
-                let at = usize::try_from(self.random.next() % count).unwrap_or(0);
-                able.get(at).copied()?
+                let (mut able, mut chosen) = (0, None);
+                for at in 0..count {
+                    if self.in_flight_if_able(key, at, publication.qos).is_some() {
+                        able += 1;
+                        // Each of those that are able is chosen with the same chance in the end.
+                        if self.random.next().is_multiple_of(able) {
+                            chosen = Some(at);
+                        }
+                    }
+                }
+                chosen?
             }
             SharedStrategy::StickyPublisher | SharedStrategy::StickyTopic => {
-                self.pick_sticky(&members, publication)?
+                self.pick_sticky(key, publication)?
             }
         };
-        let group = self.groups.group_mut(key)?;
-        group.next = at + 1;
-        if group.next >= group.members.len() {
-            group.next = 0;
-        }
-        members.get(at).copied()
+        self.groups.group_mut(key)?.next = at + 1;
+        self.groups.member(key, at)
+    }
+
+    /// How much a member has in flight, if it can take a message now.
+    fn in_flight_if_able(&mut self, key: GroupKey, at: usize, qos: QoS) -> Option<usize> {
+        let member = self.groups.member(key, at)?;
+        let able = self.can_take(&member, qos);
+        let session = self.registry.session(member.session).filter(|_| able)?;
+        Some(session.sender.in_flight())
     }
 
     /// The connected member with the highest hash together with the publisher or topic: it changes
     /// for others only if it leaves.
-    fn pick_sticky(&self, members: &[Member], publication: &Publication<'_>) -> Option<usize> {
+    fn pick_sticky(&self, key: GroupKey, publication: &Publication<'_>) -> Option<usize> {
         let by_topic = self.settings.shared_strategy == SharedStrategy::StickyTopic;
         let publisher = publication.publisher.and_then(|key| self.registry.session(key));
         let text = match publisher {
             Some(publisher) if !by_topic => &*publisher.client_id,
             _ => publication.topic.as_str(),
         };
-        let connected = members.iter().enumerate().filter(|(_, member)| {
-            let session = self.registry.session(member.session);
+        let connected = self.groups.members(key).enumerate().filter(|(_, member)| {
+            let session = self.registry.session(*member);
             session.is_some_and(|session| session.connection.is_some())
         });
         let hashed =
-            connected.max_by_key(|(_, member)| self.groups.hasher.hash_one((text, member.session)));
+            connected.max_by_key(|(_, member)| self.groups.hasher.hash_one((text, member)));
         hashed.map(|(at, _)| at)
     }
 
@@ -297,7 +381,7 @@ impl Shard {
         for key in groups {
             while let Some((member, message)) = self.take_from_backlog(session, key) {
                 if message.is_expired(self.now) {
-                    self.count_drop(DropCause::Expired);
+                    self.drop_shared(key, &message.topic, DropCause::Expired, None, effects);
                     continue;
                 }
                 self.frames.clear();
@@ -332,6 +416,7 @@ impl Member {
         identifiers.extend(self.subscription.identifier);
         Terms {
             session: self.session,
+            // [MQTT5-4.8.2-3]
             qos: self.subscription.options.qos,
             retain: retain && self.subscription.options.retain_as_published,
             identifiers,

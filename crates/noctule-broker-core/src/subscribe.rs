@@ -14,7 +14,7 @@ use crate::connection::{Flow, Parked};
 use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::{Event, Reason};
 use crate::fault::{Fault, Refused};
-use crate::input::{ConnectionId, ShardId};
+use crate::input::ConnectionId;
 use crate::registry::SessionKey;
 use crate::replay::Since;
 use crate::router::{Change, Match, Target};
@@ -85,8 +85,13 @@ impl Shard {
             return Err(Refused::new(code, text).into());
         }
         self.check_user_properties(subscribe.user_properties.len())?;
+        let (maximum, filters) =
+            (self.settings.limits.subscriptions_max, subscribe.subscriptions.len());
+        if filters > maximum as usize {
+            return Err(too_many_subscriptions(maximum, filters).into());
+        }
         for subscription in subscribe.subscriptions.iter() {
-            let refused = self.check_filter(key, subscription.filter, requests.len())?;
+            let refused = self.check_filter(key, subscription.filter)?;
             requests.push(Request {
                 filter: subscription.filter.as_str().into(),
                 options: subscription.options,
@@ -98,7 +103,7 @@ impl Shard {
                 new: false,
             });
             if let Some(refused) = refused {
-                self.report_refused_filter(key, subscription.filter.as_str(), &refused, effects);
+                self.refuse_filter(key, subscription.filter.as_str(), refused, effects)?;
             }
         }
         let packet_id = subscribe.packet_id;
@@ -151,7 +156,7 @@ impl Shard {
             request.code = ReasonCode::NotAuthorized;
             let refused = Refused::new(ReasonCode::NotAuthorized, "not authorized to subscribe");
             let filter = request.filter.clone();
-            self.report_refused_filter(session, &filter, &refused, effects);
+            self.refuse_filter(session, &filter, refused, effects)?;
         }
         parked.asked += 1;
         self.ask_next(id, parked, effects)
@@ -166,27 +171,22 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let key = parked.session;
-        let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
-        let refused = parked.requests.iter().find(|request| request.code.is_error());
-        if session.version == Version::V3_1
-            && let Some(refused) = refused
-        {
-            // [MQTT31-3.8-2]: its SUBACK has no code for a refusal.
-            return Err(Refused::new(refused.code, "the subscription is refused").into());
-        }
         let step = self.next_step(id);
         let token = Token(Waiting::Packet { connection: id, step });
         parked.since = Some(self.since());
         for at in 0..parked.requests.len() {
-            let Some(request) = parked.requests.get(at) else { break };
+            let Some(request) = parked.requests.get_mut(at) else { break };
             if request.code.is_error() {
                 continue;
             }
-            let (new, change) = self.add_subscription(key, request);
-            parked.parts += self.publish_subscription(key, request, change, token, effects);
-            if let Some(request) = parked.requests.get_mut(at) {
-                request.new = new;
+            if let Err(refused) = self.check_number(key, &request.filter) {
+                request.code = refused.code;
+                self.refuse_filter(key, &request.filter, refused, effects)?;
+                continue;
             }
+            let (new, change) = self.add_subscription(key, request);
+            request.new = new;
+            parked.parts += self.publish_subscription(key, request, change, token, effects);
         }
         if parked.parts > 0 {
             self.set_parked(id, Parked::Subscribe(Box::new(parked)));
@@ -235,6 +235,8 @@ impl Shard {
             }
         }
         self.replay(key, effects);
+        // A new member may be the first that can take what waits in its group.
+        self.pull_from_groups(key, effects);
         Ok(Flow::Next)
     }
 
@@ -264,7 +266,7 @@ impl Shard {
 
     /// Lets the store and the other shards know. How many answers to wait for.
     fn publish_subscription(
-        &self,
+        &mut self,
         key: SessionKey,
         request: &Request,
         change: Change,
@@ -289,34 +291,11 @@ impl Shard {
         parts + self.change_routes(&request.filter, change, token, effects)
     }
 
-    /// Tells the other shards of the first or the last subscriber to a filter.
-    pub(crate) fn change_routes(
-        &self,
-        filter: &str,
-        change: Change,
-        token: Token,
-        effects: &mut Effects,
-    ) -> u32 {
-        if change == Change::None || self.settings.peers == 0 {
-            return 0;
-        }
-        let Ok(parsed) = TopicFilter::new(filter) else { return 0 };
-        let mut parts = 0;
-        for to in (0..=self.settings.peers).filter(|to| *to != self.settings.shard) {
-            let filter = parsed.filter().into();
-            let interested = change == Change::First;
-            effects.push(Effect::ChangeRoute { to: ShardId(to), token, filter, interested });
-            parts += 1;
-        }
-        parts
-    }
-
     /// What forbids a filter: alone, or the whole packet where the specification says so.
     fn check_filter(
         &self,
         key: SessionKey,
         filter: TopicFilter<'_>,
-        before: usize,
     ) -> Result<Option<Refused>, Fault> {
         let Some(session) = self.registry.session(key) else { return Ok(None) };
         let features = &self.settings.features;
@@ -331,6 +310,7 @@ impl Shard {
             None
         };
         if let Some(refused) = unavailable {
+            // [MQTT311-3.8.3-2]
             return if session.version.is_v5() { Err(refused.into()) } else { Ok(Some(refused)) };
         }
         let limits = &self.settings.limits;
@@ -353,30 +333,42 @@ impl Shard {
                 filter.as_str().len() as u64,
             )));
         }
-        let known = session.subscriptions.contains_key(filter.as_str());
-        if !known && session.subscriptions.len() + before >= limits.subscriptions_max as usize {
-            return Ok(Some(Refused::limit(
-                ReasonCode::QuotaExceeded,
-                "too many subscriptions",
-                "limits.subscriptions_max",
-                limits.subscriptions_max,
-                session.subscriptions.len() as u64 + 1,
-            )));
-        }
         Ok(None)
     }
 
-    fn report_refused_filter(
+    /// Whether a session may have this subscription beside those that it has.
+    fn check_number(&self, key: SessionKey, filter: &str) -> Result<(), Refused> {
+        let Some(session) = self.registry.session(key) else { return Ok(()) };
+        let maximum = self.settings.limits.subscriptions_max;
+        let held = session.subscriptions.len();
+        if held < maximum as usize || session.subscriptions.contains_key(filter) {
+            return Ok(());
+        }
+        Err(too_many_subscriptions(maximum, held + 1))
+    }
+
+    /// A filter that is not subscribed to: SUBACK says so, where its version has a code for it.
+    fn refuse_filter(
         &mut self,
         key: SessionKey,
         filter: &str,
-        refused: &Refused,
+        refused: Refused,
         effects: &mut Effects,
-    ) {
-        let Some(session) = self.registry.session(key) else { return };
+    ) -> Result<(), Fault> {
+        let Some(session) = self.registry.session(key) else { return Ok(()) };
+        // [MQTT31-3.8-2] [MQTT31-3.9-1]
+        if session.version == Version::V3_1 {
+            return Err(refused.into());
+        }
         let reason: Reason = refused.reason();
         let client_id = Arc::clone(&session.client_id);
         let topic = filter.into();
         effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
+        Ok(())
     }
+}
+
+fn too_many_subscriptions(maximum: u32, wanted: usize) -> Refused {
+    let (code, text) = (ReasonCode::QuotaExceeded, "too many subscriptions");
+    Refused::limit(code, text, "limits.subscriptions_max", maximum, wanted as u64)
 }

@@ -83,3 +83,6 @@ pub(crate) enum Change {
     /// Neither.
     None,
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,10 +83,11 @@ impl Trie {
         };
         let removed = list.remove(place);
         let last = is_local(&removed) && !list.first().is_some_and(is_local);
-        if list.is_empty() {
-            list.shrink_to_fit();
+        if list.len() < list.capacity() / 4 {
+            list.shrink_to(2 * list.len());
         }
         self.prune(at);
+        self.give_memory_back();
         if last { Change::Last } else { Change::None }
     }
 
@@ -166,10 +167,8 @@ impl Trie {
             }
         }
         let (nodes, hasher) = (&self.nodes, &self.hasher);
-        self.children.insert_unique(hasher.hash_one((parent, level)), at, |child| {
-            let node = nodes.get(*child as usize);
-            node.map_or(0, |node| hasher.hash_one((node.parent, &*node.level)))
-        });
+        let hash = hasher.hash_one((parent, level));
+        self.children.insert_unique(hash, at, |child| hash_of(nodes, hasher, *child));
         at
     }
 
@@ -205,6 +204,46 @@ impl Trie {
     }
 }
 
+impl Trie {
+    /// Gives back what many filters took, once most of them are gone. This renumbers the nodes, and
+    /// is so rare that its cost does not show.
+    fn give_memory_back(&mut self) {
+        let (free, all) = (self.free.len(), self.nodes.len());
+        if free <= all / 4 * 3 && free + 1 < all {
+            return;
+        }
+        let mut is_free = vec![false; self.nodes.len()];
+        for at in core::mem::take(&mut self.free) {
+            if let Some(is_free) = is_free.get_mut(at as usize) {
+                *is_free = true;
+            }
+        }
+        let mut places = Vec::with_capacity(is_free.len());
+        let mut place = ROOT;
+        for is_free in &is_free {
+            places.push(place);
+            place += u32::from(!is_free);
+        }
+        let place_of = |at: u32| places.get(at as usize).copied().unwrap_or(ROOT);
+        let kept = core::mem::take(&mut self.nodes).into_iter().zip(is_free);
+        self.nodes = Vec::with_capacity(place as usize);
+        self.nodes.extend(kept.filter(|(_, is_free)| !is_free).map(|(node, _)| {
+            let (parent, plus) = (place_of(node.parent), place_of(node.plus));
+            Node { parent, plus, ..node }
+        }));
+        self.children = HashTable::with_capacity(self.nodes.len());
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        for at in 1..place {
+            let hash = hash_of(nodes, hasher, at);
+            self.children.insert_unique(hash, at, |child| hash_of(nodes, hasher, *child));
+        }
+    }
+}
+
+fn hash_of(nodes: &[Node], hasher: &FixedState, at: u32) -> u64 {
+    nodes.get(at as usize).map_or(0, |node| hasher.hash_one((node.parent, &*node.level)))
+}
+
 /// A filter's path, `None` for the root itself, and whether `#` follows it.
 fn split_filter(filter: &str) -> (Option<&str>, bool) {
     match filter.strip_suffix('#') {
@@ -220,4 +259,18 @@ fn is_local(subscription: &Match) -> bool {
 
 fn slash(text: &str) -> Option<usize> {
     text.as_bytes().iter().position(|byte| *byte == b'/')
+}
+
+#[cfg(test)]
+impl Trie {
+    /// How many nodes there is room for, and that is at least what the tables hold.
+    pub(crate) fn places(&self) -> usize {
+        self.nodes.capacity().max(self.children.capacity() / 4).max(self.free.capacity())
+    }
+
+    /// How many subscriptions to a filter of one level there is room for.
+    pub(crate) fn room(&self, level: &str) -> usize {
+        let node = self.child(ROOT, level).and_then(|at| self.nodes.get(at as usize));
+        node.map_or(0, |node| node.here.capacity())
+    }
 }
