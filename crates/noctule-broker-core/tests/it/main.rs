@@ -25,6 +25,7 @@ mod retained_expiry;
 mod session;
 mod slow_reader;
 mod system;
+mod stored;
 mod take_over;
 mod turns;
 mod will;

@@ -489,11 +489,12 @@ fn a_will_waits_for_nobody_who_reads_slowly() {
 #[test]
 fn a_will_is_stored_for_stored_sessions_and_as_a_retained_message() {
     let broker = Broker::with(|settings| settings.durability = Durability::Stored);
-    let mut away = broker.lasting(Version::V5_0, "away");
-    away.subscribe(&[("will/a", QoS::AtLeastOnce)]);
-    drop(away);
+    for (name, qos) in [("away", QoS::AtLeastOnce), ("careless", QoS::AtMostOnce)] {
+        broker.lasting(Version::V5_0, name).subscribe(&[("will/a", qos)]);
+    }
     broker.hold();
-    for (qos, retain, sessions) in [
+    // For how many sessions each is stored, if it is stored at all.
+    for (qos, retain, stored_for) in [
         (QoS::AtMostOnce, false, None),
         (QoS::AtMostOnce, true, Some(0)),
         (QoS::AtLeastOnce, false, Some(1)),
@@ -505,16 +506,17 @@ fn a_will_is_stored_for_stored_sessions_and_as_a_retained_message() {
         broker.answer();
         client.expect_connack_with(ReasonCode::Success);
         drop(client);
-        let Some(sessions) = sessions else {
+        let Some(stored_for) = stored_for else {
             assert!(broker.has_asked_nothing());
             continue;
         };
-        let Effect::Persist { record: Record::Published { message, sessions: named, .. }, .. } =
+        let Effect::Persist { record: Record::Published { message, sessions, .. }, .. } =
             broker.asked()
         else {
             panic!("the will is not stored");
         };
         assert_eq!((message.qos, message.retain), (qos, retain));
-        assert!(named.len() >= sessions, "{named:?}");
+        assert_eq!(sessions.len(), stored_for, "{sessions:?}");
+        assert!(sessions.iter().all(|name| &**name == "away"));
     }
 }
