@@ -77,6 +77,7 @@ impl Shard {
             let run = matches.get(at..at + same).unwrap_or_default();
             at += same;
             match first.target {
+                // [MQTT5-4.5.0-1] [MQTT311-4.5.0-1]
                 Target::Session(session) => {
                     if let Some(terms) = merge(session, run, publication) {
                         self.deliver(publication, terms, several, effects);
