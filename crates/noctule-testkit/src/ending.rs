@@ -6,7 +6,7 @@ use noctule_packet::{Packet, ReasonCode};
 
 use crate::arrival::Arrival;
 use crate::send::is_closed;
-use crate::{Peer, Stream};
+use crate::{OwnedPublish, Peer, Stream};
 
 /// How conversations end, and what does not happen in them.
 impl<S: Stream> Peer<S> {
@@ -51,6 +51,23 @@ impl<S: Stream> Peer<S> {
             Arrival::Nothing if self.part_of_a_packet() == 0 => {}
             other => self.fail_at(&format!("silence for {duration:?}"), &other),
         }
+    }
+
+    /// Sends PINGREQ and returns the PUBLISH packets that come before PINGRESP, unacknowledged; any
+    /// other packet fails the test.
+    #[track_caller]
+    pub fn publishes_before_pong(&mut self) -> Vec<OwnedPublish> {
+        self.send_pingreq();
+        let mut publishes = Vec::new();
+        let wanted = "PUBLISH or PINGRESP";
+        while let Some(publish) = self.expect_with(wanted, |packet| match packet {
+            Packet::Publish(publish) => Some(Some(OwnedPublish::copy_of(publish))),
+            Packet::Pingresp => Some(None),
+            _ => None,
+        }) {
+            publishes.push(publish);
+        }
+        publishes
     }
 
     /// Sends PINGREQ and expects that PINGRESP is the next packet. A server answers in order, so

@@ -27,6 +27,7 @@ mod retained_expiry;
 mod session;
 mod slow_reader;
 mod stored;
+mod statistics;
 mod system;
 mod take_over;
 mod turns;
