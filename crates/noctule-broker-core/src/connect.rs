@@ -142,8 +142,6 @@ impl Shard {
 
     /// Goes on when what was stored under the identifier is there: the session is taken over, gone
     /// on with or made, and from here on nobody else owns the identifier.
-    // [MQTT5-3.1.2-4] [MQTT5-3.1.2-5] [MQTT5-3.1.3-2] [MQTT311-3.1.2-4] [MQTT311-3.1.2-6]
-    // [MQTT311-3.1.3-2]
     pub(crate) fn on_loaded(
         &mut self,
         id: ConnectionId,
@@ -155,6 +153,7 @@ impl Shard {
         };
         let (client_id, assigned, clean_start) = (Arc::clone(client_id), *assigned, *clean_start);
         self.loading.remove(&client_id);
+        // [MQTT5-3.1.3-2] [MQTT311-3.1.3-2]
         let known = self.registry.find(&client_id);
         // [MQTT5-3.2.2-16]
         if assigned && (stored.is_some() || known.is_some()) {
@@ -172,12 +171,14 @@ impl Shard {
         let step = self.next_step(id);
         let token = Token(Waiting::Packet { connection: id, step });
         let key = match self.registry.find(&client_id) {
+            // [MQTT5-3.1.2-5] [MQTT311-3.1.2-4] [MQTT31-3.1-8]
             Some(key) => {
                 if let Some(connecting) = self.connecting(id) {
                     connecting.session_present = true;
                 }
                 key
             }
+            // [MQTT5-3.1.2-4] [MQTT5-3.1.2-6] [MQTT311-3.1.2-6]
             None => self.make_session(id, stored.filter(|_| !clean_start), token, effects),
         };
         self.adopt(id, key);
@@ -240,7 +241,7 @@ impl Shard {
         connection.phase = Phase::Online(key);
         if let Some(session) = self.registry.session_mut(key) {
             // The last connection's will is not sent any more. [MQTT5-3.1.3-9]
-            // [MQTT5-3.1.2-7] [MQTT311-3.1.2-8] [MQTT31-3.1-13]
+            // [MQTT5-3.1.2-7] [MQTT311-3.1.2-8]
             session.will = connecting.will.take();
         }
         let (listener, peer) = (connection.listener, connection.peer.clone());
@@ -378,14 +379,16 @@ impl Shard {
         .into())
     }
 
-    // [MQTT5-3.2.2-12] [MQTT5-3.2.2-13]
+    /// The will, unless it could never be published.
     fn accept_will(&self, connect: &Connect<'_>) -> Result<Option<Box<Will>>, Fault> {
         let Some(will) = &connect.will else { return Ok(None) };
         let features = &self.settings.features;
+        // [MQTT5-3.2.2-12]
         if will.qos > features.maximum_qos {
             let text = "the will's QoS is not supported (features.maximum_qos)";
             return Err(Refused::new(ReasonCode::QosNotSupported, text).into());
         }
+        // [MQTT5-3.2.2-13]
         if will.retain && !features.retain_available {
             let text = "retained wills are not supported (features.retain_available)";
             return Err(Refused::new(ReasonCode::RetainNotSupported, text).into());
@@ -438,7 +441,6 @@ impl Shard {
     }
 
     /// A new session, with what was stored of it.
-    // [MQTT5-3.1.2-6]
     fn make_session(
         &mut self,
         id: ConnectionId,
@@ -521,6 +523,7 @@ impl Shard {
         let Some(session) = self.registry.session_mut(key) else { return };
         let Some(connection) = self.connections.find_mut(id) else { return };
         let Some(Parked::Connect(connecting)) = connection.parked.as_mut() else { return };
+        // [MQTT5-4.1.0-1] [MQTT311-4.1.0-2]
         if let Some(at) = session.expires_at.take() {
             self.timers.cancel(at, Timer::SessionExpiry(key));
         }

@@ -57,6 +57,7 @@ impl Shard {
             return;
         }
         let open = session.sender.is_open() && connection.is_some_and(|id| self.has_room(id));
+        // [MQTT311-3.1.2-5] [MQTT31-3.1-8]
         let Some(id) = connection.filter(|_| open) else {
             self.enqueue(publication, terms, qos, effects);
             return;

@@ -32,7 +32,7 @@ impl Shard {
             session.expiry_interval = interval.min(maximum);
             self.persist_expiry(key, effects);
         }
-        // [MQTT5-3.14.4-3] [MQTT311-3.14.4-3] [MQTT311-3.1.2-10]
+        // [MQTT5-3.14.4-3] [MQTT5-3.1.2-10] [MQTT311-3.14.4-3] [MQTT311-3.1.2-10] [MQTT31-3.1-13]
         if disconnect.reason_code == ReasonCode::Success
             && let Some(session) = self.registry.session_mut(key)
         {
@@ -81,17 +81,18 @@ impl Shard {
     }
 
     /// The session has no connection any more: its will is due, and its own end may be.
-    // [MQTT5-3.1.2-23] [MQTT5-4.1.0-1] [MQTT5-4.1.0-2] [MQTT311-3.1.2-5] [MQTT311-4.1.0-1]
     fn release_session(&mut self, key: SessionKey, effects: &mut Effects) {
         let now = self.now;
         let Some(session) = self.registry.session_mut(key) else { return };
         session.connection = None;
         // What is still owed is a part of the session, but for QoS 0.
         session.replays.retain(|replay| !replay.is_at_most_once());
+        // [MQTT5-4.1.0-2] [MQTT311-3.1.2-6] [MQTT31-3.1-9] [MQTT31-3.14-2]
         if session.expiry_interval == 0 {
             self.end_session(key, effects);
             return;
         }
+        // [MQTT5-3.1.2-23] [MQTT5-4.1.0-2] [MQTT311-4.1.0-1]
         if session.expiry_interval != crate::session::NEVER {
             let at = now.plus_seconds(session.expiry_interval);
             session.expires_at = Some(at);

@@ -27,6 +27,8 @@ pub(crate) enum Waiting {
     Acknowledgement { session: SessionKey, answer: u64 },
     /// Everybody who waits until all other shards know a route.
     Route { serial: u64 },
+    /// A will that is due, by its number.
+    Will { number: u64 },
     /// Nobody.
     Nobody,
 }
@@ -108,7 +110,8 @@ pub enum Effect {
         /// What it offers.
         credentials: Credentials,
     },
-    /// Find out whether a client may do something.
+    /// Find out whether a client may do something. A will is asked about when it is due; its client
+    /// is gone then, and may have got another session.
     Authorize {
         /// To be handed back.
         token: Token,

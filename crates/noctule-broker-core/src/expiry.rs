@@ -21,6 +21,7 @@ impl Shard {
         while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Connection(id) => self.on_silence(id, effects),
+                // [MQTT5-4.1.0-2]
                 Timer::SessionExpiry(key) => {
                     if let Some(session) = self.registry.session_mut(key) {
                         session.expires_at = None;
@@ -105,8 +106,8 @@ impl Shard {
 
     /// Ends a session: its will is due now, its subscriptions and messages are gone, and what a
     /// shared subscription had given to it goes to another member.
-    // [MQTT5-3.1.2-23] [MQTT5-4.1.0-2] [MQTT5-3.1.3-9]
     pub(crate) fn end_session(&mut self, key: SessionKey, effects: &mut Effects) {
+        // [MQTT5-3.1.2-8]
         self.publish_will(key, effects);
         let Some(session) = self.registry.session(key) else { return };
         let stored = session.stored;

@@ -29,13 +29,14 @@ use crate::shared::Groups;
 use crate::statistics::{ClientSummary, Gauges, Statistics};
 use crate::system::Loads;
 use crate::timers::{Timer, Timers};
+use crate::will::DueWills;
 
 /// How many packets and deliveries one turn may take.
 const TURN_BUDGET: usize = 8_192;
 
 /// How much memory of drained buffers is kept for others: so many pieces, none larger than this.
-const SPARE_BUFFERS_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 256 * 1024;
+const SPARE_BUFFERS_MAX: usize = 256;
+const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 /// A part of a broker that shares nothing with others. See the [crate's front page](crate) for an
 /// example.
@@ -53,6 +54,7 @@ pub struct Shard {
     pub(crate) groups: Groups,
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
+    pub(crate) due_wills: DueWills,
     pub(crate) statistics: Statistics,
     pub(crate) subscriptions: u64,
     /// Connections with something to write.
@@ -109,6 +111,7 @@ impl Shard {
             groups: Groups::new(seed),
             retained: Retained::new(),
             timers,
+            due_wills: DueWills::default(),
             statistics: Statistics::default(),
             subscriptions: 0,
             dirty: Vec::new(),
@@ -205,6 +208,19 @@ impl Shard {
         self.connections.find_mut(connection).map(|connection| &mut connection.outbound)
     }
 
+    /// Takes the memory of a buffer that is written out back, to be lent to the next connection that
+    /// has something to write: an idle connection holds none. A driver calls it when nothing of
+    /// [`Shard::outbound`] is left.
+    pub fn reclaim(&mut self, connection: ConnectionId) {
+        if let Some(connection) = self.connections.find_mut(connection)
+            && let Some(spare) = connection.outbound.take_spare()
+            && self.spare_buffers.len() < SPARE_BUFFERS_MAX
+            && spare.capacity() <= SPARE_BYTES_MAX
+        {
+            self.spare_buffers.push(spare);
+        }
+    }
+
     /// What was counted.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
@@ -266,7 +282,9 @@ impl Shard {
                 }
             }
             Input::Authorized { token, allowed } => {
-                if let Some(id) = self.stopped_at(token) {
+                if let Waiting::Will { number } = token.0 {
+                    self.on_will_authorized(number, allowed, effects);
+                } else if let Some(id) = self.stopped_at(token) {
                     self.on_authorized(id, allowed, effects);
                 }
             }
@@ -275,7 +293,7 @@ impl Shard {
                     self.on_persisted(session, answer, effects);
                 }
                 Waiting::Packet { .. } => self.on_part_done(token, effects),
-                Waiting::Route { .. } | Waiting::Nobody => {}
+                Waiting::Route { .. } | Waiting::Will { .. } | Waiting::Nobody => {}
             },
             Input::Loaded { token, session } => {
                 if let Some(id) = self.stopped_at(token) {
@@ -350,14 +368,9 @@ impl Shard {
 
     /// A buffer that was too full has been written out.
     fn on_flushed(&mut self, id: ConnectionId, effects: &mut Effects) {
+        self.reclaim(id);
         let now = self.now;
         let Some(connection) = self.connections.find_mut(id) else { return };
-        if let Some(spare) = connection.outbound.take_spare()
-            && self.spare_buffers.len() < SPARE_BUFFERS_MAX
-            && spare.capacity() <= SPARE_BYTES_MAX
-        {
-            self.spare_buffers.push(spare);
-        }
         if !core::mem::take(&mut connection.congested) {
             return;
         }

@@ -1,12 +1,15 @@
 //! Wills: what is published for a client that went without saying so, and when.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use noctule_packet::{ForwardedProperties, QoS};
+use noctule_packet::{ForwardedProperties, QoS, ReasonCode};
 
-use crate::effect::{Effect, Effects};
+use crate::access::Authorization;
+use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::Event;
+use crate::fault::Refused;
 use crate::message::Message;
 use crate::publication::Publication;
 use crate::registry::SessionKey;
@@ -41,15 +44,32 @@ impl Will {
     }
 }
 
+/// Wills that authorisation has not answered about yet.
+#[derive(Debug, Default)]
+pub(crate) struct DueWills {
+    waiting: BTreeMap<u64, DueWill>,
+    /// The number of the last one.
+    last: u64,
+}
+
+#[derive(Debug)]
+struct DueWill {
+    publisher: SessionKey,
+    client_id: Arc<str>,
+    message: Arc<Message>,
+}
+
 impl Shard {
     /// The connection ended without giving up its will: it is due now, later, or at session end.
-    // [MQTT5-3.1.2-8] [MQTT5-3.1.3-9] [MQTT311-3.1.2-8]
     pub(crate) fn schedule_will(&mut self, key: SessionKey, effects: &mut Effects) {
         let now = self.now;
         let Some(session) = self.registry.session_mut(key) else { return };
+        // [MQTT311-3.1.2-12]
         let Some(will) = &session.will else { return };
+        // [MQTT5-3.1.2-8]
         let delay = will.delay_interval.min(session.expiry_interval);
         if delay == 0 {
+            // [MQTT311-3.1.2-8] [MQTT31-3.1-13]
             self.publish_will(key, effects);
             return;
         }
@@ -58,24 +78,59 @@ impl Shard {
         self.timers.set(at, Timer::Will(key));
     }
 
-    /// Publishes the will, which is gone then.
-    // [MQTT5-3.1.2-10] [MQTT5-3.1.2-14] [MQTT5-3.1.2-15] [MQTT311-3.1.2-10] [MQTT311-3.1.2-16]
-    // [MQTT311-3.1.2-17]
+    /// Publishes the will, which is gone then, if its client may publish it.
     pub(crate) fn publish_will(&mut self, key: SessionKey, effects: &mut Effects) {
         let now = self.now;
         let Some(session) = self.registry.session_mut(key) else { return };
         if let Some(at) = session.will_at.take() {
             self.timers.cancel(at, Timer::Will(key));
         }
+        // [MQTT5-3.1.2-10] [MQTT311-3.1.2-10]
         let Some(will) = session.will.take() else { return };
         let client_id = Arc::clone(&session.client_id);
+        let principal = session.principal.clone();
         let Will { topic, payload, qos, retain, properties, message_expiry_interval, .. } = *will;
         let expires_at = message_expiry_interval.map(|seconds| now.plus_seconds(seconds));
+        // [MQTT5-3.1.2-14] [MQTT5-3.1.2-15] [MQTT311-3.1.2-16] [MQTT311-3.1.2-17] [MQTT31-3.1-14]
         let message = Arc::new(Message { topic, payload, qos, retain, properties, expires_at });
+        let question = Question::Publish { topic: message.topic.clone(), retain };
+        let due = DueWill { publisher: key, client_id: Arc::clone(&client_id), message };
+        if self.settings.authorization == Authorization::AllowAll {
+            self.publish_due_will(&due, effects);
+            return;
+        }
+        self.due_wills.last += 1;
+        let number = self.due_wills.last;
+        self.due_wills.waiting.insert(number, due);
+        let token = Token(Waiting::Will { number });
+        effects.push(Effect::Authorize { token, client_id, principal, question });
+    }
+
+    /// Goes on when authorisation has answered.
+    pub(crate) fn on_will_authorized(
+        &mut self,
+        number: u64,
+        allowed: bool,
+        effects: &mut Effects,
+    ) {
+        let Some(due) = self.due_wills.waiting.remove(&number) else { return };
+        if allowed {
+            self.publish_due_will(&due, effects);
+            return;
+        }
+        self.statistics.publish_refused += 1;
+        let DueWill { client_id, message, .. } = due;
+        let refused = Refused::new(ReasonCode::NotAuthorized, "not authorized to publish the will");
+        let (topic, reason) = (message.topic.clone(), refused.reason());
+        effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
+    }
+
+    fn publish_due_will(&mut self, due: &DueWill, effects: &mut Effects) {
+        let DueWill { publisher, client_id, message } = due;
+        let (client_id, topic) = (Arc::clone(client_id), message.topic.clone());
         self.statistics.wills_published += 1;
-        effects
-            .push(Effect::Event(Event::WillPublished { client_id, topic: message.topic.clone() }));
-        if let Some(publication) = Publication::of(&message, Some(key)) {
+        effects.push(Effect::Event(Event::WillPublished { client_id, topic }));
+        if let Some(publication) = Publication::of(message, Some(*publisher)) {
             self.publish_on_behalf(publication, effects);
         }
     }

@@ -32,4 +32,5 @@ mod system;
 mod take_over;
 mod turns;
 mod will;
+mod will_authorized;
 mod window;
