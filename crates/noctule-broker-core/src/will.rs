@@ -107,12 +107,7 @@ impl Shard {
     }
 
     /// Goes on when authorisation has answered.
-    pub(crate) fn on_will_authorized(
-        &mut self,
-        number: u64,
-        allowed: bool,
-        effects: &mut Effects,
-    ) {
+    pub(crate) fn on_will_authorized(&mut self, number: u64, allowed: bool, effects: &mut Effects) {
         let Some(due) = self.due_wills.waiting.remove(&number) else { return };
         if allowed {
             self.publish_due_will(&due, effects);
