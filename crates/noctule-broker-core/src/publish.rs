@@ -208,25 +208,7 @@ impl Shard {
         if self.settings.durability == Durability::Memory {
             return 0;
         }
-        let mut sessions = Vec::new();
-        // What is delivered at most once waits for nobody.
-        for found in matches.iter().filter(|_| publication.qos > QoS::AtMostOnce) {
-            let options = &found.options;
-            match found.target {
-                Target::Session(session) => {
-                    let own = options.no_local && publication.publisher == Some(session);
-                    if options.qos > QoS::AtMostOnce && !own {
-                        self.name_if_stored(session, &mut sessions);
-                    }
-                }
-                Target::Group(group) => {
-                    for member in self.groups.members(group) {
-                        self.name_if_stored(member, &mut sessions);
-                    }
-                }
-                Target::Shard(_) => {}
-            }
-        }
+        let sessions = self.stored_sessions(publication, matches);
         let received = acknowledgement
             .filter(|_| publication.qos == QoS::ExactlyOnce && self.is_stored(key))
             .and_then(|owed| {
@@ -248,13 +230,27 @@ impl Shard {
         u32::from(acknowledgement.is_some())
     }
 
-    fn name_if_stored(&self, key: SessionKey, names: &mut Vec<Arc<str>>) {
-        if self.is_stored(key)
-            && let Some(session) = self.registry.session(key)
-            && !names.contains(&session.client_id)
-        {
-            names.push(Arc::clone(&session.client_id));
+    /// The client identifiers of the stored sessions that the message will wait for, each once.
+    fn stored_sessions(&self, publication: &Publication<'_>, matches: &Matches) -> Vec<Arc<str>> {
+        let mut keys = Vec::new();
+        // What is delivered at most once waits for nobody.
+        for found in matches.iter().filter(|_| publication.qos > QoS::AtMostOnce) {
+            match found.target {
+                Target::Session(session) => {
+                    let own = found.options.no_local && publication.publisher == Some(session);
+                    if found.options.qos > QoS::AtMostOnce && !own {
+                        keys.push(session);
+                    }
+                }
+                Target::Group(group) => keys.extend(self.groups.members(group)),
+                Target::Shard(_) => {}
+            }
         }
+        keys.retain(|key| self.is_stored(*key));
+        keys.sort_unstable();
+        keys.dedup();
+        let names = keys.into_iter().filter_map(|key| self.registry.session(key));
+        names.map(|session| Arc::clone(&session.client_id)).collect()
     }
 
     /// Step 6: one record for each other shard that has subscribers. How many answers to wait for.
@@ -519,15 +515,15 @@ impl Shard {
         if topic.starts_with("$SYS/") {
             return Ok(());
         }
-        let before = self.retained.find(topic).map_or(0, |kept| kept.message.bytes() as u64);
-        let count = self.retained.messages() + u64::from(before == 0);
+        let is_new = self.retained.find(topic).is_none();
+        let count = self.retained.messages() + u64::from(is_new);
         let code = ReasonCode::QuotaExceeded;
         if count > limits.retained_messages_max {
             let (setting, maximum) = ("limits.retained_messages_max", limits.retained_messages_max);
             let text = "too many retained messages";
             return Err(Refused::limit(code, text, setting, maximum, count));
         }
-        let bytes = self.retained.bytes() - before + publication.bytes() as u64;
+        let bytes = self.retained.bytes_with(topic, publication.bytes() as u64);
         if bytes > limits.retained_bytes_max {
             let (setting, maximum) = ("limits.retained_bytes_max", limits.retained_bytes_max);
             let text = "too many bytes of retained messages";

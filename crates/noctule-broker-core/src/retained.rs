@@ -10,6 +10,9 @@ use core::ops::{Bound, ControlFlow};
 use crate::message::Message;
 
 const ROOT: u32 = 0;
+/// What one level of a topic costs that no other topic has, in bytes: a node, its place among its
+/// parent's children and its name (a round estimate).
+const LEVEL_BYTES: u64 = 192;
 /// The parent of a node that is not in use.
 const NOWHERE: u32 = u32::MAX;
 
@@ -59,9 +62,22 @@ impl Retained {
         self.messages
     }
 
-    /// Their bytes, `$SYS` not counted.
+    /// Their bytes and those of their topics' levels, `$SYS` not counted.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// How many bytes there would be if a message of this size took its topic's place.
+    pub(crate) fn bytes_with(&self, topic: &str, message_bytes: u64) -> u64 {
+        let (mut at, mut levels, mut before) = (Some(ROOT), 0, 0);
+        for level in topic.split('/') {
+            at = at.and_then(|at| self.child(at, level));
+            levels += u64::from(at.is_none());
+        }
+        if let Some(kept) = at.and_then(|at| self.nodes.get(at as usize)?.kept.as_ref()) {
+            before = kept.message.bytes() as u64;
+        }
+        self.bytes - before + levels * LEVEL_BYTES + message_bytes
     }
 
     /// The number of the latest change.
@@ -72,12 +88,18 @@ impl Retained {
     /// Keeps a message in place of the topic's last one, which is returned.
     pub(crate) fn insert(&mut self, message: Arc<Message>) -> Option<Arc<Message>> {
         self.clock += 1;
-        let mut at = ROOT;
+        let (mut at, mut added) = (ROOT, 0);
         for level in message.topic.split('/') {
             at = match self.child(at, level) {
                 Some(child) => child,
-                None => self.add_child(at, level),
+                None => {
+                    added += 1;
+                    self.add_child(at, level)
+                }
             };
+        }
+        if !is_system(&message.topic) {
+            self.bytes += added * LEVEL_BYTES;
         }
         self.count(&message, true);
         let kept = Kept { message, stamp: self.clock };
@@ -95,7 +117,10 @@ impl Retained {
         }
         let kept = self.nodes.get_mut(at as usize)?.kept.take()?;
         self.count(&kept.message, false);
-        self.prune(at, topic);
+        let removed = self.prune(at, topic);
+        if !is_system(topic) {
+            self.bytes -= removed * LEVEL_BYTES;
+        }
         Some(kept.message)
     }
 
@@ -190,12 +215,15 @@ impl Retained {
         }
     }
 
-    fn prune(&mut self, mut at: u32, topic: &str) {
+    /// Removes the topic's nodes that hold nothing any more, from `at` upwards. How many.
+    fn prune(&mut self, mut at: u32, topic: &str) -> u64 {
+        let mut removed = 0;
         for level in topic.rsplit('/') {
-            let Some(node) = self.nodes.get(at as usize) else { return };
+            let Some(node) = self.nodes.get(at as usize) else { break };
             if at == ROOT || node.kept.is_some() || !node.children.is_empty() {
-                return;
+                break;
             }
+            removed += 1;
             let parent = node.parent;
             if let Some(parent) = self.nodes.get_mut(parent as usize) {
                 parent.children.remove(level);
@@ -203,10 +231,11 @@ impl Retained {
             self.vacate(at);
             at = parent;
         }
+        removed
     }
 
     fn count(&mut self, message: &Message, more: bool) {
-        if message.topic.starts_with("$SYS/") {
+        if is_system(&message.topic) {
             return;
         }
         let bytes = message.bytes() as u64;
@@ -218,6 +247,10 @@ impl Retained {
             self.bytes -= bytes;
         }
     }
+}
+
+fn is_system(topic: &str) -> bool {
+    topic.starts_with("$SYS/")
 }
 
 /// A walk in progress: the chain of nodes above the one to visit next.

@@ -142,13 +142,14 @@ fn one_message_for_each_topic_is_kept_and_counted() {
     let mut retained = Retained::new();
     let (one, two) = (message("a/b", "one"), message("a/b", "twotwo"));
     assert_eq!(retained.insert(Arc::clone(&one)), None);
-    assert_eq!((retained.messages(), retained.bytes()), (1, one.bytes() as u64));
+    let levels = 2 * LEVEL_BYTES;
+    assert_eq!((retained.messages(), retained.bytes()), (1, one.bytes() as u64 + levels));
     assert_eq!(retained.insert(Arc::clone(&two)), Some(one));
-    assert_eq!((retained.messages(), retained.bytes()), (1, two.bytes() as u64));
+    assert_eq!((retained.messages(), retained.bytes()), (1, two.bytes() as u64 + levels));
     assert_eq!(retained.find("a/b").map(|kept| kept.stamp), Some(retained.clock()));
     assert!(retained.find("a").is_none());
     retained.insert(message("$SYS/uptime", "1"));
-    assert_eq!((retained.messages(), retained.bytes()), (1, two.bytes() as u64));
+    assert_eq!((retained.messages(), retained.bytes()), (1, two.bytes() as u64 + levels));
     assert_eq!(retained.remove("a"), None);
     assert_eq!(retained.remove("a/b/c"), None);
     assert_eq!(retained.remove("a/b"), Some(two));
@@ -219,8 +220,10 @@ impl Both {
     fn insert(&mut self, topic: &str) {
         self.changes += 1;
         let message = message(topic, &self.changes.to_string());
+        let expected = self.retained.bytes_with(topic, message.bytes() as u64);
         let before = self.retained.insert(Arc::clone(&message));
         assert_eq!(before, self.map.insert(topic.to_string(), message));
+        assert_eq!(self.retained.bytes(), expected);
     }
 
     fn remove(&mut self, topic: &str) {
@@ -228,7 +231,13 @@ impl Both {
     }
 
     fn check_counts(&self) {
-        let counted = self.map.values().map(|message| message.bytes() as u64).sum::<u64>();
+        let mut counted = self.map.values().map(|message| message.bytes() as u64).sum::<u64>();
+        let mut levels = BTreeSet::new();
+        for topic in self.map.keys() {
+            levels.extend(topic.match_indices('/').map(|(at, _)| &topic[..at]));
+            levels.insert(topic);
+        }
+        counted += levels.len() as u64 * LEVEL_BYTES;
         assert_eq!(self.retained.messages(), self.map.len() as u64);
         assert_eq!(self.retained.bytes(), counted);
     }

@@ -59,7 +59,7 @@ pub struct Gauges {
     pub shared_groups: u64,
     /// Retained messages, without those of `$SYS`.
     pub retained_messages: u64,
-    /// Their bytes.
+    /// Their bytes, with those of the tree of their topics.
     pub retained_bytes: u64,
     /// Messages that wait for sessions or groups.
     pub queued_messages: u64,
