@@ -155,7 +155,7 @@ impl Shard {
         self.loading.remove(&client_id);
         // [MQTT5-3.1.3-2] [MQTT311-3.1.3-2]
         let known = self.registry.find(&client_id);
-        // [MQTT5-3.2.2-16]
+        // [MQTT5-3.1.3-6] [MQTT5-3.2.2-16] [MQTT311-3.1.3-6]
         if assigned && (stored.is_some() || known.is_some()) {
             let another = self.invent_client_id();
             if let Some(connecting) = self.connecting(id) {
@@ -344,16 +344,9 @@ impl Shard {
         Ok((self.invent_client_id(), true))
     }
 
-    /// A client identifier that no session on this shard has.
-    // [MQTT5-3.1.3-6] [MQTT311-3.1.3-6]
+    /// A client identifier that hardly any session has; whether one does is seen once it is loaded.
     fn invent_client_id(&mut self) -> Arc<str> {
-        loop {
-            let client_id = format!("auto-{:016x}{:016x}", self.random.next(), self.random.next());
-            // [MQTT5-3.2.2-16]
-            if self.registry.find(&client_id).is_none() {
-                return Arc::from(client_id);
-            }
-        }
+        format!("auto-{:016x}{:016x}", self.random.next(), self.random.next()).into()
     }
 
     /// The Keep Alive to use, and the Server Keep Alive to announce if it is another one.
@@ -368,9 +361,10 @@ impl Shard {
         if connect.version.is_v5() {
             return Ok((maximum, Some(maximum)));
         }
-        // Before 5.0 the client cannot be told another value, and no return code says that.
+        // Before 5.0 the client cannot be told another value. No return code says that; 2 is the one
+        // that makes an operator look into the log.
         Err(Refused::limit(
-            ReasonCode::ImplementationSpecificError,
+            ReasonCode::ClientIdentifierNotValid,
             "the keep alive is too long",
             "limits.keep_alive_max_seconds",
             maximum,

@@ -35,6 +35,9 @@ pub(crate) struct Connection {
     pub(crate) dirty: bool,
     /// `outbound` was found full; [`Input::Flushed`](crate::Input::Flushed) ends it.
     pub(crate) congested: bool,
+    /// How much waited in `outbound` when reading was stopped for it, or when that was last looked
+    /// at; 0 while the connection is read.
+    pub(crate) unread_behind: usize,
     /// The packet that the connection is stopped at.
     pub(crate) parked: Option<Parked>,
     /// Counts what was parked, so that an answer finds the right one.
@@ -100,6 +103,7 @@ impl Connection {
             outbound: Outbound::default(),
             dirty: false,
             congested: false,
+            unread_behind: 0,
             parked: None,
             step: 0,
             maximum_packet_size: u32::MAX,

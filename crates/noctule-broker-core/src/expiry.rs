@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use noctule_packet::ReasonCode;
 
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 use crate::effect::{Effect, Effects, Token};
 use crate::event::{Event, Limit, Reason};
 use crate::input::ConnectionId;
@@ -68,8 +68,7 @@ impl Shard {
         let timeout = self.settings.limits.connect_timeout;
         let Some(connection) = self.connections.find_mut(id) else { return };
         connection.timer = None;
-        if matches!(connection.phase, Phase::Online(_)) && connection.parked.is_some() {
-            // It may have pinged: nothing is read while a packet waits for its answer.
+        if matches!(connection.phase, Phase::Online(_)) && is_unheard(connection) {
             connection.heard = self.now;
         }
         let (phase, keep_alive, heard) =
@@ -137,4 +136,16 @@ impl Shard {
         self.settings.durability == Durability::Stored
             && self.registry.session(key).is_some_and(|session| session.expiry_interval > 0)
     }
+}
+
+/// Whether a client may have pinged without being heard, because nothing is read from it: a packet
+/// of it waits for an answer, or it has not taken what it was sent. But whoever takes nothing for
+/// that long is gone.
+fn is_unheard(connection: &mut Connection) -> bool {
+    let waiting = connection.outbound.len().max(1);
+    let takes = waiting < connection.unread_behind;
+    if takes {
+        connection.unread_behind = waiting;
+    }
+    connection.parked.is_some() || takes
 }

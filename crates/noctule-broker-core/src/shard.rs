@@ -334,6 +334,7 @@ impl Shard {
             } else if connection.outbound.len() >= 2 * limits.outbound_bytes_max as usize {
                 // It sends, but does not read what we answer.
                 connection.congested = true;
+                connection.unread_behind = connection.outbound.len();
                 Some(Reading::Paused)
             } else if self.budget == 0 {
                 Some(Reading::Budget)
@@ -375,7 +376,9 @@ impl Shard {
             return;
         }
         // Nothing may have been read from it since; that was not its silence.
-        connection.heard = now;
+        if core::mem::take(&mut connection.unread_behind) > 0 {
+            connection.heard = now;
+        }
         let session = connection.session();
         effects.push(Effect::Resume { connection: id });
         if let Some(key) = session {

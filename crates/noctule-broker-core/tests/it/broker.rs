@@ -223,6 +223,20 @@ impl Broker {
         self.world.borrow_mut().links[client.stream().slot].stalled = true;
     }
 
+    /// Lets a peer that reads nothing take at least so many bytes, if they are there.
+    pub(crate) fn take(&self, client: &Client, count: usize) {
+        let mut world = self.world.borrow_mut();
+        let world = &mut *world;
+        let link = &mut world.links[client.stream().slot];
+        let outbound = world.shard.outbound(link.id).expect("the connection is open");
+        let before = link.arrived.len();
+        while link.arrived.len() < before + count {
+            let Some(chunk) = outbound.chunks().next().map(<[u8]>::to_vec) else { return };
+            outbound.advance(chunk.len().min(count));
+            link.arrived.extend(&chunk[..chunk.len().min(count)]);
+        }
+    }
+
     /// The peer reads again.
     pub(crate) fn unstall(&self, client: &Client) {
         let mut world = self.world.borrow_mut();

@@ -183,3 +183,57 @@ fn a_client_that_falls_silent_while_its_packet_waits_is_dropped_after_the_answer
         client.expect_refused(ReasonCode::KeepAliveTimeout);
     }
 }
+
+/// A client that sends without reading, until it is not read any more itself.
+fn unread(version: Version) -> (Broker, Client) {
+    let broker = Broker::with(|settings| settings.limits.outbound_bytes_max = 1_000);
+    let mut client = broker.connect(&OwnedConnect::new(version, "a").keep_alive(10));
+    broker.stall(&client);
+    for _ in 0..2_000 {
+        client.send_pingreq();
+    }
+    (broker, client)
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_not_called_silent_while_it_is_not_read() {
+    for version in VERSIONS {
+        let (broker, mut client) = unread(version);
+        for _ in 0..10 {
+            broker.advance_seconds(14);
+            broker.take(&client, 10);
+            client.send_pingreq();
+        }
+        broker.unstall(&client);
+        for _ in 0..2_010 {
+            client.expect_pingresp();
+        }
+        broker.events();
+        expect_patience(&broker, client, 15);
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_dropped_although_it_is_not_read() {
+    for version in VERSIONS {
+        let (broker, client) = unread(version);
+        broker.events();
+        broker.advance_seconds(29);
+        assert!(crate::broker::ended_with(&broker.events(), ReasonCode::KeepAliveTimeout));
+        drop(client);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_a_little_unread_must_speak_all_the_same() {
+    for version in VERSIONS {
+        let broker = Broker::new();
+        let mut client = broker.connect(&OwnedConnect::new(version, "a").keep_alive(10));
+        broker.stall(&client);
+        client.send_pingreq();
+        broker.take(&client, 1);
+        broker.events();
+        broker.advance_seconds(15);
+        assert!(crate::broker::ended_with(&broker.events(), ReasonCode::KeepAliveTimeout));
+    }
+}
