@@ -361,6 +361,8 @@ impl ShardDriver {
             }
         } else if waiting >= self.flushed_bytes_min {
             self.note_flushed(id);
+        } else {
+            self.shard.reclaim(id);
         }
     }
 

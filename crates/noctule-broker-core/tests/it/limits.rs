@@ -160,6 +160,7 @@ fn a_keep_alive_that_is_too_long_names_its_limit() {
         let broker = Broker::with(|settings| settings.limits.keep_alive_max_seconds = 60);
         let mut client = broker.open();
         client.send_connect(&OwnedConnect::new(version, "a").keep_alive(61));
+        client.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
         client.expect_closed();
         assert_eq!(ended_for(&broker).1, limit("limits.keep_alive_max_seconds", 60, 61));
     }
