@@ -169,6 +169,28 @@ fn the_record_of_a_qos_2_publication_names_its_publisher_and_its_receivers() {
 }
 
 #[test]
+fn a_session_with_several_matching_subscriptions_is_named_once() {
+    let mut scene = scene(Version::V5_0, 0);
+    scene.broker.answer_all();
+    scene.subscriber.subscribe(&[("#", QoS::AtLeastOnce), ("$share/group/t", QoS::AtLeastOnce)]);
+    let mut other = scene.broker.lasting(Version::V5_0, "other");
+    other.subscribe(&[("$share/group/t", QoS::AtLeastOnce)]);
+    let mut passing = scene.broker.client(Version::V5_0, "passing");
+    passing.subscribe(&[("t", QoS::AtLeastOnce)]);
+    scene.broker.hold();
+    scene.publish(9, QoS::AtLeastOnce);
+    scene.authorize();
+    let asked = scene.broker.asked();
+    let Effect::Persist { record: Record::Published { sessions, received, .. }, .. } = asked else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(received, None, "QoS 1 may be published again");
+    let mut sessions: Vec<_> = sessions.iter().map(|id| &**id).collect();
+    sessions.sort_unstable();
+    assert_eq!(sessions, ["other", "subscriber"]);
+}
+
+#[test]
 fn acknowledgements_leave_in_the_order_of_the_publications_whatever_the_order_of_the_answers() {
     spec!("MQTT5-4.6.0-2", "MQTT5-4.6.0-3", "MQTT311-4.6.0-2", "MQTT311-4.6.0-3");
     spec!("MQTT31-4.3-1");
@@ -274,8 +296,13 @@ fn a_held_message_that_expires_goes_to_nobody_and_is_acknowledged_all_the_same()
 
 #[test]
 fn a_publication_whose_publisher_is_gone_is_routed_when_it_is_kept() {
-    for version in VERSIONS {
+    for (version, session_ends) in VERSIONS.into_iter().flat_map(|v| [(v, false), (v, true)]) {
         let mut scene = scene(version, 1);
+        if session_ends {
+            scene.broker.answer_all();
+            scene.publisher = scene.broker.client(version, "passing");
+            scene.broker.hold();
+        }
         scene.publish(9, QoS::ExactlyOnce);
         scene.authorize();
         let persisted = scene.next_answer();
