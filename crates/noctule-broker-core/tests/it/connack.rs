@@ -4,7 +4,7 @@ use noctule_broker_core::{
     Authentication, Durability, Effect, Event, Input, ListenerSettings, Settings,
 };
 use noctule_packet::{QoS, ReasonCode, Version, spec};
-use noctule_testkit::{OwnedConnack, OwnedConnect, VERSIONS, bytes};
+use noctule_testkit::{OwnedConnack, OwnedConnect, OwnedWill, VERSIONS, bytes};
 
 use crate::broker::{Broker, Client, ended_with, lasting};
 
