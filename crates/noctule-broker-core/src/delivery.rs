@@ -50,7 +50,7 @@ impl Shard {
             self.drop_message(&terms, publication, DropCause::Expired, None, effects);
             return;
         }
-        // [MQTT5-3.8.4-8] [MQTT311-3.8.4-6]
+        // [MQTT5-3.8.4-8] [MQTT311-3.8.4-6] [MQTT31-3.8-3]
         let qos = publication.qos.min(terms.qos);
         if qos == QoS::AtMostOnce {
             self.deliver_at_most_once(connection, publication, terms, several, effects);

@@ -191,19 +191,20 @@ impl Shard {
 }
 
 /// One delivery for all of a session's subscriptions that match: the highest QoS, every identifier.
-// [MQTT5-3.3.4-2] [MQTT5-3.3.4-3] [MQTT5-3.3.4-4] [MQTT5-3.3.4-5] [MQTT5-3.8.3-3]
-// [MQTT311-3.3.5-1]
 fn merge(session: SessionKey, run: &[Match], publication: &Publication<'_>) -> Option<Terms> {
     let mut qos = None;
     let mut retain = false;
     let mut identifiers = Identifiers::new();
     for subscription in run {
         let options = subscription.options;
+        // [MQTT5-3.8.3-3]
         if options.no_local && publication.publisher == Some(session) {
             continue;
         }
+        // [MQTT5-3.3.4-2] [MQTT311-3.3.5-1]
         qos = qos.max(Some(options.qos));
         retain |= options.retain_as_published;
+        // [MQTT5-3.3.4-3] [MQTT5-3.3.4-4]
         identifiers.extend(subscription.identifier);
     }
     let qos: QoS = qos?;

@@ -413,6 +413,7 @@ impl Shard {
 impl Member {
     fn terms(&self, group: GroupKey, retain: bool) -> Terms {
         let mut identifiers = Identifiers::new();
+        // [MQTT5-3.3.4-5]
         identifiers.extend(self.subscription.identifier);
         Terms {
             session: self.session,

@@ -98,6 +98,7 @@ impl Shard {
                 identifier: subscribe.subscription_identifier,
                 code: match &refused {
                     Some(refused) => refused.code,
+                    // [MQTT5-3.2.2-10] [MQTT5-3.8.4-7] [MQTT311-3.8.4-5]
                     None => ReasonCode::granted(subscription.options.qos),
                 },
                 new: false,
@@ -163,7 +164,6 @@ impl Shard {
     }
 
     /// Makes the subscriptions that are allowed, and waits for whoever must know them.
-    // [MQTT5-3.8.4-5] [MQTT311-3.8.4-4]
     fn subscribe_all(
         &mut self,
         id: ConnectionId,
@@ -174,6 +174,7 @@ impl Shard {
         let step = self.next_step(id);
         let token = Token(Waiting::Packet { connection: id, step });
         parked.since = Some(self.since());
+        // [MQTT5-3.8.4-5] [MQTT311-3.8.4-4]
         for at in 0..parked.requests.len() {
             let Some(request) = parked.requests.get_mut(at) else { break };
             if request.code.is_error() {
@@ -196,9 +197,6 @@ impl Shard {
     }
 
     /// Answers with SUBACK and starts the replay of retained messages.
-    // [MQTT5-3.8.4-1] [MQTT5-3.8.4-2] [MQTT5-3.8.4-6] [MQTT5-3.8.4-7] [MQTT5-3.9.3-1]
-    // [MQTT5-3.9.3-2]
-    // [MQTT311-3.8.4-1] [MQTT311-3.8.4-2] [MQTT311-3.8.4-5] [MQTT311-3.9.3-1] [MQTT311-3.9.3-2]
     pub(crate) fn finish_subscribe(
         &mut self,
         id: ConnectionId,
@@ -206,7 +204,11 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let ParkedSubscribe { packet_id, session: key, requests, since, .. } = parked;
+        // [MQTT5-3.8.4-6] [MQTT5-3.9.3-1] [MQTT5-3.9.3-2] [MQTT311-3.8.4-5] [MQTT311-3.9.3-1]
+        // [MQTT311-3.9.3-2] [MQTT31-3.9-1]
         let codes: Vec<ReasonCode> = requests.iter().map(|request| request.code).collect();
+        // [MQTT5-2.2.1-6] [MQTT5-3.8.4-1] [MQTT5-3.8.4-2] [MQTT311-2.3.1-7] [MQTT311-3.8.4-1]
+        // [MQTT311-3.8.4-2]
         self.send(id, &Packet::Suback(Suback::new(packet_id, codes)));
         for request in requests.iter().filter(|request| !request.code.is_error()) {
             let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
@@ -251,6 +253,7 @@ impl Shard {
         let Ok(parsed) = TopicFilter::new(filter) else { return (false, Change::None) };
         let Some(session) = self.registry.session_mut(key) else { return (false, Change::None) };
         let subscription = Subscription { options: *options, identifier: *identifier };
+        // [MQTT5-3.8.4-3] [MQTT311-3.8.4-3]
         let new = session.subscriptions.insert(filter.clone(), subscription).is_none();
         let (options, identifier) = (*options, *identifier);
         let change = match parsed.share_name() {

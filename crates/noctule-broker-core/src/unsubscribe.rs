@@ -30,6 +30,7 @@ impl Shard {
         let token = Token(Waiting::Packet { connection: id, step });
         let stored = self.is_stored(key);
         let (mut codes, mut parts) = (Vec::new(), 0);
+        // [MQTT5-3.10.4-6] [MQTT311-3.10.4-6]
         for filter in unsubscribe.filters.iter() {
             let known = self.remove_subscription(key, filter.as_str(), effects);
             codes.push(if known { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
@@ -53,21 +54,21 @@ impl Shard {
     }
 
     /// Answers with UNSUBACK.
-    // [MQTT5-3.10.4-4] [MQTT5-3.10.4-5] [MQTT5-3.10.4-6] [MQTT5-3.11.3-1] [MQTT5-3.11.3-2]
-    // [MQTT311-3.10.4-4] [MQTT311-3.10.4-5] [MQTT311-3.10.4-6]
     pub(crate) fn finish_unsubscribe(
         &mut self,
         id: ConnectionId,
         parked: ParkedUnsubscribe,
     ) -> Result<Flow, Fault> {
         let ParkedUnsubscribe { packet_id, codes, .. } = parked;
+        // [MQTT5-2.2.1-6] [MQTT5-3.10.4-4] [MQTT5-3.10.4-5] [MQTT5-3.11.3-1] [MQTT5-3.11.3-2]
+        // [MQTT311-2.3.1-7] [MQTT311-3.10.4-4] [MQTT311-3.10.4-5] [MQTT31-3.11-1]
         self.send(id, &Packet::Unsuback(Unsuback::new(packet_id, codes)));
         Ok(Flow::Next)
     }
 
-    /// Ends a subscription. What is in flight for it goes on. Whether there was one.
-    // [MQTT5-3.10.4-1] [MQTT5-3.10.4-2] [MQTT5-3.10.4-3] [MQTT311-3.10.4-1] [MQTT311-3.10.4-2]
-    // [MQTT311-3.10.4-3]
+    /// Ends a subscription. What is in flight for it goes on: it belongs to the session.
+    /// Whether there was one.
+    // [MQTT5-3.10.4-3] [MQTT311-3.10.4-3]
     pub(crate) fn remove_subscription(
         &mut self,
         key: SessionKey,
@@ -75,6 +76,7 @@ impl Shard {
         effects: &mut Effects,
     ) -> bool {
         let Some(session) = self.registry.session_mut(key) else { return false };
+        // [MQTT5-3.10.4-1] [MQTT311-3.10.4-1]
         if session.subscriptions.remove(filter).is_none() {
             return false;
         }
@@ -82,6 +84,7 @@ impl Shard {
         self.subscriptions -= 1;
         let Ok(parsed) = TopicFilter::new(filter) else { return true };
         let change = match parsed.share_name() {
+            // [MQTT5-3.10.4-2] [MQTT311-3.10.4-2]
             None => self.router.unsubscribe(parsed.filter(), Target::Session(key)),
             Some(_) => self.leave_group(key, parsed, effects),
         };

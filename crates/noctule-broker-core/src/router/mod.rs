@@ -49,14 +49,12 @@ impl Router {
     }
 
     /// Adds a subscription or replaces that of the same target. `filter` has no share name.
-    // [MQTT5-3.8.4-3] [MQTT311-3.8.4-3]
     pub(crate) fn subscribe(&mut self, filter: &str, subscription: Match) -> Change {
         self.cache.forget(filter);
         self.trie.insert(filter, subscription)
     }
 
     /// Ends a subscription.
-    // [MQTT5-3.10.4-2] [MQTT311-3.10.4-2]
     pub(crate) fn unsubscribe(&mut self, filter: &str, target: Target) -> Change {
         self.cache.forget(filter);
         self.trie.remove(filter, target)

@@ -60,6 +60,7 @@ impl Trie {
         // Other shards are sorted behind everything of this one.
         let was_local = list.first().is_some_and(is_local);
         match list.binary_search_by_key(&subscription.target, |known| known.target) {
+            // [MQTT5-3.8.4-3] [MQTT311-3.8.4-3]
             Ok(place) => {
                 if let Some(known) = list.get_mut(place) {
                     *known = subscription;
@@ -92,7 +93,6 @@ impl Trie {
     }
 
     /// Every subscription whose filter matches, sorted by target.
-    // [MQTT5-4.7.1-1] [MQTT5-4.7.2-1] [MQTT311-4.7.1-2] [MQTT311-4.7.1-3] [MQTT311-4.7.2-1]
     pub(crate) fn matches(&self, topic: TopicName<'_>) -> Matches {
         let mut found = Vec::new();
         let mut lists = 0;
@@ -107,7 +107,9 @@ impl Trie {
         visits.push((ROOT, Some(0)));
         while let Some((at, rest)) = visits.pop() {
             let Some(node) = self.nodes.get(at as usize) else { continue };
+            // [MQTT5-4.7.2-1] [MQTT311-4.7.2-1]
             let wildcards = at != ROOT || !topic.is_system();
+            // [MQTT5-4.7.1-1] [MQTT311-4.7.1-2]
             if wildcards {
                 take(&node.below);
             }
@@ -123,9 +125,11 @@ impl Trie {
                 Some(end) => (tail.get(..end).unwrap_or_default(), Some(start + end + 1)),
                 None => (tail, None),
             };
+            // [MQTT5-3.3.2-3] [MQTT311-3.3.2-3]
             if let Some(child) = self.child(at, level) {
                 visits.push((child, next));
             }
+            // [MQTT311-4.7.1-3]
             if wildcards && node.plus != ROOT {
                 visits.push((node.plus, next));
             }
