@@ -91,20 +91,6 @@ impl Shard {
         None
     }
 
-    /// [`Shard::fan_out`] from the first target on, unless an earlier publication of the same
-    /// publisher still waits for its turn: that must not be overtaken.
-    pub(crate) fn fan_out_in_order(
-        &mut self,
-        publication: &mut Publication<'_>,
-        matches: &[Match],
-        effects: &mut Effects,
-    ) -> Option<usize> {
-        if self.work.iter().any(|waiting| waiting.publisher == publication.publisher) {
-            return Some(0);
-        }
-        self.fan_out(publication, matches, 0, effects)
-    }
-
     /// Routes and delivers what no packet of a connection brought: a will, `$SYS`, another shard's.
     pub(crate) fn publish_on_behalf(
         &mut self,

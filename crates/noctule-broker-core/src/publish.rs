@@ -177,7 +177,7 @@ impl Shard {
         }
         let waiting = answer.map(|answer| (key, answer));
         parts += self.forward(&mut publication, &matches, waiting, effects);
-        let rest = self.fan_out_in_order(&mut publication, &matches, effects);
+        let rest = self.start_fan_out(&mut publication, &matches, effects);
         parts += u32::from(rest.is_some());
         if let Some(answer) = answer {
             if parts > 0 {
@@ -314,7 +314,7 @@ impl Shard {
         if let Some(mut publication) = Publication::of(message, Some(key)).filter(|_| in_time) {
             let matches = self.route(publication.topic);
             let mut parts = self.forward(&mut publication, &matches, Some(at), effects);
-            if let Some(from) = self.fan_out_in_order(&mut publication, &matches, effects) {
+            if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
                 parts += 1;
                 self.defer(&mut publication, matches, from, None, Some(at));
             }

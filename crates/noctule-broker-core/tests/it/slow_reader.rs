@@ -115,6 +115,25 @@ fn qos_0_beside_a_queue_is_dropped_and_overtakes_nothing_of_its_own_level() {
 }
 
 #[test]
+fn a_message_that_waited_for_the_buffer_alone_follows_when_it_is_written_out() {
+    for version in VERSIONS {
+        let (broker, mut subscriber, mut publisher) = stalled(version, ExactlyOnce);
+        for n in 0..100 {
+            publisher.publish("t", numbered(n), AtMostOnce);
+        }
+        publisher.publish("t", numbered(100), AtLeastOnce);
+        publisher.publish("t", numbered(101), ExactlyOnce);
+        broker.unstall(&subscriber);
+        for _ in 0..100 - drops(&broker) {
+            assert_eq!(subscriber.expect_publish().qos, AtMostOnce);
+        }
+        // Nothing was in flight whose acknowledgement could have moved the queue.
+        assert_eq!(number(&subscriber.expect_publish().payload), 100);
+        assert_eq!(number(&subscriber.expect_publish().payload), 101);
+    }
+}
+
+#[test]
 fn one_stalled_client_holds_up_nobody_else() {
     let (broker, stalled, mut publisher) = stalled(Version::V3_1_1, AtMostOnce);
     let mut other = broker.client(Version::V3_1_1, "other");
