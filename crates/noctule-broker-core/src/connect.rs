@@ -419,9 +419,7 @@ impl Shard {
     fn take_over(&mut self, key: SessionKey, clean_start: bool, effects: &mut Effects) {
         let Some(session) = self.registry.session_mut(key) else { return };
         if clean_start {
-            // The session ends here, so a delayed will is due now. The record of the new session
-            // makes the store forget this one.
-            session.expiry_interval = 0;
+            // The record of the new session makes the store forget this one.
             session.stored = false;
         }
         if let Some(old) = session.connection {

@@ -383,3 +383,48 @@ fn only_the_newest_connection_gets_what_is_loaded() {
         new.expect_nothing_before_pong();
     }
 }
+
+#[test]
+fn an_answer_for_a_session_that_is_gone_reaches_nobody_else() {
+    for version in VERSIONS {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let broker = storing();
+            let publish = OwnedPublish::new("t", "x", qos).retain(true).packet_id(1);
+            let mut gone = broker.client(version, "gone");
+            broker.hold();
+            gone.send_publish(&publish);
+            drop(gone);
+            let Effect::Persist { token: stale, .. } = broker.asked() else { panic!("no record") };
+            // This one takes the place of the other among the sessions.
+            let (mut heir, token) = connect_up_to_load(&broker, &OwnedConnect::new(version, "b"));
+            broker.input(Input::Loaded { token, session: None });
+            heir.expect_connack_with(ReasonCode::Success);
+            heir.send_publish(&publish);
+            broker.input(Input::Persisted { token: stale });
+            heir.expect_nothing_before_pong();
+            let Effect::Persist { token, .. } = broker.asked() else { panic!("no record") };
+            broker.input(Input::Persisted { token });
+            match qos {
+                QoS::ExactlyOnce => heir.expect_pubrec(1),
+                _ => heir.expect_puback(1),
+            };
+        }
+    }
+}
+
+#[test]
+fn in_memory_mode_no_record_is_made() {
+    let broker = Broker::new();
+    let mut client = broker.connect(&OwnedConnect::v5("a").resumable(10));
+    client.subscribe(&[("t", QoS::ExactlyOnce)]);
+    client.publish("t", "x", QoS::ExactlyOnce);
+    client.receive();
+    client.send_disconnect_with(
+        &OwnedDisconnect::new(ReasonCode::Success).session_expiry_interval(5),
+    );
+    client.expect_closed();
+    drop(broker.connect(&OwnedConnect::v5("a").resumable(10)));
+    broker.advance_seconds(10);
+    let trace = broker.trace();
+    assert!(!trace.iter().any(|step| step == "Persist" || step == "Load"), "{trace:?}");
+}

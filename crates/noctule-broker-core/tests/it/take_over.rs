@@ -2,7 +2,7 @@
 
 use noctule_broker_core::{
     Authentication, Command, ConnectionId, Durability, Effect, Ended, Event, Input, Principal,
-    Record,
+    Reason, Record,
 };
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedWill, VERSIONS};
@@ -205,34 +205,42 @@ enum Step {
     Connect,
     /// The question at this place is answered.
     Answer(usize),
+    /// The connection of this client is lost.
+    Lose(usize),
 }
 
 /// Plays one order of steps with clients of one identifier and checks each moment. Returns which
 /// steps were possible at the end.
-fn play(connects: &[OwnedConnect], steps: &[Step]) -> Vec<Step> {
+fn play(connects: &[OwnedConnect], steps: &[Step], losing: bool) -> Vec<Step> {
     let broker = asking();
-    let mut clients = Vec::new();
+    let mut clients: Vec<Option<Client>> = Vec::new();
     let mut questions = Vec::new();
     let mut owner: Option<ConnectionId> = None;
     // Whether the store holds a session.
     let mut stored = false;
     for step in steps {
         match step {
-            Step::Connect => clients.push(knock(&broker, &connects[clients.len()])),
+            Step::Connect => clients.push(Some(knock(&broker, &connects[clients.len()]))),
             Step::Answer(at) => broker.input(questions.remove(*at)),
+            Step::Lose(at) => clients[*at] = None,
         }
         while !broker.has_asked_nothing() {
             questions.push(answer_to(broker.asked(), &mut stored));
         }
         for event in broker.events() {
             match event {
-                Event::Connected { connection, .. } => {
+                Event::Connected { connection, session_present, .. } => {
                     assert_eq!(owner.replace(connection), None, "{steps:?}");
+                    let connect = &connects[connection.slot as usize];
+                    assert!(!(connect.clean_start && session_present), "{steps:?}");
                 }
                 Event::Disconnected { connection, ended, .. } => {
                     assert_eq!(owner.take(), Some(connection), "{steps:?}");
-                    let Ended::ByServer(reason) = ended else { panic!("{steps:?}: {ended:?}") };
-                    assert_eq!(reason.code, ReasonCode::SessionTakenOver);
+                    match ended {
+                        Ended::ByServer(Reason { code: ReasonCode::SessionTakenOver, .. }) => {}
+                        Ended::ConnectionLost if losing => {}
+                        other => panic!("{steps:?}: {other:?}"),
+                    }
                 }
                 Event::Refused { reason, .. } => {
                     assert_eq!(reason.code, ReasonCode::SessionTakenOver);
@@ -240,13 +248,23 @@ fn play(connects: &[OwnedConnect], steps: &[Step]) -> Vec<Step> {
                 _ => {}
             }
         }
+        // The session that is held is the one that the store has, or has been told to have.
+        let held = broker.look(|shard| shard.clients().next());
+        if let Some(held) = held {
+            assert_eq!(held.session_expiry_interval > 0, stored, "{steps:?}");
+        }
     }
     let mut possible: Vec<Step> = (0..questions.len()).map(Step::Answer).collect();
     if clients.len() < connects.len() {
         possible.push(Step::Connect);
     }
-    if possible.is_empty() {
-        assert_eq!(standing(&broker, owner, clients, stored), 1, "{steps:?}");
+    if losing {
+        let there = clients.iter().enumerate().filter(|(_, client)| client.is_some());
+        possible.extend(there.map(|(at, _)| Step::Lose(at)));
+    }
+    if possible.is_empty() && !losing {
+        let clients = clients.into_iter().flatten().collect();
+        assert_eq!(standing(&broker, owner, clients), 1, "{steps:?}");
     }
     possible
 }
@@ -274,17 +292,11 @@ fn answer_to(question: Effect, stored: &mut bool) -> Input<'static> {
 }
 
 /// How many clients were let in and still are. The others were told nothing false.
-fn standing(
-    broker: &Broker,
-    owner: Option<ConnectionId>,
-    clients: Vec<Client>,
-    stored: bool,
-) -> usize {
+fn standing(broker: &Broker, owner: Option<ConnectionId>, clients: Vec<Client>) -> usize {
     let owner = owner.expect("somebody is let in");
     assert_eq!(broker.look(|shard| shard.clients().count()), 1);
     let summary = broker.look(|shard| shard.clients().next()).expect("a session");
     assert_eq!(summary.connection, Some(owner));
-    assert_eq!(summary.session_expiry_interval > 0, stored, "what the store has to hold");
     let mut standing = 0;
     for (slot, mut client) in clients.into_iter().enumerate() {
         if slot == owner.slot as usize {
@@ -302,27 +314,29 @@ fn standing(
     standing
 }
 
-/// Every order in which these clients can connect and the answers to them can come.
-fn explore(connects: &[OwnedConnect]) -> usize {
+/// Every order in which these clients can connect, be lost, and the answers to them can come.
+fn explore(connects: &[OwnedConnect], losing: bool) -> usize {
     let (mut orders, mut open) = (0, vec![Vec::new()]);
     while let Some(steps) = open.pop() {
-        let possible = play(connects, &steps);
+        let possible = play(connects, &steps, losing);
         orders += usize::from(possible.is_empty());
         open.extend(possible.into_iter().map(|step| [&steps[..], &[step]].concat()));
     }
     orders
 }
 
+/// A session that stays, one that is gone on with and ends, and one that begins and ends.
+fn kinds() -> [OwnedConnect; 3] {
+    let connect = OwnedConnect::v5("a");
+    [lasting(Version::V5_0, "a"), connect.clone().clean_start(false), connect]
+}
+
 #[test]
 fn two_connections_never_own_one_identifier_in_whatever_order_answers_come() {
     spec!("MQTT5-3.1.4-3");
-    let stays = || lasting(Version::V5_0, "a");
-    let resumes_and_ends = || OwnedConnect::v5("a").clean_start(false);
-    let begins_and_ends = || OwnedConnect::v5("a");
-    let kinds = [stays(), resumes_and_ends(), begins_and_ends()];
-    for first in &kinds {
-        for second in &kinds {
-            let orders = explore(&[first.clone(), second.clone()]);
+    for first in kinds() {
+        for second in kinds() {
+            let orders = explore(&[first.clone(), second], false);
             assert!(orders >= 10, "only {orders} orders");
         }
     }
@@ -330,7 +344,16 @@ fn two_connections_never_own_one_identifier_in_whatever_order_answers_come() {
 
 #[test]
 fn three_connections_never_own_one_identifier_in_whatever_order_answers_come() {
-    let connects =
-        [lasting(Version::V5_0, "a"), OwnedConnect::v5("a"), lasting(Version::V5_0, "a")];
-    assert!(explore(&connects) > 500);
+    let [stays, _, begins] = kinds();
+    assert!(explore(&[stays.clone(), begins, stays], false) > 500);
+}
+
+#[test]
+fn connections_that_are_lost_at_any_moment_leave_what_the_store_has() {
+    for first in kinds() {
+        for second in kinds() {
+            let orders = explore(&[first.clone(), second], true);
+            assert!(orders > 200, "only {orders} orders");
+        }
+    }
 }
