@@ -366,6 +366,8 @@ fn connack_code(code: ReasonCode, version: Version) -> Option<ReasonCode> {
             | ReasonCode::ImplementationSpecificError
             | ReasonCode::SessionTakenOver
             | ReasonCode::AdministrativeAction
+            | ReasonCode::RetainNotSupported
+            | ReasonCode::QosNotSupported
     );
     (code.is_error() && !nameless).then_some(code)
 }
