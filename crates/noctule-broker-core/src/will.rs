@@ -66,14 +66,13 @@ impl Shard {
         let Some(session) = self.registry.session_mut(key) else { return };
         // [MQTT311-3.1.2-12]
         let Some(will) = &session.will else { return };
-        // [MQTT5-3.1.2-8]
-        let delay = will.delay_interval.min(session.expiry_interval);
-        if delay == 0 {
-            // [MQTT311-3.1.2-8] [MQTT31-3.1-13]
+        if will.delay_interval == 0 {
+            // [MQTT5-3.1.2-8] [MQTT311-3.1.2-8] [MQTT31-3.1-13]
             self.publish_will(key, effects);
             return;
         }
-        let at = now.plus_seconds(delay);
+        // If the session ends before that, its will is published then. [MQTT5-3.1.2-8]
+        let at = now.plus_seconds(will.delay_interval);
         session.will_at = Some(at);
         self.timers.set(at, Timer::Will(key));
     }

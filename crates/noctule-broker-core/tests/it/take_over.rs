@@ -90,13 +90,16 @@ fn a_clean_start_takes_over_without_the_session() {
 
 #[test]
 fn a_session_that_ends_with_its_connection_ends_by_take_over() {
-    let broker = Broker::new();
-    let mut old = broker.client(Version::V5_0, "a");
-    old.subscribe(&[("a", QoS::AtMostOnce)]);
-    let mut new = broker.connect(&lasting(Version::V5_0, "a"));
-    assert!(!new.connack().expect("it is connected").session_present);
-    new.publish("a", "x", QoS::AtMostOnce);
-    new.expect_nothing_before_pong();
+    spec!("MQTT5-4.1.0-2", "MQTT311-3.1.2-6", "MQTT31-3.1-9");
+    for version in VERSIONS {
+        let broker = Broker::new();
+        let mut old = broker.client(version, "a");
+        old.subscribe(&[("a", QoS::AtMostOnce)]);
+        let mut new = broker.lasting(version, "a");
+        assert!(!new.connack().expect("it is connected").session_present);
+        new.publish("a", "x", QoS::AtMostOnce);
+        new.expect_nothing_before_pong();
+    }
 }
 
 #[test]
