@@ -13,8 +13,11 @@ use crate::shard::Shard;
 use crate::statistics::Statistics;
 use crate::timers::Timer;
 
+/// A counter with its name.
+type Counter = (&'static str, fn(&Statistics) -> u64);
+
 /// What there are load averages of.
-const LOADS: [(&str, fn(&Statistics) -> u64); 8] = [
+const LOADS: [Counter; 8] = [
     ("messages/received", |counted| counted.packets_received),
     ("messages/sent", |counted| counted.packets_sent),
     ("publish/received", |counted| counted.publish_received),
