@@ -428,3 +428,37 @@ fn in_memory_mode_no_record_is_made() {
     let trace = broker.trace();
     assert!(!trace.iter().any(|step| step == "Persist" || step == "Load"), "{trace:?}");
 }
+
+#[test]
+fn each_newer_connection_ends_the_one_that_waits_for_the_store() {
+    let broker = storing();
+    broker.hold();
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        waiting.push(connect_up_to_load(&broker, &OwnedConnect::v5("a")));
+        for (older, _) in waiting.iter_mut().rev().skip(1) {
+            if older.connack().is_none() {
+                assert!(older.expect_connack().reason_code.is_error());
+                older.expect_closed();
+            }
+        }
+    }
+    let (mut newest, token) = waiting.pop().expect("four connections");
+    broker.input(Input::Loaded { token, session: None });
+    newest.expect_connack_with(ReasonCode::Success);
+}
+
+#[test]
+fn nothing_is_left_of_a_connection_that_was_lost_while_it_waited_for_the_store() {
+    let broker = storing();
+    broker.hold();
+    let left = |broker: &Broker| !broker.look(|shard| format!("{shard:?}")).contains("loading: {}");
+    let (client, token) = connect_up_to_load(&broker, &OwnedConnect::v5("a"));
+    assert!(left(&broker));
+    drop(client);
+    assert!(!left(&broker));
+    broker.input(Input::Loaded { token, session: None });
+    let (_client, token) = connect_up_to_load(&broker, &OwnedConnect::v5("a"));
+    broker.input(Input::Loaded { token, session: None });
+    assert!(!left(&broker));
+}
