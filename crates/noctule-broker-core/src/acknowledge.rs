@@ -31,6 +31,7 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
         match session.sender.on_puback(ack.packet_id) {
+            // [MQTT5-4.8.2-6]
             Ok(delivery) => self.note_refusal(key, &delivery, ack.reason_code, effects),
             Err(SenderError::UnknownPacketId) => {}
             Err(SenderError::WrongStep) => {
@@ -53,6 +54,7 @@ impl Shard {
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
         if ack.reason_code.is_error() {
             match session.sender.on_pubrec_failed(ack.packet_id) {
+                // [MQTT5-4.8.2-6]
                 Ok(delivery) => self.note_refusal(key, &delivery, ack.reason_code, effects),
                 Err(SenderError::UnknownPacketId) => {}
                 Err(SenderError::WrongStep) => {
@@ -205,7 +207,6 @@ impl Shard {
     }
 
     /// A client's refusal ends the message for it, and for the shared subscription too.
-    // [MQTT5-4.8.2-4] [MQTT5-4.8.2-6]
     fn note_refusal(
         &mut self,
         key: SessionKey,

@@ -296,11 +296,11 @@ impl<M> Sender<M> {
 
     /// Takes out every published message that `leaves` says yes to, unless it is a QoS 2 message:
     /// what a shared subscription gives to another member when this one is gone.
-    // [MQTT5-4.8.2-5] [MQTT5-4.8.2-6]
     pub fn take_at_least_once(&mut self, mut leaves: impl FnMut(&M) -> bool) -> Vec<M> {
         let mut taken = Vec::new();
         for at in 0..self.slots.len() {
             let Some(slot) = self.slots.get_mut(at) else { break };
+            // [MQTT5-4.8.2-5]
             if let Slot::Published { message, qos: QoS::AtLeastOnce } = slot
                 && leaves(message)
                 && let Slot::Published { message, .. } = core::mem::replace(slot, Slot::Done)

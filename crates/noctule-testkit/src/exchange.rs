@@ -135,6 +135,25 @@ impl<S: Stream> Peer<S> {
         publish
     }
 
+    /// Every message that comes before the answer to a PINGREQ; then plays their handshakes, which
+    /// may make room for more.
+    #[track_caller]
+    pub fn receive_all(&mut self) -> Vec<OwnedPublish> {
+        self.send_pingreq();
+        let mut messages = Vec::new();
+        while let Some(message) = self.expect_with("PUBLISH or PINGRESP", |packet| match packet {
+            Packet::Publish(publish) => Some(Some(OwnedPublish::copy_of(publish))),
+            Packet::Pingresp => Some(None),
+            _ => None,
+        }) {
+            messages.push(message);
+        }
+        for message in &messages {
+            self.acknowledge(message);
+        }
+        messages
+    }
+
     /// Plays the handshake of a message that [`expect_publish`](Self::expect_publish) returned.
     #[track_caller]
     pub fn acknowledge(&mut self, publish: &OwnedPublish) {

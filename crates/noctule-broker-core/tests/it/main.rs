@@ -27,6 +27,7 @@ mod retained;
 mod retained_expiry;
 mod routes;
 mod session;
+mod shared;
 mod slow_reader;
 mod statistics;
 mod stored;
