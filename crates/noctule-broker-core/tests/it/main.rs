@@ -8,6 +8,7 @@ mod broker;
 mod connack;
 mod connect;
 mod delivery;
+mod delivery_model;
 mod disconnect;
 mod exactly_once;
 mod faults;
