@@ -223,6 +223,7 @@ impl Shard {
     pub(crate) fn has_room(&mut self, id: ConnectionId) -> bool {
         let maximum = self.settings.limits.outbound_bytes_max as usize;
         let Some(connection) = self.connections.find_mut(id) else { return false };
+        // Nothing goes ahead of CONNACK. [MQTT5-3.2.0-1] [MQTT311-3.2.0-1]
         if connection.session().is_none() {
             return false;
         }

@@ -4,7 +4,7 @@ use noctule_broker_core::{
     Authentication, Durability, Effect, Event, Input, ListenerSettings, Settings,
 };
 use noctule_packet::{QoS, ReasonCode, Version, spec};
-use noctule_testkit::{OwnedConnack, OwnedConnect, OwnedWill, VERSIONS, bytes};
+use noctule_testkit::{OwnedConnack, OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, bytes};
 
 use crate::broker::{Broker, Client, ended_with, lasting};
 
@@ -18,24 +18,34 @@ fn told(change: impl FnOnce(&mut Settings), connect: &OwnedConnect) -> OwnedConn
 fn an_accepted_connect_is_answered_with_connack_before_anything_else() {
     spec!("MQTT5-3.1.4-5", "MQTT311-3.1.4-4", "MQTT5-3.2.0-1", "MQTT311-3.2.0-1");
     for version in VERSIONS {
-        let broker = Broker::with(|settings| settings.durability = Durability::Stored);
-        let mut subscriber = broker.lasting(version, "subscriber");
-        subscriber.subscribe(&[("a", QoS::ExactlyOnce)]);
-        drop(subscriber);
-        let mut publisher = broker.client(version, "publisher");
-        publisher.publish("a", "queued", QoS::AtLeastOnce);
-        broker.hold();
-        let mut subscriber = broker.open();
-        subscriber.send_connect(&lasting(version, "subscriber"));
-        // The session has a connection again, but not a client that was let in.
-        publisher.publish("a", "passing", QoS::AtMostOnce);
-        publisher.expect_nothing_before_pong();
-        while !broker.has_asked_nothing() {
-            broker.answer();
+        for has_queue in [false, true] {
+            let broker = Broker::with(|settings| settings.durability = Durability::Stored);
+            let mut subscriber = broker.lasting(version, "subscriber");
+            subscriber.subscribe(&[("a", QoS::ExactlyOnce)]);
+            drop(subscriber);
+            let mut publisher = broker.client(version, "publisher");
+            if has_queue {
+                publisher.publish("a", "queued", QoS::AtLeastOnce);
+            }
+            broker.hold();
+            let mut subscriber = broker.open();
+            subscriber.send_connect(&lasting(version, "subscriber"));
+            // The session has a connection again, but not a client that was let in.
+            publisher.publish("a", "passing", QoS::AtMostOnce);
+            let kept = OwnedPublish::new("a", "kept", QoS::AtLeastOnce).packet_id(7);
+            publisher.send_publish(&kept);
+            publisher.expect_nothing_before_pong();
+            while !broker.has_asked_nothing() {
+                broker.answer();
+            }
+            subscriber.expect_connack_with(ReasonCode::Success);
+            if has_queue {
+                assert_eq!(subscriber.receive().text(), "queued");
+            }
+            assert_eq!(subscriber.receive().text(), "kept");
+            subscriber.expect_nothing_before_pong();
+            assert_eq!(broker.look(|shard| shard.statistics().dropped_total()), 0);
         }
-        subscriber.expect_connack_with(ReasonCode::Success);
-        assert_eq!(subscriber.receive().text(), "queued");
-        subscriber.expect_nothing_before_pong();
     }
 }
 
