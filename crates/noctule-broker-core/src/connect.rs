@@ -361,8 +361,8 @@ impl Shard {
         if connect.version.is_v5() {
             return Ok((maximum, Some(maximum)));
         }
-        // Before 5.0 the client cannot be told another value. No return code says that; 2 is the one
-        // that makes an operator look into the log.
+        // Before 5.0 the client cannot be told another value. No return code says that; 2 is the
+        // one that makes an operator look into the log.
         Err(Refused::limit(
             ReasonCode::ClientIdentifierNotValid,
             "the keep alive is too long",

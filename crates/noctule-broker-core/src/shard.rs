@@ -208,9 +208,9 @@ impl Shard {
         self.connections.find_mut(connection).map(|connection| &mut connection.outbound)
     }
 
-    /// Takes the memory of a buffer that is written out back, to be lent to the next connection that
-    /// has something to write: an idle connection holds none. A driver calls it when nothing of
-    /// [`Shard::outbound`] is left.
+    /// Takes the memory of a buffer that is written out back, to be lent to the next connection
+    /// that has something to write: an idle connection holds none. A driver calls it when nothing
+    /// of [`Shard::outbound`] is left.
     pub fn reclaim(&mut self, connection: ConnectionId) {
         if let Some(connection) = self.connections.find_mut(connection)
             && let Some(spare) = connection.outbound.take_spare()
