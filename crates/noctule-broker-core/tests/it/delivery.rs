@@ -1,7 +1,7 @@
 //! One message on its way to one subscriber: its QoS, its flags, its identifier and the steps until
 //! the last acknowledgement.
 
-use noctule_broker_core::{DropCause, Event};
+use noctule_broker_core::{DropCause, Event, ReadRules};
 use noctule_packet::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use noctule_packet::{PacketType, ReasonCode, SubscriptionOptions, Version, spec};
 use noctule_testkit::{OwnedPublish, VERSIONS};
@@ -201,6 +201,61 @@ fn overlapping_filters_make_one_copy_with_the_highest_qos_and_all_identifiers() 
         subscriber.expect_nothing_before_pong();
         publisher.publish("a/c", "y", ExactlyOnce);
         assert_eq!(subscriber.receive().qos, AtLeastOnce);
+    }
+}
+
+#[test]
+fn subscribers_of_one_message_get_it_with_identifiers_of_their_own() {
+    spec!("MQTT5-2.2.1-4", "MQTT311-2.3.1-4");
+    let broker = Broker::new();
+    let mut publisher = broker.client(Version::V5_0, "p");
+    let mut subscribers: Vec<_> = VERSIONS
+        .into_iter()
+        .zip(["own/0", "own/1", "own/2"])
+        .map(|(version, own)| {
+            let mut subscriber = broker.client(version, own);
+            subscriber.subscribe(&[("t", AtLeastOnce), (own, ExactlyOnce)]);
+            subscriber
+        })
+        .collect();
+    for (before, own) in [(1, "own/1"), (2, "own/2")] {
+        for _ in 0..before {
+            publisher.publish(own, "x", AtLeastOnce);
+            subscribers[before].expect_publish();
+        }
+    }
+    publisher.publish("t", "for all", AtLeastOnce);
+    for (expected, subscriber) in (1..).zip(&mut subscribers) {
+        let message = subscriber.expect_publish();
+        assert_eq!((message.id(), message.text()), (expected, "for all"));
+    }
+}
+
+#[test]
+fn a_client_that_may_not_read_a_topic_gets_nothing_from_it() {
+    for version in VERSIONS {
+        for qos in [AtMostOnce, AtLeastOnce] {
+            let rule = |client: &str, topic: &str| client == "q" || topic != "a/secret";
+            let broker = Broker::with(|settings| {
+                settings.read_rules = Some(ReadRules(std::sync::Arc::new(rule)));
+            });
+            let mut refused = broker.client(version, "s");
+            let mut allowed = broker.client(version, "q");
+            for subscriber in [&mut refused, &mut allowed] {
+                subscriber.subscribe(&[("a/+", qos)]);
+            }
+            broker.events();
+            broker.client(version, "p").publish("a/secret", "x", qos);
+            allowed.receive();
+            refused.expect_nothing_before_pong();
+            let dropped = Event::Dropped {
+                client_id: "s".into(),
+                topic: "a/secret".into(),
+                cause: DropCause::NotAuthorized,
+                limit: None,
+            };
+            assert!(broker.events().contains(&dropped));
+        }
     }
 }
 
