@@ -358,6 +358,9 @@ fn a_session_may_go_on_in_another_version() {
             assert!(held);
             let message = client.receive();
             assert_eq!(message.text(), "x");
+            let summary =
+                broker.look(|shard| shard.clients().find(|found| &*found.client_id == "a"));
+            assert_eq!(summary.expect("a session").version, after);
             let expected = after.is_v5().then_some("text");
             assert_eq!(message.content_type.as_deref(), expected);
         }

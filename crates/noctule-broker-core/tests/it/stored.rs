@@ -1,14 +1,12 @@
-//! Stored sessions: what a store is told and when, and what becomes of what it gives back.
+//! Stored sessions: what a store is told and when, and who gets what it gives back.
 
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Durability, Effect, Event, Input, Message, Record, Settings, StoredMessage, StoredSession,
+    Durability, Effect, Input, Message, Record, Settings, StoredMessage, StoredSession,
     StoredSubscription, Token,
 };
-use noctule_packet::{
-    ForwardedProperties, PacketId, QoS, ReasonCode, SubscriptionOptions, Version, spec,
-};
+use noctule_packet::{ForwardedProperties, QoS, ReasonCode, SubscriptionOptions, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedDisconnect, OwnedPublish, VERSIONS};
 
 use crate::broker::{Broker, Client, lasting};
@@ -16,11 +14,11 @@ use crate::broker::{Broker, Client, lasting};
 const NEVER: u32 = u32::MAX;
 
 /// A broker with a store that keeps and has nothing.
-fn storing() -> Broker {
+pub(crate) fn storing() -> Broker {
     storing_with(|_| {})
 }
 
-fn storing_with(change: impl FnOnce(&mut Settings)) -> Broker {
+pub(crate) fn storing_with(change: impl FnOnce(&mut Settings)) -> Broker {
     Broker::with(|settings| {
         settings.durability = Durability::Stored;
         change(settings);
@@ -29,7 +27,7 @@ fn storing_with(change: impl FnOnce(&mut Settings)) -> Broker {
 
 /// Connects while questions are held, up to the moment at which the stored session is asked for.
 #[track_caller]
-fn connect_up_to_load(broker: &Broker, connect: &OwnedConnect) -> (Client, Token) {
+pub(crate) fn connect_up_to_load(broker: &Broker, connect: &OwnedConnect) -> (Client, Token) {
     let mut client = broker.open();
     client.send_connect(connect);
     match broker.asked() {
@@ -41,23 +39,9 @@ fn connect_up_to_load(broker: &Broker, connect: &OwnedConnect) -> (Client, Token
     }
 }
 
-/// A client whose session comes from the store.
-#[track_caller]
-fn restored(broker: &Broker, connect: &OwnedConnect, session: StoredSession) -> Client {
-    broker.hold();
-    let (mut client, token) = connect_up_to_load(broker, connect);
-    broker.input(Input::Loaded { token, session: Some(Box::new(session)) });
-    while !broker.has_asked_nothing() {
-        broker.answer();
-    }
-    let connack = client.expect_connack_with(ReasonCode::Success);
-    assert_eq!(connack.session_present, connect.version != Version::V3_1);
-    client
-}
-
 /// The only record that is waiting to be stored.
 #[track_caller]
-fn record(broker: &Broker) -> Record {
+pub(crate) fn record(broker: &Broker) -> Record {
     let Effect::Persist { record, .. } = broker.asked() else { panic!("no record") };
     assert!(broker.has_asked_nothing());
     record
@@ -67,16 +51,16 @@ fn started(new: bool, session_expiry_interval: u32) -> Record {
     Record::SessionStarted { client_id: "a".into(), new, session_expiry_interval }
 }
 
-fn ended() -> Record {
+pub(crate) fn ended() -> Record {
     Record::SessionEnded { client_id: "a".into() }
 }
 
-fn subscription(filter: &str, qos: QoS) -> StoredSubscription {
+pub(crate) fn subscription(filter: &str, qos: QoS) -> StoredSubscription {
     let options = SubscriptionOptions { qos, ..Default::default() };
     StoredSubscription { filter: filter.into(), options, identifier: None }
 }
 
-fn message(payload: &str, qos: QoS) -> StoredMessage {
+pub(crate) fn message(payload: &str, qos: QoS) -> StoredMessage {
     let message = Message {
         topic: "t".into(),
         payload: payload.as_bytes().into(),
@@ -218,138 +202,6 @@ fn a_stored_session_that_is_to_end_with_its_next_connection_is_forgotten_at_once
     assert!(client.expect_connack_with(ReasonCode::Success).session_present);
     drop(client);
     assert!(broker.has_asked_nothing());
-}
-
-#[test]
-fn a_restored_session_has_its_subscriptions() {
-    spec!("MQTT5-3.1.2-5", "MQTT311-3.1.2-4", "MQTT31-3.1-8");
-    for version in VERSIONS {
-        let broker = storing();
-        let session = StoredSession {
-            subscriptions: vec![
-                StoredSubscription { identifier: Some(7), ..subscription("t", QoS::ExactlyOnce) },
-                subscription("$share/group/s", QoS::AtLeastOnce),
-            ],
-            ..StoredSession::default()
-        };
-        let mut client = restored(&broker, &lasting(version, "a"), session);
-        let identifiers = if version.is_v5() { vec![7] } else { Vec::new() };
-        client.send_publish(&OwnedPublish::new("t", "x", QoS::AtMostOnce));
-        let message = client.receive();
-        assert_eq!((message.text(), &message.subscription_identifiers), ("x", &identifiers));
-        client.send_publish(&OwnedPublish::new("s", "y", QoS::AtMostOnce));
-        assert_eq!(client.receive().text(), "y");
-        let gauges = broker.look(|shard| shard.gauges());
-        assert_eq!((gauges.subscriptions, gauges.shared_groups), (2, 1));
-    }
-}
-
-#[test]
-fn a_restored_session_has_its_messages_in_order() {
-    spec!("MQTT5-3.1.2-23", "MQTT311-3.1.2-5", "MQTT31-3.1-8");
-    for version in VERSIONS {
-        let broker = storing();
-        let qos = |number: u32| {
-            if number.is_multiple_of(3) { QoS::ExactlyOnce } else { QoS::AtLeastOnce }
-        };
-        let session = StoredSession {
-            messages: (0..50).map(|number| message(&format!("{number}"), qos(number))).collect(),
-            ..StoredSession::default()
-        };
-        let connect = lasting(version, "a").receive_maximum(3);
-        let mut client = restored(&broker, &connect, session);
-        for number in 0..50 {
-            let message = client.receive();
-            assert_eq!((message.text(), message.qos), (&*format!("{number}"), qos(number)));
-            assert!(!message.dup);
-        }
-        client.expect_nothing_before_pong();
-        let gauges = broker.look(|shard| shard.gauges());
-        assert_eq!((gauges.queued_messages, gauges.queued_bytes), (0, 0));
-    }
-}
-
-#[test]
-fn a_restored_message_has_its_flags_and_may_have_expired() {
-    let broker = storing();
-    let mut expired = message("expired", QoS::AtLeastOnce);
-    Arc::make_mut(&mut expired.message).expires_at = Some(broker.now());
-    let mut flagged = message("flagged", QoS::AtLeastOnce);
-    (flagged.retain, flagged.identifiers) = (true, vec![3, 9]);
-    let session = StoredSession { messages: vec![expired, flagged], ..StoredSession::default() };
-    let mut client = restored(&broker, &lasting(Version::V5_0, "a"), session);
-    let message = client.receive();
-    assert_eq!((message.text(), message.retain), ("flagged", true));
-    assert_eq!(message.subscription_identifiers, [3, 9]);
-    client.expect_nothing_before_pong();
-}
-
-#[test]
-fn restored_qos_2_identifiers_are_known_until_they_are_released() {
-    spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2", "MQTT31-3.1-8");
-    for version in VERSIONS {
-        // More than may be open in 5.0 now, as after a change of the setting.
-        let broker = storing_with(|settings| settings.limits.receive_maximum = 2);
-        let session = StoredSession {
-            subscriptions: vec![subscription("t", QoS::AtMostOnce)],
-            received: (1..=4).filter_map(PacketId::new).collect(),
-            ..StoredSession::default()
-        };
-        let mut client = restored(&broker, &lasting(version, "a"), session);
-        let publish = |id: u16| OwnedPublish::new("t", "x", QoS::ExactlyOnce).packet_id(id);
-        for id in 1..=4 {
-            client.send_publish(&publish(id).dup(true));
-            client.expect_pubrec(id);
-            client.send_pubrel(id);
-            while !broker.has_asked_nothing() {
-                broker.answer();
-            }
-            client.expect_pubcomp(id);
-        }
-        client.send_publish(&publish(1));
-        while !broker.has_asked_nothing() {
-            broker.answer();
-        }
-        assert_eq!(client.receive().text(), "x");
-        client.expect_pubrec(1);
-    }
-}
-
-#[test]
-fn a_restored_session_expires_like_any_other() {
-    spec!("MQTT5-4.1.0-2");
-    let broker = storing();
-    let session = StoredSession {
-        subscriptions: vec![subscription("t", QoS::AtLeastOnce)],
-        ..StoredSession::default()
-    };
-    drop(restored(&broker, &OwnedConnect::v5("a").resumable(10), session));
-    broker.advance_seconds(9);
-    assert!(broker.has_asked_nothing());
-    broker.advance_seconds(1);
-    assert_eq!(record(&broker), ended());
-    let gone = |event: &Event| matches!(event, Event::SessionEnded { .. });
-    assert!(broker.events().iter().any(gone));
-    assert_eq!(broker.look(|shard| shard.gauges().subscriptions), 0);
-}
-
-#[test]
-fn connack_waits_until_other_shards_know_the_restored_subscriptions() {
-    let broker = storing_with(|settings| settings.peers = 2);
-    broker.hold();
-    let (mut client, token) = connect_up_to_load(&broker, &lasting(Version::V5_0, "a"));
-    let session = StoredSession {
-        subscriptions: vec![subscription("t", QoS::AtLeastOnce)],
-        ..StoredSession::default()
-    };
-    broker.trace();
-    broker.input(Input::Loaded { token, session: Some(Box::new(session)) });
-    assert_eq!(broker.trace(), ["ChangeRoute", "ChangeRoute", "Persist"]);
-    broker.answer();
-    broker.answer();
-    assert!(!broker.trace().iter().any(|step| step == "Write CONNACK"));
-    broker.answer();
-    assert!(client.expect_connack_with(ReasonCode::Success).session_present);
 }
 
 #[test]
