@@ -1,8 +1,10 @@
 //! CONNECT: who is let in, under which client identifier, and who is turned away.
 
-use noctule_broker_core::{Authentication, Durability, Effect, Event, Input, StoredSession};
+use noctule_broker_core::{
+    Authentication, Durability, Effect, Event, Input, Principal, StoredSession,
+};
 use noctule_packet::{Packet, QoS, ReasonCode, Version, spec};
-use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS, packet_bytes};
+use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, packet_bytes};
 
 use crate::broker::{Broker, ended_with, lasting};
 
@@ -354,5 +356,73 @@ fn an_answer_about_a_client_that_is_gone_is_forgotten() {
                 (0, 0)
             );
         }
+    }
+}
+
+#[test]
+fn enhanced_authentication_is_refused_as_a_method_that_is_not_known() {
+    spec!("MQTT5-3.1.4-2");
+    let broker = asking();
+    let mut client = broker.open();
+    client.send_connect(&OwnedConnect::v5("a").authentication("SCRAM-SHA-1", "n,,n=a"));
+    client.expect_connack_with(ReasonCode::BadAuthenticationMethod);
+    client.expect_closed();
+    assert!(broker.has_asked_nothing());
+    assert!(ended_with(&broker.events(), ReasonCode::BadAuthenticationMethod));
+}
+
+#[test]
+fn authentication_is_asked_with_what_the_client_offers() {
+    for version in VERSIONS {
+        let broker = asking();
+        let mut client = broker.open();
+        client.send_connect(&OwnedConnect::new(version, "a").user_name("bob").password("secret"));
+        let asked = broker.asked();
+        // A log of effects shows no password.
+        assert!(!format!("{asked:?}").contains("secret"));
+        let Effect::Authenticate { token, credentials, .. } = asked else { panic!("{asked:?}") };
+        assert_eq!(&*credentials.client_id, "a");
+        assert_eq!(credentials.user_name.as_deref(), Some("bob"));
+        assert_eq!(credentials.password.as_deref(), Some(&b"secret"[..]));
+        let user_name = Some("robert".into());
+        broker.input(Input::Authenticated { token, outcome: Ok(Principal { user_name }) });
+        client.expect_connack_with(ReasonCode::Success);
+        let users: Vec<_> =
+            broker.look(|shard| shard.clients().map(|client| client.user_name).collect());
+        assert_eq!(users, [Some("robert".into())]);
+    }
+}
+
+#[test]
+fn a_client_of_a_version_to_come_is_answered_in_5_0() {
+    let broker = Broker::new();
+    let mut client = broker.open();
+    client.send_bytes(&packet_bytes(0x10, "s'MQTT' 06 02 0000 00 s'a'"));
+    client.expect_connack_with(ReasonCode::UnsupportedProtocolVersion);
+    client.expect_closed();
+    // One from the past reads two bytes.
+    let mut client = broker.open();
+    client.set_version(Version::V3_1_1);
+    client.send_bytes(&packet_bytes(0x10, "s'MQTT' 02 02 0000 s'a'"));
+    client.expect_bytes(&[0x20, 2, 0, 1]);
+    client.expect_closed();
+}
+
+#[test]
+fn a_will_to_a_topic_beyond_the_limits_is_refused() {
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| settings.limits.topic_levels_max = 3);
+        let mut client =
+            broker.connect(&OwnedConnect::new(version, "a").will(OwnedWill::new("a/b/c", "")));
+        client.expect_nothing_before_pong();
+        let mut client = broker.open();
+        client.send_connect(&OwnedConnect::new(version, "b").will(OwnedWill::new("a/b/c/d", "")));
+        client.expect_connack();
+        client.expect_closed();
+        let setting = broker.events().into_iter().find_map(|event| match event {
+            Event::Refused { reason, .. } => reason.limit.map(|limit| limit.setting),
+            _ => None,
+        });
+        assert_eq!(setting, Some("limits.topic_levels_max"));
     }
 }

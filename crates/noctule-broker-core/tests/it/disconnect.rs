@@ -1,8 +1,10 @@
 //! DISCONNECT from either side, and the host program's orders to disconnect.
 
-use noctule_broker_core::{Authentication, Command, Durability, Ended, Event, Input};
+use noctule_broker_core::{
+    Authentication, Authorization, Command, Durability, Ended, Event, Input,
+};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
-use noctule_testkit::{OwnedConnect, OwnedDisconnect, VERSIONS};
+use noctule_testkit::{OwnedConnect, OwnedDisconnect, OwnedPublish, VERSIONS};
 
 use crate::broker::{Broker, ended_with, lasting};
 
@@ -221,4 +223,51 @@ fn a_slot_that_is_used_again_is_not_hit_by_what_was_meant_for_its_predecessor() 
     broker.input(Input::Flushed { connection: earlier });
     broker.input(Input::Bytes { connection: earlier, bytes: &[0xE0, 0] });
     client.expect_nothing_before_pong();
+}
+
+#[test]
+fn a_client_that_is_kicked_while_its_packet_waits_is_gone_when_the_answer_comes() {
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| settings.authorization = Authorization::Ask);
+        let mut client = broker.lasting(version, "a");
+        broker.hold();
+        client.send_publish(&OwnedPublish::new("t", "x", QoS::AtLeastOnce).packet_id(1));
+        // This waits behind it, and is never read.
+        client.send_disconnect(ReasonCode::Success);
+        kick(&broker, "a", ReasonCode::AdministrativeAction);
+        client.expect_refused(ReasonCode::AdministrativeAction);
+        broker.answer();
+        client.expect_closed();
+        assert_eq!(endings(&broker).len(), 1);
+    }
+}
+
+#[test]
+fn a_disconnect_behind_a_packet_that_waits_is_read_after_the_answer() {
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| settings.authorization = Authorization::Ask);
+        let mut client = broker.client(version, "a");
+        broker.hold();
+        client.send_publish(&OwnedPublish::new("t", "x", QoS::ExactlyOnce).packet_id(1));
+        client.send_disconnect(ReasonCode::Success);
+        assert_eq!(endings(&broker), []);
+        broker.answer();
+        client.expect_pubrec(1);
+        client.expect_closed();
+        let ended = Ended::ByClient(ReasonCode::Success);
+        assert_eq!(endings(&broker), [("a".to_owned(), ended)]);
+    }
+}
+
+#[test]
+fn a_second_order_to_stop_or_kick_changes_nothing() {
+    let broker = Broker::new();
+    let mut client = broker.client(Version::V5_0, "a");
+    for _ in 0..2 {
+        kick(&broker, "a", ReasonCode::AdministrativeAction);
+        stop(&broker, ReasonCode::ServerShuttingDown, None);
+    }
+    client.expect_refused(ReasonCode::AdministrativeAction);
+    assert_eq!(broker.look(|shard| shard.statistics().clients_disconnected), 1);
+    assert_eq!(endings(&broker).len(), 1);
 }
