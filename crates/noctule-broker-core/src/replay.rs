@@ -134,16 +134,13 @@ impl Shard {
                 self.schedule_replay(key);
                 return;
             }
-            let before = replay.position.clone();
             let slice = self.take_slice(key, replay);
             for (at, message) in slice.iter().enumerate() {
-                if !self.takes_more(id, key, replay) {
-                    let sent = at.checked_sub(1).and_then(|last| slice.get(last));
-                    replay.position =
-                        sent.map_or(before, |last| Position::After(last.topic.clone()));
+                self.send_retained(key, replay, message, effects);
+                if at + 1 < slice.len() && !self.takes_more(id, key, replay) {
+                    replay.position = Position::After(message.topic.clone());
                     return;
                 }
-                self.send_retained(key, replay, message, effects);
             }
         }
     }
