@@ -1,15 +1,13 @@
 //! CONNECT: who is let in, under which client identifier, and who is turned away.
 
-use noctule_broker_core::{
-    Authentication, Durability, Effect, Event, Input, Principal, StoredSession,
-};
+use noctule_broker_core::{Authentication, Effect, Event, Input, Principal};
 use noctule_packet::{Packet, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, packet_bytes};
 
 use crate::broker::{Broker, ended_with, lasting};
 
 /// A broker that leaves it to the test who may come in.
-fn asking() -> Broker {
+pub(crate) fn asking() -> Broker {
     let broker = Broker::with(|settings| {
         settings.listeners[0].authentication = Authentication::Ask;
     });
@@ -38,7 +36,7 @@ fn refuse(broker: &Broker, code: ReasonCode) {
 }
 
 /// The client identifiers of those who were let in since the last call.
-fn connected(broker: &Broker) -> Vec<String> {
+pub(crate) fn connected(broker: &Broker) -> Vec<String> {
     let names = broker.events().into_iter().filter_map(|event| match event {
         Event::Connected { client_id, .. } => Some(client_id.to_string()),
         _ => None,
@@ -96,140 +94,6 @@ fn a_second_connect_that_comes_before_the_first_is_answered_waits_and_ends_the_c
         client.expect_connack_with(ReasonCode::Success);
         client.expect_refused(ReasonCode::ProtocolError);
         assert!(broker.has_asked_nothing());
-    }
-}
-
-#[test]
-fn identifiers_of_up_to_23_letters_and_digits_are_let_in_whatever_the_limit() {
-    spec!("MQTT5-3.1.3-5", "MQTT311-3.1.3-5", "MQTT31-3.1-3");
-    for version in VERSIONS {
-        let broker = Broker::with(|settings| settings.limits.client_id_bytes_max = 1);
-        for name in ["0", "0123456789abcdefghijklm", "nopqrstuvwxyzABCDEFGHIJ", "KLMNOPQRSTUVWXYZ"]
-        {
-            let mut client = broker.client(version, name);
-            client.expect_nothing_before_pong();
-            assert_eq!(connected(&broker), [name]);
-        }
-    }
-}
-
-#[test]
-fn a_client_without_an_identifier_gets_one_of_its_own() {
-    spec!("MQTT5-3.1.3-6", "MQTT5-3.1.3-7", "MQTT5-3.2.2-16", "MQTT311-3.1.3-6");
-    for version in [Version::V3_1_1, Version::V5_0] {
-        let broker = Broker::new();
-        let mut first = broker.client(version, "");
-        let mut second = broker.client(version, "");
-        let names = connected(&broker);
-        assert_eq!(names.len(), 2);
-        assert!(names[0] != names[1] && !names[0].is_empty() && !names[1].is_empty(), "{names:?}");
-        if version.is_v5() {
-            for (client, name) in [(&first, &names[0]), (&second, &names[1])] {
-                let connack = client.connack().expect("a CONNACK");
-                assert_eq!(connack.assigned_client_identifier.as_ref(), Some(name));
-            }
-        }
-        first.expect_nothing_before_pong();
-        second.expect_nothing_before_pong();
-        // The invented name is a name as any other.
-        let mut successor = broker.client(version, &names[0]);
-        assert_eq!(successor.connack().expect("a CONNACK").assigned_client_identifier, None);
-        first.expect_refused(ReasonCode::SessionTakenOver);
-        successor.expect_nothing_before_pong();
-        second.expect_nothing_before_pong();
-    }
-}
-
-#[test]
-fn an_invented_identifier_is_not_one_that_a_session_has() {
-    spec!("MQTT5-3.2.2-16", "MQTT5-3.1.3-6", "MQTT311-3.1.3-6");
-    for version in [Version::V3_1_1, Version::V5_0] {
-        // Brokers with the same seed invent the same names.
-        let broker = Broker::new();
-        let _client = broker.client(version, "");
-        let next = connected(&broker).remove(0);
-        let broker = Broker::new();
-        let mut owner = broker.client(version, &next);
-        let _client = broker.client(version, "");
-        let names = connected(&broker);
-        assert_eq!(names[0], next);
-        assert_ne!(names[1], next);
-        owner.expect_nothing_before_pong();
-    }
-}
-
-#[test]
-fn an_invented_identifier_is_not_one_that_is_stored() {
-    spec!("MQTT5-3.2.2-16");
-    let broker = Broker::with(|settings| settings.durability = Durability::Stored);
-    broker.hold();
-    let mut client = broker.open();
-    client.send_connect(&OwnedConnect::v5("").session_expiry_interval(60));
-    let Effect::Load { token, client_id: taken } = broker.asked() else { panic!("no Load") };
-    broker.input(Input::Loaded { token, session: Some(Box::new(StoredSession::default())) });
-    let Effect::Load { token, client_id } = broker.asked() else { panic!("no second Load") };
-    assert_ne!(client_id, taken);
-    broker.input(Input::Loaded { token, session: None });
-    broker.answer();
-    let connack = client.expect_connack_with(ReasonCode::Success);
-    assert_eq!(connack.assigned_client_identifier.as_deref(), Some(&*client_id));
-    assert!(!connack.session_present);
-}
-
-#[test]
-fn an_identifier_that_somebody_takes_during_authentication_is_invented_anew() {
-    spec!("MQTT5-3.2.2-16");
-    let broker = asking();
-    let mut nameless = broker.open();
-    nameless.send_connect(&OwnedConnect::v5(""));
-    let asked = broker.asked();
-    let Effect::Authenticate { token, credentials, .. } = asked else { panic!("{asked:?}") };
-    let mut owner = broker.open();
-    owner.send_connect(&OwnedConnect::v5(&credentials.client_id));
-    broker.answer();
-    owner.expect_connack_with(ReasonCode::Success);
-    broker.input(Input::Authenticated { token, outcome: Ok(Default::default()) });
-    let connack = nameless.expect_connack_with(ReasonCode::Success);
-    let assigned = connack.assigned_client_identifier.expect("an assigned identifier");
-    assert_ne!(*assigned, *credentials.client_id);
-    owner.expect_nothing_before_pong();
-}
-
-#[test]
-fn an_empty_identifier_without_a_clean_session_is_refused() {
-    spec!("MQTT311-3.1.3-7", "MQTT311-3.1.3-8");
-    let broker = Broker::new();
-    let mut client = broker.open();
-    client.send_connect(&OwnedConnect::v311("").clean_start(false));
-    client.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
-    client.expect_closed();
-    // In 5.0 it may go with any session.
-    let mut client = broker.connect(&lasting(Version::V5_0, ""));
-    client.expect_nothing_before_pong();
-}
-
-#[test]
-fn an_empty_identifier_is_refused_in_3_1() {
-    spec!("MQTT31-3.1-5");
-    for clean_start in [true, false] {
-        let mut client = Broker::new().open();
-        client.send_connect(&OwnedConnect::v31("").clean_start(clean_start));
-        client.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
-        client.expect_closed();
-    }
-}
-
-#[test]
-fn an_identifier_that_is_too_long_is_refused_as_such() {
-    spec!("MQTT5-3.1.3-8", "MQTT311-3.1.3-9");
-    for version in VERSIONS {
-        let broker = Broker::with(|settings| settings.limits.client_id_bytes_max = 30);
-        let mut client = broker.open();
-        client.send_connect(&OwnedConnect::new(version, &"x".repeat(31)));
-        client.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
-        client.expect_closed();
-        let mut client = broker.client(version, &"x".repeat(30));
-        client.expect_nothing_before_pong();
     }
 }
 

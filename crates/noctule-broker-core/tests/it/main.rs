@@ -5,6 +5,7 @@ mod alias_in;
 mod alias_out;
 mod authorize;
 mod broker;
+mod client_id;
 mod connack;
 mod connect;
 mod delivery;
