@@ -4,10 +4,9 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use noctule_packet::{Connack, ConnackProperties, Connect, Packet, QoS, ReasonCode, Version};
-use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Receiver, Sender};
+use noctule_session::{InboundAliases, KeepAlive, OutboundAliases};
 
 use crate::access::Authentication;
 use crate::connection::{Connection, Flow, Parked, Phase};
@@ -20,7 +19,6 @@ use crate::session::Session;
 use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::{Record, StoredSession};
-use crate::subscribe::Request;
 use crate::timers::Timer;
 use crate::will::Will;
 
@@ -447,24 +445,7 @@ impl Shard {
             }
             None => (Arc::from(""), Version::V5_0),
         };
-        let key = self.registry.insert(Session {
-            client_id,
-            principal: Principal::default(),
-            version,
-            connection: None,
-            expiry_interval: 0,
-            expires_at: None,
-            subscriptions: Default::default(),
-            groups: Default::default(),
-            sender: Sender::new(u16::MAX),
-            stored: false,
-            queued_bytes: 0,
-            receiver: Receiver::new(u16::MAX),
-            will: None,
-            will_at: None,
-            replays: Default::default(),
-            replay_scheduled: false,
-        });
+        let key = self.registry.insert(Session::new(client_id, version));
         if let Some(stored) = stored {
             let parts = self.restore(key, *stored, token, effects);
             if let Some(connecting) = self.connecting(id) {
@@ -472,38 +453,6 @@ impl Shard {
             }
         }
         key
-    }
-
-    /// Fills a session with what was stored. How many answers of other shards to wait for.
-    fn restore(
-        &mut self,
-        key: SessionKey,
-        stored: StoredSession,
-        token: Token,
-        effects: &mut Effects,
-    ) -> u32 {
-        let subscriptions: Vec<Request> =
-            stored.subscriptions.into_iter().map(Request::from_stored).collect();
-        let mut parts = 0;
-        for request in &subscriptions {
-            let (_, change) = self.add_subscription(key, request);
-            parts += self.change_routes(request.filter(), change, token, effects);
-        }
-        let Some(session) = self.registry.session_mut(key) else { return parts };
-        for packet_id in stored.received {
-            session.receiver.restore(packet_id);
-        }
-        for stored in stored.messages {
-            session.queued_bytes += stored.message.bytes() as u64;
-            let delivery = crate::session::Delivery {
-                message: stored.message,
-                retain: stored.retain,
-                identifiers: stored.identifiers.into(),
-                group: None,
-            };
-            session.sender.enqueue(delivery, stored.qos);
-        }
-        parts
     }
 
     /// Gives the session to the connection.

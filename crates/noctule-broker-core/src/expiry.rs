@@ -115,13 +115,10 @@ impl Shard {
         for filter in filters {
             self.remove_subscription(key, &filter, effects);
         }
-        if let Some(session) = self.registry.remove(key) {
-            if let Some(at) = session.expires_at {
-                self.timers.cancel(at, Timer::SessionExpiry(key));
-            }
-            if let Some(at) = session.will_at {
-                self.timers.cancel(at, Timer::Will(key));
-            }
+        if let Some(session) = self.registry.remove(key)
+            && let Some(at) = session.expires_at
+        {
+            self.timers.cancel(at, Timer::SessionExpiry(key));
         }
         self.statistics.sessions_ended += 1;
         if stored {

@@ -105,3 +105,32 @@ impl Registry {
         SessionKey { slot: at, generation }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use noctule_packet::Version;
+
+    use super::*;
+
+    fn insert(registry: &mut Registry, client_id: &str) -> SessionKey {
+        registry.insert(Session::new(client_id.into(), Version::V5_0))
+    }
+
+    #[test]
+    fn a_place_is_used_again_and_its_old_key_finds_nothing() {
+        let mut registry = Registry::new(1);
+        let first = insert(&mut registry, "first");
+        let other = insert(&mut registry, "other");
+        assert!(registry.remove(first).is_some());
+        let second = insert(&mut registry, "second");
+        assert_eq!(registry.slots.len(), 2);
+        assert!(registry.session(first).is_none());
+        assert!(registry.session_mut(first).is_none());
+        assert!(registry.remove(first).is_none());
+        assert_eq!(registry.find("first"), None);
+        assert_eq!(registry.find("second"), Some(second));
+        assert_eq!(registry.session(second).map(|session| &*session.client_id), Some("second"));
+        assert_eq!(registry.find("other"), Some(other));
+        assert_eq!((registry.len(), registry.iter().count()), (2, 2));
+    }
+}

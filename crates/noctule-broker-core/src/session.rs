@@ -47,6 +47,30 @@ pub(crate) struct Session {
     pub(crate) replay_scheduled: bool,
 }
 
+impl Session {
+    /// A session without a connection, and with nothing in it.
+    pub(crate) fn new(client_id: Arc<str>, version: Version) -> Self {
+        Self {
+            client_id,
+            principal: Principal::default(),
+            version,
+            connection: None,
+            expiry_interval: 0,
+            expires_at: None,
+            subscriptions: BTreeMap::new(),
+            groups: SmallVec::new(),
+            sender: Sender::new(u16::MAX),
+            stored: false,
+            queued_bytes: 0,
+            receiver: Receiver::new(u16::MAX),
+            will: None,
+            will_at: None,
+            replays: VecDeque::new(),
+            replay_scheduled: false,
+        }
+    }
+}
+
 /// One subscription of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subscription {

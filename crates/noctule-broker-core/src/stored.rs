@@ -6,7 +6,12 @@ use alloc::vec::Vec;
 
 use noctule_packet::{PacketId, QoS, SubscriptionOptions};
 
+use crate::effect::{Effects, Token};
 use crate::message::Message;
+use crate::registry::SessionKey;
+use crate::session::Delivery;
+use crate::shard::Shard;
+use crate::subscribe::Request;
 
 /// One fact to be made durable.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,4 +97,38 @@ pub struct StoredSession {
     pub messages: Vec<StoredMessage>,
     /// QoS 2 packet identifiers that its client has not released.
     pub received: Vec<PacketId>,
+}
+
+impl Shard {
+    /// Fills a session with what was stored. How many answers of other shards to wait for.
+    pub(crate) fn restore(
+        &mut self,
+        key: SessionKey,
+        stored: StoredSession,
+        token: Token,
+        effects: &mut Effects,
+    ) -> u32 {
+        let subscriptions: Vec<Request> =
+            stored.subscriptions.into_iter().map(Request::from_stored).collect();
+        let mut parts = 0;
+        for request in &subscriptions {
+            let (_, change) = self.add_subscription(key, request);
+            parts += self.change_routes(request.filter(), change, token, effects);
+        }
+        let Some(session) = self.registry.session_mut(key) else { return parts };
+        for packet_id in stored.received {
+            session.receiver.restore(packet_id);
+        }
+        for stored in stored.messages {
+            session.queued_bytes += stored.message.bytes() as u64;
+            let delivery = Delivery {
+                message: stored.message,
+                retain: stored.retain,
+                identifiers: stored.identifiers.into(),
+                group: None,
+            };
+            session.sender.enqueue(delivery, stored.qos);
+        }
+        parts
+    }
 }
