@@ -21,6 +21,7 @@ use crate::router::{Matches, Target};
 use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::Record;
+use crate::timers::Timer;
 
 /// A publication that waits for authorisation.
 #[derive(Debug)]
@@ -488,23 +489,20 @@ impl Shard {
         }
         let topic = publication.topic.as_str();
         // [MQTT5-3.3.1-7] [MQTT311-3.3.1-11]
-        let before = if publication.payload.is_empty() {
+        let (before, until) = if publication.payload.is_empty() {
             // [MQTT5-3.3.1-6] [MQTT311-3.3.1-10] [MQTT31-3.3-3]
-            self.retained.remove(topic)
+            (self.retained.remove(topic), None)
         } else {
             self.check_retained(publication)?;
             let message = publication.message();
-            if let Some(at) = message.expires_at {
-                self.timers.set(at, crate::timers::Timer::Retained(message.topic.clone()));
-            }
             // [MQTT5-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]
-            self.retained.insert(message)
+            (self.retained.insert(message), publication.expires_at)
         };
-        if let Some(before) = before
-            && let Some(at) = before.expires_at
-            && publication.expires_at != Some(at)
-        {
-            self.timers.cancel(at, crate::timers::Timer::Retained(before.topic.clone()));
+        if let Some(at) = before.and_then(|before| before.expires_at) {
+            self.timers.cancel(at, Timer::Retained(topic.into()));
+        }
+        if let Some(at) = until {
+            self.timers.set(at, Timer::Retained(topic.into()));
         }
         Ok(())
     }

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use noctule_broker_core::{ConnectionId, Effects, Input, ListenerId, Settings, Shard, Timestamp};
 use noctule_packet::{QoS, Version, spec};
-use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
+use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, packet_bytes};
 
 use crate::broker::{Broker, Client};
 
@@ -61,7 +62,7 @@ fn what_has_expired_is_gone_for_every_version_and_its_memory_is_free() {
     }
     let next = OwnedPublish::new("b", "2", QoS::AtLeastOnce).retain(true);
     assert!(!publisher.publish_with(&next).is_error());
-    assert_eq!(broker.look(noctule_broker_core::Shard::poll_timeout), None, "no timer is left");
+    assert_eq!(broker.look(Shard::poll_timeout), None, "no timer is left");
 }
 
 #[test]
@@ -81,6 +82,8 @@ fn the_interval_of_a_message_that_was_replaced_ends_nothing() {
         let mut newer = expiring("newer", 0);
         newer.message_expiry_interval = second;
         publisher.publish_with(&newer);
+        let due = second.map(|seconds| broker.now().plus_seconds(seconds));
+        assert_eq!(broker.look(Shard::poll_timeout), due, "no other timer is left");
         for seconds in [9, 10, 29, 30] {
             let now = broker.now().as_millis() / 1_000 - 1_000;
             broker.advance_seconds(seconds - now);
@@ -97,6 +100,7 @@ fn the_interval_of_a_message_that_was_cleared_ends_nothing() {
     let mut publisher = publisher(&broker);
     publisher.publish_with(&expiring("1", 10));
     publisher.publish_with(&expiring("", 10));
+    assert_eq!(broker.look(Shard::poll_timeout), None, "no timer is left");
     publisher.publish_with(&expiring("2", 20));
     broker.advance_seconds(10);
     assert_eq!(served(&broker, Version::V5_0), Some(("2".to_owned(), Some(10))));
@@ -121,6 +125,32 @@ fn what_expires_during_a_replay_is_not_served_any_more() {
     let second = subscriber.receive();
     assert_eq!((second.topic.as_str(), second.message_expiry_interval), ("c", Some(90)));
     subscriber.expect_nothing_before_pong();
+}
+
+#[test]
+fn what_has_expired_is_not_served_even_if_the_timer_is_late() {
+    let start = Timestamp::from_millis(0);
+    let mut settings = Settings::default();
+    settings.system_interval_seconds = 0;
+    let (mut shard, mut effects) = (Shard::new(settings, start, 7), Effects::new());
+    let connection = ConnectionId { slot: 0, generation: 0 };
+    let opened = Input::Opened { connection, listener: ListenerId(0), peer: "".into() };
+    let _ = shard.on_input(start, opened, &mut effects);
+    let mut said = |seconds, bytes: &[u8]| {
+        let input = Input::Bytes { connection, bytes };
+        let _ = shard.on_input(start.plus_seconds(seconds), input, &mut effects);
+        let outbound = shard.outbound(connection).expect("a connection");
+        let said: Vec<u8> = outbound.chunks().flatten().copied().collect();
+        outbound.advance(said.len());
+        said
+    };
+    said(0, &packet_bytes(0x10, "s'MQTT' 05 02 0000 00 s'a'"));
+    said(0, &packet_bytes(0x31, "s'a' 05 02 0000000a '1'"));
+    let subscribe = packet_bytes(0x82, "0001 00 s'a' 00");
+    let (suback, publish) = (&packet_bytes(0x90, "0001 00 00"), 0x31);
+    let served = said(9, &subscribe);
+    assert!(served.starts_with(suback) && served[suback.len()] == publish, "{served:?}");
+    assert_eq!(said(10, &subscribe), *suback);
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn a_search_that_finds_nothing_takes_turns_too() {
     let mut turns = Turns::new();
     let publisher = turns.client(0);
     let client = turns.client(1);
-    for part in 0..20 {
+    for part in 0..10 {
         let some: Vec<_> =
             (0..8_000).map(|number| retained(&format!("{part}-{number}/a"), "1")).collect();
         turns.publish(publisher, &some);
