@@ -129,7 +129,7 @@ pub enum Effect {
         /// What to keep.
         record: Record,
     },
-    /// Fetch a stored session.
+    /// Fetch a stored session, as all records that were handed out before leave it.
     Load {
         /// To be handed back.
         token: Token,

@@ -17,7 +17,8 @@ use crate::subscribe::Request;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Record {
-    /// A session begins, goes on, or is to be kept for another time from now on; everything stored under the identifier before is void if `new`.
+    /// A session begins, goes on, or is to be kept for another time from now on. Everything stored
+    /// under the identifier before is void if `new`.
     SessionStarted {
         /// Whose.
         client_id: Arc<str>,
