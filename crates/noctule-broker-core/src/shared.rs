@@ -191,7 +191,8 @@ impl Shard {
         Change::None
     }
 
-    /// What a member without a connection was never sent goes to the others; what was, waits for it.
+    /// What a member without a connection was never sent goes to the others; what it was sent waits
+    /// for its return.
     // [MQTT5-4.8.2-4]
     pub(crate) fn give_back_unsent(&mut self, session: SessionKey, effects: &mut Effects) {
         let Some(groups) = self.registry.session(session).map(|session| session.groups.clone())

@@ -209,7 +209,7 @@ impl Shard {
         let codes: Vec<ReasonCode> = requests.iter().map(|request| request.code).collect();
         // [MQTT5-2.2.1-6] [MQTT5-3.8.4-1] [MQTT5-3.8.4-2] [MQTT311-2.3.1-7] [MQTT311-3.8.4-1]
         // [MQTT311-3.8.4-2]
-        self.send(id, &Packet::Suback(Suback::new(packet_id, codes)));
+        self.send_answer(id, &Packet::Suback(Suback::new(packet_id, codes)))?;
         for request in requests.iter().filter(|request| !request.code.is_error()) {
             let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
             let client_id = Arc::clone(&session.client_id);
@@ -240,6 +240,26 @@ impl Shard {
         // A new member may be the first that can take what waits in its group.
         self.pull_from_groups(key, effects);
         Ok(Flow::Next)
+    }
+
+    /// Sends an answer without which its client cannot go on, even if it takes no packet as large.
+    pub(crate) fn send_answer(
+        &mut self,
+        id: ConnectionId,
+        packet: &Packet<'_>,
+    ) -> Result<(), Refused> {
+        if self.send(id, packet) {
+            return Ok(());
+        }
+        let maximum =
+            self.connections.find(id).map_or(0, |connection| connection.maximum_packet_size);
+        Err(Refused::limit(
+            ReasonCode::PacketTooLarge,
+            "the answer is too large for the client",
+            "Maximum Packet Size in CONNECT",
+            maximum,
+            0_u32,
+        ))
     }
 
     /// Puts one subscription in place of the session's last one with the same filter. Whether it

@@ -62,7 +62,7 @@ impl Shard {
         let ParkedUnsubscribe { packet_id, codes, .. } = parked;
         // [MQTT5-2.2.1-6] [MQTT5-3.10.4-4] [MQTT5-3.10.4-5] [MQTT5-3.11.3-1] [MQTT5-3.11.3-2]
         // [MQTT311-2.3.1-7] [MQTT311-3.10.4-4] [MQTT311-3.10.4-5] [MQTT31-3.11-1]
-        self.send(id, &Packet::Unsuback(Unsuback::new(packet_id, codes)));
+        self.send_answer(id, &Packet::Unsuback(Unsuback::new(packet_id, codes)))?;
         Ok(Flow::Next)
     }
 

@@ -330,3 +330,28 @@ fn too_many_user_properties_end_the_connection() {
     let limit = Limit { setting: "limits.user_properties_max", maximum: 1, wanted: 2 };
     assert_eq!(refusals(&broker), [(ReasonCode::QuotaExceeded, Some(limit))]);
 }
+
+#[test]
+fn a_client_that_takes_no_answer_as_large_is_told_and_disconnected() {
+    let filters: Vec<String> = (0..40).map(|at| at.to_string()).collect();
+    let subscriptions: Vec<(&str, u8)> = filters.iter().map(|filter| (&**filter, 0)).collect();
+    // SUBACK and UNSUBACK have 5 bytes beside one for each filter.
+    for (size, fits) in [(45, true), (44, false)] {
+        let broker = Broker::new();
+        let mut client = broker.connect(&OwnedConnect::v5("a").maximum_packet_size(size));
+        send_subscribe(&mut client, 1, &subscriptions);
+        if fits {
+            client.expect_suback(1);
+            continue;
+        }
+        // What explains the end does not fit either.
+        client.expect_refused(ReasonCode::PacketTooLarge);
+        let limit = Limit { setting: "Maximum Packet Size in CONNECT", maximum: 44, wanted: 0 };
+        assert_eq!(refusals(&broker), [(ReasonCode::PacketTooLarge, Some(limit))]);
+    }
+    let broker = Broker::new();
+    let mut client = broker.connect(&OwnedConnect::v5("a").maximum_packet_size(44));
+    let body: String = filters.iter().map(|filter| format!(" s'{filter}'")).collect();
+    client.send_bytes(&packet_bytes(0xA2, &format!("0001 00 {body}")));
+    client.expect_refused(ReasonCode::PacketTooLarge);
+}
