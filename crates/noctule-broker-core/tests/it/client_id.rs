@@ -1,6 +1,6 @@
 //! Client identifiers: which are taken, and which are invented for clients that have none.
 
-use noctule_broker_core::{Durability, Effect, Input, StoredSession};
+use noctule_broker_core::{Durability, Effect, Event, Input, StoredSession};
 use noctule_packet::{ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, VERSIONS};
 
@@ -133,9 +133,15 @@ fn an_identifier_that_is_too_long_is_refused_as_such() {
     for version in VERSIONS {
         let broker = Broker::with(|settings| settings.limits.client_id_bytes_max = 30);
         let mut client = broker.open();
-        client.send_connect(&OwnedConnect::new(version, &"x".repeat(31)));
+        let name = "x".repeat(31);
+        client.send_connect(&OwnedConnect::new(version, &name));
         client.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
         client.expect_closed();
+        let refused = broker.events().into_iter().find_map(|event| match event {
+            Event::Refused { client_id, .. } => Some(client_id),
+            _ => None,
+        });
+        assert_eq!(refused, Some(Some(name.into())));
         let mut client = broker.client(version, &"x".repeat(30));
         client.expect_nothing_before_pong();
     }

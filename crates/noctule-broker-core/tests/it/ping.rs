@@ -4,7 +4,7 @@ use noctule_broker_core::{Authorization, Ended, Event};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS, packet_bytes};
 
-use crate::broker::{Broker, Client, lasting};
+use crate::broker::{Broker, Client, ended_with, lasting};
 
 /// Whether a connection that says nothing ends exactly when this many seconds have passed.
 #[track_caller]
@@ -216,11 +216,17 @@ fn a_client_that_reads_slowly_is_not_called_silent_while_it_is_not_read() {
 #[test]
 fn a_client_that_takes_nothing_is_dropped_although_it_is_not_read() {
     for version in VERSIONS {
-        let (broker, client) = unread(version);
-        broker.events();
-        broker.advance_seconds(29);
-        assert!(crate::broker::ended_with(&broker.events(), ReasonCode::KeepAliveTimeout));
-        drop(client);
+        for takes_once in [false, true] {
+            let (broker, client) = unread(version);
+            if takes_once {
+                broker.take(&client, 10);
+            }
+            broker.events();
+            broker.advance_seconds(14);
+            assert!(broker.events().is_empty());
+            broker.advance_seconds(16);
+            assert!(ended_with(&broker.events(), ReasonCode::KeepAliveTimeout));
+        }
     }
 }
 
@@ -234,6 +240,6 @@ fn a_client_that_leaves_a_little_unread_must_speak_all_the_same() {
         broker.take(&client, 1);
         broker.events();
         broker.advance_seconds(15);
-        assert!(crate::broker::ended_with(&broker.events(), ReasonCode::KeepAliveTimeout));
+        assert!(ended_with(&broker.events(), ReasonCode::KeepAliveTimeout));
     }
 }
