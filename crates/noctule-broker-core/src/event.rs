@@ -58,21 +58,10 @@ pub enum Event {
         /// Why not.
         reason: Reason,
     },
-    /// A message was not delivered to a client.
+    /// A message was not delivered to a client, or to any member of a shared subscription.
     Dropped {
-        /// The client.
+        /// The client, or the whole filter of the shared subscription.
         client_id: Arc<str>,
-        /// Where it was published.
-        topic: Box<str>,
-        /// Why.
-        cause: DropCause,
-        /// The bound that was reached, if one was.
-        limit: Option<Limit>,
-    },
-    /// A message was given to no member of a shared subscription.
-    SharedDropped {
-        /// The whole filter.
-        filter: Arc<str>,
         /// Where it was published.
         topic: Box<str>,
         /// Why.

@@ -254,6 +254,8 @@ impl Shard {
                 group.backlog_bytes += publication.bytes() as u64;
                 group.backlog.push_back(publication.message());
             }
+            // Nobody was promised that such a message waits.
+            Err((cause, _)) if at_most_once => self.count_drop(cause),
             Err((cause, limit)) => {
                 self.drop_shared(key, publication.topic.as_str(), cause, limit, effects);
             }
@@ -296,8 +298,8 @@ impl Shard {
     ) {
         self.count_drop(cause);
         let Some(group) = self.groups.group(key) else { return };
-        let (filter, topic) = (Arc::clone(&group.filter), topic.into());
-        effects.push(Effect::Event(Event::SharedDropped { filter, topic, cause, limit }));
+        let (client_id, topic) = (Arc::clone(&group.filter), topic.into());
+        effects.push(Effect::Event(Event::Dropped { client_id, topic, cause, limit }));
     }
 
     /// The member that gets a message, by the strategy, among those that can take it now.

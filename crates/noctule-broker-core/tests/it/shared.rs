@@ -293,7 +293,10 @@ fn messages_wait_for_the_group_while_all_members_are_away() {
             drop(member(&broker, version, "a", QoS::ExactlyOnce));
             drop(member(&broker, version, "b", QoS::AtLeastOnce));
             publish(&broker, QoS::AtLeastOnce, &["1", "2"]);
+            broker.events();
             publish(&broker, QoS::AtMostOnce, &["lost"]);
+            let mut events = broker.events().into_iter();
+            assert!(!events.any(|event| matches!(event, Event::Dropped { .. })), "only counted");
             assert_eq!(broker.look(|shard| shard.gauges().queued_messages), 2);
             let mut second = broker.lasting(version, "b");
             expect_texts(&mut second, &["1", "2"]);
@@ -346,11 +349,11 @@ fn a_group_keeps_no_more_than_a_queue_may_hold_and_says_what_it_drops() {
         let dropped: Vec<Event> = broker
             .events()
             .into_iter()
-            .filter(|event| matches!(event, Event::SharedDropped { .. }))
+            .filter(|event| matches!(event, Event::Dropped { .. }))
             .collect();
         let setting = "limits.queue_messages_max";
-        let expected = Event::SharedDropped {
-            filter: FILTER.into(),
+        let expected = Event::Dropped {
+            client_id: FILTER.into(),
             topic: "x".into(),
             cause: DropCause::QueueFull,
             limit: Some(Limit { setting, maximum: 2, wanted: 3 }),
