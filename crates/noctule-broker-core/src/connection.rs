@@ -270,7 +270,7 @@ impl Shard {
                     }
                 }
             }
-            // [MQTT5-3.1.0-1] [MQTT311-3.1.0-1]
+            // The first byte has shown that already: see `next_frame`.
             Phase::Connecting => Err(ProtocolError::FirstPacketNotConnect.into()),
             Phase::Online(session) => {
                 // [MQTT5-3.1.0-2] [MQTT311-3.1.0-2]
