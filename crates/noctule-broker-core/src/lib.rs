@@ -73,7 +73,7 @@ pub use message::Message;
 pub use noctule_session::Timestamp;
 pub use outbound::Outbound;
 pub use registry::SessionKey;
-pub use settings::{Durability, Features, Limits, Settings, SharedStrategy};
+pub use settings::{Durability, Features, LimitOutOfRange, Limits, Settings, SharedStrategy};
 pub use shard::Shard;
 pub use statistics::{ClientSummary, Gauges, Statistics};
 pub use stored::{Record, StoredMessage, StoredSession, StoredSubscription};

@@ -194,3 +194,58 @@ impl Default for Limits {
         }
     }
 }
+
+/// A limit with a value that no broker can work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} = {value} is out of range: {minimum} to {maximum} are allowed")]
+pub struct LimitOutOfRange {
+    /// The setting's name.
+    pub setting: &'static str,
+    /// Its value.
+    pub value: u64,
+    /// The least that is allowed.
+    pub minimum: u64,
+    /// The most that is allowed.
+    pub maximum: u64,
+}
+
+/// The largest packet that a remaining length can tell, with its header.
+const PACKET_BYTES_MAX: u64 = 268_435_460;
+
+impl Limits {
+    /// Refuses values that contradict the protocol or leave room for nothing, such as a Receive
+    /// Maximum of 0. What is unusual is allowed.
+    ///
+    /// ```
+    /// let mut limits = noctule_broker_core::Limits::default();
+    /// assert_eq!(limits.check(), Ok(()));
+    /// limits.receive_maximum = 0;
+    /// let error = limits.check().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "limits.receive_maximum = 0 is out of range: 1 to 65535 are allowed"
+    /// );
+    /// ```
+    pub fn check(&self) -> Result<(), LimitOutOfRange> {
+        let (u16_max, u32_max) = (u64::from(u16::MAX), u64::from(u32::MAX));
+        let ranges = [
+            ("limits.connections_max", u64::from(self.connections_max), 1, u32_max),
+            ("limits.connect_bytes_max", self.connect_bytes_max.into(), 64, PACKET_BYTES_MAX),
+            ("limits.maximum_packet_size", self.maximum_packet_size.into(), 64, PACKET_BYTES_MAX),
+            ("limits.client_id_bytes_max", self.client_id_bytes_max.into(), 23, u16_max),
+            ("limits.receive_maximum", self.receive_maximum.into(), 1, u16_max),
+            ("limits.keep_alive_max_seconds", self.keep_alive_max_seconds.into(), 1, u16_max),
+            ("limits.in_flight_max", self.in_flight_max.into(), 1, u16_max),
+            ("limits.outbound_bytes_max", self.outbound_bytes_max.into(), 1_024, u32_max),
+            ("limits.subscriptions_max", self.subscriptions_max.into(), 1, u32_max),
+            ("limits.topic_levels_max", self.topic_levels_max.into(), 1, u16_max),
+            ("limits.topic_bytes_max", self.topic_bytes_max.into(), 1, u16_max),
+        ];
+        for (setting, value, minimum, maximum) in ranges {
+            if !(minimum..=maximum).contains(&value) {
+                return Err(LimitOutOfRange { setting, value, minimum, maximum });
+            }
+        }
+        Ok(())
+    }
+}

@@ -142,6 +142,7 @@ impl Builder {
 
     /// Opens the listeners and starts the broker's thread. Clients can connect when this returns.
     pub fn start(mut self) -> Result<Handle, StartError> {
+        self.settings.limits.check()?;
         let descriptor_limit = self.settle_descriptors();
         let mut listeners = Vec::new();
         for mut listener in std::mem::take(&mut self.listeners) {

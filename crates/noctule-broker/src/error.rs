@@ -2,6 +2,7 @@
 
 use std::io;
 
+use noctule_broker_core::LimitOutOfRange;
 use noctule_packet::{QoS, ReasonCode};
 use thiserror::Error;
 
@@ -35,6 +36,9 @@ pub enum StartError {
         /// The address.
         address: String,
     },
+    /// A limit has a value that no broker can work with.
+    #[error(transparent)]
+    Limit(#[from] LimitOutOfRange),
     /// The thread or its runtime could not be made.
     #[error("cannot start the broker's thread: {0}")]
     Thread(#[source] io::Error),

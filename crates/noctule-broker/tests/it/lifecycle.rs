@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use noctule_broker::{Broker, Farewell, Listener, Publication, ReasonCode, StartError, Stopped};
+use noctule_broker::{
+    Broker, Farewell, Limits, Listener, Publication, ReasonCode, StartError, Stopped,
+};
 use noctule_testkit::Peer;
 
 use crate::{DEADLINE, start, start_default, wait};
@@ -60,6 +62,15 @@ fn addresses_that_are_none_are_errors() {
         let error = Broker::builder().listen(address).start().unwrap_err();
         assert!(matches!(error, StartError::Address { .. }), "{address}: {error:?}");
     }
+}
+
+#[test]
+fn limits_that_leave_room_for_nothing_are_errors() {
+    let mut limits = Limits::default();
+    limits.receive_maximum = 0;
+    let error = Broker::builder().listen("127.0.0.1:0").limits(limits).start().unwrap_err();
+    assert!(matches!(error, StartError::Limit(_)), "{error:?}");
+    assert!(error.to_string().contains("limits.receive_maximum = 0"), "{error}");
 }
 
 #[test]
