@@ -274,7 +274,9 @@ impl AsyncAcceptor {
     }
 }
 
-/// Accepts connections until the task is aborted.
+/// Accepts connections until the task is aborted: streams of bytes both ways, in order and without
+/// loss, on which nothing but MQTT is spoken.
+// [MQTT5-4.2.0-1] [MQTT311-7.1.1-1] [MQTT311-7.0.0-2]
 pub(crate) async fn accept_loop(driver: SharedDriver, acceptor: AsyncAcceptor, id: ListenerId) {
     let mut is_short_of_descriptors = false;
     loop {

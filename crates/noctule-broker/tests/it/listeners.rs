@@ -6,8 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use noctule_broker::{Broker, Listener, QoS, StartError, Version};
-use noctule_packet::ReasonCode;
-use noctule_testkit::{OwnedConnect, Peer};
+use noctule_packet::{ReasonCode, spec};
+use noctule_testkit::{OwnedConnect, Peer, packet_bytes};
 
 use crate::{DEADLINE, start};
 
@@ -34,6 +34,33 @@ fn a_unix_socket_serves_and_its_file_goes_with_the_broker() {
     unix.stop_blocking(DEADLINE).unwrap();
     assert!(!path.exists());
     Peer::v5(address, "b").disconnect();
+    broker.stop_blocking(DEADLINE).unwrap();
+}
+
+/// A conversation in nothing but bytes of the specification.
+fn talk<S: noctule_testkit::Stream>(mut peer: Peer<S>) {
+    let payload: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
+    peer.set_version(Version::V3_1_1);
+    peer.send_bytes(&packet_bytes(0x10, "s'MQTT' 04 02 0000 s'a'"));
+    peer.expect_bytes(&[0x20, 2, 0, 0]);
+    peer.send_bytes(&packet_bytes(0x82, "0001 s'large' 02"));
+    peer.expect_bytes(&[0x90, 3, 0, 1, 2]);
+    peer.publish("large", &payload, QoS::ExactlyOnce);
+    peer.publish("large", "next", QoS::AtMostOnce);
+    let received = peer.receive();
+    assert!(received.payload == payload, "the payload was changed on its way");
+    assert_eq!(peer.receive().text(), "next");
+}
+
+#[test]
+fn bytes_pass_both_ways_in_order_and_without_loss() {
+    spec!("MQTT5-4.2.0-1", "MQTT311-7.1.1-1", "MQTT311-7.0.0-2");
+    let path = socket_path("lossless");
+    let builder = Broker::builder().listen(format!("unix:{}", path.display()));
+    let broker = builder.listen("127.0.0.1:0").start().unwrap();
+    let address = broker.local_addrs().iter().find_map(|address| address.tcp()).unwrap();
+    talk(Peer::connect(address));
+    talk(Peer::connect_unix(&path));
     broker.stop_blocking(DEADLINE).unwrap();
 }
 
