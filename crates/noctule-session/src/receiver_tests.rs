@@ -32,6 +32,15 @@ fn repeat(receiver: &mut Receiver, value: u16) {
     assert_eq!(arrival, Ok(Arrival::Duplicate), "PUBLISH {value} again");
 }
 
+#[test]
+fn an_answer_keeps_its_name_as_a_number() {
+    let mut receiver = Receiver::new(8);
+    for packet_id in 1..=3 {
+        let answer = publish(&mut receiver, QoS::AtLeastOnce, packet_id);
+        assert_eq!(AnswerId::from_value(answer.value()), answer);
+    }
+}
+
 /// Everything that may leave now.
 fn leaving(receiver: &mut Receiver) -> Vec<(AcknowledgementKind, u16, ReasonCode)> {
     core::iter::from_fn(|| receiver.next_acknowledgement())

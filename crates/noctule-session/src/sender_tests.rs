@@ -171,6 +171,26 @@ fn what_a_member_leaves_is_taken_out_with_its_quota() {
 }
 
 #[test]
+fn what_is_taken_out_before_its_repetition_gives_no_quota_back() {
+    let mut sender = sent(4, &[AtLeastOnce, AtLeastOnce]);
+    sender.resume(4);
+    assert_eq!(next(&mut sender), Some(('P', 1, 1, true)));
+    assert_eq!(sender.take_at_least_once(|message| *message == 2), [2]);
+    assert_eq!((sender.in_flight(), sender.quota()), (1, 3));
+}
+
+#[test]
+fn a_waiting_message_can_be_looked_at_and_left_out() {
+    let mut sender = Sender::new(4);
+    sender.enqueue(1, AtLeastOnce);
+    sender.enqueue(2, ExactlyOnce);
+    assert_eq!(sender.peek_waiting(), Some(&1));
+    assert_eq!(sender.skip_waiting(), Some(1));
+    assert_eq!(all(&mut sender), [('P', 1, 2, false)]);
+    assert_eq!((sender.peek_waiting(), sender.skip_waiting()), (None, None));
+}
+
+#[test]
 fn an_abandoned_message_gives_its_place_back() {
     let mut sender = sent(2, &[AtLeastOnce, ExactlyOnce]);
     assert_eq!(sender.abandon(id(2)), Some(2));
