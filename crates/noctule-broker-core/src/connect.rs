@@ -35,8 +35,8 @@ pub(crate) struct Connecting {
     keep_alive: u16,
     server_keep_alive: Option<u16>,
     session_expiry_interval: u32,
-    /// Whether the interval is not the one that the client asked for.
-    expiry_shortened: bool,
+    /// What the client asked for, before the limit shortened it.
+    requested_expiry_interval: u32,
     receive_maximum: u16,
     maximum_packet_size: u32,
     topic_alias_maximum: u16,
@@ -293,7 +293,7 @@ impl Shard {
             keep_alive,
             server_keep_alive,
             session_expiry_interval,
-            expiry_shortened: session_expiry_interval < requested,
+            requested_expiry_interval: requested,
             receive_maximum: properties.receive_maximum.unwrap_or(u16::MAX),
             maximum_packet_size: properties.maximum_packet_size.unwrap_or(u32::MAX),
             topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
@@ -482,6 +482,7 @@ impl Shard {
         session.receiver.resume(receive_maximum);
         connection.keep_alive =
             KeepAlive::from_seconds(connecting.server_keep_alive.unwrap_or(connecting.keep_alive));
+        connection.requested_expiry_interval = connecting.requested_expiry_interval;
         connection.maximum_packet_size = connecting.maximum_packet_size;
         connection.request_problem_information = connecting.request_problem_information;
         // [MQTT5-3.3.2-7]
@@ -503,9 +504,8 @@ impl Shard {
             .as_deref()
             .filter(|_| connecting.request_response_information);
         let properties = ConnackProperties {
-            session_expiry_interval: connecting
-                .expiry_shortened
-                .then_some(connecting.session_expiry_interval),
+            session_expiry_interval: Some(connecting.session_expiry_interval)
+                .filter(|interval| *interval < connecting.requested_expiry_interval),
             receive_maximum: (limits.receive_maximum < u16::MAX).then_some(limits.receive_maximum),
             // [MQTT5-3.2.2-9]
             maximum_qos: (features.maximum_qos < QoS::ExactlyOnce).then_some(features.maximum_qos),

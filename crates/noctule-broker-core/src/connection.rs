@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) parked: Option<Parked>,
     /// Counts what was parked, so that an answer finds the right one.
     pub(crate) step: u32,
+    /// The Session Expiry Interval in CONNECT, whatever the limit has made of it.
+    pub(crate) requested_expiry_interval: u32,
     /// The largest packet that the client takes.
     pub(crate) maximum_packet_size: u32,
     pub(crate) request_problem_information: bool,
@@ -106,6 +108,7 @@ impl Connection {
             unread_behind: 0,
             parked: None,
             step: 0,
+            requested_expiry_interval: 0,
             maximum_packet_size: u32::MAX,
             request_problem_information: true,
             inbound_aliases: InboundAliases::new(0),

@@ -23,10 +23,12 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let maximum = self.settings.limits.session_expiry_interval_max_seconds;
+        let requested = self.connections.find(id).map(|known| known.requested_expiry_interval);
         if let Some(session) = self.registry.session_mut(key)
             && let Some(interval) = disconnect.session_expiry_interval
         {
-            if session.expiry_interval == 0 && interval > 0 {
+            // What CONNECT said counts, not what a limit has made of it.
+            if requested == Some(0) && interval > 0 {
                 return Err(ProtocolError::SessionExpiryFromZero.into());
             }
             session.expiry_interval = interval.min(maximum);

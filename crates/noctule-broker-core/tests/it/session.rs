@@ -322,6 +322,16 @@ fn disconnect_cannot_keep_a_session_that_was_to_end_with_its_connection() {
 }
 
 #[test]
+fn who_asked_for_a_session_that_stays_may_ask_again_although_none_does() {
+    let broker = Broker::with(|settings| settings.limits.session_expiry_interval_max_seconds = 0);
+    let client = broker.connect(&OwnedConnect::v5("a").resumable(10));
+    assert_eq!(client.connack().expect("it is connected").session_expiry_interval, Some(0));
+    leave_with(client, 10);
+    assert_eq!(ended_sessions(&broker), 1);
+    assert_eq!(broker.look(|shard| shard.statistics().clients_disconnected), 0);
+}
+
+#[test]
 fn the_longest_expiry_interval_is_a_setting() {
     for version in VERSIONS {
         let broker =
