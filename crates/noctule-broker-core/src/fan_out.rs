@@ -7,7 +7,6 @@ use noctule_packet::{QoS, TopicName};
 
 use crate::delivery::Terms;
 use crate::effect::{Effect, Effects};
-use crate::event::Event;
 use crate::fault::Refused;
 use crate::input::ConnectionId;
 use crate::message::Message;
@@ -91,16 +90,13 @@ impl Shard {
         None
     }
 
-    /// Routes and delivers what no packet of a connection brought: a will, `$SYS`, another shard's.
+    /// Keeps, routes and delivers what no packet of a connection brought: a will, `$SYS`.
     pub(crate) fn publish_on_behalf(
         &mut self,
         mut publication: Publication<'_>,
         effects: &mut Effects,
-    ) {
-        if let Err(refused) = self.keep_retained(&mut publication) {
-            self.report_unpublished(&publication, &refused, effects);
-            return;
-        }
+    ) -> Result<(), Refused> {
+        self.keep_retained(&mut publication)?;
         let matches = self.route(publication.topic);
         if let Some(publisher) = publication.publisher {
             self.persist(publisher, &mut publication, &matches, None, effects);
@@ -109,21 +105,7 @@ impl Shard {
         if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
             self.defer(&mut publication, matches, from, None, None);
         }
-    }
-
-    fn report_unpublished(
-        &mut self,
-        publication: &Publication<'_>,
-        refused: &Refused,
-        effects: &mut Effects,
-    ) {
-        self.statistics.publish_refused += 1;
-        let publisher = publication.publisher.and_then(|key| self.registry.session(key));
-        let Some(session) = publisher else { return };
-        let client_id = Arc::clone(&session.client_id);
-        let topic = publication.topic.as_str().into();
-        let reason = refused.reason();
-        effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
+        Ok(())
     }
 
     /// Puts the rest of a fan-out behind all others that wait for a turn.

@@ -110,22 +110,27 @@ impl Shard {
         let Some(due) = self.due_wills.waiting.remove(&number) else { return };
         if allowed {
             self.publish_due_will(&due, effects);
-            return;
+        } else {
+            let text = "not authorized to publish the will";
+            self.refuse_will(&due, &Refused::new(ReasonCode::NotAuthorized, text), effects);
         }
-        self.statistics.publish_refused += 1;
-        let DueWill { client_id, message, .. } = due;
-        let refused = Refused::new(ReasonCode::NotAuthorized, "not authorized to publish the will");
-        let (topic, reason) = (message.topic.clone(), refused.reason());
-        effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
     }
 
     fn publish_due_will(&mut self, due: &DueWill, effects: &mut Effects) {
-        let DueWill { publisher, client_id, message } = due;
-        let (client_id, topic) = (Arc::clone(client_id), message.topic.clone());
-        self.statistics.wills_published += 1;
-        effects.push(Effect::Event(Event::WillPublished { client_id, topic }));
-        if let Some(publication) = Publication::of(message, Some(*publisher)) {
-            self.publish_on_behalf(publication, effects);
+        let Some(publication) = Publication::of(&due.message, Some(due.publisher)) else { return };
+        if let Err(refused) = self.publish_on_behalf(publication, effects) {
+            self.refuse_will(due, &refused, effects);
+            return;
         }
+        self.statistics.wills_published += 1;
+        let (client_id, topic) = (Arc::clone(&due.client_id), due.message.topic.clone());
+        effects.push(Effect::Event(Event::WillPublished { client_id, topic }));
+    }
+
+    fn refuse_will(&mut self, due: &DueWill, refused: &Refused, effects: &mut Effects) {
+        self.statistics.publish_refused += 1;
+        let (client_id, topic) = (Arc::clone(&due.client_id), due.message.topic.clone());
+        let reason = refused.reason();
+        effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
     }
 }

@@ -1,8 +1,8 @@
 //! Retained messages: which are kept, which are replaced, and who gets them with which flag.
 
-use noctule_broker_core::{Event, Limit};
+use noctule_broker_core::{Authorization, Event, Limit};
 use noctule_packet::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version, spec};
-use noctule_testkit::{OwnedPublish, OwnedWill, VERSIONS};
+use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
 
 use crate::broker::{Broker, Client, lasting};
 
@@ -270,7 +270,7 @@ fn retained_messages_outlive_the_session_and_the_will_of_their_publisher() {
         keep(&mut publisher, "a", "kept", QoS::AtLeastOnce);
         publisher.disconnect();
         let will = OwnedWill::new("w", "left").qos(QoS::AtLeastOnce).retain(true);
-        drop(broker.connect(&noctule_testkit::OwnedConnect::new(version, "publisher").will(will)));
+        drop(broker.connect(&OwnedConnect::new(version, "publisher").will(will)));
         assert_eq!(broker.look(|shard| shard.gauges().sessions), 0);
         let mut subscriber = broker.client(version, "subscriber");
         subscriber.subscribe(&[("#", QoS::AtLeastOnce)]);
@@ -397,7 +397,7 @@ fn a_message_over_a_limit_is_refused_and_changes_nothing() {
             let told = version.is_v5() && qos > QoS::AtMostOnce;
             assert_eq!(code == ReasonCode::QuotaExceeded, told, "{version} {qos:?} {code}");
             publisher.expect_nothing_before_pong();
-            let limit = refused_limit(&broker, "c");
+            let limit = refused_limit(&broker.events(), "c");
             let setting = "limits.retained_messages_max";
             assert_eq!(limit, Limit { setting, maximum: 2, wanted: 3 });
         }
@@ -421,7 +421,7 @@ fn a_message_over_the_limit_of_bytes_is_refused_and_a_smaller_one_taken() {
     assert!((501..1_000).contains(&bytes), "{bytes}");
     let large = retained("b", &"x".repeat(500), QoS::AtLeastOnce);
     assert_eq!(publisher.publish_with(&large), ReasonCode::QuotaExceeded);
-    let limit = refused_limit(&broker, "b");
+    let limit = refused_limit(&broker.events(), "b");
     let setting = "limits.retained_bytes_max";
     assert_eq!(limit, Limit { setting, maximum: 1_500, wanted: 2 * bytes });
     assert_eq!(broker.look(|shard| shard.gauges().retained_bytes), bytes);
@@ -450,23 +450,35 @@ fn many_levels_cost_more_than_few() {
 }
 
 #[test]
-fn a_will_over_a_limit_is_refused_with_an_event() {
+fn a_will_over_a_limit_is_refused_and_does_not_count_as_published() {
     for version in VERSIONS {
-        let broker = Broker::with(|settings| settings.limits.retained_messages_max = 0);
+        let broker = Broker::with(|settings| {
+            settings.limits.retained_messages_max = 0;
+            settings.authorization = Authorization::Ask;
+        });
         let mut subscriber = broker.client(version, "subscriber");
         subscriber.subscribe(&[("w", QoS::AtLeastOnce)]);
+        broker.events();
         let will = OwnedWill::new("w", "left").retain(true);
-        drop(broker.connect(&noctule_testkit::OwnedConnect::new(version, "leaver").will(will)));
+        // Its session may be over when it is decided.
+        let leaver = broker.connect(&OwnedConnect::new(version, "leaver").will(will));
+        broker.hold();
+        drop(leaver);
+        broker.answer();
+        let published = |event: &Event| matches!(event, Event::WillPublished { .. });
+        let events = broker.events();
+        assert!(!events.iter().any(published), "{version}");
         let setting = "limits.retained_messages_max";
-        assert_eq!(refused_limit(&broker, "w"), Limit { setting, maximum: 0, wanted: 1 });
+        assert_eq!(refused_limit(&events, "w"), Limit { setting, maximum: 0, wanted: 1 });
+        let counted = broker.look(|shard| shard.statistics().clone());
+        assert_eq!((counted.wills_published, counted.publish_refused), (0, 1));
         subscriber.expect_nothing_before_pong();
     }
 }
 
 /// The limit that the only refusal of a packet names.
 #[track_caller]
-fn refused_limit(broker: &Broker, refused_topic: &str) -> Limit {
-    let events = broker.events();
+fn refused_limit(events: &[Event], refused_topic: &str) -> Limit {
     let mut limits = events.iter().filter_map(|event| match event {
         Event::PacketRefused { topic, reason, .. } => {
             assert_eq!(&**topic, refused_topic);
