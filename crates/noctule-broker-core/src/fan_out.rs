@@ -153,7 +153,7 @@ impl Shard {
             && matches!(connection.parked, Some(crate::connection::Parked::FanOut))
         {
             connection.parked = None;
-            effects.push(Effect::Resume { connection: id });
+            self.resume(id, effects);
         }
     }
 }

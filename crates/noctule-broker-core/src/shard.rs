@@ -420,10 +420,19 @@ impl Shard {
         effects: &mut Effects,
     ) {
         match flow {
-            Ok(Flow::Next) => effects.push(Effect::Resume { connection: id }),
+            Ok(Flow::Next) => self.resume(id, effects),
             Ok(Flow::Wait) => {}
             Err(fault) => self.fail(id, &fault, effects),
         }
+    }
+
+    /// Lets a connection go on behind the packet that it was stopped at. As nothing was read from
+    /// it since, its silence begins now.
+    pub(crate) fn resume(&mut self, id: ConnectionId, effects: &mut Effects) {
+        if let Some(connection) = self.connections.find_mut(id) {
+            connection.heard = self.now;
+        }
+        effects.push(Effect::Resume { connection: id });
     }
 
     /// The store or another shard is done with a part of the packet that a connection is stopped

@@ -1,6 +1,8 @@
 //! PINGREQ, and Keep Alive.
 
-use noctule_broker_core::{Authorization, Ended, Event};
+use std::time::Duration;
+
+use noctule_broker_core::{Authentication, Authorization, Ended, Event};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS, packet_bytes};
 
@@ -181,6 +183,29 @@ fn a_client_that_falls_silent_while_its_packet_waits_is_dropped_after_the_answer
         client.expect_suback(1);
         broker.advance_seconds(15);
         client.expect_refused(ReasonCode::KeepAliveTimeout);
+    }
+}
+
+/// The deadline may come right behind a late answer, before anything more is read.
+#[test]
+fn time_in_which_nothing_was_read_is_no_silence_once_the_answer_is_there() {
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| {
+            settings.listeners[0].authentication = Authentication::Ask;
+            settings.authorization = Authorization::Ask;
+        });
+        broker.hold();
+        let mut client = broker.open();
+        client.send_connect(&OwnedConnect::new(version, "a").keep_alive(1));
+        broker.advance_seconds(5);
+        broker.answer();
+        client.expect_connack_with(ReasonCode::Success);
+        broker.advance_seconds(1);
+        client.send_publish(&OwnedPublish::new("t", "x", QoS::AtMostOnce));
+        broker.advance(Duration::from_millis(1_400));
+        broker.answer();
+        broker.advance(Duration::from_millis(1_400));
+        client.expect_nothing_before_pong();
     }
 }
 
