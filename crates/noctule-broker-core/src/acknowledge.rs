@@ -76,6 +76,7 @@ impl Shard {
                 } else {
                     ReasonCode::Success
                 };
+                // [MQTT5-2.2.1-5] [MQTT311-2.3.1-6]
                 self.send(id, &Packet::Pubrel(Ack::new(ack.packet_id, reason)));
             }
         }

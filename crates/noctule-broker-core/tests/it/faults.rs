@@ -147,6 +147,7 @@ fn a_disconnect_that_is_too_large_for_the_client_says_less() {
 
 #[test]
 fn a_disconnect_that_cannot_be_read_is_answered_by_the_end_alone() {
+    spec!("MQTT5-4.13.2-1");
     let broker = Broker::new();
     let mut client = broker.client(Version::V5_0, "a");
     client.send_bytes(&bytes("e0 01 55"));

@@ -54,6 +54,10 @@ fn every_answer_repeats_the_packet_identifier() {
             subscriber.expect_pubrel(packet_id);
             subscriber.send_pubcomp(packet_id);
         }
+        // A PUBREC for what the broker has not sent is answered for the same identifier.
+        subscriber.send_pubrec(0x0102);
+        let rest = if version.is_v5() { "92" } else { "" };
+        subscriber.expect_bytes(&packet_bytes(0x62, &format!("0102 {rest}")));
     }
 }
 

@@ -280,6 +280,7 @@ fn where_shared_subscriptions_or_identifiers_are_not_offered_they_are_refused() 
 
 #[test]
 fn limits_on_filters_refuse_what_exceeds_them_and_say_which() {
+    spec!("MQTT5-3.8.4-7", "MQTT311-3.8.4-5");
     for version in VERSIONS {
         for (filter, code, setting, maximum, wanted) in [
             ("a/b/c/d", ReasonCode::TopicFilterInvalid, "limits.topic_levels_max", 3, 4),

@@ -41,7 +41,7 @@ fn unsuback_has_the_packet_identifier_even_if_there_was_no_subscription() {
 
 #[test]
 fn many_filters_in_one_packet_end_as_if_they_came_one_by_one() {
-    spec!("MQTT5-3.10.4-6", "MQTT311-3.10.4-6");
+    spec!("MQTT5-3.10.4-6", "MQTT311-3.10.4-6", "MQTT5-3.11.3-1", "MQTT5-3.11.3-2");
     for version in VERSIONS {
         let broker = Broker::new();
         let mut client = broker.client(version, "a");

@@ -43,6 +43,20 @@ fn who_is_back_before_the_delay_is_over_is_not_mourned() {
 }
 
 #[test]
+fn the_deadline_of_the_last_will_is_not_that_of_the_next() {
+    spec!("MQTT5-3.1.3-9");
+    let (broker, mut watcher) = watched(Version::V5_0);
+    drop(broker.connect(&with_delay(10)));
+    broker.advance_seconds(9);
+    let newer = OwnedWill::new("will/a", "newer");
+    let client = broker.connect(&lasting(Version::V5_0, "a").will(newer));
+    broker.advance_seconds(100);
+    watcher.expect_nothing_before_pong();
+    drop(client);
+    assert_eq!(watcher.receive().text(), "newer");
+}
+
+#[test]
 fn each_connection_has_a_will_of_its_own() {
     let (broker, mut watcher) = watched(Version::V5_0);
     drop(broker.connect(&with_delay(10)));
