@@ -33,7 +33,7 @@ impl Shard {
         match session.sender.on_puback(ack.packet_id) {
             // [MQTT5-4.8.2-6]
             Ok(delivery) => self.note_refusal(key, &delivery, ack.reason_code, effects),
-            Err(SenderError::UnknownPacketId) => {}
+            Err(SenderError::UnknownPacketId) => return Ok(Flow::Next),
             Err(SenderError::WrongStep) => {
                 return Err(ProtocolError::UnexpectedAcknowledgement.into());
             }
@@ -56,7 +56,7 @@ impl Shard {
             match session.sender.on_pubrec_failed(ack.packet_id) {
                 // [MQTT5-4.8.2-6]
                 Ok(delivery) => self.note_refusal(key, &delivery, ack.reason_code, effects),
-                Err(SenderError::UnknownPacketId) => {}
+                Err(SenderError::UnknownPacketId) => return Ok(Flow::Next),
                 Err(SenderError::WrongStep) => {
                     return Err(ProtocolError::UnexpectedAcknowledgement.into());
                 }
@@ -92,7 +92,8 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
         match session.sender.on_pubcomp(ack.packet_id) {
-            Ok(()) | Err(SenderError::UnknownPacketId) => {}
+            Ok(()) => {}
+            Err(SenderError::UnknownPacketId) => return Ok(Flow::Next),
             Err(SenderError::WrongStep) => {
                 return Err(ProtocolError::UnexpectedAcknowledgement.into());
             }

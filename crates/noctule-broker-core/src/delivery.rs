@@ -118,10 +118,9 @@ impl Shard {
             return;
         }
         let Some(session) = self.registry.session_mut(terms.session) else { return };
-        session.queued_bytes += bytes;
         let Terms { retain, identifiers, group, .. } = terms;
         let message = publication.message();
-        session.sender.enqueue(Delivery { message, retain, identifiers, group }, qos);
+        session.enqueue(Delivery { message, retain, identifiers, group }, qos);
     }
 
     /// The bound that one more message would exceed.
@@ -173,7 +172,7 @@ impl Shard {
             }
         };
         if !dup {
-            session.queued_bytes -= delivery.message.bytes() as u64;
+            session.note_dequeued(&delivery);
         }
         let Some(mut publication) = Publication::of(&delivery.message, None) else { return true };
         let terms = Terms {
@@ -209,7 +208,7 @@ impl Shard {
             let Some(delivery) = expired.then(|| session.sender.skip_waiting()).flatten() else {
                 return;
             };
-            session.queued_bytes -= delivery.message.bytes() as u64;
+            session.note_dequeued(&delivery);
             let client_id = Arc::clone(&session.client_id);
             let topic = delivery.message.topic.clone();
             self.count_drop(DropCause::Expired);

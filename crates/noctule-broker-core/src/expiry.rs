@@ -9,6 +9,7 @@ use crate::effect::{Effect, Effects, Token};
 use crate::event::{Event, Limit, Reason};
 use crate::input::ConnectionId;
 use crate::registry::SessionKey;
+use crate::session::Session;
 use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::Record;
@@ -108,16 +109,13 @@ impl Shard {
     pub(crate) fn end_session(&mut self, key: SessionKey, effects: &mut Effects) {
         // [MQTT5-3.1.2-8]
         self.publish_will(key, effects);
-        let Some(session) = self.registry.session(key) else { return };
-        let stored = session.stored;
-        let filters: alloc::vec::Vec<_> = session.subscriptions.keys().cloned().collect();
-        let client_id = Arc::clone(&session.client_id);
-        for filter in filters {
-            self.remove_subscription(key, &filter, effects);
+        self.give_back_unfinished(key, effects);
+        let Some(session) = self.registry.remove(key) else { return };
+        let Session { client_id, stored, expires_at, subscriptions, .. } = session;
+        for filter in subscriptions.keys() {
+            self.unroute(key, filter, effects);
         }
-        if let Some(session) = self.registry.remove(key)
-            && let Some(at) = session.expires_at
-        {
+        if let Some(at) = expires_at {
             self.timers.cancel(at, Timer::SessionExpiry(key));
         }
         self.statistics.sessions_ended += 1;

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use noctule_packet::{QoS, TopicName};
 
 use crate::delivery::Terms;
-use crate::effect::{Effect, Effects};
+use crate::effect::Effects;
 use crate::fault::Refused;
 use crate::input::ConnectionId;
 use crate::message::Message;

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 
-use noctule_packet::{SubscriptionOptions, Version};
+use noctule_packet::{QoS, SubscriptionOptions, Version};
 use noctule_session::{Receiver, Sender, Timestamp};
 use smallvec::SmallVec;
 
@@ -30,13 +30,15 @@ pub(crate) struct Session {
     /// When the session ends, while it has no connection.
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) subscriptions: BTreeMap<Box<str>, Subscription>,
-    /// The shared subscriptions that it is a member of.
+    /// The shared subscriptions that it is a member of, in order.
     pub(crate) groups: SmallVec<[GroupKey; 1]>,
     pub(crate) sender: Sender<Delivery>,
     /// Whether the store knows it, and has to be told when it ends.
     pub(crate) stored: bool,
     /// Bytes of what waits in `sender`.
     pub(crate) queued_bytes: u64,
+    /// How much of what waits in `sender` belongs to shared subscriptions.
+    pub(crate) queued_shared: usize,
     pub(crate) receiver: Receiver,
     pub(crate) will: Option<Box<Will>>,
     /// When the will is sent, once the connection is gone.
@@ -62,12 +64,28 @@ impl Session {
             sender: Sender::new(u16::MAX),
             stored: false,
             queued_bytes: 0,
+            queued_shared: 0,
             receiver: Receiver::new(u16::MAX),
             will: None,
             will_at: None,
             replays: VecDeque::new(),
             replay_scheduled: false,
         }
+    }
+}
+
+impl Session {
+    /// Lets a message wait behind all others.
+    pub(crate) fn enqueue(&mut self, delivery: Delivery, qos: QoS) {
+        self.queued_bytes += delivery.message.bytes() as u64;
+        self.queued_shared += usize::from(delivery.group.is_some());
+        self.sender.enqueue(delivery, qos);
+    }
+
+    /// A message waits no more.
+    pub(crate) fn note_dequeued(&mut self, delivery: &Delivery) {
+        self.queued_bytes -= delivery.message.bytes() as u64;
+        self.queued_shared -= usize::from(delivery.group.is_some());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Shared subscriptions: which member gets a message, what waits for one, and what a member leaves
 //! behind.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
@@ -17,7 +17,7 @@ use crate::message::Message;
 use crate::publication::Publication;
 use crate::registry::SessionKey;
 use crate::router::{Change, Match, Target};
-use crate::session::{Identifiers, Subscription};
+use crate::session::{Delivery, Identifiers, Subscription};
 use crate::settings::SharedStrategy;
 use crate::shard::Shard;
 
@@ -35,6 +35,8 @@ pub(crate) struct Groups {
     free: Vec<u32>,
     /// By the whole filter, `$share` and all.
     by_filter: HashMap<Arc<str>, GroupKey, FixedState>,
+    /// Those in which messages wait for a member.
+    backlogged: BTreeSet<GroupKey>,
     hasher: FixedState,
 }
 
@@ -50,6 +52,9 @@ struct Group {
     backlog_bytes: u64,
 }
 
+/// What members could not finish, by its shared subscription, and in order.
+type Unfinished = BTreeMap<GroupKey, Vec<Arc<Message>>>;
+
 #[derive(Clone, Copy, Debug)]
 struct Member {
     session: SessionKey,
@@ -60,7 +65,8 @@ impl Groups {
     pub(crate) fn new(seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
         let by_filter = HashMap::with_hasher(hasher.clone());
-        Self { slots: Vec::new(), free: Vec::new(), by_filter, hasher }
+        let backlogged = BTreeSet::new();
+        Self { slots: Vec::new(), free: Vec::new(), by_filter, backlogged, hasher }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -124,6 +130,44 @@ impl Groups {
             *group = None;
             self.free.push(key.slot);
         }
+        self.backlogged.remove(&key);
+    }
+
+    /// Lets a message wait for a member, behind all others or before them.
+    fn keep(&mut self, key: GroupKey, message: Arc<Message>, behind: bool) {
+        let Some(group) = self.group_mut(key) else { return };
+        group.backlog_bytes += message.bytes() as u64;
+        if behind {
+            group.backlog.push_back(message);
+        } else {
+            group.backlog.push_front(message);
+        }
+        self.backlogged.insert(key);
+    }
+
+    /// Takes the message that has waited longest.
+    fn take(&mut self, key: GroupKey) -> Option<Arc<Message>> {
+        let group = self.group_mut(key)?;
+        let message = group.backlog.pop_front()?;
+        group.backlog_bytes -= message.bytes() as u64;
+        if group.backlog.is_empty() {
+            self.backlogged.remove(&key);
+        }
+        Some(message)
+    }
+
+    /// The next of these groups, which are in order, in which messages wait. A session may be a
+    /// member of very many others.
+    fn next_backlogged(&self, of: &[GroupKey], behind: Option<GroupKey>) -> Option<GroupKey> {
+        let mut at = behind.map_or(0, |last| of.partition_point(|key| *key <= last));
+        loop {
+            let wanted = of.get(at)?;
+            let found = self.backlogged.range(wanted..).next()?;
+            if found == wanted {
+                return Some(*found);
+            }
+            at += of.get(at..)?.partition_point(|key| key < found);
+        }
     }
 }
 
@@ -144,9 +188,9 @@ impl Shard {
             }
         }
         if let Some(session) = self.registry.session_mut(session)
-            && !session.groups.contains(&key)
+            && let Err(place) = session.groups.binary_search(&key)
         {
-            session.groups.push(key);
+            session.groups.insert(place, key);
         }
         if !made {
             return Change::None;
@@ -166,22 +210,17 @@ impl Shard {
         effects: &mut Effects,
     ) -> Change {
         let (key, _) = self.groups.find_or_make(filter.as_str());
-        let mut left = Vec::new();
-        if let Some(session) = self.registry.session_mut(session) {
-            session.groups.retain(|group| *group != key);
-            // [MQTT5-3.10.4-3]
-            if session.connection.is_none() {
-                // [MQTT5-4.8.2-5]
-                let sent = session.sender.take_at_least_once(|sent| sent.group == Some(key));
-                left.extend(sent.into_iter().map(|delivery| delivery.message));
-            }
+        let mut left = self.take_unfinished(session, |group| group == key);
+        if let Some(session) = self.registry.session_mut(session)
+            && let Ok(place) = session.groups.binary_search(&key)
+        {
+            session.groups.remove(place);
         }
-        left.append(&mut self.take_unsent(session, key));
+        let left = left.remove(&key).unwrap_or_default();
         let Some(group) = self.groups.group_mut(key) else { return Change::None };
         group.members.retain(|member| member.session != session);
         if group.members.is_empty() {
-            left.extend(group.backlog.drain(..));
-            for message in left {
+            for message in left.into_iter().chain(core::mem::take(&mut group.backlog)) {
                 self.drop_shared(key, &message.topic, DropCause::NoMember, None, effects);
             }
             self.groups.remove(filter.as_str());
@@ -195,35 +234,67 @@ impl Shard {
     /// for its return.
     // [MQTT5-4.8.2-4]
     pub(crate) fn give_back_unsent(&mut self, session: SessionKey, effects: &mut Effects) {
-        let Some(groups) = self.registry.session(session).map(|session| session.groups.clone())
-        else {
-            return;
-        };
-        for key in groups {
-            let left = self.take_unsent(session, key);
+        let mut left = BTreeMap::new();
+        self.take_unsent(session, &mut left, |_| true);
+        for (key, left) in left {
             self.give_back(key, left, effects);
         }
     }
 
-    fn take_unsent(&mut self, session: SessionKey, key: GroupKey) -> Vec<Arc<Message>> {
-        let Some(session) = self.registry.session_mut(session) else { return Vec::new() };
-        let mut unsent = Vec::new();
-        for (delivery, _) in session.sender.take_waiting(|waits| waits.group == Some(key)) {
-            session.queued_bytes -= delivery.message.bytes() as u64;
-            unsent.push(delivery.message);
+    /// What a session that ends was not sent, or has not acknowledged, goes to other members of all
+    /// its shared subscriptions.
+    pub(crate) fn give_back_unfinished(&mut self, session: SessionKey, effects: &mut Effects) {
+        for (key, left) in self.take_unfinished(session, |_| true) {
+            self.give_back(key, left, effects);
         }
-        unsent
+    }
+
+    /// Takes what a session was not sent, and without a connection also what it has not
+    /// acknowledged, of the shared subscriptions that `leaves` says yes to.
+    fn take_unfinished(
+        &mut self,
+        key: SessionKey,
+        leaves: impl Fn(GroupKey) -> bool + Copy,
+    ) -> Unfinished {
+        let mut taken = Unfinished::new();
+        // [MQTT5-3.10.4-3]
+        if let Some(session) = self.registry.session_mut(key)
+            && session.connection.is_none()
+        {
+            // [MQTT5-4.8.2-5]
+            let sent = session.sender.take_at_least_once(|sent| sent.group.is_some_and(leaves));
+            for delivery in sent {
+                sort_in(&mut taken, delivery);
+            }
+        }
+        self.take_unsent(key, &mut taken, leaves);
+        taken
+    }
+
+    fn take_unsent(
+        &mut self,
+        session: SessionKey,
+        into: &mut Unfinished,
+        leaves: impl Fn(GroupKey) -> bool,
+    ) {
+        let Some(session) = self.registry.session_mut(session) else { return };
+        // What waits may be much more than that.
+        if session.queued_shared == 0 {
+            return;
+        }
+        for (delivery, _) in session.sender.take_waiting(|waits| waits.group.is_some_and(&leaves)) {
+            session.note_dequeued(&delivery);
+            sort_in(into, delivery);
+        }
     }
 
     /// Puts messages before all that wait for a member, and lets the members have them.
     fn give_back(&mut self, key: GroupKey, left: Vec<Arc<Message>>, effects: &mut Effects) {
-        let Some(group) = self.groups.group_mut(key) else { return };
-        for message in left.into_iter().rev() {
-            group.backlog_bytes += message.bytes() as u64;
-            group.backlog.push_front(message);
-        }
-        if group.backlog.is_empty() {
+        if left.is_empty() {
             return;
+        }
+        for message in left.into_iter().rev() {
+            self.groups.keep(key, message, false);
         }
         let members: Vec<SessionKey> = self.groups.members(key).collect();
         for member in members {
@@ -249,11 +320,7 @@ impl Shard {
             return;
         }
         match self.room_in_backlog(key, publication) {
-            Ok(()) => {
-                let Some(group) = self.groups.group_mut(key) else { return };
-                group.backlog_bytes += publication.bytes() as u64;
-                group.backlog.push_back(publication.message());
-            }
+            Ok(()) => self.groups.keep(key, publication.message(), true),
             // Nobody was promised that such a message waits.
             Err((cause, _)) if at_most_once => self.count_drop(cause),
             Err((cause, limit)) => {
@@ -378,11 +445,11 @@ impl Shard {
 
     /// Lets a session whose window is open take what waits in its groups.
     pub(crate) fn pull_from_groups(&mut self, session: SessionKey, effects: &mut Effects) {
-        let Some(groups) = self.registry.session(session).map(|session| session.groups.clone())
-        else {
-            return;
-        };
-        for key in groups {
+        let mut last = None;
+        loop {
+            let groups = self.registry.session(session).map(|session| session.groups.as_slice());
+            last = self.groups.next_backlogged(groups.unwrap_or_default(), last);
+            let Some(key) = last else { return };
             while let Some((member, message)) = self.take_from_backlog(session, key) {
                 if message.is_expired(self.now) {
                     self.drop_shared(key, &message.topic, DropCause::Expired, None, effects);
@@ -407,10 +474,7 @@ impl Shard {
         if !self.can_take(&member, qos) {
             return None;
         }
-        let group = self.groups.group_mut(key)?;
-        let message = group.backlog.pop_front()?;
-        group.backlog_bytes -= message.bytes() as u64;
-        Some((member, message))
+        Some((member, self.groups.take(key)?))
     }
 }
 
@@ -427,5 +491,11 @@ impl Member {
             identifiers,
             group: Some(group),
         }
+    }
+}
+
+fn sort_in(unfinished: &mut Unfinished, delivery: Delivery) {
+    if let Some(group) = delivery.group {
+        unfinished.entry(group).or_default().push(delivery.message);
     }
 }

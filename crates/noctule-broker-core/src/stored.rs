@@ -121,14 +121,13 @@ impl Shard {
             session.receiver.restore(packet_id);
         }
         for stored in stored.messages {
-            session.queued_bytes += stored.message.bytes() as u64;
             let delivery = Delivery {
                 message: stored.message,
                 retain: stored.retain,
                 identifiers: stored.identifiers.into(),
                 group: None,
             };
-            session.sender.enqueue(delivery, stored.qos);
+            session.enqueue(delivery, stored.qos);
         }
         parts
     }

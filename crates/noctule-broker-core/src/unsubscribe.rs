@@ -81,14 +81,19 @@ impl Shard {
             return false;
         }
         self.end_replay(key, filter);
+        self.unroute(key, filter, effects);
+        true
+    }
+
+    /// Ends what a subscription that its session has no more means for others.
+    pub(crate) fn unroute(&mut self, key: SessionKey, filter: &str, effects: &mut Effects) {
         self.subscriptions -= 1;
-        let Ok(parsed) = TopicFilter::new(filter) else { return true };
+        let Ok(parsed) = TopicFilter::new(filter) else { return };
         let change = match parsed.share_name() {
             // [MQTT5-3.10.4-2] [MQTT311-3.10.4-2]
             None => self.router.unsubscribe(parsed.filter(), Target::Session(key)),
             Some(_) => self.leave_group(key, parsed, effects),
         };
         self.change_routes(filter, change, Token::nobody(), effects);
-        true
     }
 }

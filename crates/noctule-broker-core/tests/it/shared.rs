@@ -445,3 +445,38 @@ fn the_order_of_what_waits_is_kept_when_members_leave_one_after_the_other() {
     let mut client = last.unwrap();
     expect_texts(&mut client, &["1", "2", "3", "4", "5", "6", "7"]);
 }
+
+/// Looking through all that waits for each of the groups would take minutes.
+#[test]
+fn a_member_of_very_many_groups_leaves_them_with_all_that_it_did_not_finish() {
+    let broker = Broker::new();
+    let filters: Vec<String> = (0..2_000).map(|number| format!("$share/g/x/{number}")).collect();
+    let join = |client: &mut Client| {
+        let filters: Vec<_> = filters.iter().map(|filter| (&**filter, QoS::AtLeastOnce)).collect();
+        client.subscribe(&filters);
+    };
+    let mut leaver = broker.client(V5, "leaver");
+    join(&mut leaver);
+    leaver.subscribe(&[("plain", QoS::AtLeastOnce)]);
+    broker.stall(&leaver);
+    let mut publisher = broker.client(V5, "publisher");
+    // More than the window, so that some are sent and some wait.
+    for number in 0..2_000 {
+        publisher.publish(&format!("x/{number}"), &format!("{number}"), QoS::AtLeastOnce);
+    }
+    for _ in 0..20_000 {
+        publisher.publish("plain", "", QoS::AtLeastOnce);
+    }
+    for _ in 0..2_000 {
+        leaver.send_puback(60_000);
+    }
+    let mut other = broker.connect(&OwnedConnect::v5("other"));
+    join(&mut other);
+    drop(leaver);
+    let mut texts: Vec<String> = (0..2_000).map(|_| other.receive().text().to_owned()).collect();
+    texts.sort_by_key(|text| text.parse::<usize>().expect("a number"));
+    let expected: Vec<String> = (0..2_000).map(|number| number.to_string()).collect();
+    assert_eq!(texts, expected);
+    other.expect_nothing_before_pong();
+    assert_eq!(broker.look(|shard| shard.gauges().queued_messages), 0);
+}
