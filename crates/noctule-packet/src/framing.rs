@@ -157,6 +157,11 @@ mod tests {
         check(&[0x00], Err(DecodeError::ReservedPacketType));
         check(&[0x0A, 0xC0], Err(DecodeError::ReservedPacketType));
         check(&[0x10, 0x80, 0x80, 0x80, 0x80], Err(DecodeError::RemainingLengthTooLong));
+        // Four bytes are not too many: what they say is judged.
+        check(
+            &[0x30, 0x80, 0x80, 0x80, 0x01],
+            Err(DecodeError::PacketTooLarge { size: 2_097_157, maximum: 1_000 }),
+        );
         check(
             &[0x30, 0xE7, 0x07],
             Err(DecodeError::PacketTooLarge { size: 1_002, maximum: 1_000 }),

@@ -69,6 +69,10 @@ fn the_topic_is_the_first_field_and_text() {
         check(0x30, b"\x00\x01\xFF\x00", version, Some(DecodeError::IllFormedUtf8));
         check(0x30, b"\x00\x01\x00\x00", version, Some(DecodeError::NullCharacter));
         check(0x30, b"\x00\x01\x7F\x00", version, Some(DecodeError::DisallowedCharacter));
+        // The packet identifier has its place behind the topic.
+        let fields = decode(b"\x32\x06\x00\x01t\x00\x07\x00", version)
+            .map(|publish| (publish.topic, publish.packet_id));
+        assert_eq!(fields, Ok((TopicName::new("t").ok(), PacketId::new(7))), "{version}");
     }
 }
 

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn codes_stand_in_order() {
-        spec!("MQTT5-3.9.3-1", "MQTT311-3.9.3-1");
+        spec!("MQTT5-3.9.3-1", "MQTT311-3.9.3-1", "MQTT311-3.9.3-2");
         let codes = [ReasonCode::GrantedQos2, ReasonCode::NotAuthorized, ReasonCode::Success];
         let answer = Suback::new(PacketId::new(1).unwrap(), &codes[..]);
         for (version, bytes) in [

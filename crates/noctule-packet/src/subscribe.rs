@@ -129,6 +129,7 @@ impl<'a> SubscriptionList<'a> {
             // [MQTT5-3.8.3-1] [MQTT311-3.8.3-1]
             let filter =
                 TopicFilter::new(body.text(rules)?).map_err(DecodeError::InvalidTopicFilter)?;
+            // [MQTT5-3.8.3-2] [MQTT311-3.8.3-3]
             let options = SubscriptionOptions::from_byte(body.byte()?, version)?;
             // [MQTT5-3.8.3-4]
             if options.no_local && filter.share_name().is_some() {
