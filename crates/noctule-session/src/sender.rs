@@ -176,7 +176,7 @@ impl<M> Sender<M> {
 
     /// Whether quota and packet identifiers allow another PUBLISH. An identifier stands for one
     /// message only while less than all of them are in use in a row.
-    // [MQTT5-2.2.1-4] [MQTT311-2.3.1-4]
+    // [MQTT5-2.2.1-3] [MQTT5-2.2.1-4] [MQTT311-2.3.1-4]
     fn has_room(&self) -> bool {
         self.has_quota() && (self.slots.len() as u64) < PACKET_IDS - 1
     }
@@ -226,8 +226,8 @@ impl<M> Sender<M> {
     }
 
     /// Gives a message the next packet identifier; everything before it has been sent.
-    // [MQTT5-4.3.2-1] [MQTT5-4.3.3-1] [MQTT5-2.2.1-4] [MQTT311-2.3.1-4] [MQTT311-4.3.2-1]
-    // [MQTT311-4.3.3-1]
+    // [MQTT5-4.3.2-1] [MQTT5-4.3.3-1] [MQTT5-2.2.1-3] [MQTT5-2.2.1-4] [MQTT311-2.3.1-4]
+    // [MQTT311-4.3.2-1] [MQTT311-4.3.3-1]
     fn publish(&mut self, message: M, qos: QoS) -> PacketId {
         let packet_id = packet_id_of(self.first + self.slots.len() as u64);
         self.slots.push_back(Slot::Published { message, qos });
