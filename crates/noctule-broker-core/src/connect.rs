@@ -440,6 +440,7 @@ impl Shard {
     ) -> SessionKey {
         let (client_id, version) = match self.connecting(id) {
             Some(connecting) => {
+                // [MQTT5-3.2.2-2] [MQTT311-3.2.2-2]
                 connecting.session_present = stored.is_some();
                 (Arc::clone(&connecting.client_id), connecting.version)
             }

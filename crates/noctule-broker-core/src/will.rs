@@ -90,7 +90,8 @@ impl Shard {
         let principal = session.principal.clone();
         let Will { topic, payload, qos, retain, properties, message_expiry_interval, .. } = *will;
         let expires_at = message_expiry_interval.map(|seconds| now.plus_seconds(seconds));
-        // [MQTT5-3.1.2-14] [MQTT5-3.1.2-15] [MQTT311-3.1.2-16] [MQTT311-3.1.2-17] [MQTT31-3.1-14]
+        // [MQTT5-3.1.2-14] [MQTT5-3.1.2-15] [MQTT311-3.1.2-9] [MQTT311-3.1.2-16]
+        // [MQTT311-3.1.2-17] [MQTT31-3.1-14]
         let message = Arc::new(Message { topic, payload, qos, retain, properties, expires_at });
         let question = Question::Publish { topic: message.topic.clone(), retain };
         let due = DueWill { publisher: key, client_id: Arc::clone(&client_id), message };

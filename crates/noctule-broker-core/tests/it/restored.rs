@@ -27,7 +27,7 @@ fn restored(broker: &Broker, connect: &OwnedConnect, session: StoredSession) -> 
 
 #[test]
 fn a_restored_session_has_its_subscriptions() {
-    spec!("MQTT5-3.1.2-5", "MQTT311-3.1.2-4", "MQTT31-3.1-8");
+    spec!("MQTT5-3.1.2-5", "MQTT311-3.1.2-4", "MQTT311-3.2.2-2", "MQTT31-3.1-8");
     for version in VERSIONS {
         let broker = storing();
         let session = StoredSession {

@@ -45,14 +45,17 @@ pub(crate) fn expect_will(watcher: &mut Client) {
 fn a_lost_connection_publishes_the_will() {
     spec!("MQTT5-3.1.2-8", "MQTT5-3.1.2-7", "MQTT311-3.1.2-8", "MQTT31-3.1-13");
     for version in VERSIONS {
-        let (broker, mut watcher) = watched(version);
-        let client = broker.connect(&with_will(version));
-        watcher.expect_nothing_before_pong();
-        drop(client);
-        expect_will(&mut watcher);
-        let wills = |event: &Event| matches!(event, Event::WillPublished { .. });
-        assert_eq!(broker.events().iter().filter(|event| wills(event)).count(), 1);
-        assert_eq!(broker.look(|shard| shard.statistics().wills_published), 1);
+        // Whether the session ends with the connection or stays.
+        for connect in [with_will(version), lasting(version, "a").will(will())] {
+            let (broker, mut watcher) = watched(version);
+            let client = broker.connect(&connect);
+            watcher.expect_nothing_before_pong();
+            drop(client);
+            expect_will(&mut watcher);
+            let wills = |event: &Event| matches!(event, Event::WillPublished { .. });
+            assert_eq!(broker.events().iter().filter(|event| wills(event)).count(), 1);
+            assert_eq!(broker.look(|shard| shard.statistics().wills_published), 1);
+        }
     }
 }
 
@@ -60,12 +63,14 @@ fn a_lost_connection_publishes_the_will() {
 fn silence_publishes_the_will() {
     spec!("MQTT5-3.1.2-8", "MQTT311-3.1.2-8", "MQTT31-3.1-13");
     for version in VERSIONS {
-        let (broker, mut watcher) = watched(version);
-        let _client = broker.connect(&with_will(version).keep_alive(10));
-        broker.advance_seconds(14);
-        watcher.expect_nothing_before_pong();
-        broker.advance_seconds(1);
-        expect_will(&mut watcher);
+        for connect in [with_will(version), lasting(version, "a").will(will())] {
+            let (broker, mut watcher) = watched(version);
+            let _client = broker.connect(&connect.keep_alive(10));
+            broker.advance_seconds(14);
+            watcher.expect_nothing_before_pong();
+            broker.advance_seconds(1);
+            expect_will(&mut watcher);
+        }
     }
 }
 
@@ -132,9 +137,11 @@ fn a_normal_disconnect_drops_the_will() {
 fn in_3_x_every_disconnect_drops_the_will() {
     spec!("MQTT311-3.14.4-3", "MQTT31-3.1-13");
     for version in [Version::V3_1, Version::V3_1_1] {
-        let (broker, mut watcher) = watched(version);
-        broker.connect(&with_will(version)).disconnect();
-        watcher.expect_nothing_before_pong();
+        for connect in [with_will(version), lasting(version, "a").will(will())] {
+            let (broker, mut watcher) = watched(version);
+            broker.connect(&connect).disconnect();
+            watcher.expect_nothing_before_pong();
+        }
     }
 }
 

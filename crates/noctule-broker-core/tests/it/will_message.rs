@@ -9,7 +9,7 @@ use crate::will::{watched, watched_with, will, with_will};
 
 #[test]
 fn a_will_is_retained_if_it_says_so() {
-    spec!("MQTT5-3.1.2-15", "MQTT311-3.1.2-17", "MQTT31-3.1-14");
+    spec!("MQTT5-3.1.2-15", "MQTT311-3.1.2-9", "MQTT311-3.1.2-17", "MQTT31-3.1-14");
     for version in VERSIONS {
         let (broker, mut watcher) = watched(version);
         drop(broker.connect(&OwnedConnect::new(version, "a").will(will().retain(true))));
@@ -42,7 +42,7 @@ fn a_will_is_not_retained_unless_it_says_so() {
 
 #[test]
 fn a_will_has_its_quality_of_service() {
-    spec!("MQTT31-3.1-14");
+    spec!("MQTT311-3.1.2-9", "MQTT31-3.1-14");
     for version in VERSIONS {
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             let (broker, mut watcher) = watched(version);
