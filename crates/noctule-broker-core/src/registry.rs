@@ -1,6 +1,7 @@
 //! Which sessions there are, by key and by client identifier. One identifier has at most one
 //! session.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -35,7 +36,8 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Slot {
     generation: u32,
-    session: Option<Session>,
+    /// Boxed, so that a place without a session costs next to nothing.
+    session: Option<Box<Session>>,
 }
 
 impl Registry {
@@ -57,12 +59,12 @@ impl Registry {
 
     pub(crate) fn session(&self, key: SessionKey) -> Option<&Session> {
         let slot = self.slots.get(key.slot as usize)?;
-        (slot.generation == key.generation).then_some(slot.session.as_ref()?)
+        (slot.generation == key.generation).then_some(slot.session.as_deref()?)
     }
 
     pub(crate) fn session_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
         let slot = self.slots.get_mut(key.slot as usize)?;
-        if slot.generation == key.generation { slot.session.as_mut() } else { None }
+        if slot.generation == key.generation { slot.session.as_deref_mut() } else { None }
     }
 
     /// Adds a session under its client identifier, which must have none.
@@ -72,7 +74,7 @@ impl Registry {
             Some(slot) => self.reuse(slot, session),
             None => {
                 let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-                self.slots.push(Slot { generation: 0, session: Some(session) });
+                self.slots.push(Slot { generation: 0, session: Some(Box::new(session)) });
                 SessionKey { slot, generation: 0 }
             }
         };
@@ -85,7 +87,7 @@ impl Registry {
         if slot.generation != key.generation {
             return None;
         }
-        let session = slot.session.take()?;
+        let session = *slot.session.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.slot);
         self.by_client_id.remove(&session.client_id);
@@ -93,14 +95,14 @@ impl Registry {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.slots.iter().filter_map(|slot| slot.session.as_ref())
+        self.slots.iter().filter_map(|slot| slot.session.as_deref())
     }
 
     fn reuse(&mut self, at: u32, session: Session) -> SessionKey {
         let mut generation = 0;
         if let Some(slot) = self.slots.get_mut(at as usize) {
             generation = slot.generation;
-            slot.session = Some(session);
+            slot.session = Some(Box::new(session));
         }
         SessionKey { slot: at, generation }
     }
@@ -132,5 +134,10 @@ mod tests {
         assert_eq!(registry.session(second).map(|session| &*session.client_id), Some("second"));
         assert_eq!(registry.find("other"), Some(other));
         assert_eq!((registry.len(), registry.iter().count()), (2, 2));
+    }
+
+    #[test]
+    fn a_place_whose_session_is_over_holds_hardly_any_memory() {
+        assert!(size_of::<Slot>() <= 16, "{}", size_of::<Slot>());
     }
 }
