@@ -15,11 +15,19 @@ use crate::shard::Shard;
 use crate::stored::Record;
 use crate::timers::Timer;
 
+/// How much of a turn is left to what is due, whatever else there was to do.
+const TIMERS: usize = 256;
+
 impl Shard {
     /// The deadline of [`Shard::poll_timeout`] has passed.
     pub(crate) fn on_timeout(&mut self, effects: &mut Effects) {
         self.go_on_fanning_out(effects);
-        while let Some(timer) = self.timers.pop_due(self.now) {
+        // Fan-outs that use up every turn must not hold off what is due for ever.
+        self.budget = self.budget.max(TIMERS);
+        while self.budget > 0
+            && let Some(timer) = self.timers.pop_due(self.now)
+        {
+            self.budget -= 1;
             match timer {
                 Timer::Connection(id) => self.on_silence(id, effects),
                 // [MQTT5-4.1.0-2]
@@ -112,6 +120,7 @@ impl Shard {
         self.give_back_unfinished(key, effects);
         let Some(session) = self.registry.remove(key) else { return };
         let Session { client_id, stored, expires_at, subscriptions, .. } = session;
+        self.budget = self.budget.saturating_sub(subscriptions.len());
         for filter in subscriptions.keys() {
             self.unroute(key, filter, effects);
         }

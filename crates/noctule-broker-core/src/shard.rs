@@ -31,7 +31,7 @@ use crate::system::Loads;
 use crate::timers::{Timer, Timers};
 use crate::will::DueWills;
 
-/// How many packets and deliveries one turn may take.
+/// How many packets, deliveries and timers one turn may take.
 const TURN_BUDGET: usize = 8_192;
 
 /// How much memory of drained buffers is kept for others: so many pieces, none larger than this.

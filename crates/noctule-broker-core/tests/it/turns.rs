@@ -1,4 +1,6 @@
-//! Turns: a replay that is larger than a turn leaves others theirs.
+//! Turns: what is larger than a turn leaves others theirs.
+
+use std::time::Duration;
 
 use noctule_broker_core::{
     ConnectionId, Effects, Input, ListenerId, Reading, Settings, Shard, Timestamp,
@@ -36,8 +38,13 @@ impl Turns {
 
     fn client(&mut self, slot: u32) -> ConnectionId {
         let connection = ConnectionId { slot, generation: 0 };
+        self.client_with(connection, 0)
+    }
+
+    fn client_with(&mut self, connection: ConnectionId, keep_alive: u16) -> ConnectionId {
         let _ = self.input(Input::Opened { connection, listener: ListenerId(0), peer: "".into() });
-        let connect = OwnedConnect::v311(&format!("client-{slot:04}")).keep_alive(0);
+        let client_id = format!("client-{:04}", connection.slot);
+        let connect = OwnedConnect::v311(&client_id).keep_alive(keep_alive);
         self.send(connection, &[Packet::Connect(Box::new(connect.to_packet()))]);
         assert_eq!(self.take(connection), ["CONNACK"]);
         connection
@@ -228,4 +235,20 @@ fn a_replay_waits_for_older_messages_that_are_still_on_their_way() {
     for subscriber in &late {
         assert_eq!(turns.take(*subscriber), ["a 2 live", "a 2 retained"]);
     }
+}
+
+#[test]
+fn clients_that_fall_silent_together_are_dropped_in_several_turns() {
+    let mut turns = Turns::new();
+    let count = 3 * TURN as u32;
+    for slot in 0..count {
+        turns.client_with(ConnectionId { slot, generation: 0 }, 10);
+    }
+    turns.now = turns.now + Duration::from_secs(15);
+    let mut dropped = 0;
+    while turns.turn() {
+        let before = std::mem::replace(&mut dropped, turns.shard.statistics().clients_disconnected);
+        assert!(dropped - before <= TURN as u64, "{} in one turn", dropped - before);
+    }
+    assert_eq!(dropped, u64::from(count));
 }
