@@ -115,7 +115,7 @@ impl Shard {
     /// Ends a session: its will is due now, its subscriptions and messages are gone, and what a
     /// shared subscription had given to it goes to another member.
     pub(crate) fn end_session(&mut self, key: SessionKey, effects: &mut Effects) {
-        // [MQTT5-3.1.2-8]
+        // [MQTT5-3.1.2-8] [MQTT311-3.1.2-8] [MQTT31-3.1-13]
         self.publish_will(key, effects);
         self.give_back_unfinished(key, effects);
         let Some(session) = self.registry.remove(key) else { return };
