@@ -10,7 +10,7 @@ const MALFORMED: ReasonCode = ReasonCode::MalformedPacket;
 const NOT_ALLOWED: ReasonCode = ReasonCode::ProtocolError;
 
 /// What is wrong in every version.
-const WRONG: [(&str, ReasonCode); 13] = [
+const WRONG: [(&str, ReasonCode); 14] = [
     // A packet type that does not exist.
     ("00 00", NOT_ALLOWED),
     // A second CONNECT.
@@ -23,8 +23,9 @@ const WRONG: [(&str, ReasonCode); 13] = [
     ("36 06 0001 't' 0001 00", MALFORMED),
     ("30 00", MALFORMED),
     ("30 03 0005 't'", MALFORMED),
-    // A topic that is no UTF-8.
+    // A topic that is no UTF-8, and one that is a surrogate.
     ("30 04 0001 ff 00", MALFORMED),
+    ("30 06 0003 eda080 00", MALFORMED),
     // PUBACK without a packet identifier.
     ("40 00", MALFORMED),
     ("40 01 00", MALFORMED),
@@ -54,15 +55,16 @@ const WRONG_IN_5_0: [(&str, ReasonCode); 10] = [
 ];
 
 /// What is wrong in 3.1.1.
-const WRONG_IN_3_1_1: [&str; 6] = [
+const WRONG_IN_3_1_1: [&str; 7] = [
     // There is no AUTH, and no flag has a meaning.
     "f0 00",
     "c1 00",
     "80 06 0001 0001 't' 00",
     "82 02 0001",
-    // A packet identifier of 0, and a quality of service of 3.
+    // A packet identifier of 0, a quality of service of 3, and a reserved bit next to it.
     "82 06 0000 0001 't' 00",
     "82 06 0001 0001 't' 03",
+    "82 06 0001 0001 't' 04",
 ];
 
 #[track_caller]
@@ -82,6 +84,7 @@ fn expect_ended(broker: &Broker, what: &str, code: Option<ReasonCode>) {
 #[test]
 fn a_packet_that_is_wrong_ends_its_connection_and_no_other() {
     spec!("MQTT5-4.13.1-1", "MQTT5-4.13.2-1", "MQTT311-4.8.0-1");
+    spec!("MQTT311-1.5.3-1", "MQTT311-3.3.1-4", "MQTT311-3.8.3-4", "MQTT31-2.1-2");
     for version in VERSIONS {
         let broker = Broker::new();
         let mut bystander = broker.client(version, "bystander");
