@@ -88,7 +88,7 @@ impl Shard {
         let Some(session) = self.registry.session_mut(key) else { return };
         session.connection = None;
         // What is still owed is a part of the session, but for QoS 0.
-        session.replays.retain(|replay| !replay.is_at_most_once());
+        session.replays.end_at_most_once();
         // [MQTT5-4.1.0-2] [MQTT311-3.1.2-6] [MQTT31-3.1-9] [MQTT31-3.14-2]
         if session.expiry_interval == 0 {
             self.end_session(key, effects);

@@ -2,6 +2,7 @@
 //! control.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -28,7 +29,7 @@ const NODES_PER_DELIVERY: usize = 8;
 /// One subscription's walk through the retained messages.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    filter: Box<str>,
+    filter: Arc<str>,
     levels: Box<[Box<str>]>,
     position: Position,
     since: Since,
@@ -45,9 +46,56 @@ pub(crate) struct Since {
     fan_outs: u64,
 }
 
+/// The replays of one session, in the order in which they are served, and by filter.
+#[derive(Debug, Default)]
+pub(crate) struct Replays {
+    waiting: BTreeMap<Turn, Replay>,
+    by_filter: BTreeMap<Arc<str>, Turn>,
+    /// The number of the last one.
+    last: u64,
+}
+
+/// When a replay is served: what needs no window must not wait for one; else by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    needs_window: bool,
+    number: u64,
+}
+
+impl Replays {
+    fn begin(&mut self, replay: Replay) {
+        self.end(&replay.filter);
+        self.last += 1;
+        self.put(self.last, replay);
+    }
+
+    fn put(&mut self, number: u64, replay: Replay) {
+        let turn = Turn { needs_window: !replay.is_at_most_once(), number };
+        self.by_filter.insert(Arc::clone(&replay.filter), turn);
+        self.waiting.insert(turn, replay);
+    }
+
+    fn end(&mut self, filter: &str) -> Option<(u64, Replay)> {
+        let turn = self.by_filter.remove(filter)?;
+        Some((turn.number, self.waiting.remove(&turn)?))
+    }
+
+    fn take_first(&mut self) -> Option<(u64, Replay)> {
+        let (turn, replay) = self.waiting.pop_first()?;
+        self.by_filter.remove(&replay.filter);
+        Some((turn.number, replay))
+    }
+
+    /// Ends all that send nothing above QoS 0.
+    pub(crate) fn end_at_most_once(&mut self) {
+        self.waiting.retain(|turn, _| turn.needs_window);
+        self.by_filter.retain(|_, turn| turn.needs_window);
+    }
+}
+
 impl Replay {
     /// Whether it sends nothing above QoS 0.
-    pub(crate) fn is_at_most_once(&self) -> bool {
+    fn is_at_most_once(&self) -> bool {
         self.options.qos == QoS::AtMostOnce
     }
 }
@@ -75,18 +123,13 @@ impl Shard {
             options: terms.0,
             identifier: terms.1,
         };
-        // What needs no window must not wait for one.
-        let at = match replay.is_at_most_once() {
-            true => session.replays.partition_point(Replay::is_at_most_once),
-            false => session.replays.len(),
-        };
-        session.replays.insert(at, replay);
+        session.replays.begin(replay);
     }
 
     /// Ends the replay of a subscription that is no more, or that another one takes the place of.
     pub(crate) fn end_replay(&mut self, key: SessionKey, filter: &str) {
         if let Some(session) = self.registry.session_mut(key) {
-            session.replays.retain(|replay| *replay.filter != *filter);
+            session.replays.end(filter);
         }
     }
 
@@ -98,8 +141,9 @@ impl Shard {
         terms: (SubscriptionOptions, Option<u32>),
     ) {
         let Some(session) = self.registry.session_mut(key) else { return };
-        for replay in session.replays.iter_mut().filter(|replay| *replay.filter == *filter) {
+        if let Some((number, mut replay)) = session.replays.end(filter) {
             (replay.options, replay.identifier) = terms;
+            session.replays.put(number, replay);
         }
     }
 
@@ -109,11 +153,11 @@ impl Shard {
         loop {
             let Some(session) = self.registry.session_mut(key) else { return };
             let Some(id) = session.connection else { return };
-            let Some(mut replay) = session.replays.pop_front() else { return };
+            let Some((number, mut replay)) = session.replays.take_first() else { return };
             self.go_on_with(id, key, &mut replay, effects);
             if replay.position != Position::End {
                 if let Some(session) = self.registry.session_mut(key) {
-                    session.replays.push_front(replay);
+                    session.replays.put(number, replay);
                 }
                 return;
             }

@@ -1,7 +1,7 @@
 //! The state of a session, which outlives its connections.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use noctule_packet::{QoS, SubscriptionOptions, Version};
@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::effect::Principal;
 use crate::input::ConnectionId;
 use crate::message::Message;
-use crate::replay::Replay;
+use crate::replay::Replays;
 use crate::shared::GroupKey;
 use crate::will::Will;
 
@@ -44,7 +44,7 @@ pub(crate) struct Session {
     /// When the will is sent, once the connection is gone.
     pub(crate) will_at: Option<Timestamp>,
     /// Retained messages that are still to be sent to new subscriptions.
-    pub(crate) replays: VecDeque<Replay>,
+    pub(crate) replays: Replays,
     /// Whether the replays wait for a turn.
     pub(crate) replay_scheduled: bool,
 }
@@ -68,7 +68,7 @@ impl Session {
             receiver: Receiver::new(u16::MAX),
             will: None,
             will_at: None,
-            replays: VecDeque::new(),
+            replays: Replays::default(),
             replay_scheduled: false,
         }
     }

@@ -228,9 +228,6 @@ impl Shard {
             let terms = (request.options, request.identifier);
             match since {
                 Some(since) if wanted && !shared => {
-                    if !request.new {
-                        self.end_replay(key, &request.filter);
-                    }
                     self.begin_replay(key, &request.filter, terms, since);
                 }
                 _ => self.change_replay(key, &request.filter, terms),

@@ -295,6 +295,43 @@ fn subscribing_again_without_a_replay_lets_the_one_before_go_on_with_the_new_opt
 }
 
 #[test]
+fn a_replay_that_needs_no_window_any_more_does_not_wait_behind_one_that_does() {
+    let (broker, mut publisher) = full(Version::V5_0, 1, QoS::AtLeastOnce);
+    keep(&mut publisher, "u", "u", QoS::AtLeastOnce);
+    let mut subscriber = broker.client(Version::V5_0, "subscriber");
+    subscriber.subscribe(&[("t/#", QoS::AtLeastOnce), ("u", QoS::AtLeastOnce)]);
+    let first = subscriber.expect_publish();
+    subscriber.expect_nothing_before_pong();
+    let retain_handling = RetainHandling::DoNotSend;
+    let options = SubscriptionOptions { retain_handling, ..Default::default() };
+    subscriber.subscribe_with(None, &[("u", options)]);
+    let message = subscriber.expect_publish();
+    assert_eq!((message.text(), message.qos), ("u", QoS::AtMostOnce));
+    subscriber.acknowledge(&first);
+    assert_eq!(subscriber.expect_publish().topic, topic(1));
+}
+
+/// Looking through all replays for each filter would take minutes.
+#[test]
+fn very_many_replays_begin_anew_and_each_is_served_once() {
+    let broker = Broker::with(|settings| settings.limits.in_flight_max = 1);
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    keep(&mut publisher, "first", "first", QoS::AtLeastOnce);
+    keep(&mut publisher, "t/4999", "last", QoS::AtLeastOnce);
+    let mut subscriber = broker.client(Version::V5_0, "subscriber");
+    subscriber.subscribe(&[("first", QoS::AtLeastOnce)]);
+    let first = subscriber.expect_publish();
+    let filters: Vec<String> = (0..5_000).map(|number| format!("t/{number}")).collect();
+    let filters: Vec<_> = filters.iter().map(|filter| (&**filter, QoS::AtLeastOnce)).collect();
+    for _ in 0..5 {
+        subscriber.subscribe(&filters);
+    }
+    subscriber.acknowledge(&first);
+    assert_eq!(subscriber.receive().text(), "last");
+    subscriber.expect_nothing_before_pong();
+}
+
+#[test]
 fn what_is_published_between_a_subscription_and_its_suback_is_sent_once() {
     let broker = Broker::with(|settings| settings.durability = Durability::Stored);
     let mut publisher = broker.client(Version::V5_0, "publisher");

@@ -462,7 +462,7 @@ fn a_member_of_very_many_groups_leaves_them_with_all_that_it_did_not_finish() {
     let mut publisher = broker.client(V5, "publisher");
     // More than the window, so that some are sent and some wait.
     for number in 0..2_000 {
-        publisher.publish(&format!("x/{number}"), &format!("{number}"), QoS::AtLeastOnce);
+        publisher.publish(&format!("x/{number}"), number.to_string(), QoS::AtLeastOnce);
     }
     for _ in 0..20_000 {
         publisher.publish("plain", "", QoS::AtLeastOnce);
