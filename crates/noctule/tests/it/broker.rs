@@ -50,6 +50,18 @@ impl Drop for TemporaryFile {
     }
 }
 
+/// Waits until the process has ended.
+pub(crate) fn wait_for_end(child: &mut Child) -> ExitStatus {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < end, "the process does not end");
+        thread::yield_now();
+    }
+}
+
 /// A running broker; killed when a test fails.
 pub(crate) struct Serving {
     child: Child,
@@ -97,6 +109,20 @@ impl Serving {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Sends a signal again and again until a log line contains this text.
+    pub(crate) fn signal_until_line(&self, signal: Signal, text: &str) {
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
+            self.signal(signal);
+            match self.lines.recv_timeout(Duration::from_millis(20)) {
+                Ok(line) if line.contains(text) => return,
+                Ok(_) | Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        panic!("no line with {text:?}");
     }
 
     /// Waits for the end, and returns the status and the lines that were not read.

@@ -1,11 +1,14 @@
 //! The lines that an operator finds: one for each refusal, with all that is needed to act.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use noctule_packet::QoS;
 use noctule_packet::ReasonCode;
 use noctule_testkit::{OwnedConnect, OwnedPublish, Peer};
 use rustix::process::Signal;
 
-use crate::broker::Serving;
+use crate::broker::{Serving, noctule, wait_for_end};
 
 const SMALL: [&str; 4] = ["--listen", "127.0.0.1:0", "--maximum-packet-size", "1KiB"];
 
@@ -77,6 +80,31 @@ fn clients_come_and_go_in_the_log() {
     drop(Peer::v5(address, "rude"));
     let line = serving.line_with("connection lost");
     assert!(line.contains("client_id=\"rude\""), "{line}");
+}
+
+#[test]
+fn a_log_that_nobody_takes_ends_neither_the_broker_nor_a_connection() {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--log-format", "json"];
+    let mut child = noctule(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    let address = loop {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "no address in the log");
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if let Some(address) = object["address"].as_str() {
+            break address.parse::<std::net::SocketAddr>().unwrap();
+        }
+    };
+    // From here on a line cannot be written.
+    drop(log);
+    Peer::v5(address, "a").disconnect();
+    let mut peer = Peer::v5(address, "b");
+    peer.subscribe(&[("t", QoS::AtLeastOnce)]);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    peer.expect_disconnect(ReasonCode::ServerShuttingDown);
+    drop(peer);
+    assert!(wait_for_end(&mut child).success());
 }
 
 #[test]
