@@ -8,6 +8,9 @@ use std::path::PathBuf;
 /// What an address of a Unix socket starts with.
 const UNIX_PREFIX: &str = "unix:";
 
+/// What the operating system's address of a Unix socket has room for, without the zero behind it.
+const UNIX_PATH_BYTES_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
 /// An address on which a broker listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LocalAddress {
@@ -23,6 +26,12 @@ impl LocalAddress {
         if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
             if path.is_empty() {
                 return Err(invalid("the path after unix: is missing"));
+            }
+            if path.len() > UNIX_PATH_BYTES_MAX {
+                let length = path.len();
+                return Err(invalid(&format!(
+                    "the path has {length} bytes, at most {UNIX_PATH_BYTES_MAX} are possible"
+                )));
             }
             return Ok(vec![Self::Unix(path.into())]);
         }
@@ -81,6 +90,7 @@ mod tests {
         check("[::1]:0", Some("[::1]:0"));
         check("unix:/run/noctule.sock", Some("unix:/run/noctule.sock"));
         check("unix:", None);
+        check(&format!("unix:{}", "x".repeat(200)), None);
         check("1883", None);
         check("127.0.0.1", None);
         check("127.0.0.1:70000", None);

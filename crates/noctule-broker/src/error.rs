@@ -6,12 +6,13 @@ use noctule_broker_core::LimitOutOfRange;
 use noctule_packet::{QoS, ReasonCode};
 use thiserror::Error;
 
-/// Why a broker did not start.
+/// Why a broker did not start. The operating system's reason, if there is one, is the
+/// [`source`](std::error::Error::source) and not part of the text.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A listener's address cannot be understood or resolved.
-    #[error("{address} is no address to listen on: {source}")]
+    #[error("{address:?} is no address to listen on")]
     Address {
         /// The address as it was given.
         address: String,
@@ -19,7 +20,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A listener cannot be opened, for example because another program uses its address.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: String,
@@ -40,7 +41,7 @@ pub enum StartError {
     #[error(transparent)]
     Limit(#[from] LimitOutOfRange),
     /// The thread or its runtime could not be made.
-    #[error("cannot start the broker's thread: {0}")]
+    #[error("cannot start the broker's thread")]
     Thread(#[source] io::Error),
 }
 
