@@ -10,6 +10,7 @@ mod print_config;
 mod serve;
 mod value;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Command;
@@ -23,7 +24,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("noctule: {error:#}");
+            // If nobody can read it, the exit status still tells.
+            let _ = writeln!(io::stderr(), "noctule: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,8 @@
 //! `noctule serve`: runs a broker until a signal ends it.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -18,6 +20,10 @@ pub(crate) const NAME: &str = "serve";
 
 const CONFIG: &str = "config";
 const PRINT_CONFIG: &str = "print-config";
+
+/// Signals that come within this time of the first one are the same wish: some programs signal a
+/// process and then its group.
+const SAME_WISH: Duration = Duration::from_millis(250);
 
 pub(crate) fn command() -> Command {
     Command::new(NAME)
@@ -40,8 +46,7 @@ pub(crate) fn command() -> Command {
 
 pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     if matches.get_flag(PRINT_CONFIG) {
-        print!("{}", print_config::default_configuration());
-        return Ok(());
+        return print();
     }
     let mut configuration = Configuration::default();
     if let Some(path) = matches.get_one::<PathBuf>(CONFIG) {
@@ -56,6 +61,14 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         .build()
         .context("cannot wait for signals")?;
     runtime.block_on(serve(&configuration))
+}
+
+fn print() -> Result<()> {
+    match io::stdout().write_all(print_config::default_configuration().as_bytes()) {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write the configuration"),
+    }
 }
 
 async fn serve(configuration: &Configuration) -> Result<()> {
@@ -79,9 +92,20 @@ async fn stop(
 ) -> Result<()> {
     tokio::select! {
         result = broker.stop(configuration.stop_deadline) => Ok(result?),
-        name = either(interrupt, terminate) => {
+        name = another(interrupt, terminate) => {
             warn!(target: "noctule", signal = name, "ending at once");
             bail!("ended by a second signal before every connection was closed")
+        }
+    }
+}
+
+/// The next signal that is not an echo of the one before.
+async fn another(interrupt: &mut Signal, terminate: &mut Signal) -> &'static str {
+    let first = Instant::now();
+    loop {
+        let name = either(interrupt, terminate).await;
+        if first.elapsed() > SAME_WISH {
+            return name;
         }
     }
 }
