@@ -1,6 +1,7 @@
 //! Reads a configuration file. Every error names the file, the line, the key, and what is allowed.
 
-use std::fs;
+use std::fs::File as StdFile;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -15,16 +16,29 @@ use crate::value::{Kind, Value};
 
 /// The array of tables with one entry for each listener that needs more than an address.
 const LISTENER: &str = "listener";
+/// More than any configuration needs; what is larger is another file, or has no end.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
 const LISTENER_FIELDS: [&str; 3] = ["address", "allow_anonymous", "versions"];
 const VERSIONS: [(&str, Version); 3] =
     [("3.1", Version::V3_1), ("3.1.1", Version::V3_1_1), ("5.0", Version::V5_0)];
 
 /// Reads a file on top of what the configuration holds.
 pub(crate) fn read(path: &Path, configuration: &mut Configuration) -> Result<()> {
-    let text = fs::read_to_string(path)
+    let text = read_text(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     let file = File { name: path.display().to_string(), text: &text };
     file.apply(configuration)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    // One byte more than is allowed shows that there is more.
+    StdFile::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
 }
 
 struct File<'a> {
@@ -44,12 +58,19 @@ impl File<'_> {
                         configuration.listeners.push(self.listener(listener)?);
                     }
                 }
+                _ if name == LISTENER => {
+                    let allowed = format!("[[{LISTENER}]] tables");
+                    return Err(self.refusal(place, name, value, &allowed));
+                }
                 DeValue::Table(table) if is_table(name) => {
                     for (field, value) in table.iter() {
                         let place = field.span().start;
                         let full = format!("{name}.{}", field.get_ref());
                         self.set(configuration, place, &full, value)?;
                     }
+                }
+                _ if is_table(name) => {
+                    return Err(self.refusal(place, name, value, &format!("a [{name}] table")));
                 }
                 _ => self.set(configuration, place, name, value)?,
             }
@@ -82,10 +103,32 @@ impl File<'_> {
         let checked = read_value(value.get_ref())
             .ok_or_else(|| kind.to_string())
             .and_then(|value| kind.check(value));
-        checked.map_err(|allowed| {
-            let written = self.text.get(value.span()).unwrap_or_default();
-            anyhow::anyhow!("{}: {name} = {written}: {}", self.place(place), expected(&allowed))
-        })
+        checked.map_err(|allowed| self.refusal(place, name, value, &allowed))
+    }
+
+    /// Names a value that is not allowed: as it was written, where that is one line.
+    fn refusal(
+        &self,
+        place: usize,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        allowed: &str,
+    ) -> anyhow::Error {
+        let (place, expected) = (self.place(place), expected(allowed));
+        let is_section = match value.get_ref() {
+            DeValue::Table(_) => {
+                self.text.get(value.span()).is_none_or(|text| !text.starts_with('{'))
+            }
+            DeValue::Array(values) => {
+                values.iter().any(|value| matches!(value.get_ref(), DeValue::Table(_)))
+            }
+            _ => false,
+        };
+        let written = self.text.get(value.span()).filter(|_| !is_section);
+        match written {
+            Some(written) => anyhow::anyhow!("{place}: {name} = {written}: {expected}"),
+            None => anyhow::anyhow!("{place}: {name}: {expected}"),
+        }
     }
 
     fn listener(&self, table: &Spanned<DeValue<'_>>) -> Result<ListenerConfiguration> {
@@ -110,7 +153,7 @@ impl File<'_> {
                 }
                 "versions" => {
                     if let Value::List(texts) = self.checked(place, &name, Kind::List, value)? {
-                        listener.versions = Some(self.versions(place, &texts)?);
+                        listener.versions = Some(self.versions(place, &name, value, &texts)?);
                     }
                 }
                 _ => bail!(
@@ -126,20 +169,21 @@ impl File<'_> {
         Ok(listener)
     }
 
-    fn versions(&self, place: usize, texts: &[String]) -> Result<Vec<Version>> {
-        let known: Vec<_> = VERSIONS.iter().map(|(text, _)| *text).collect();
-        let mut versions = Vec::new();
-        for text in texts {
-            match VERSIONS.iter().find(|(known, _)| known == text) {
-                Some((_, version)) => versions.push(*version),
-                None => bail!(
-                    "{}: {LISTENER}.versions = {text:?}: {}",
-                    self.place(place),
-                    expected(&format!("some of {}", known.join(", ")))
-                ),
-            }
-        }
-        Ok(versions)
+    fn versions(
+        &self,
+        place: usize,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        texts: &[String],
+    ) -> Result<Vec<Version>> {
+        let version = |text: &String| VERSIONS.iter().find(|(known, _)| known == text);
+        let versions: Option<Vec<_>> =
+            texts.iter().map(|text| version(text).map(|(_, version)| *version)).collect();
+        // A listener without a version would refuse everybody.
+        versions.filter(|versions| !versions.is_empty()).ok_or_else(|| {
+            let known: Vec<_> = VERSIONS.iter().map(|(text, _)| *text).collect();
+            self.refusal(place, name, value, &format!("some of {}", known.join(", ")))
+        })
     }
 
     /// The file and the line of a byte.
@@ -153,8 +197,12 @@ fn is_table(name: &str) -> bool {
     KEYS.iter().any(|key| key.table_and_field().0 == name)
 }
 
-/// The keys of the table in which an unknown one was written.
+/// The key that was probably meant, or those of the table in which an unknown one was written.
 fn allowed_beside(name: &str) -> String {
+    let field = name.rsplit('.').next().unwrap_or(name).replace('_', "-");
+    if let Some(key) = KEYS.iter().find(|key| key.flag() == field) {
+        return format!("did you mean {}?", key.name);
+    }
     let table = name.rsplit_once('.').map_or("", |(table, _)| table);
     let known = |key: &&Key| key.table_and_field().0 == table;
     let mut fields: Vec<_> = KEYS.iter().filter(known).map(|key| key.table_and_field().1).collect();
@@ -233,9 +281,11 @@ mod tests {
         check("log.format = \"xml\"", &["log.format = \"xml\"", "text, json"]);
         check("allow_anonymous = 1", &["allow_anonymous = 1", "true or false"]);
         check("listen = \"x\"", &["listen = \"x\"", "a list"]);
-        check("limits = 1", &["limits"]);
+        check("limits = 1", &["limits = 1", "a [limits] table"]);
+        check("listener = 1", &["listener = 1", "[[listener]] tables"]);
+        check("limits.in_flight_max.x = 1", &["limits.in_flight_max", "from 1 to"]);
         check("[other]\na = 1", &["there is no key other"]);
-        check("[[listener]]\nversions = []", &["needs an address"]);
+        check("[[listener]]\nversions = [\"5.0\"]", &["needs an address"]);
         check("[[listener]]\naddress = \"a:1\"\nversions = [\"4\"]", &["\"4\"", "3.1.1"]);
         check("[[listener]]\nport = 1", &["test.toml:2", "listener.port", "address"]);
         check("listen = [", &["test.toml", "line 1"]);

@@ -7,7 +7,7 @@ use noctule_broker::{
 };
 
 /// Where the broker listens when nobody says otherwise. A machine without IPv6 has only the first.
-const DEFAULT_ADDRESSES: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
+pub(crate) const DEFAULT_ADDRESSES: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

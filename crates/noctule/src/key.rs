@@ -38,6 +38,7 @@ impl Key {
     pub(crate) fn argument(&self) -> Arg {
         let kind = self.kind;
         let help = match (self.show)(&Configuration::default()) {
+            Some(Value::Text(default)) => format!("{} [default: {default}]", self.help),
             Some(default) => format!("{} [default: {default}]", self.help),
             None => self.help.to_owned(),
         };
@@ -48,6 +49,10 @@ impl Key {
             .value_parser(ValueParser::new(parser))
             .help(help);
         match kind {
+            // So that a number below zero is answered with the range.
+            Kind::Bytes { .. } | Kind::Count { .. } | Kind::Seconds { .. } => {
+                argument.allow_negative_numbers(true)
+            }
             Kind::List => argument.action(ArgAction::Append),
             Kind::Flag => {
                 argument.num_args(0..=1).require_equals(true).default_missing_value("true")

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, DEFAULT_ADDRESSES};
 use crate::key_table::KEYS;
+use crate::value::{Kind, Value};
 
 /// The text of a configuration file in which every line is a comment.
 pub(crate) fn default_configuration() -> String {
@@ -29,7 +30,11 @@ pub(crate) fn default_configuration() -> String {
             let _ = write!(text, "\n# {}\n# Allowed: {}.\n", key.help, key.kind);
             let _ = match (key.show)(&defaults) {
                 Some(value) => writeln!(text, "#{field} = {value}"),
-                None => writeln!(text, "#{field} ="),
+                None => writeln!(
+                    text,
+                    "# There is no default; an example:\n#{field} = {}",
+                    example(key.kind)
+                ),
             };
         }
     }
@@ -39,6 +44,19 @@ pub(crate) fn default_configuration() -> String {
          #allow_anonymous = true\n",
     );
     text
+}
+
+/// What could be written for a key that has no default.
+fn example(kind: Kind) -> Value {
+    match kind {
+        Kind::Flag => Value::Flag(true),
+        Kind::List => Value::List(DEFAULT_ADDRESSES.map(str::to_owned).into()),
+        Kind::Choice(words) => Value::Text(words.concat()),
+        Kind::Bytes { max, .. } | Kind::Count { max, .. } | Kind::Seconds { max, .. } => {
+            Value::Number(max)
+        }
+        Kind::Text => Value::Text("replies/".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -51,7 +69,7 @@ mod tests {
         toml::de::DeTable::parse(&text).unwrap();
         let uncommented: String = text
             .lines()
-            .filter(|line| !line.starts_with("# ") && !line.ends_with(" ="))
+            .filter(|line| !line.starts_with("# "))
             .map(|line| format!("{}\n", line.trim_start_matches('#')))
             .collect();
         let path = std::env::temp_dir().join(format!("noctule-print-{}", std::process::id()));

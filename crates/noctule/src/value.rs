@@ -24,11 +24,14 @@ pub(crate) enum Kind {
     Count { min: u64, max: u64 },
     /// Whole seconds.
     Seconds { min: u64, max: u64 },
-    /// Any text.
+    /// A text that fits a string of the protocol.
     Text,
     /// Texts; a flag for it can be given more than once.
     List,
 }
+
+/// The longest string that MQTT can say.
+const TEXT_BYTES_MAX: usize = 65_535;
 
 const SUFFIXES: [(&str, u32); 3] = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
 
@@ -57,6 +60,8 @@ impl Kind {
                 Self::Bytes { .. } | Self::Count { .. } | Self::Seconds { .. },
                 value @ Value::Number(_),
             ) if self.is_in_range(&value) => Ok(value),
+            // A word such as 2 needs no quotation marks.
+            (Self::Choice(_), Value::Number(number)) => self.parse(&number.to_string()),
             _ => Err(self.to_string()),
         }
     }
@@ -77,6 +82,7 @@ impl Kind {
                 Self::Bytes { min, max } | Self::Count { min, max } | Self::Seconds { min, max },
                 Value::Number(number),
             ) => (min..=max).contains(number),
+            (Self::Text, Value::Text(text)) => text.len() <= TEXT_BYTES_MAX && !text.contains('\0'),
             _ => true,
         }
     }
@@ -108,7 +114,9 @@ impl fmt::Display for Kind {
             Self::Seconds { min, max } => {
                 write!(formatter, "a number of seconds from {min} to {max}")
             }
-            Self::Text => formatter.write_str("a text"),
+            Self::Text => {
+                write!(formatter, "a text of at most {TEXT_BYTES_MAX} bytes without U+0000")
+            }
             Self::List => formatter.write_str("a list of texts"),
         }
     }
@@ -178,6 +186,8 @@ mod tests {
         check(Kind::Bytes { min: 0, max: 9999 }, Value::Flag(true), false);
         check(Kind::Choice(&["a", "b"]), text("b"), true);
         check(Kind::Choice(&["a", "b"]), text("c"), false);
+        check(Kind::Choice(&["0", "1"]), Value::Number(1), true);
+        check(Kind::Choice(&["0", "1"]), Value::Number(2), false);
         check(Kind::List, text("a"), false);
     }
 }
