@@ -6,9 +6,9 @@ use alloc::sync::Arc;
 use noctule_packet::{QoS, TopicName};
 
 use crate::delivery::Terms;
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects, Token};
 use crate::fault::Refused;
-use crate::input::ConnectionId;
+use crate::input::{ConnectionId, ShardId};
 use crate::message::Message;
 use crate::publication::Publication;
 use crate::registry::SessionKey;
@@ -23,10 +23,18 @@ pub(crate) struct FanOut {
     publisher: Option<SessionKey>,
     matches: Matches,
     from: usize,
-    /// The connection that waits for the end.
-    pub(crate) waiting: Option<ConnectionId>,
-    /// The acknowledgement that waits for the end.
-    pub(crate) answer: Option<(SessionKey, u64)>,
+    then: Then,
+}
+
+/// What waits for the end of a fan-out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Then {
+    /// The connection that reads on.
+    pub(crate) resume: Option<ConnectionId>,
+    /// The acknowledgement that has one part less to wait for.
+    pub(crate) acknowledge: Option<(SessionKey, u64)>,
+    /// The shard whose forward this was.
+    pub(crate) answer: Option<(ShardId, Token)>,
 }
 
 impl Shard {
@@ -103,7 +111,7 @@ impl Shard {
         }
         self.forward(&mut publication, &matches, None, effects);
         if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
-            self.defer(&mut publication, matches, from, None, None);
+            self.defer(&mut publication, matches, from, Then::default());
         }
         Ok(())
     }
@@ -114,8 +122,7 @@ impl Shard {
         publication: &mut Publication<'_>,
         matches: Matches,
         from: usize,
-        waiting: Option<ConnectionId>,
-        answer: Option<(SessionKey, u64)>,
+        then: Then,
     ) {
         self.fan_outs_deferred += 1;
         self.work.push_back(FanOut {
@@ -123,8 +130,7 @@ impl Shard {
             publisher: publication.publisher,
             matches,
             from,
-            waiting,
-            answer,
+            then,
         });
     }
 
@@ -145,10 +151,13 @@ impl Shard {
     }
 
     fn finish_fan_out(&mut self, done: &FanOut, effects: &mut Effects) {
-        if let Some((session, answer)) = done.answer {
+        if let Some((session, answer)) = done.then.acknowledge {
             self.on_answered(session, answer, effects);
         }
-        let Some(id) = done.waiting else { return };
+        if let Some((to, token)) = done.then.answer {
+            effects.push(Effect::Answer { to, token });
+        }
+        let Some(id) = done.then.resume else { return };
         if let Some(connection) = self.connections.find_mut(id)
             && matches!(connection.parked, Some(crate::connection::Parked::FanOut))
         {

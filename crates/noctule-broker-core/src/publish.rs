@@ -12,6 +12,7 @@ use crate::access::Authorization;
 use crate::connection::{Flow, Parked};
 use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::Event;
+use crate::fan_out::Then;
 use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::ConnectionId;
 use crate::message::Message;
@@ -190,7 +191,8 @@ impl Shard {
         match rest {
             Some(from) => {
                 self.park(id, Parked::FanOut);
-                self.defer(&mut publication, matches, from, Some(id), waiting);
+                let then = Then { resume: Some(id), acknowledge: waiting, answer: None };
+                self.defer(&mut publication, matches, from, then);
                 Ok(Flow::Wait)
             }
             None => Ok(Flow::Next),
@@ -317,7 +319,8 @@ impl Shard {
             let mut parts = self.forward(&mut publication, &matches, Some(at), effects);
             if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
                 parts += 1;
-                self.defer(&mut publication, matches, from, None, Some(at));
+                let then = Then { acknowledge: Some(at), ..Then::default() };
+                self.defer(&mut publication, matches, from, then);
             }
             if let Some(outstanding) = self.outstanding.get_mut(&at) {
                 outstanding.parts += parts;

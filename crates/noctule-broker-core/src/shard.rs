@@ -13,10 +13,11 @@ use noctule_session::Timestamp;
 use crate::connection::{Connection, Connections, Flow, Parked, Phase};
 use crate::effect::{Effect, Effects, Token, Waiting};
 use crate::event::Reason;
-use crate::fan_out::FanOut;
+use crate::fan_out::{FanOut, Then};
 use crate::fault::{Fault, ProtocolError};
 use crate::frames::Frames;
-use crate::input::{ConnectionId, Consumed, Input, Reading};
+use crate::input::{ConnectionId, Consumed, Input, Reading, ShardId};
+use crate::message::Message;
 use crate::outbound::Outbound;
 use crate::publication::Publication;
 use crate::publish::{Held, Outstanding};
@@ -164,10 +165,7 @@ impl Shard {
             | Input::Answered { .. }
             | Input::RouteConfirmed { .. }) => self.on_answer(answer, effects),
             Input::Forwarded { from, token, message } => {
-                if let Some(publication) = Publication::of(&message, None) {
-                    self.deliver_forwarded(publication, effects);
-                }
-                effects.push(Effect::Answer { to: from, token });
+                self.on_forwarded((from, token), &message, effects);
             }
             Input::RouteChanged { from, token, filter, interested } => {
                 self.on_route_changed(from, &filter, interested);
@@ -470,12 +468,24 @@ impl Shard {
         self.settle(id, flow, effects);
     }
 
-    /// Another shard's publication: for the subscribers of this one only.
-    fn deliver_forwarded(&mut self, mut publication: Publication<'_>, effects: &mut Effects) {
-        let matches = self.route(publication.topic);
-        if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
-            self.defer(&mut publication, matches, from, None, None);
+    /// Another shard's publication, for the subscribers of this one only. The answer says that all of
+    /// them have got it.
+    fn on_forwarded(
+        &mut self,
+        from: (ShardId, Token),
+        message: &Arc<Message>,
+        effects: &mut Effects,
+    ) {
+        if let Some(mut publication) = Publication::of(message, None) {
+            let matches = self.route(publication.topic);
+            if let Some(at) = self.start_fan_out(&mut publication, &matches, effects) {
+                let then = Then { answer: Some(from), ..Then::default() };
+                self.defer(&mut publication, matches, at, then);
+                return;
+            }
         }
+        let (to, token) = from;
+        effects.push(Effect::Answer { to, token });
     }
 }
 

@@ -1,13 +1,15 @@
 //! Turns: what is larger than a turn leaves others theirs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_broker_core::{
-    ConnectionId, Effects, Input, ListenerId, Reading, Settings, Shard, Timestamp,
+    ConnectionId, Effect, Effects, Input, ListenerId, Message, Reading, Settings, Shard, ShardId,
+    Timestamp, Token,
 };
 use noctule_packet::{
-    Framing, Packet, PacketId, QoS, Subscribe, SubscriptionList, SubscriptionOptions, TextRules,
-    TopicFilter, Version, split,
+    ForwardedProperties, Framing, Packet, PacketId, QoS, Subscribe, SubscriptionList,
+    SubscriptionOptions, TextRules, TopicFilter, Version, split,
 };
 use noctule_testkit::{OwnedConnect, OwnedPublish};
 
@@ -251,4 +253,37 @@ fn clients_that_fall_silent_together_are_dropped_in_several_turns() {
         assert!(dropped - before <= TURN as u64, "{} in one turn", dropped - before);
     }
     assert_eq!(dropped, u64::from(count));
+}
+
+#[test]
+fn a_forward_from_another_shard_is_answered_behind_its_last_delivery() {
+    let mut turns = Turns::new();
+    let clients: Vec<_> = (0..u32::try_from(TURN).expect("a number") + 1)
+        .map(|slot| {
+            let client = turns.client(slot);
+            turns.subscribe(client, &["t"]);
+            turns.take(client);
+            client
+        })
+        .collect();
+    let message = Arc::new(Message {
+        topic: "t".into(),
+        payload: (*b"m").into(),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: ForwardedProperties::empty(),
+        expires_at: None,
+    });
+    let token = Token::nobody();
+    let forwarded = Input::Forwarded { from: ShardId(1), token, message };
+    let answers = |effects: &mut Effects| {
+        effects.drain().filter(|effect| matches!(effect, Effect::Answer { .. })).count()
+    };
+    let _ = turns.shard.on_input(turns.now, forwarded, &mut turns.effects);
+    assert_eq!(answers(&mut turns.effects), 0);
+    let _ = turns.shard.on_input(turns.now, Input::Timeout, &mut turns.effects);
+    assert_eq!(answers(&mut turns.effects), 1);
+    for client in clients {
+        assert_eq!(turns.take(client), ["t m live"]);
+    }
 }
