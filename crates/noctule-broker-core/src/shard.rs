@@ -468,8 +468,8 @@ impl Shard {
         self.settle(id, flow, effects);
     }
 
-    /// Another shard's publication, for the subscribers of this one only. The answer says that all of
-    /// them have got it.
+    /// Another shard's publication, for the subscribers of this one only. The answer says that all
+    /// of them have got it.
     fn on_forwarded(
         &mut self,
         from: (ShardId, Token),
