@@ -84,50 +84,56 @@ impl Builder {
         self
     }
 
-    /// Bounds on what clients may use.
+    /// Bounds on what clients may use. [`start`](Self::start) refuses values that leave room for
+    /// nothing, and lowers `connections_max` to what the limit of open descriptors allows.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
         self
     }
 
-    /// Features that can be switched off.
+    /// Features that can be switched off; all are on by default.
     pub fn features(mut self, features: Features) -> Self {
         self.settings.features = features;
         self
     }
 
-    /// Which text is refused beyond what is ill-formed.
+    /// Which text is refused beyond what is ill-formed; control characters and non-characters are
+    /// by default.
     pub fn text_rules(mut self, rules: TextRules) -> Self {
         self.settings.text_rules = rules;
         self
     }
 
-    /// How a member of a shared subscription is picked.
+    /// How a member of a shared subscription is picked; by default the one with the fewest messages
+    /// in flight.
     pub fn shared_strategy(mut self, strategy: SharedStrategy) -> Self {
         self.settings.shared_strategy = strategy;
         self
     }
 
-    /// Seconds between two publications of the `$SYS` topics; 0 publishes none.
+    /// Seconds between two publications of the `$SYS` topics; 10 by default, 0 publishes
+    /// none.
     pub fn system_interval_seconds(mut self, seconds: u32) -> Self {
         self.settings.system_interval_seconds = seconds;
         self
     }
 
-    /// What a 5.0 client gets that asks for Response Information.
+    /// What a 5.0 client gets that asks for Response Information: at most 65,535 bytes, no U+0000.
+    /// Nothing by default.
     pub fn response_information(mut self, information: impl Into<Box<str>>) -> Self {
         self.settings.response_information = Some(information.into());
         self
     }
 
     /// Whether a refused PUBLISH of a 3.x client, which knows no negative acknowledgement, closes
-    /// its connection.
+    /// its connection; it does not by default.
     pub fn close_on_refused_publish(mut self, close: bool) -> Self {
         self.settings.close_on_refused_publish = close;
         self
     }
 
-    /// A rule over (client identifier, topic name) that decides about every delivery.
+    /// A rule over (client identifier, topic name) that decides about every delivery; by default
+    /// everything is delivered.
     pub fn read_rules(mut self, rules: ReadRules) -> Self {
         self.settings.read_rules = Some(rules);
         self
@@ -141,8 +147,15 @@ impl Builder {
     }
 
     /// Opens the listeners and starts the broker's thread. Clients can connect when this returns.
+    /// It blocks while host names are resolved; otherwise it is quick.
+    ///
+    /// # Errors
+    ///
+    /// If an address is wrong, taken or missing on this machine; if a listener could be reached
+    /// from other machines and nobody said that everybody may connect; if a setting is out of range.
+    /// No listener stays open then.
     pub fn start(mut self) -> Result<Handle, StartError> {
-        self.settings.limits.check()?;
+        self.check()?;
         let descriptor_limit = self.settle_descriptors();
         let mut listeners = Vec::new();
         for mut listener in std::mem::take(&mut self.listeners) {
@@ -189,6 +202,16 @@ impl Builder {
             descriptor_limit,
             connections_max,
         }))
+    }
+
+    /// Refuses what would turn clients away only later.
+    fn check(&self) -> Result<(), StartError> {
+        self.settings.limits.check()?;
+        let text = self.settings.response_information.as_deref().unwrap_or_default();
+        if text.len() > usize::from(u16::MAX) || text.contains('\0') {
+            return Err(StartError::ResponseInformation { length: text.len() });
+        }
+        Ok(())
     }
 
     /// Raises the descriptor limit and lowers the connection limit to what it allows.

@@ -37,6 +37,20 @@ pub enum StartError {
         /// The address.
         address: String,
     },
+    /// A listener was given no protocol version, so that it would refuse everybody.
+    #[error("{address} speaks no protocol version; leave its versions out to speak all")]
+    NoVersion {
+        /// The address as it was given.
+        address: String,
+    },
+    /// No packet can hold the Response Information.
+    #[error(
+        "response_information has {length} bytes: expected at most 65535, and no U+0000 among them"
+    )]
+    ResponseInformation {
+        /// How many bytes it has.
+        length: usize,
+    },
     /// A limit has a value that no broker can work with.
     #[error(transparent)]
     Limit(#[from] LimitOutOfRange),

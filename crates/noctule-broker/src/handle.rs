@@ -85,8 +85,9 @@ impl Handle {
     }
 
     /// Publishes a message, and ends when the broker has accepted it: when a client that had
-    /// published it would get its PUBACK. Messages of all handles of a broker keep the order in
-    /// which they were published.
+    /// published it would get its PUBACK, or for QoS 2 its PUBCOMP. With QoS 0 it ends when the
+    /// broker has taken it: whether it was refused, for example by a limit, stands in the log only.
+    /// Messages of all handles of a broker keep the order in which they were published.
     pub async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         publication.to_packet()?;
         let (reply, outcome) = oneshot::channel();
@@ -123,7 +124,8 @@ impl Handle {
 
     /// Stops the broker: no new connections, a DISCONNECT "server shutting down" to 5.0 clients,
     /// and as long as the farewell (most simply a [`Duration`]) says for everybody to take the last
-    /// bytes. Ends when the broker's thread has closed everything.
+    /// bytes. Ends when the broker's thread has closed everything. If several handles stop it, the
+    /// first farewell counts, and all of them wait for the same end.
     pub async fn stop(&self, farewell: impl Into<Farewell>) -> Result<(), BrokerError> {
         // If the thread is gone, its outcome is known.
         let _ = self.shared.requests.send(Request::Stop { farewell: farewell.into() });

@@ -59,7 +59,8 @@ impl Listener {
         }
     }
 
-    /// The protocol versions that are spoken here; all by default.
+    /// The protocol versions that are spoken here, at least one; all by default. A client with
+    /// another one gets CONNACK "unsupported protocol version".
     pub fn versions(mut self, versions: impl IntoIterator<Item = Version>) -> Self {
         self.versions = Some(versions.into_iter().collect());
         self
@@ -72,13 +73,14 @@ impl Listener {
         self
     }
 
-    /// Whether the broker starts without this listener if the machine does not have the address.
+    /// Whether the broker starts without this listener, and says so in the log, if the machine does
+    /// not have the address; by default it does not start.
     pub fn optional(mut self, optional: bool) -> Self {
         self.optional = optional;
         self
     }
 
-    /// The permissions of a Unix socket's file; 0660 by default.
+    /// The permissions of a Unix socket's file; 0660 by default. Of no effect for TCP.
     pub fn unix_mode(mut self, mode: u32) -> Self {
         self.unix_mode = mode;
         self
@@ -90,6 +92,9 @@ impl Listener {
 
     /// Opens the sockets; a host name with several addresses gets one each.
     pub(crate) fn open(&self) -> Result<Vec<OpenListener>, StartError> {
+        if self.versions.as_ref().is_some_and(Vec::is_empty) {
+            return Err(StartError::NoVersion { address: self.address.clone() });
+        }
         let addresses = LocalAddress::resolve(&self.address)
             .map_err(|source| StartError::Address { address: self.address.clone(), source })?;
         let mut opened = Vec::with_capacity(addresses.len());

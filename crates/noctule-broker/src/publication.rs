@@ -61,7 +61,8 @@ impl Publication {
         self
     }
 
-    /// How long the message is worth delivering, in whole seconds; for ever by default.
+    /// How long the message is worth delivering; for ever by default. Parts of a second are cut
+    /// off, and what is longer than `u32::MAX` seconds becomes that.
     pub fn message_expiry(mut self, interval: Duration) -> Self {
         let seconds = u32::try_from(interval.as_secs()).unwrap_or(u32::MAX);
         self.properties.message_expiry_interval = Some(seconds);
@@ -140,7 +141,9 @@ pub struct Received {
     pub payload: Vec<u8>,
     /// The QoS of the delivery.
     pub qos: QoS,
-    /// Whether it was retained before the subscription was made.
+    /// Whether it was retained before the subscription was made; with
+    /// [`retain_as_published`](crate::SubscriptionRequest::retain_as_published), whether its
+    /// publisher set RETAIN.
     pub retain: bool,
     /// Whether the publisher says that the payload is UTF-8 text.
     pub payload_is_utf8: bool,

@@ -62,7 +62,7 @@ impl SubscriptionRequest {
         self
     }
 
-    /// Whether messages keep the RETAIN flag that their publisher set.
+    /// Whether messages keep the RETAIN flag that their publisher set; they do not by default.
     pub fn retain_as_published(mut self, keep: bool) -> Self {
         self.options.retain_as_published = keep;
         self

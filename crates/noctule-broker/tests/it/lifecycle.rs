@@ -65,6 +65,18 @@ fn addresses_that_are_none_are_errors() {
 }
 
 #[test]
+fn settings_that_would_turn_clients_away_later_are_errors() {
+    let message = |builder: noctule_broker::Builder| builder.start().unwrap_err().to_string();
+    let long = message(Broker::builder().response_information("x".repeat(65_536)));
+    assert!(long.contains("response_information") && long.contains("65536"), "{long}");
+    let zero = message(Broker::builder().response_information("a\0"));
+    assert!(zero.contains("response_information"), "{zero}");
+    let nobody = Listener::new("127.0.0.1:0").versions([]);
+    let nobody = message(Broker::builder().listen(nobody));
+    assert!(nobody.contains("127.0.0.1:0") && nobody.contains("version"), "{nobody}");
+}
+
+#[test]
 fn limits_that_leave_room_for_nothing_are_errors() {
     let mut limits = Limits::default();
     limits.receive_maximum = 0;
@@ -145,7 +157,7 @@ fn the_descriptor_limit_is_reported_and_bounds_connections() {
     }
     broker.stop_blocking(DEADLINE).unwrap();
 
-    let mut limits = noctule_broker::Limits::default();
+    let mut limits = Limits::default();
     limits.connections_max = 3;
     let (broker, _) = start(Broker::builder().limits(limits));
     assert_eq!(broker.connections_max(), 3);
