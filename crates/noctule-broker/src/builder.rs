@@ -152,8 +152,8 @@ impl Builder {
     /// # Errors
     ///
     /// If an address is wrong, taken or missing on this machine; if a listener could be reached
-    /// from other machines and nobody said that everybody may connect; if a setting is out of range.
-    /// No listener stays open then.
+    /// from other machines and nobody said that everybody may connect; if a setting is out of
+    /// range. No listener stays open then.
     pub fn start(mut self) -> Result<Handle, StartError> {
         self.check()?;
         let descriptor_limit = self.settle_descriptors();
