@@ -37,6 +37,22 @@ pub(crate) struct Then {
     pub(crate) answer: Option<(ShardId, Token)>,
 }
 
+impl FanOut {
+    /// Passes over all who have unsubscribed since this began, and adds nobody: whoever has come
+    /// since gets what is retained.
+    // [MQTT5-3.10.4-2] [MQTT311-3.10.4-2]
+    fn keep_subscribed(&mut self, subscribed: &Matches) {
+        if Arc::ptr_eq(&self.matches, subscribed) {
+            return;
+        }
+        let rest = self.matches.get(self.from..).unwrap_or_default();
+        let is_due = |target| rest.binary_search_by_key(&target, |found| found.target).is_ok();
+        let kept = subscribed.iter().filter(|found| is_due(found.target)).copied();
+        self.matches = kept.collect();
+        self.from = 0;
+    }
+}
+
 impl Shard {
     /// Everybody who wants a message on this topic.
     pub(crate) fn route(&mut self, topic: TopicName<'_>) -> Matches {
@@ -139,6 +155,7 @@ impl Shard {
         while let Some(mut next) = self.work.pop_front() {
             let message = Arc::clone(&next.message);
             let rest = Publication::of(&message, next.publisher).and_then(|mut publication| {
+                next.keep_subscribed(&self.route(publication.topic));
                 self.fan_out(&mut publication, &next.matches, next.from, effects)
             });
             if let Some(from) = rest {

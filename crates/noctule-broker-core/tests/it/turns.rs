@@ -9,7 +9,7 @@ use noctule_broker_core::{
 };
 use noctule_packet::{
     ForwardedProperties, Framing, Packet, PacketId, QoS, Subscribe, SubscriptionList,
-    SubscriptionOptions, TextRules, TopicFilter, Version, split,
+    SubscriptionOptions, TextRules, TopicFilter, Version, spec, split,
 };
 use noctule_testkit::{OwnedConnect, OwnedPublish};
 
@@ -286,4 +286,27 @@ fn a_forward_from_another_shard_is_answered_behind_its_last_delivery() {
     for client in clients {
         assert_eq!(turns.take(client), ["t m live"]);
     }
+}
+
+/// What is on its way already is no exception.
+#[test]
+fn a_fan_out_passes_over_those_who_unsubscribe_before_it_comes_to_them() {
+    spec!("MQTT5-3.10.4-2", "MQTT311-3.10.4-2");
+    let mut turns = Turns::new();
+    let subscribers: Vec<_> = (0..TURN as u32 + 100).map(|slot| turns.client(slot)).collect();
+    for subscriber in &subscribers {
+        turns.subscribe(*subscriber, &["t", "u"]);
+        assert_eq!(turns.take(*subscriber), ["SUBACK"]);
+    }
+    let publisher = turns.client(subscribers.len() as u32);
+    turns.publish(publisher, &[OwnedPublish::new("t", "x", QoS::AtMostOnce)]);
+    let (leaver, stayer) = (subscribers[TURN + 98], subscribers[TURN + 99]);
+    let unsubscribe = b"\xa2\x05\x00\x02\x00\x01t";
+    let _ = turns.input(Input::Bytes { connection: leaver, bytes: unsubscribe });
+    assert_eq!(turns.take(leaver), ["UNSUBACK"]);
+    while turns.turn() {}
+    assert_eq!(turns.take(leaver), [""; 0]);
+    assert_eq!(turns.take(stayer), ["t x live"]);
+    let delivered = subscribers.iter().filter(|id| turns.take(**id) == ["t x live"]).count();
+    assert_eq!(delivered, subscribers.len() - 2);
 }
