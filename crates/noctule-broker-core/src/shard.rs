@@ -373,6 +373,9 @@ impl Shard {
         if !core::mem::take(&mut connection.congested) {
             return;
         }
+        if connection.phase == Phase::Closing {
+            return;
+        }
         // Nothing may have been read from it since; that was not its silence.
         if core::mem::take(&mut connection.unread_behind) > 0 {
             connection.heard = now;

@@ -1,6 +1,6 @@
 //! Clients that do not read what is sent to them: QoS 0 is dropped, the rest waits its turn.
 
-use noctule_broker_core::{DropCause, Event, Limit};
+use noctule_broker_core::{Command, DropCause, Event, Input, Limit};
 use noctule_packet::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use noctule_packet::{QoS, Version};
 use noctule_testkit::{OwnedConnect, VERSIONS, packet_bytes};
@@ -260,4 +260,19 @@ fn large_payloads_are_not_copied_for_each_subscriber() {
         .collect();
     assert!(places[0].is_some());
     assert!(places.iter().all(|place| *place == places[0]), "{places:?}");
+}
+
+#[test]
+fn a_connection_that_is_over_is_not_asked_to_go_on_when_its_last_bytes_are_written() {
+    for version in VERSIONS {
+        let (broker, subscriber, mut publisher) = stalled(version, AtLeastOnce);
+        for n in 0..100 {
+            publisher.publish("t", numbered(n), AtLeastOnce);
+        }
+        let reason = noctule_packet::ReasonCode::AdministrativeAction;
+        broker.input(Input::Command(Command::Kick { client_id: "s".into(), reason }));
+        broker.trace();
+        broker.unstall(&subscriber);
+        assert!(!broker.trace().iter().any(|effect| effect == "Resume"), "{version}");
+    }
 }
