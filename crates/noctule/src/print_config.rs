@@ -30,11 +30,7 @@ pub(crate) fn default_configuration() -> String {
             let _ = write!(text, "\n# {}\n# Allowed: {}.\n", key.help, key.kind);
             let _ = match (key.show)(&defaults) {
                 Some(value) => writeln!(text, "#{field} = {value}"),
-                None => writeln!(
-                    text,
-                    "# There is no default; an example:\n#{field} = {}",
-                    example(key.kind)
-                ),
+                None => writeln!(text, "# For example:\n#{field} = {}", example(key.kind)),
             };
         }
     }
