@@ -55,7 +55,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     for key in KEYS {
         key.apply(matches, &mut configuration);
     }
-    logging::start(&configuration);
+    // Lives until the last line is written.
+    let _log = logging::start(&configuration)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()

@@ -108,6 +108,35 @@ fn a_log_that_nobody_takes_ends_neither_the_broker_nor_a_connection() {
 }
 
 #[test]
+fn a_log_that_is_read_late_does_not_hold_up_clients() {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--log-format", "json"];
+    let mut child = noctule(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut object = || log.next().map(|line| serde_json::from_str(&line).unwrap());
+    let address = loop {
+        let line: serde_json::Value = object().expect("an address");
+        if let Some(address) = line["address"].as_str() {
+            break address.parse::<std::net::SocketAddr>().unwrap();
+        }
+    };
+    // Two lines each: more than a pipe holds, and more than is kept for it.
+    for client in 0..1_000 {
+        Peer::v5(address, &format!("{client}-{}", "x".repeat(1_000))).disconnect();
+    }
+    loop {
+        let line: serde_json::Value = object().expect("a line about those left out");
+        if line["message"].as_str().unwrap().contains("left out") {
+            assert!(line["count"].as_u64().unwrap() > 0);
+            break;
+        }
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    let rest: Vec<serde_json::Value> = std::iter::from_fn(object).collect();
+    assert_eq!(rest.last().unwrap()["message"], "stopped");
+    assert!(wait_for_end(&mut child).success());
+}
+
+#[test]
 fn the_level_leaves_lines_out() {
     let serving = Serving::start(&["--listen", "127.0.0.1:0", "--log-level", "debug"]);
     let mut peer = Peer::v5(serving.address(), "a");
