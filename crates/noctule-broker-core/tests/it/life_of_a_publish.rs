@@ -4,7 +4,7 @@
 use noctule_broker_core::{
     Authorization, Durability, Effect, Input, Question, Record, ShardId, Token,
 };
-use noctule_packet::{QoS, ReasonCode, Version, spec};
+use noctule_packet::{QoS, ReasonCode, SubscriptionOptions, Version, spec};
 use noctule_testkit::{OwnedPublish, VERSIONS};
 
 use crate::broker::{Broker, Client};
@@ -188,6 +188,37 @@ fn a_session_with_several_matching_subscriptions_is_named_once() {
     let mut sessions: Vec<_> = sessions.iter().map(|id| &**id).collect();
     sessions.sort_unstable();
     assert_eq!(sessions, ["other", "subscriber"]);
+}
+
+#[test]
+fn only_ones_own_messages_are_not_stored_for_a_subscription_with_no_local() {
+    let mut scene = scene(Version::V5_0, 0);
+    scene.broker.answer_all();
+    let no_local = SubscriptionOptions {
+        qos: QoS::AtLeastOnce,
+        no_local: true,
+        ..SubscriptionOptions::default()
+    };
+    scene.publisher.subscribe_with(None, &[("own/#", no_local)]);
+    scene.publisher.subscribe(&[("own/twice", QoS::AtLeastOnce)]);
+    scene.subscriber.subscribe_with(None, &[("own/#", no_local)]);
+    scene.broker.hold();
+    for (topic, expected) in
+        [("own/x", &["subscriber"][..]), ("own/twice", &["publisher", "subscriber"])]
+    {
+        let publish = OwnedPublish::new(topic, "m", QoS::AtLeastOnce).packet_id(9);
+        scene.publisher.send_publish(&publish);
+        scene.broker.answer();
+        let Effect::Persist { record: Record::Published { sessions, .. }, token } =
+            scene.broker.asked()
+        else {
+            panic!("the message is not stored");
+        };
+        let mut sessions: Vec<_> = sessions.iter().map(|id| &**id).collect();
+        sessions.sort_unstable();
+        assert_eq!(sessions, expected);
+        scene.broker.input(Input::Persisted { token });
+    }
 }
 
 #[test]

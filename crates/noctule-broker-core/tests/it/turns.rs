@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_broker_core::{
-    ConnectionId, Effect, Effects, Input, ListenerId, Message, Reading, Settings, Shard, ShardId,
-    Timestamp, Token,
+    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Message, Reading, Settings,
+    Shard, ShardId, Timestamp, Token,
 };
 use noctule_packet::{
     ForwardedProperties, Framing, Packet, PacketId, QoS, Subscribe, SubscriptionList,
@@ -26,15 +26,27 @@ struct Turns {
 
 impl Turns {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.system_interval_seconds = 0;
+        change(&mut settings);
         let now = Timestamp::from_millis(1_000);
         Self { shard: Shard::new(settings, now, 7), now, effects: Effects::new() }
     }
 
     fn input(&mut self, input: Input<'_>) -> Reading {
         let consumed = self.shard.on_input(self.now, input, &mut self.effects);
-        self.effects.drain();
+        // Nothing is stored about anybody yet.
+        let loads = self.effects.drain().filter_map(|effect| match effect {
+            Effect::Load { token, .. } => Some(token),
+            _ => None,
+        });
+        for token in loads.collect::<Vec<_>>() {
+            let _ = self.input(Input::Loaded { token, session: None });
+        }
         consumed.reading
     }
 
@@ -253,6 +265,39 @@ fn clients_that_fall_silent_together_are_dropped_in_several_turns() {
         assert!(dropped - before <= TURN as u64, "{} in one turn", dropped - before);
     }
     assert_eq!(dropped, u64::from(count));
+}
+
+/// A QoS 2 publication that must be stored, for more subscribers than a turn has deliveries.
+#[test]
+fn pubrec_waits_for_the_store_and_then_for_the_last_delivery() {
+    let mut turns = Turns::with(|settings| settings.durability = Durability::Stored);
+    let clients: Vec<_> = (0..u32::try_from(TURN).expect("a number") + 1)
+        .map(|slot| {
+            let client = turns.client(slot);
+            turns.subscribe(client, &["t"]);
+            turns.take(client);
+            client
+        })
+        .collect();
+    let publisher = turns.client(u32::try_from(clients.len()).expect("a number"));
+    let publish = OwnedPublish::new("t", "m", QoS::ExactlyOnce).packet_id(1).retain(true);
+    let mut bytes = Vec::new();
+    Packet::Publish(publish.to_packet()).encode(Version::V3_1_1, &mut bytes).expect("a packet");
+    let input = Input::Bytes { connection: publisher, bytes: &bytes };
+    let _ = turns.shard.on_input(turns.now, input, &mut turns.effects);
+    let tokens = turns.effects.drain().filter_map(|effect| match effect {
+        Effect::Persist { token, .. } => Some(token),
+        _ => None,
+    });
+    let [token] = tokens.collect::<Vec<_>>()[..] else { panic!("one record") };
+    assert_eq!(turns.take(clients[0]), [""; 0]);
+    turns.input(Input::Persisted { token });
+    assert_eq!(turns.take(publisher), [""; 0]);
+    while turns.turn() {}
+    assert_eq!(turns.take(publisher), ["PUBREC"]);
+    for client in clients {
+        assert_eq!(turns.take(client), ["t m live"]);
+    }
 }
 
 #[test]
