@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Event, Input, StoredSession, StoredSubscription};
+use noctule_broker_core::{Effect, Event, Input, StoredSession, StoredSubscription};
 use noctule_packet::{PacketId, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
@@ -150,8 +150,13 @@ fn connack_waits_until_other_shards_know_the_restored_subscriptions() {
     broker.trace();
     broker.input(Input::Loaded { token, session: Some(Box::new(session)) });
     assert_eq!(broker.trace(), ["ChangeRoute", "ChangeRoute", "Persist"]);
-    broker.answer();
-    broker.answer();
+    for _ in 0..2 {
+        let Effect::ChangeRoute { token, filter, interested, .. } = broker.asked() else {
+            panic!("the other shards are told first");
+        };
+        assert_eq!((&*filter, interested), ("t", true));
+        broker.input(Input::RouteConfirmed { token });
+    }
     assert!(!broker.trace().iter().any(|step| step == "Write CONNACK"));
     broker.answer();
     assert!(client.expect_connack_with(ReasonCode::Success).session_present);

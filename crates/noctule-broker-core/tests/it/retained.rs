@@ -436,6 +436,22 @@ fn a_message_over_the_limit_of_bytes_is_refused_and_a_smaller_one_taken() {
 }
 
 #[test]
+fn retained_messages_may_take_all_of_their_bytes() {
+    let bytes = {
+        let broker = Broker::new();
+        keep(&mut broker.client(Version::V5_0, "a"), "a", "text", QoS::AtLeastOnce);
+        broker.look(|shard| shard.gauges().retained_bytes)
+    };
+    for (maximum, reason) in
+        [(bytes, ReasonCode::NoMatchingSubscribers), (bytes - 1, ReasonCode::QuotaExceeded)]
+    {
+        let broker = Broker::with(|settings| settings.limits.retained_bytes_max = maximum);
+        let mut publisher = broker.client(Version::V5_0, "a");
+        assert_eq!(publisher.publish_with(&retained("a", "text", QoS::AtLeastOnce)), reason);
+    }
+}
+
+#[test]
 fn many_levels_cost_more_than_few() {
     let broker = Broker::new();
     let mut publisher = broker.client(Version::V5_0, "publisher");
