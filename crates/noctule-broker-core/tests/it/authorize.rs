@@ -185,3 +185,23 @@ fn a_kicked_publisher_s_open_question_is_void() {
         subscriber.expect_nothing_before_pong();
     }
 }
+
+#[test]
+fn filters_that_are_refused_already_are_not_asked_about() {
+    for (version, refused) in [
+        (Version::V3_1_1, ReasonCode::UnspecifiedError),
+        (Version::V5_0, ReasonCode::TopicFilterInvalid),
+    ] {
+        let broker = Broker::with(|settings| {
+            settings.authorization = Authorization::Ask;
+            settings.limits.topic_levels_max = 1;
+        });
+        let mut client = broker.client(version, "a");
+        let filters = ["a/a", "b", "c/c", "d/d", "e"];
+        let codes = client.subscribe(&filters.map(|filter| (filter, QoS::AtLeastOnce)));
+        let granted = ReasonCode::GrantedQos1;
+        assert_eq!(codes, [refused, granted, refused, refused, granted]);
+        let asked = broker.trace().iter().filter(|step| *step == "Authorize").count();
+        assert_eq!(asked, 2);
+    }
+}
