@@ -57,7 +57,7 @@ pub enum ProtocolError {
     /// An acknowledgement that does not fit the message's quality of service or step.
     #[error("the message expects another acknowledgement")]
     UnexpectedAcknowledgement,
-    /// A will or a user name without what the version demands.
+    /// CONNECT names an authentication method; none is supported.
     #[error("the authentication method is not supported")]
     AuthenticationMethod,
 }
