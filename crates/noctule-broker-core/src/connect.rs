@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 
-use noctule_packet::{Connack, ConnackProperties, Connect, Packet, QoS, ReasonCode, Version};
+use noctule_packet::{Connack, ConnackProperties, Connect, Packet, ReasonCode, Version};
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases};
 
 use crate::access::Authentication;
@@ -508,8 +508,8 @@ impl Shard {
             session_expiry_interval: Some(connecting.session_expiry_interval)
                 .filter(|interval| *interval < connecting.requested_expiry_interval),
             receive_maximum: (limits.receive_maximum < u16::MAX).then_some(limits.receive_maximum),
-            // [MQTT5-3.2.2-9]
-            maximum_qos: (features.maximum_qos < QoS::ExactlyOnce).then_some(features.maximum_qos),
+            // Full QoS is said by silence, which the encoder knows. [MQTT5-3.2.2-9]
+            maximum_qos: Some(features.maximum_qos),
             retain_available: unavailable(features.retain_available),
             maximum_packet_size: Some(limits.maximum_packet_size),
             // [MQTT5-3.1.3-7]
