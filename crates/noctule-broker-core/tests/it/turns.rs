@@ -355,3 +355,17 @@ fn a_fan_out_passes_over_those_who_unsubscribe_before_it_comes_to_them() {
     let delivered = subscribers.iter().filter(|id| turns.take(**id) == ["t x live"]).count();
     assert_eq!(delivered, subscribers.len() - 2);
 }
+
+#[test]
+fn an_idle_connection_keeps_no_memory_of_what_it_was_sent() {
+    let mut turns = Turns::new();
+    let (first, second) = (turns.client(0), turns.client(1));
+    turns.shard.reclaim(first);
+    turns.shard.reclaim(second);
+    for client in [first, second] {
+        let spare = turns.shard.outbound(client).and_then(|outbound| outbound.take_spare());
+        assert_eq!(spare, None);
+        turns.subscribe(client, &["t"]);
+        assert_eq!(turns.take(client), ["SUBACK"]);
+    }
+}
