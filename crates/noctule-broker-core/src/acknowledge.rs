@@ -30,16 +30,8 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
-        match session.sender.on_puback(ack.packet_id) {
-            // [MQTT5-4.8.2-6]
-            Ok(delivery) => self.note_refusal(key, &delivery, ack.reason_code, effects),
-            Err(SenderError::UnknownPacketId) => return Ok(Flow::Next),
-            Err(SenderError::WrongStep) => {
-                return Err(ProtocolError::UnexpectedAcknowledgement.into());
-            }
-        }
-        self.pump(key, effects);
-        Ok(Flow::Next)
+        let settled = session.sender.on_puback(ack.packet_id).map(Some);
+        self.make_room(key, settled, ack.reason_code, effects)
     }
 
     /// PUBREC ends the message's first half; a failed one ends the message.
@@ -53,16 +45,8 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
         if ack.reason_code.is_error() {
-            match session.sender.on_pubrec_failed(ack.packet_id) {
-                // [MQTT5-4.8.2-6]
-                Ok(delivery) => self.note_refusal(key, &delivery, ack.reason_code, effects),
-                Err(SenderError::UnknownPacketId) => return Ok(Flow::Next),
-                Err(SenderError::WrongStep) => {
-                    return Err(ProtocolError::UnexpectedAcknowledgement.into());
-                }
-            }
-            self.pump(key, effects);
-            return Ok(Flow::Next);
+            let settled = session.sender.on_pubrec_failed(ack.packet_id).map(Some);
+            return self.make_room(key, settled, ack.reason_code, effects);
         }
         let version = session.version;
         match session.sender.on_pubrec(ack.packet_id) {
@@ -91,8 +75,23 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
-        match session.sender.on_pubcomp(ack.packet_id) {
-            Ok(()) => {}
+        let settled = session.sender.on_pubcomp(ack.packet_id).map(|()| None);
+        self.make_room(key, settled, ack.reason_code, effects)
+    }
+
+    /// An acknowledgement that settles its message makes room for others; one for a packet
+    /// identifier that is not in use changes nothing.
+    fn make_room(
+        &mut self,
+        key: SessionKey,
+        settled: Result<Option<Delivery>, SenderError>,
+        reason: ReasonCode,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        match settled {
+            // [MQTT5-4.8.2-6]
+            Ok(Some(delivery)) => self.note_refusal(key, &delivery, reason, effects),
+            Ok(None) => {}
             Err(SenderError::UnknownPacketId) => return Ok(Flow::Next),
             Err(SenderError::WrongStep) => {
                 return Err(ProtocolError::UnexpectedAcknowledgement.into());

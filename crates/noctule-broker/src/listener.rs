@@ -314,3 +314,43 @@ fn concerns_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream as StdTcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn open_listener() -> OpenListener {
+        Listener::new("127.0.0.1:0").open().unwrap().remove(0)
+    }
+
+    #[test]
+    fn small_packets_leave_without_delay() {
+        let OpenListener { acceptor, address, .. } = open_listener();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let accepted = runtime.block_on(async {
+            let acceptor = AsyncAcceptor::try_from(acceptor).unwrap();
+            let client = StdTcpStream::connect(address.tcp().unwrap()).unwrap();
+            let accepted = acceptor.accept().await.unwrap();
+            drop(client);
+            accepted
+        });
+        let (Stream::Tcp(stream), _) = accepted else { panic!("a TCP stream") };
+        assert!(stream.nodelay().unwrap());
+    }
+
+    /// More than the 128 that wait by default; the system may allow fewer than we ask for.
+    #[test]
+    fn many_connections_may_wait_to_be_accepted() {
+        let allowed = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let count = allowed.trim().parse::<usize>().unwrap().min(400);
+        let listener = open_listener();
+        let address = listener.address.tcp().unwrap();
+        let waiting: Vec<_> = (0..count)
+            .map_while(|_| StdTcpStream::connect_timeout(&address, Duration::from_secs(2)).ok())
+            .collect();
+        assert_eq!(waiting.len(), count);
+    }
+}
