@@ -311,7 +311,7 @@ fn a_replay_that_needs_no_window_any_more_does_not_wait_behind_one_that_does() {
     assert_eq!(subscriber.expect_publish().topic, topic(1));
 }
 
-/// Looking through all replays for each filter would take minutes.
+/// So many that looking through all replays for each filter is felt.
 #[test]
 fn very_many_replays_begin_anew_and_each_is_served_once() {
     let broker = Broker::with(|settings| settings.limits.in_flight_max = 1);

@@ -446,7 +446,7 @@ fn the_order_of_what_waits_is_kept_when_members_leave_one_after_the_other() {
     expect_texts(&mut client, &["1", "2", "3", "4", "5", "6", "7"]);
 }
 
-/// Looking through all that waits for each of the groups would take minutes.
+/// So many that looking through all that waits for each of the groups is felt.
 #[test]
 fn a_member_of_very_many_groups_leaves_them_with_all_that_it_did_not_finish() {
     let broker = Broker::new();
