@@ -73,6 +73,10 @@ impl<'a> Suback<'a> {
         if !self.reason_codes.iter().all(|code| code.allowed_in(PacketType::Suback)) {
             return Err(EncodeError::InvalidValue);
         }
+        // There is no SUBSCRIBE that this would answer.
+        if self.reason_codes.is_empty() {
+            return Err(EncodeError::InvalidValue);
+        }
         put_packet(out, PacketType::Suback.first_byte(), |out| {
             put_two_byte(out, self.packet_id.value());
             if version.is_v5() {
@@ -131,6 +135,16 @@ mod tests {
             let mut out = vec![];
             answer.encode(version, &mut out).unwrap();
             assert_eq!(out, bytes, "{version}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_codes_is_not_written() {
+        let answer = Suback::new(PacketId::MIN, Vec::new());
+        for version in [Version::V5_0, Version::V3_1_1] {
+            let mut out = vec![];
+            assert_eq!(answer.encode(version, &mut out), Err(EncodeError::InvalidValue));
+            assert!(out.is_empty());
         }
     }
 

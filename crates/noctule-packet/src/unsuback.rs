@@ -80,6 +80,10 @@ impl<'a> Unsuback<'a> {
             if !self.reason_codes.iter().all(|code| code.allowed_in(PacketType::Unsuback)) {
                 return Err(EncodeError::InvalidValue);
             }
+            // There is no UNSUBSCRIBE that this would answer; one that came in 3.x has no codes.
+            if self.reason_codes.is_empty() {
+                return Err(EncodeError::InvalidValue);
+            }
             PropertyWriter::section(out, |to| {
                 to.text(PropertyId::ReasonString, self.reason_string)?;
                 to.user_properties(&self.user_properties);
@@ -128,6 +132,15 @@ mod tests {
             answer.encode(version, &mut out).unwrap();
             assert_eq!(out, bytes, "{version}");
         }
+    }
+
+    #[test]
+    fn an_answer_without_codes_is_for_3_only() {
+        let answer = Unsuback::new(PacketId::MIN, Vec::new());
+        let mut out = vec![];
+        assert_eq!(answer.encode(Version::V5_0, &mut out), Err(EncodeError::InvalidValue));
+        assert!(out.is_empty());
+        assert_eq!(answer.encode(Version::V3_1_1, &mut out), Ok(()));
     }
 
     #[test]
