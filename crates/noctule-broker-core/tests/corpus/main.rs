@@ -1,0 +1,16 @@
+//! Replays the seeds of the fuzz targets about the broker: what fuzzing has found stays found,
+//! without a fuzzer. fuzz/Cargo.toml says how to find more.
+
+#[path = "../../../../fuzz/src/choices.rs"]
+mod choices;
+#[path = "../../../../fuzz/src/matching/mod.rs"]
+mod matching;
+#[path = "../../../../fuzz/replay.rs"]
+mod replay;
+
+use replay::replay;
+
+#[test]
+fn seeds_of_matching() {
+    assert!(replay("matching", matching::check) >= 50);
+}
