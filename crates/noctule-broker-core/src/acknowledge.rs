@@ -50,7 +50,10 @@ impl Shard {
         }
         let version = session.version;
         match session.sender.on_pubrec(ack.packet_id) {
-            Ok(_) => self.send_pubrel(id, ack.packet_id),
+            Ok(delivery) => {
+                self.send_pubrel(id, ack.packet_id);
+                self.settle_shared(key, delivery.and_then(|delivery| delivery.group), effects);
+            }
             Err(SenderError::WrongStep) => {
                 return Err(ProtocolError::UnexpectedAcknowledgement.into());
             }
@@ -90,7 +93,10 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         match settled {
             // [MQTT5-4.8.2-6]
-            Ok(Some(delivery)) => self.note_refusal(key, &delivery, reason, effects),
+            Ok(Some(delivery)) => {
+                self.settle_shared(key, delivery.group, effects);
+                self.note_refusal(key, &delivery, reason, effects);
+            }
             Ok(None) => {}
             Err(SenderError::UnknownPacketId) => return Ok(Flow::Next),
             Err(SenderError::WrongStep) => {
@@ -157,7 +163,7 @@ impl Shard {
             }
             let Some(next) = session.receiver.next_acknowledgement() else { return };
             let Acknowledgement { kind, packet_id, reason } = next;
-            let explanation = self.explain(id, kind, reason);
+            let explanation = self.explain(id, kind, (packet_id, reason));
             // [MQTT5-2.2.1-5] [MQTT311-2.3.1-6]
             let mut ack = Ack::new(packet_id, reason);
             ack.reason_string = explanation.as_deref();
@@ -179,12 +185,14 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         kind: AcknowledgementKind,
-        reason: ReasonCode,
+        (packet_id, reason): (PacketId, ReasonCode),
     ) -> Option<String> {
         if !reason.is_error() || kind == AcknowledgementKind::Pubcomp {
             return None;
         }
-        let refused = self.connections.find_mut(id)?.refusals.pop_front()?;
+        let refusals = &mut self.connections.find_mut(id)?.refusals;
+        let at = refusals.iter().position(|(refused, _)| *refused == packet_id)?;
+        let (_, refused) = refusals.remove(at)?;
         Some(refused.reason().to_string())
     }
 

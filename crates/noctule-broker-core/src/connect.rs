@@ -254,6 +254,7 @@ impl Shard {
             session_present: connecting.session_present,
             keep_alive: connecting.server_keep_alive.unwrap_or(connecting.keep_alive),
         }));
+        self.lend_window(key, effects);
         self.pump(key, effects);
         Ok(Flow::Next)
     }
@@ -261,13 +262,14 @@ impl Shard {
     /// Checks everything that can be checked without asking anybody.
     fn accept_connect(&mut self, connect: &Connect<'_>) -> Result<Connecting, Fault> {
         let limits = &self.settings.limits;
-        if self.connections.len() > limits.connections_max as usize {
+        let connections = self.settings.totals.connections.count();
+        if connections > u64::from(limits.connections_max) {
             return Err(Refused::limit(
                 ReasonCode::ServerBusy,
                 "too many connections",
                 "limits.connections_max",
                 limits.connections_max,
-                self.connections.len() as u64,
+                connections,
             )
             .into());
         }
@@ -342,9 +344,16 @@ impl Shard {
         Ok((self.invent_client_id(), true))
     }
 
-    /// A client identifier that hardly any session has; whether one does is seen once it is loaded.
+    /// A client identifier that hardly any session has, and whose home is here; whether one does is
+    /// seen once it is loaded.
     fn invent_client_id(&mut self) -> Arc<str> {
-        format!("auto-{:016x}{:016x}", self.random.next(), self.random.next()).into()
+        loop {
+            let (high, low) = (self.random.next(), self.random.next());
+            let client_id = format!("auto-{high:016x}{low:016x}");
+            if self.settings.placement.client(&client_id) == self.settings.shard {
+                return client_id.into();
+            }
+        }
     }
 
     /// The Keep Alive to use, and the Server Keep Alive to announce if it is another one.

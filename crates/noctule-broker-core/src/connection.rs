@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use noctule_packet::{Connect, ConnectError, DecodeError, Frame, Packet, PacketType, Version};
+use noctule_packet::{
+    Connect, ConnectError, DecodeError, Frame, Packet, PacketId, PacketType, Version,
+};
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Timestamp};
 
 use crate::connect::Connecting;
@@ -49,8 +51,8 @@ pub(crate) struct Connection {
     pub(crate) request_problem_information: bool,
     pub(crate) inbound_aliases: InboundAliases,
     pub(crate) outbound_aliases: OutboundAliases,
-    /// What the PUBACKs and PUBRECs that refuse a publication will say, in their order.
-    pub(crate) refusals: VecDeque<Refused>,
+    /// What the PUBACKs and PUBRECs that refuse a publication will say, by its packet identifier.
+    pub(crate) refusals: VecDeque<(PacketId, Refused)>,
 }
 
 /// How far a connection has come.
@@ -71,6 +73,8 @@ pub(crate) enum Parked {
     /// Nothing waits: a CONNECT with this client identifier is about to be refused.
     Refused(Box<str>),
     Publish(Box<ParkedPublish>),
+    /// A publication that another shard has no room for yet.
+    Credit(Box<ParkedPublish>),
     Subscribe(Box<ParkedSubscribe>),
     Unsubscribe(Box<ParkedUnsubscribe>),
     /// A fan-out that goes on in later turns.
@@ -440,7 +444,12 @@ mod tests {
     fn sent(packet: &Packet<'_>, set_up: impl Fn(&mut Connection)) -> Vec<u8> {
         let now = Timestamp::from_millis(0);
         let mut shard = Shard::new(Settings::default(), now, 0);
-        let opened = Input::Opened { connection: ID, listener: ListenerId(0), peer: "".into() };
+        let opened = Input::Opened {
+            connection: ID,
+            listener: ListenerId(0),
+            peer: "".into(),
+            moved: false,
+        };
         let _ = shard.on_input(now, opened, &mut Effects::new());
         let connection = shard.connections.find_mut(ID).unwrap();
         connection.version = Version::V5_0;

@@ -9,12 +9,12 @@ use crate::connection::Connection;
 use crate::effect::{Effect, Effects};
 use crate::event::{DropCause, Event, Limit};
 use crate::frames::Class;
+use crate::groups::Tag;
 use crate::input::ConnectionId;
-use crate::publication::Publication;
+use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::session::{Delivery, Identifiers};
 use crate::shard::Shard;
-use crate::shared::GroupKey;
 
 /// From this size on a payload is shared, where it would be copied for each receiver.
 const SHARE_BYTES: usize = 8 * 1024;
@@ -27,7 +27,7 @@ pub(crate) struct Terms {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) identifiers: Identifiers,
-    pub(crate) group: Option<GroupKey>,
+    pub(crate) group: Option<Tag>,
 }
 
 impl Shard {
@@ -41,6 +41,8 @@ impl Shard {
     ) {
         let Some(session) = self.registry.session(terms.session) else { return };
         let connection = session.connection;
+        self.note_live(publication, &terms);
+        let Some(session) = self.registry.session(terms.session) else { return };
         if !self.settings.may_read(&session.client_id, publication.topic.as_str()) {
             self.drop_message(&terms, publication, DropCause::NotAuthorized, None, effects);
             return;
@@ -174,7 +176,9 @@ impl Shard {
         if !dup {
             session.note_dequeued(&delivery);
         }
-        let Some(mut publication) = Publication::of(&delivery.message, None) else { return true };
+        let Some(mut publication) = Publication::of(&delivery.message, Publisher::Nobody) else {
+            return true;
+        };
         let terms = Terms {
             session: key,
             qos,
@@ -209,9 +213,11 @@ impl Shard {
                 return;
             };
             session.note_dequeued(&delivery);
+            let tag = delivery.group;
             let client_id = Arc::clone(&session.client_id);
             let topic = delivery.message.topic.clone();
             self.count_drop(DropCause::Expired);
+            self.settle_shared(key, tag, effects);
             let cause = DropCause::Expired;
             effects.push(Effect::Event(Event::Dropped { client_id, topic, cause, limit: None }));
         }
@@ -347,6 +353,7 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.count_drop(cause);
+        self.settle_shared(terms.session, terms.group, effects);
         let Some(session) = self.registry.session(terms.session) else { return };
         let client_id = Arc::clone(&session.client_id);
         let topic = publication.topic.as_str().into();

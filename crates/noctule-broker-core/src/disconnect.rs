@@ -64,11 +64,7 @@ impl Shard {
         } else {
             self.close(id, effects);
         }
-        if let Some(connection) = self.connections.remove(id)
-            && let Some(at) = connection.timer
-        {
-            self.timers.cancel(at, Timer::Connection(id));
-        }
+        self.forget(id);
     }
 
     /// Ends the connection of a client that was let in, and what ends with it.
@@ -89,6 +85,7 @@ impl Shard {
         session.connection = None;
         // What is still owed is a part of the session, but for QoS 0.
         session.replays.end_at_most_once();
+        session.replays.is_expecting = false;
         // [MQTT5-4.1.0-2] [MQTT311-3.1.2-6] [MQTT31-3.1-9] [MQTT31-3.14-2]
         if session.expiry_interval == 0 {
             self.end_session(key, effects);
@@ -101,6 +98,7 @@ impl Shard {
             self.timers.set(at, Timer::SessionExpiry(key));
         }
         self.give_back_unsent(key, effects);
+        self.lend_window(key, effects);
         self.schedule_will(key, effects);
     }
 
@@ -129,7 +127,9 @@ impl Shard {
                     self.release_session(key, effects);
                 }
             }
-            Some(Parked::Publish(parked)) => self.withdraw(parked.session, parked.acknowledgement),
+            Some(Parked::Publish(parked) | Parked::Credit(parked)) => {
+                self.withdraw(parked.session, parked.acknowledgement);
+            }
             Some(Parked::Refused(_) | Parked::Subscribe(_) | Parked::Unsubscribe(_))
             | Some(Parked::FanOut)
             | None => {}

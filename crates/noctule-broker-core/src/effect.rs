@@ -7,8 +7,8 @@ use core::fmt;
 
 use crate::event::Event;
 use crate::input::{ConnectionId, ListenerId, ShardId};
-use crate::message::Message;
 use crate::registry::SessionKey;
+use crate::shard_message::{Body, ShardMessage};
 use crate::stored::Record;
 
 /// Names one question, so that its answer finds the place that waits for it.
@@ -27,6 +27,8 @@ pub(crate) enum Waiting {
     Acknowledgement { session: SessionKey, answer: u64 },
     /// Everybody who waits until all other shards know a route.
     Route { serial: u64 },
+    /// The shard of a member that has joined a group here, by the join's number.
+    Join { number: u64 },
     /// A will that is due, by its number.
     Will { number: u64 },
     /// Nobody.
@@ -136,46 +138,14 @@ pub enum Effect {
         /// Whose.
         client_id: Box<str>,
     },
-    /// Give a publication to another shard's subscribers.
-    Forward {
+    /// Hand something to another shard, as
+    /// [`Input::FromShard`](crate::Input::FromShard): behind all that it was handed before, and
+    /// without fail.
+    ToShard {
         /// Which shard.
         to: ShardId,
-        /// To be handed back.
-        token: Token,
-        /// The publication.
-        message: Arc<Message>,
-    },
-    /// A forward from another shard has been dealt with.
-    Answer {
-        /// The shard that forwarded.
-        to: ShardId,
-        /// Its token.
-        token: Token,
-    },
-    /// Tell another shard that this one has gained or lost interest in a filter.
-    ChangeRoute {
-        /// Which shard.
-        to: ShardId,
-        /// To be handed back.
-        token: Token,
-        /// The filter, without a share name.
-        filter: Box<str>,
-        /// Whether matching messages are wanted from now on.
-        interested: bool,
-    },
-    /// Another shard's change of a route is known here.
-    ConfirmRoute {
-        /// The shard that changed.
-        to: ShardId,
-        /// Its token.
-        token: Token,
-    },
-    /// Another shard may send this many more bytes of forwards.
-    Credit {
-        /// Which shard.
-        to: ShardId,
-        /// How much.
-        bytes: u32,
+        /// What.
+        message: ShardMessage,
     },
     /// Something worth a line in a log.
     Event(Event),
@@ -205,5 +175,10 @@ impl Effects {
 
     pub(crate) fn push(&mut self, effect: Effect) {
         self.list.push(effect);
+    }
+
+    /// Says something to another shard.
+    pub(crate) fn tell(&mut self, to: ShardId, body: Body) {
+        self.push(Effect::ToShard { to, message: ShardMessage(body) });
     }
 }

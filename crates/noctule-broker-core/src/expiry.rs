@@ -49,7 +49,7 @@ impl Shard {
                         self.retained.remove(&topic);
                     }
                 }
-                Timer::System => self.publish_system_topics(effects),
+                Timer::System => self.on_system_interval(effects),
             }
         }
     }

@@ -6,11 +6,13 @@ use alloc::sync::Arc;
 use noctule_packet::{QoS, TopicName};
 
 use crate::delivery::Terms;
-use crate::effect::{Effect, Effects, Token};
+use crate::effect::Effects;
 use crate::fault::Refused;
-use crate::input::{ConnectionId, ShardId};
+use crate::forwarded::Forwarded;
+use crate::input::ConnectionId;
 use crate::message::Message;
-use crate::publication::Publication;
+use crate::origin::Origin;
+use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::router::{Match, Matches, Target};
 use crate::session::Identifiers;
@@ -20,21 +22,22 @@ use crate::shard::Shard;
 #[derive(Debug)]
 pub(crate) struct FanOut {
     message: Arc<Message>,
-    publisher: Option<SessionKey>,
+    publisher: Publisher,
+    origin: Origin,
     matches: Matches,
     from: usize,
     then: Then,
 }
 
 /// What waits for the end of a fan-out.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Then {
     /// The connection that reads on.
     pub(crate) resume: Option<ConnectionId>,
     /// The acknowledgement that has one part less to wait for.
     pub(crate) acknowledge: Option<(SessionKey, u64)>,
-    /// The shard whose forward this was.
-    pub(crate) answer: Option<(ShardId, Token)>,
+    /// The forward that this was.
+    pub(crate) forwarded: Option<Forwarded>,
 }
 
 impl FanOut {
@@ -120,9 +123,12 @@ impl Shard {
         mut publication: Publication<'_>,
         effects: &mut Effects,
     ) -> Result<(), Refused> {
-        self.keep_retained(&mut publication)?;
+        self.number(&mut publication);
+        if self.retained_elsewhere(&publication).is_none() {
+            self.keep_retained(&mut publication)?;
+        }
         let matches = self.route(publication.topic);
-        if let Some(publisher) = publication.publisher {
+        if let Some(publisher) = publication.publisher.session() {
             self.persist(publisher, &mut publication, &matches, None, effects);
         }
         self.forward(&mut publication, &matches, None, effects);
@@ -144,6 +150,7 @@ impl Shard {
         self.work.push_back(FanOut {
             message: publication.message(),
             publisher: publication.publisher,
+            origin: publication.origin,
             matches,
             from,
             then,
@@ -155,6 +162,7 @@ impl Shard {
         while let Some(mut next) = self.work.pop_front() {
             let message = Arc::clone(&next.message);
             let rest = Publication::of(&message, next.publisher).and_then(|mut publication| {
+                publication.origin = next.origin;
                 next.keep_subscribed(&self.route(publication.topic));
                 self.fan_out(&mut publication, &next.matches, next.from, effects)
             });
@@ -163,18 +171,18 @@ impl Shard {
                 self.work.push_front(next);
                 return;
             }
-            self.finish_fan_out(&next, effects);
+            self.finish_fan_out(next.then, effects);
         }
     }
 
-    fn finish_fan_out(&mut self, done: &FanOut, effects: &mut Effects) {
-        if let Some((session, answer)) = done.then.acknowledge {
-            self.on_answered(session, answer, effects);
+    fn finish_fan_out(&mut self, then: Then, effects: &mut Effects) {
+        if let Some((session, answer)) = then.acknowledge {
+            self.on_answered(session, answer, None, effects);
         }
-        if let Some((to, token)) = done.then.answer {
-            effects.push(Effect::Answer { to, token });
+        if let Some(forwarded) = then.forwarded {
+            self.finish_forward(forwarded, effects);
         }
-        let Some(id) = done.then.resume else { return };
+        let Some(id) = then.resume else { return };
         if let Some(connection) = self.connections.find_mut(id)
             && matches!(connection.parked, Some(crate::connection::Parked::FanOut))
         {
@@ -192,7 +200,7 @@ fn merge(session: SessionKey, run: &[Match], publication: &Publication<'_>) -> O
     for subscription in run {
         let options = subscription.options;
         // [MQTT5-3.8.3-3]
-        if options.no_local && publication.publisher == Some(session) {
+        if options.no_local && publication.publisher == Publisher::Session(session) {
             continue;
         }
         // [MQTT5-3.3.4-2] [MQTT311-3.3.5-1]

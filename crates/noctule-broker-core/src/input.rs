@@ -2,12 +2,11 @@
 //! took.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 use noctule_packet::ReasonCode;
 
 use crate::effect::{Principal, Token};
-use crate::message::Message;
+use crate::shard_message::ShardMessage;
 use crate::stored::StoredSession;
 
 /// A network connection, named by the driver: a slot that is used again, and how often it was.
@@ -23,7 +22,7 @@ pub struct ConnectionId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u16);
 
-/// One shard of the broker.
+/// One shard of the broker, by its number: the first is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
 
@@ -38,6 +37,8 @@ pub enum Input<'a> {
         listener: ListenerId,
         /// The peer's address, for events only.
         peer: Box<str>,
+        /// Whether it was opened on another shard first, which said [`Reading::Moved`].
+        moved: bool,
     },
     /// Bytes were read. What [`Consumed::bytes`] does not cover must be passed again, in front of
     /// what is read later.
@@ -92,42 +93,14 @@ pub enum Input<'a> {
         /// What was stored under the client identifier.
         session: Option<Box<StoredSession>>,
     },
-    /// Another shard's publication, for this shard's subscribers.
-    Forwarded {
-        /// The publisher's shard.
+    /// Another shard has said something with
+    /// [`Effect::ToShard`](crate::Effect::ToShard). What one shard says to another must come in
+    /// the order in which it was said.
+    FromShard {
+        /// Who.
         from: ShardId,
-        /// To be returned in [`Effect::Answer`](crate::Effect::Answer).
-        token: Token,
-        /// What was published.
-        message: Arc<Message>,
-    },
-    /// Answers [`Effect::Forward`](crate::Effect::Forward).
-    Answered {
-        /// The forward's token.
-        token: Token,
-    },
-    /// Another shard has gained its first, or lost its last, subscriber to a filter.
-    RouteChanged {
-        /// The shard with the subscribers.
-        from: ShardId,
-        /// To be returned in [`Effect::ConfirmRoute`](crate::Effect::ConfirmRoute).
-        token: Token,
-        /// The filter, without a share name.
-        filter: Box<str>,
-        /// Whether it wants matching messages from now on.
-        interested: bool,
-    },
-    /// Answers [`Effect::ChangeRoute`](crate::Effect::ChangeRoute).
-    RouteConfirmed {
-        /// The change's token.
-        token: Token,
-    },
-    /// Another shard can take this many more bytes of forwards.
-    Credit {
-        /// The shard that gives.
-        from: ShardId,
-        /// How much.
-        bytes: u32,
+        /// What.
+        message: ShardMessage,
     },
     /// The host program wants something.
     Command(Command),
@@ -175,4 +148,7 @@ pub enum Reading {
     Budget,
     /// A packet waits for an answer: read nothing until [`Effect::Resume`](crate::Effect::Resume).
     Paused,
+    /// The client's home is another shard, and this one has forgotten the connection. Open it
+    /// there, and pass on all bytes that were not consumed and all that follow.
+    Moved(ShardId),
 }

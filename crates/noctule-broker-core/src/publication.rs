@@ -8,7 +8,29 @@ use noctule_packet::{ForwardedProperties, QoS, TopicName};
 use noctule_session::Timestamp;
 
 use crate::message::Message;
+use crate::origin::Origin;
 use crate::registry::SessionKey;
+
+/// Who published something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Publisher {
+    /// The broker itself.
+    Nobody,
+    /// A session of this shard.
+    Session(SessionKey),
+    /// One of another shard, by the number of its client identifier.
+    Elsewhere(u64),
+}
+
+impl Publisher {
+    /// The session, if it is one of this shard.
+    pub(crate) fn session(self) -> Option<SessionKey> {
+        match self {
+            Self::Session(key) => Some(key),
+            Self::Nobody | Self::Elsewhere(_) => None,
+        }
+    }
+}
 
 /// An Application Message that is being routed. It is copied into a [`Message`] of its exact size
 /// only when somebody has to keep it.
@@ -20,8 +42,10 @@ pub(crate) struct Publication<'a> {
     pub(crate) retain: bool,
     pub(crate) properties: Cow<'a, ForwardedProperties>,
     pub(crate) expires_at: Option<Timestamp>,
-    /// Who published it, for `no local`.
-    pub(crate) publisher: Option<SessionKey>,
+    /// Who published it, for `no local` and for the order of its publications.
+    pub(crate) publisher: Publisher,
+    /// Which publication it is, if it has RETAIN set.
+    pub(crate) origin: Origin,
     message: Option<Arc<Message>>,
 }
 
@@ -35,13 +59,14 @@ impl<'a> Publication<'a> {
             retain: false,
             properties: Cow::Owned(ForwardedProperties::empty()),
             expires_at: None,
-            publisher: None,
+            publisher: Publisher::Nobody,
+            origin: Origin::default(),
             message: None,
         }
     }
 
     /// A publication of what is a message already; `None` if its topic is none, which cannot be.
-    pub(crate) fn of(message: &'a Arc<Message>, publisher: Option<SessionKey>) -> Option<Self> {
+    pub(crate) fn of(message: &'a Arc<Message>, publisher: Publisher) -> Option<Self> {
         Some(Self {
             topic: TopicName::new(&message.topic).ok()?,
             payload: &message.payload,
@@ -50,6 +75,7 @@ impl<'a> Publication<'a> {
             properties: Cow::Borrowed(&message.properties),
             expires_at: message.expires_at,
             publisher,
+            origin: Origin::default(),
             message: Some(Arc::clone(message)),
         })
     }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use noctule_packet::{ForwardedProperties, PacketId, Publish, QoS, ReasonCode, TopicName};
 use noctule_session::{AnswerId, Arrival};
+use smallvec::SmallVec;
 
 use crate::access::Authorization;
 use crate::connection::{Flow, Parked};
@@ -14,13 +15,15 @@ use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::Event;
 use crate::fan_out::Then;
 use crate::fault::{Fault, ProtocolError, Refused};
-use crate::input::ConnectionId;
+use crate::input::{ConnectionId, ShardId};
 use crate::message::Message;
-use crate::publication::Publication;
+use crate::origin::Origin;
+use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::router::{Matches, Target};
 use crate::settings::Durability;
 use crate::shard::Shard;
+use crate::shard_message::{Body, Forward};
 use crate::stored::Record;
 use crate::timers::Timer;
 
@@ -44,6 +47,8 @@ pub(crate) struct Acknowledge {
 pub(crate) struct Outstanding {
     parts: u32,
     reason: ReasonCode,
+    /// That of the publication; `None` for a release.
+    packet_id: Option<PacketId>,
 }
 
 /// A QoS 2 publication that is routed when it is kept, and behind those of its publisher that came
@@ -87,7 +92,7 @@ impl Shard {
             .properties
             .message_expiry_interval
             .map(|seconds| self.now.plus_seconds(seconds));
-        publication.publisher = Some(key);
+        publication.publisher = Publisher::Session(key);
         let user_properties = publish.properties.user_properties.len();
         if let Err(refused) =
             self.check_topic(topic).and_then(|()| self.check_user_properties(user_properties))
@@ -128,19 +133,23 @@ impl Shard {
         allowed: bool,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
-        let ParkedPublish { message, session, acknowledgement } = parked;
-        if !allowed {
-            let refused = Refused::new(ReasonCode::NotAuthorized, "not authorized to publish");
-            return self.refuse_publish(
-                id,
-                session,
-                &message.topic,
-                acknowledgement,
-                refused,
-                effects,
-            );
+        if allowed {
+            return self.accept_parked(id, parked, effects);
         }
-        match Publication::of(&message, Some(session)) {
+        let ParkedPublish { message, session, acknowledgement } = parked;
+        let refused = Refused::new(ReasonCode::NotAuthorized, "not authorized to publish");
+        self.refuse_publish(id, session, &message.topic, acknowledgement, refused, effects)
+    }
+
+    /// Goes on with a publication that waited for an answer or for another shard.
+    pub(crate) fn accept_parked(
+        &mut self,
+        id: ConnectionId,
+        parked: ParkedPublish,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let ParkedPublish { message, session, acknowledgement } = parked;
+        match Publication::of(&message, Publisher::Session(session)) {
             Some(publication) => self.accept(id, session, publication, acknowledgement, effects),
             None => Ok(Flow::Next),
         }
@@ -155,48 +164,77 @@ impl Shard {
         acknowledgement: Option<Acknowledge>,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
-        if let Err(refused) = self.keep_retained(&mut publication) {
+        let matches = self.route(publication.topic);
+        let owner = self.retained_elsewhere(&publication);
+        if let Some(shard) = self.blocked_by(&matches, owner) {
+            let message = publication.message();
+            let parked = ParkedPublish { message, session: key, acknowledgement };
+            self.wait_for_credit(id, shard, parked);
+            return Ok(Flow::Wait);
+        }
+        if let Err(refused) = self.check_retained(&publication) {
             let topic = publication.topic.as_str();
             return self.refuse_publish(id, key, topic, acknowledgement, refused, effects);
         }
-        let matches = self.route(publication.topic);
         // Of interest to nobody: said in PUBACK only. Established servers answer PUBREC without it.
         let reason = if matches.is_empty() && publication.qos == QoS::AtLeastOnce {
             ReasonCode::NoMatchingSubscribers
         } else {
             ReasonCode::Success
         };
-        let mut parts =
-            self.persist(key, &mut publication, &matches, acknowledgement.as_ref(), effects);
-        let answer = acknowledgement.map(|owed| owed.answer.value());
-        if let Some(answer) = answer
-            && publication.qos == QoS::ExactlyOnce
-            && (parts > 0 || self.is_holding(key))
-        {
-            self.hold(key, answer, publication.message(), parts == 0);
-            self.outstanding.insert((key, answer), Outstanding { parts: 1, reason });
+        let kept = self.persist(key, &mut publication, &matches, acknowledgement.as_ref(), effects);
+        let Some(owed) = acknowledgement else {
+            let rest = self.make_public(&mut publication, &matches, None, effects).1;
+            return Ok(self.go_on_behind(id, publication, matches, rest, None));
+        };
+        let (answer, packet_id) = (owed.answer.value(), Some(owed.packet_id));
+        let waiting = (key, answer);
+        if publication.qos == QoS::ExactlyOnce && (kept > 0 || self.is_holding(key)) {
+            self.hold(key, answer, publication.message(), kept == 0);
+            self.outstanding.insert(waiting, Outstanding { parts: 1, reason, packet_id });
             return Ok(Flow::Next);
         }
-        let waiting = answer.map(|answer| (key, answer));
-        parts += self.forward(&mut publication, &matches, waiting, effects);
-        let rest = self.start_fan_out(&mut publication, &matches, effects);
-        parts += u32::from(rest.is_some());
-        if let Some(answer) = answer {
-            if parts > 0 {
-                self.outstanding.insert((key, answer), Outstanding { parts, reason });
-            } else {
-                self.acknowledge(id, key, answer, reason);
-            }
+        let (parts, rest) = self.make_public(&mut publication, &matches, Some(waiting), effects);
+        let parts = kept + parts + u32::from(rest.is_some());
+        if parts > 0 {
+            self.outstanding.insert(waiting, Outstanding { parts, reason, packet_id });
+        } else {
+            self.acknowledge(id, key, answer, reason);
         }
-        match rest {
-            Some(from) => {
-                self.park(id, Parked::FanOut);
-                let then = Then { resume: Some(id), acknowledge: waiting, answer: None };
-                self.defer(&mut publication, matches, from, then);
-                Ok(Flow::Wait)
-            }
-            None => Ok(Flow::Next),
+        Ok(self.go_on_behind(id, publication, matches, rest, Some(waiting)))
+    }
+
+    /// Steps 5 to 7: keeps what is retained, forwards and delivers. How many answers of other
+    /// shards there will be, and where the fan-out has stopped.
+    fn make_public(
+        &mut self,
+        publication: &mut Publication<'_>,
+        matches: &Matches,
+        waiting: Option<(SessionKey, u64)>,
+        effects: &mut Effects,
+    ) -> (u32, Option<usize>) {
+        self.number(publication);
+        if self.retained_elsewhere(publication).is_none() {
+            self.change_retained(publication);
         }
+        let parts = self.forward(publication, matches, waiting, effects);
+        (parts, self.start_fan_out(publication, matches, effects))
+    }
+
+    /// Lets the connection go on: at once, or behind the rest of a fan-out.
+    fn go_on_behind(
+        &mut self,
+        id: ConnectionId,
+        mut publication: Publication<'_>,
+        matches: Matches,
+        rest: Option<usize>,
+        acknowledge: Option<(SessionKey, u64)>,
+    ) -> Flow {
+        let Some(from) = rest else { return Flow::Next };
+        self.park(id, Parked::FanOut);
+        let then = Then { resume: Some(id), acknowledge, forwarded: None };
+        self.defer(&mut publication, matches, from, then);
+        Flow::Wait
     }
 
     /// Step 6: hands out what must be durable. How many answers the acknowledgement waits for.
@@ -240,12 +278,18 @@ impl Shard {
         for found in matches.iter().filter(|_| publication.qos > QoS::AtMostOnce) {
             match found.target {
                 Target::Session(session) => {
-                    let own = found.options.no_local && publication.publisher == Some(session);
+                    let publisher = publication.publisher.session();
+                    let own = found.options.no_local && publisher == Some(session);
                     if found.options.qos > QoS::AtMostOnce && !own {
                         keys.push(session);
                     }
                 }
-                Target::Group(group) => keys.extend(self.groups.members(group)),
+                Target::Group(group) => {
+                    let own = self.settings.shard;
+                    let members = self.groups.members(group).iter();
+                    let own_members = members.filter(|member| member.shard == own);
+                    keys.extend(own_members.map(|member| member.session));
+                }
                 Target::Shard(_) => {}
             }
         }
@@ -256,7 +300,8 @@ impl Shard {
         names.map(|session| Arc::clone(&session.client_id)).collect()
     }
 
-    /// Step 6: one record for each other shard that has subscribers. How many answers to wait for.
+    /// Step 6: one record for each other shard that has subscribers or keeps the retained message.
+    /// How many answers to wait for.
     pub(crate) fn forward(
         &mut self,
         publication: &mut Publication<'_>,
@@ -264,21 +309,54 @@ impl Shard {
         waiting: Option<(SessionKey, u64)>,
         effects: &mut Effects,
     ) -> u32 {
-        let mut parts = 0;
-        let mut last = None;
-        for found in matches.iter() {
-            let Target::Shard(to) = found.target else { continue };
-            if last.replace(to) == Some(to) {
-                continue;
-            }
-            let token = match waiting {
-                Some((session, answer)) => Token(Waiting::Acknowledgement { session, answer }),
-                None => Token::nobody(),
-            };
-            parts += u32::from(waiting.is_some());
-            effects.push(Effect::Forward { to, token, message: publication.message() });
+        let owner = self.retained_elsewhere(publication);
+        // Other shards stand behind all targets of this one, the same ones next to each other.
+        let mut others: SmallVec<[ShardId; 8]> = matches
+            .iter()
+            .rev()
+            .map_while(|found| match found.target {
+                Target::Shard(shard) => Some(shard),
+                Target::Session(_) | Target::Group(_) => None,
+            })
+            .chain(owner)
+            .collect();
+        if others.is_empty() {
+            return 0;
         }
-        parts
+        others.sort_unstable();
+        others.dedup();
+        let token =
+            waiting.map(|(session, answer)| Token(Waiting::Acknowledgement { session, answer }));
+        let publisher = self.publisher_number(publication.publisher);
+        let (message, origin) = (publication.message(), publication.origin);
+        for to in &others {
+            let keep_for = (owner == Some(*to)).then(|| self.publisher_name(publication.publisher));
+            let message = Arc::clone(&message);
+            self.windows.spend(*to, message.bytes());
+            let forward = Forward { token, message, origin, publisher, keep_for };
+            effects.tell(*to, Body::Forward(forward));
+        }
+        if waiting.is_some() { others.len() as u32 } else { 0 }
+    }
+
+    /// The shard that keeps the retained message of this topic, if another one does and it is to be
+    /// changed.
+    pub(crate) fn retained_elsewhere(&self, publication: &Publication<'_>) -> Option<ShardId> {
+        // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
+        if !publication.retain {
+            return None;
+        }
+        let owner = self.settings.placement.retained(publication.topic.as_str());
+        (owner != self.settings.shard).then_some(owner)
+    }
+
+    /// Gives a retained publication its number, by which all shards know it.
+    pub(crate) fn number(&mut self, publication: &mut Publication<'_>) {
+        if publication.retain {
+            self.published += 1;
+            self.seen.note(self.settings.shard, self.published);
+        }
+        publication.origin = Origin { shard: self.settings.shard, position: self.published };
     }
 
     /// Lets a QoS 2 publication wait for its own record: a repetition after a crash must not double
@@ -295,7 +373,7 @@ impl Shard {
     /// Step 8: the store has the record.
     pub(crate) fn on_persisted(&mut self, key: SessionKey, answer: u64, effects: &mut Effects) {
         let Some(held) = self.held.get_mut(&(key, answer)) else {
-            self.on_answered(key, answer, effects);
+            self.on_answered(key, answer, None, effects);
             return;
         };
         held.is_kept = true;
@@ -314,10 +392,11 @@ impl Shard {
     fn route_held(&mut self, at: (SessionKey, u64), message: &Arc<Message>, effects: &mut Effects) {
         let (key, answer) = at;
         let in_time = !message.is_expired(self.now);
-        if let Some(mut publication) = Publication::of(message, Some(key)).filter(|_| in_time) {
+        let publication = Publication::of(message, Publisher::Session(key));
+        if let Some(mut publication) = publication.filter(|_| in_time) {
             let matches = self.route(publication.topic);
-            let mut parts = self.forward(&mut publication, &matches, Some(at), effects);
-            if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
+            let (mut parts, rest) = self.make_public(&mut publication, &matches, Some(at), effects);
+            if let Some(from) = rest {
                 parts += 1;
                 let then = Then { acknowledge: Some(at), ..Then::default() };
                 self.defer(&mut publication, matches, from, then);
@@ -327,24 +406,46 @@ impl Shard {
             }
         }
         // [MQTT5-4.3.3-13]
-        self.on_answered(key, answer, effects);
+        self.on_answered(key, answer, None, effects);
     }
 
-    /// Step 8: one of the parts that an acknowledgement waits for is done.
-    pub(crate) fn on_answered(&mut self, key: SessionKey, answer: u64, _: &mut Effects) {
+    /// Step 8: one of the parts that an acknowledgement waits for is done, or refused.
+    pub(crate) fn on_answered(
+        &mut self,
+        key: SessionKey,
+        answer: u64,
+        refused: Option<Box<Refused>>,
+        effects: &mut Effects,
+    ) {
         let Some(outstanding) = self.outstanding.get_mut(&(key, answer)) else { return };
         outstanding.parts = outstanding.parts.saturating_sub(1);
-        if outstanding.parts > 0 {
+        let (done, packet_id) = (outstanding.parts == 0, outstanding.packet_id);
+        let session = self.registry.session(key);
+        let connection = session.and_then(|session| session.connection);
+        if let Some(refused) = refused
+            && let Some(session) = session
+        {
+            if session.version.is_v5() {
+                outstanding.reason = refused.code;
+                if let Some(connection) = connection.and_then(|id| self.connections.find_mut(id)) {
+                    connection.refusals.extend(packet_id.map(|packet_id| (packet_id, *refused)));
+                }
+            } else if let Some(id) = connection
+                && self.settings.close_on_refused_publish
+            {
+                self.fail(id, &Fault::Refused(*refused), effects);
+            }
+        }
+        if !done {
             return;
         }
-        let reason = outstanding.reason;
-        self.outstanding.remove(&(key, answer));
+        let Some(done) = self.outstanding.remove(&(key, answer)) else { return };
         let connection = self.registry.session(key).and_then(|session| session.connection);
         match connection {
-            Some(id) => self.acknowledge(id, key, answer, reason),
+            Some(id) => self.acknowledge(id, key, answer, done.reason),
             None => {
                 if let Some(session) = self.registry.session_mut(key) {
-                    session.receiver.complete(AnswerId::from_value(answer), reason);
+                    session.receiver.complete(AnswerId::from_value(answer), done.reason);
                 }
             }
         }
@@ -464,7 +565,7 @@ impl Shard {
         if let Some(owed) = acknowledgement {
             let told = if v5 { refused.code } else { ReasonCode::Success };
             if let Some(connection) = self.connections.find_mut(id).filter(|_| v5) {
-                connection.refusals.push_back(refused);
+                connection.refusals.push_back((owed.packet_id, refused));
             }
             self.acknowledge(id, key, owed.answer.value(), told);
         }
@@ -481,14 +582,20 @@ impl Shard {
         }
     }
 
-    /// Keeps or forgets the topic's retained message.
+    /// Keeps or forgets the topic's retained message, if there is room for it.
     pub(crate) fn keep_retained(
         &mut self,
         publication: &mut Publication<'_>,
     ) -> Result<(), Refused> {
+        self.check_retained(publication)?;
+        self.change_retained(publication);
+        Ok(())
+    }
+
+    fn change_retained(&mut self, publication: &mut Publication<'_>) {
         // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
         if !publication.retain {
-            return Ok(());
+            return;
         }
         let topic = publication.topic.as_str();
         // [MQTT5-3.3.1-7] [MQTT311-3.3.1-11]
@@ -496,10 +603,9 @@ impl Shard {
             // [MQTT5-3.3.1-6] [MQTT311-3.3.1-10] [MQTT31-3.3-3]
             (self.retained.remove(topic), None)
         } else {
-            self.check_retained(publication)?;
-            let message = publication.message();
+            let (message, origin) = (publication.message(), publication.origin);
             // [MQTT5-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]
-            (self.retained.insert(message), publication.expires_at)
+            (self.retained.insert(message, origin), publication.expires_at)
         };
         if let Some(at) = before.and_then(|before| before.expires_at) {
             self.timers.cancel(at, Timer::Retained(topic.into()));
@@ -507,24 +613,25 @@ impl Shard {
         if let Some(at) = until {
             self.timers.set(at, Timer::Retained(topic.into()));
         }
-        Ok(())
     }
 
     fn check_retained(&self, publication: &Publication<'_>) -> Result<(), Refused> {
         let limits = &self.settings.limits;
         let topic = publication.topic.as_str();
-        if topic.starts_with("$SYS/") {
+        let unbounded = topic.starts_with("$SYS/") || publication.payload.is_empty();
+        if !publication.retain || unbounded || self.retained_elsewhere(publication).is_some() {
             return Ok(());
         }
-        let is_new = self.retained.find(topic).is_none();
-        let count = self.retained.messages() + u64::from(is_new);
+        let (totals, before) = (&self.settings.totals, self.retained.find(topic));
+        let count = totals.retained_messages.count() + u64::from(before.is_none());
         let code = ReasonCode::QuotaExceeded;
         if count > limits.retained_messages_max {
             let (setting, maximum) = ("limits.retained_messages_max", limits.retained_messages_max);
             let text = "too many retained messages";
             return Err(Refused::limit(code, text, setting, maximum, count));
         }
-        let bytes = self.retained.bytes_with(topic, publication.bytes() as u64);
+        let bytes = totals.retained_bytes.count() - self.retained.bytes()
+            + self.retained.bytes_with(topic, publication.bytes() as u64);
         if bytes > limits.retained_bytes_max {
             let (setting, maximum) = ("limits.retained_bytes_max", limits.retained_bytes_max);
             let text = "too many bytes of retained messages";
@@ -545,6 +652,6 @@ enum Admitted {
 impl Outstanding {
     /// What a PUBCOMP waits for.
     pub(crate) const fn release() -> Self {
-        Self { parts: 1, reason: ReasonCode::Success }
+        Self { parts: 1, reason: ReasonCode::Success, packet_id: None }
     }
 }

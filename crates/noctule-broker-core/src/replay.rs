@@ -5,19 +5,23 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 
 use noctule_packet::{QoS, SubscriptionOptions};
+use smallvec::SmallVec;
 
+use crate::connection::Parked;
 use crate::delivery::Terms;
-use crate::effect::Effects;
-use crate::input::ConnectionId;
+use crate::effect::{Effects, Token};
+use crate::input::{ConnectionId, ShardId};
 use crate::message::Message;
-use crate::publication::Publication;
+use crate::origin::{Origin, Positions};
+use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::retained::{Position, filter_levels};
 use crate::session::Identifiers;
 use crate::shard::Shard;
+use crate::shard_message::{AskRetained, Body, GiveRetained};
 
 /// How many nodes of the trie one slice visits, and how many messages it takes out.
 const STEPS: usize = 1_024;
@@ -26,22 +30,33 @@ const MESSAGES: usize = 64;
 /// How many visited nodes cost as much of a turn as one delivery.
 const NODES_PER_DELIVERY: usize = 8;
 
+/// How many topics are remembered for one session as delivered live.
+const LIVE_TOPICS_MAX: usize = 65_536;
+
+/// Retained messages and which publications they were.
+type Slice = Vec<(Arc<Message>, Origin)>;
+
 /// One subscription's walk through the retained messages.
 #[derive(Debug)]
 pub(crate) struct Replay {
     filter: Arc<str>,
-    levels: Box<[Box<str>]>,
+    levels: Arc<[Box<str>]>,
+    /// The shards whose retained messages have not all been sent, and how far the first of them has
+    /// been gone through.
+    owners: Range<u16>,
     position: Position,
+    /// Whether the first of them has been asked and has not answered.
+    asked: bool,
     since: Since,
     options: SubscriptionOptions,
     identifier: Option<u32>,
 }
 
 /// What had happened when a subscription was made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Since {
-    /// Messages that were kept after this are delivered live.
-    clock: u64,
+    /// What was published behind this is delivered live.
+    pub(crate) positions: Positions,
     /// Fan-outs that began before this may still deliver older messages.
     fan_outs: u64,
 }
@@ -53,6 +68,11 @@ pub(crate) struct Replays {
     by_filter: BTreeMap<Arc<str>, Turn>,
     /// The number of the last one.
     last: u64,
+    /// Whether SUBACK is still to come for a subscription that has been made.
+    pub(crate) is_expecting: bool,
+    /// With several shards, what was delivered live meanwhile: a shard that is asked may not have
+    /// seen it yet, or may give it once more.
+    live: BTreeMap<Box<str>, SmallVec<[Origin; 1]>>,
 }
 
 /// When a replay is served: what needs no window must not wait for one; else by number.
@@ -80,10 +100,35 @@ impl Replays {
         Some((turn.number, self.waiting.remove(&turn)?))
     }
 
+    fn take(&mut self, number: u64) -> Option<Replay> {
+        let turn = self.waiting.keys().copied().find(|turn| turn.number == number)?;
+        let replay = self.waiting.remove(&turn)?;
+        self.by_filter.remove(&replay.filter);
+        Some(replay)
+    }
+
     fn take_first(&mut self) -> Option<(u64, Replay)> {
         let (turn, replay) = self.waiting.pop_first()?;
         self.by_filter.remove(&replay.filter);
         Some((turn.number, replay))
+    }
+
+    /// Whether what is delivered live has to be remembered.
+    fn is_watching(&self) -> bool {
+        self.is_expecting || !self.waiting.is_empty()
+    }
+
+    fn forget_live(&mut self) {
+        if !self.is_watching() && !self.live.is_empty() {
+            self.live = BTreeMap::new();
+        }
+    }
+
+    /// Whether a message was delivered live, or something newer that its owner, which has seen
+    /// `seen`, does not know yet.
+    fn is_outdated(&self, topic: &str, origin: Origin, seen: &Positions) -> bool {
+        let live = self.live.get(topic).map(SmallVec::as_slice).unwrap_or_default();
+        live.iter().any(|live| *live == origin || !seen.cover(*live))
     }
 
     /// Ends all that send nothing above QoS 0.
@@ -94,6 +139,10 @@ impl Replays {
 }
 
 impl Replay {
+    fn is_done(&self) -> bool {
+        self.position == Position::End && self.owners.len() <= 1
+    }
+
     /// Whether it sends nothing above QoS 0.
     fn is_at_most_once(&self) -> bool {
         self.options.qos == QoS::AtMostOnce
@@ -103,7 +152,41 @@ impl Replay {
 impl Shard {
     /// What a subscription that is made now need not be sent again.
     pub(crate) fn since(&self) -> Since {
-        Since { clock: self.retained.clock(), fan_outs: self.fan_outs_deferred }
+        Since { positions: self.seen.clone(), fan_outs: self.fan_outs_deferred }
+    }
+
+    /// A route that a subscription waits for is known to a shard, which forwards what is published
+    /// behind `position`.
+    pub(crate) fn note_confirmed(&mut self, token: Token, from: ShardId, position: u64) {
+        let Some(id) = self.stopped_at(token) else { return };
+        let parked = self.connections.find_mut(id).and_then(|found| found.parked.as_mut());
+        if let Some(Parked::Subscribe(parked)) = parked
+            && let Some(since) = &mut parked.since
+        {
+            since.positions.note(from, position);
+        }
+    }
+
+    /// From now on, or from now on no more, a session waits for a SUBACK with retained messages
+    /// behind it.
+    pub(crate) fn expect_replays(&mut self, key: SessionKey, is_expecting: bool) {
+        if let Some(session) = self.registry.session_mut(key) {
+            session.replays.is_expecting = is_expecting;
+        }
+    }
+
+    /// Remembers what a session gets live while it is owed retained messages.
+    pub(crate) fn note_live(&mut self, publication: &Publication<'_>, terms: &Terms) {
+        let is_live = publication.retain && publication.origin.position > 0;
+        if !is_live || terms.group.is_some() || self.settings.placement.shards() == 1 {
+            return;
+        }
+        let Some(session) = self.registry.session_mut(terms.session) else { return };
+        let replays = &mut session.replays;
+        if replays.is_watching() && replays.live.len() < LIVE_TOPICS_MAX {
+            let topic = publication.topic.as_str().into();
+            replays.live.entry(topic).or_default().push(publication.origin);
+        }
     }
 
     /// Lets a new subscription have the retained messages that it matches.
@@ -114,16 +197,30 @@ impl Shard {
         terms: (SubscriptionOptions, Option<u32>),
         since: Since,
     ) {
+        let owners = self.owners(filter);
         let Some(session) = self.registry.session_mut(key) else { return };
         let replay = Replay {
             filter: filter.into(),
             levels: filter_levels(filter),
+            owners,
             position: Position::Start,
+            asked: false,
             since,
             options: terms.0,
             identifier: terms.1,
         };
         session.replays.begin(replay);
+    }
+
+    /// The shards that may have retained messages which a filter matches.
+    fn owners(&self, filter: &str) -> Range<u16> {
+        let placement = &self.settings.placement;
+        let has_wildcard = filter.contains(['+', '#']);
+        if has_wildcard && !filter.starts_with("$SYS/") {
+            return 0..placement.shards();
+        }
+        let owner = placement.retained(filter).0;
+        owner..owner + 1
     }
 
     /// Ends the replay of a subscription that is no more, or that another one takes the place of.
@@ -154,12 +251,13 @@ impl Shard {
             let Some(session) = self.registry.session_mut(key) else { return };
             let Some(id) = session.connection else { return };
             let Some((number, mut replay)) = session.replays.take_first() else { return };
-            self.go_on_with(id, key, &mut replay, effects);
-            if replay.position != Position::End {
-                if let Some(session) = self.registry.session_mut(key) {
+            self.go_on_with(id, key, (number, &mut replay), effects);
+            if let Some(session) = self.registry.session_mut(key) {
+                if !replay.is_done() {
                     session.replays.put(number, replay);
+                    return;
                 }
-                return;
+                session.replays.forget_live();
             }
         }
     }
@@ -169,23 +267,89 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         key: SessionKey,
-        replay: &mut Replay,
+        (number, replay): (u64, &mut Replay),
         effects: &mut Effects,
     ) {
-        while replay.position != Position::End && self.takes_more(id, key, replay) {
+        while !replay.is_done() && !replay.asked && self.takes_more(id, key, replay) {
             let fan_outs_done = self.fan_outs_deferred - self.work.len() as u64;
             if self.budget == 0 || fan_outs_done < replay.since.fan_outs {
                 self.schedule_replay(key);
                 return;
             }
-            let slice = self.take_slice(key, replay);
-            for (at, message) in slice.iter().enumerate() {
-                self.send_retained(key, replay, message, effects);
-                if at + 1 < slice.len() && !self.takes_more(id, key, replay) {
-                    replay.position = Position::After(message.topic.clone());
-                    return;
-                }
+            let messages_max = self.slice_messages(key, replay);
+            let owner = ShardId(replay.owners.start);
+            if owner != self.settings.shard {
+                replay.asked = true;
+                let (levels, position) = (Arc::clone(&replay.levels), replay.position.clone());
+                let ask =
+                    AskRetained { session: key, replay: number, levels, position, messages_max };
+                effects.tell(owner, Body::AskRetained(Box::new(ask)));
+                return;
             }
+            let (slice, position) = self.take_slice(&replay.levels, &replay.position, messages_max);
+            let seen = self.seen.clone();
+            self.send_slice((id, key), replay, (slice, &seen, position), effects);
+        }
+    }
+
+    /// Another shard wants to send retained messages of this one to a session.
+    pub(crate) fn on_ask_retained(
+        &mut self,
+        from: ShardId,
+        ask: AskRetained,
+        effects: &mut Effects,
+    ) {
+        let AskRetained { session, replay, levels, position, messages_max } = ask;
+        let (messages, position) = self.take_slice(&levels, &position, messages_max);
+        let seen = self.seen.clone();
+        let given = GiveRetained { session, replay, messages, position, seen };
+        effects.tell(from, Body::GiveRetained(Box::new(given)));
+    }
+
+    /// The retained messages that another shard was asked for.
+    pub(crate) fn on_give_retained(&mut self, given: GiveRetained, effects: &mut Effects) {
+        let GiveRetained { session: key, replay: number, messages, position, seen } = given;
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let connection = session.connection;
+        let Some(mut replay) = session.replays.take(number) else { return };
+        replay.asked = false;
+        if let Some(id) = connection {
+            self.send_slice((id, key), &mut replay, (messages, &seen, position), effects);
+        }
+        if let Some(session) = self.registry.session_mut(key) {
+            if !replay.is_done() {
+                session.replays.put(number, replay);
+            }
+            session.replays.forget_live();
+        }
+        self.replay(key, effects);
+    }
+
+    /// Sends messages up to a position, but for those that are delivered live: they would follow
+    /// what is newer, or repeat it.
+    fn send_slice(
+        &mut self,
+        (id, key): (ConnectionId, SessionKey),
+        replay: &mut Replay,
+        (messages, seen, position): (Slice, &Positions, Position),
+        effects: &mut Effects,
+    ) {
+        for (message, origin) in messages {
+            if !self.takes_more(id, key, replay) {
+                return;
+            }
+            let session = self.registry.session(key);
+            let is_outdated = session
+                .is_some_and(|known| known.replays.is_outdated(&message.topic, origin, seen));
+            replay.position = Position::After(message.topic.clone());
+            if replay.since.positions.cover(origin) && !is_outdated {
+                self.send_retained(key, replay, &message, effects);
+            }
+        }
+        replay.position = position;
+        if replay.position == Position::End && replay.owners.len() > 1 {
+            replay.owners.start += 1;
+            replay.position = Position::Start;
         }
     }
 
@@ -196,25 +360,33 @@ impl Shard {
         open && self.is_online(id) && self.has_room(id)
     }
 
-    /// The next messages to send; no more than the window lets pass, and none that is delivered
-    /// live: that would follow what is newer, or repeat it.
-    fn take_slice(&mut self, key: SessionKey, replay: &mut Replay) -> Vec<Arc<Message>> {
+    /// How many messages to take at a time: no more than the window lets pass.
+    fn slice_messages(&self, key: SessionKey, replay: &Replay) -> usize {
         let quota = self.registry.session(key).map_or(0, |session| session.sender.quota());
-        let most = match replay.options.qos {
+        match replay.options.qos {
             QoS::AtMostOnce => MESSAGES,
             QoS::AtLeastOnce | QoS::ExactlyOnce => MESSAGES.min(usize::from(quota).max(1)),
-        };
-        let mut slice = Vec::new();
-        let (now, clock) = (self.now, replay.since.clock);
-        let left = self.retained.walk(&replay.levels, &mut replay.position, STEPS, |kept| {
-            if kept.stamp <= clock && !kept.message.is_expired(now) {
-                slice.push(Arc::clone(&kept.message));
+        }
+    }
+
+    /// The next retained messages of this shard, and how far that is.
+    fn take_slice(
+        &mut self,
+        levels: &[Box<str>],
+        position: &Position,
+        messages_max: usize,
+    ) -> (Slice, Position) {
+        let (mut slice, mut position, now) = (Slice::new(), position.clone(), self.now);
+        let left = self.retained.walk(levels, &mut position, STEPS, |kept| {
+            if !kept.message.is_expired(now) {
+                slice.push((Arc::clone(&kept.message), kept.origin));
             }
-            if slice.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            let is_full = slice.len() == messages_max;
+            if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let cost = slice.len() + (STEPS - left) / NODES_PER_DELIVERY;
         self.budget = self.budget.saturating_sub(cost.max(1));
-        slice
+        (slice, position)
     }
 
     /// Sends one message with RETAIN, which tells it from a live one.
@@ -227,7 +399,9 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.frames.clear();
-        let Some(mut publication) = Publication::of(message, None) else { return };
+        let Some(mut publication) = Publication::of(message, Publisher::Nobody) else {
+            return;
+        };
         let mut identifiers = Identifiers::new();
         identifiers.extend(replay.identifier);
         let terms =

@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use core::ops::{Bound, ControlFlow};
 
 use crate::message::Message;
+use crate::origin::Origin;
+use crate::totals::Totals;
 
 const ROOT: u32 = 0;
 /// What one level of a topic costs that no other topic has, in bytes: a node, its place among its
@@ -25,8 +27,8 @@ pub(crate) struct Retained {
     free: Vec<u32>,
     messages: u64,
     bytes: u64,
-    /// Counts changes, so that a walk knows what is younger than itself.
-    clock: u64,
+    /// The same for all shards.
+    totals: Arc<Totals>,
 }
 
 #[derive(Debug, Default)]
@@ -37,11 +39,11 @@ struct Node {
     kept: Option<Kept>,
 }
 
-/// A retained message and when it came.
+/// A retained message and which publication it was.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) message: Arc<Message>,
-    pub(crate) stamp: u64,
+    pub(crate) origin: Origin,
 }
 
 /// How far a walk has come: the levels of the last topic that was visited.
@@ -53,8 +55,8 @@ pub(crate) enum Position {
 }
 
 impl Retained {
-    pub(crate) fn new() -> Self {
-        Self { nodes: vec![Node::default()], free: Vec::new(), messages: 0, bytes: 0, clock: 0 }
+    pub(crate) fn new(totals: Arc<Totals>) -> Self {
+        Self { nodes: vec![Node::default()], free: Vec::new(), messages: 0, bytes: 0, totals }
     }
 
     /// How many there are, `$SYS` not counted.
@@ -80,14 +82,8 @@ impl Retained {
         self.bytes - before + levels * LEVEL_BYTES + message_bytes
     }
 
-    /// The number of the latest change.
-    pub(crate) fn clock(&self) -> u64 {
-        self.clock
-    }
-
     /// Keeps a message in place of the topic's last one, which is returned.
-    pub(crate) fn insert(&mut self, message: Arc<Message>) -> Option<Arc<Message>> {
-        self.clock += 1;
+    pub(crate) fn insert(&mut self, message: Arc<Message>, origin: Origin) -> Option<Arc<Message>> {
         let (mut at, mut added) = (ROOT, 0);
         for level in message.topic.split('/') {
             at = match self.child(at, level) {
@@ -100,9 +96,10 @@ impl Retained {
         }
         if !is_system(&message.topic) {
             self.bytes += added * LEVEL_BYTES;
+            self.totals.retained_bytes.add(added * LEVEL_BYTES);
         }
         self.count(&message, true);
-        let kept = Kept { message, stamp: self.clock };
+        let kept = Kept { message, origin };
         let before = self.nodes.get_mut(at as usize)?.kept.replace(kept)?.message;
         self.count(&before, false);
         Some(before)
@@ -110,7 +107,6 @@ impl Retained {
 
     /// Forgets the topic's message, which is returned.
     pub(crate) fn remove(&mut self, topic: &str) -> Option<Arc<Message>> {
-        self.clock += 1;
         let mut at = ROOT;
         for level in topic.split('/') {
             at = self.child(at, level)?;
@@ -120,6 +116,7 @@ impl Retained {
         let removed = self.prune(at, topic);
         if !is_system(topic) {
             self.bytes -= removed * LEVEL_BYTES;
+            self.totals.retained_bytes.subtract(removed * LEVEL_BYTES);
         }
         Some(kept.message)
     }
@@ -242,9 +239,13 @@ impl Retained {
         if more {
             self.messages += 1;
             self.bytes += bytes;
+            self.totals.retained_messages.add(1);
+            self.totals.retained_bytes.add(bytes);
         } else {
             self.messages -= 1;
             self.bytes -= bytes;
+            self.totals.retained_messages.subtract(1);
+            self.totals.retained_bytes.subtract(bytes);
         }
     }
 }
@@ -347,7 +348,7 @@ fn next_child<'a>(
 }
 
 /// The levels of a filter, as [`Retained::walk`] takes them.
-pub(crate) fn filter_levels(filter: &str) -> Box<[Box<str>]> {
+pub(crate) fn filter_levels(filter: &str) -> Arc<[Box<str>]> {
     filter.split('/').map(Box::from).collect()
 }
 

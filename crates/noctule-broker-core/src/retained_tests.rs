@@ -22,6 +22,10 @@ fn message(topic: &str, payload: &str) -> Arc<Message> {
     })
 }
 
+fn origin(position: u64) -> Origin {
+    Origin { position, ..Origin::default() }
+}
+
 /// All topics that a filter finds, in order, and how many nodes that took.
 fn found(retained: &Retained, filter: &str) -> (Vec<String>, usize) {
     let mut topics = Vec::new();
@@ -37,10 +41,10 @@ fn found(retained: &Retained, filter: &str) -> (Vec<String>, usize) {
 #[test]
 fn a_walk_finds_what_the_filter_matches() {
     spec!("MQTT5-4.7.2-1", "MQTT311-4.7.2-1");
-    let mut retained = Retained::new();
+    let mut retained = Retained::new(Arc::default());
     let topics = ["/", "/a", "a", "a/", "a/b", "a/b/c", "b/$x", "$SYS/a", "$x", "\u{fc}/b"];
     for topic in topics {
-        assert!(retained.insert(message(topic, "1")).is_none(), "{topic}");
+        assert!(retained.insert(message(topic, "1"), origin(0)).is_none(), "{topic}");
     }
     for (filter, expected) in [
         ("a", &["a"][..]),
@@ -67,13 +71,13 @@ fn a_walk_finds_what_the_filter_matches() {
 
 #[test]
 fn a_walk_costs_no_more_than_what_it_can_match() {
-    let mut retained = Retained::new();
+    let mut retained = Retained::new(Arc::default());
     for number in 0..100_000 {
-        retained.insert(message(&format!("other/{}/{number}", number % 100), "1"));
-        retained.insert(message(&format!("$other-{number}"), "1"));
+        retained.insert(message(&format!("other/{}/{number}", number % 100), "1"), origin(0));
+        retained.insert(message(&format!("$other-{number}"), "1"), origin(0));
     }
     for number in 0..10 {
-        retained.insert(message(&format!("site/{number}/temperature"), "1"));
+        retained.insert(message(&format!("site/{number}/temperature"), "1"), origin(0));
     }
     for (filter, matches, nodes) in [
         ("site/3/temperature", 1, 3),
@@ -91,9 +95,9 @@ fn a_walk_costs_no_more_than_what_it_can_match() {
 #[test]
 fn a_walk_goes_on_behind_what_was_cleared_meanwhile() {
     for steps in 1..8 {
-        let mut retained = Retained::new();
+        let mut retained = Retained::new(Arc::default());
         for topic in ["a/1/x", "a/2/x", "a/3/x"] {
-            retained.insert(message(topic, "1"));
+            retained.insert(message(topic, "1"), origin(0));
         }
         let levels = filter_levels("a/+/x");
         let (mut position, mut topics) = (Position::Start, Vec::new());
@@ -118,9 +122,9 @@ fn a_walk_goes_on_behind_what_was_cleared_meanwhile() {
 
 #[test]
 fn a_walk_stops_behind_the_last_message_that_is_wanted() {
-    let mut retained = Retained::new();
+    let mut retained = Retained::new(Arc::default());
     for topic in ["a", "a/b", "c"] {
-        retained.insert(message(topic, "1"));
+        retained.insert(message(topic, "1"), origin(0));
     }
     let (levels, mut position) = (filter_levels("#"), Position::Start);
     let mut topics = Vec::new();
@@ -139,16 +143,16 @@ fn a_walk_stops_behind_the_last_message_that_is_wanted() {
 #[test]
 fn one_message_for_each_topic_is_kept_and_counted() {
     spec!("MQTT5-3.3.1-5", "MQTT311-3.3.1-5");
-    let mut retained = Retained::new();
+    let mut retained = Retained::new(Arc::default());
     let (one, two) = (message("a/b", "one"), message("a/b", "twotwo"));
-    assert_eq!(retained.insert(Arc::clone(&one)), None);
+    assert_eq!(retained.insert(Arc::clone(&one), origin(1)), None);
     let levels = 2 * LEVEL_BYTES;
     assert_eq!((retained.messages(), retained.bytes()), (1, one.bytes() as u64 + levels));
-    assert_eq!(retained.insert(Arc::clone(&two)), Some(one));
+    assert_eq!(retained.insert(Arc::clone(&two), origin(2)), Some(one));
     assert_eq!((retained.messages(), retained.bytes()), (1, two.bytes() as u64 + levels));
-    assert_eq!(retained.find("a/b").map(|kept| kept.stamp), Some(retained.clock()));
+    assert_eq!(retained.find("a/b").map(|kept| kept.origin), Some(origin(2)));
     assert!(retained.find("a").is_none());
-    retained.insert(message("$SYS/uptime", "1"));
+    retained.insert(message("$SYS/uptime", "1"), origin(0));
     assert_eq!((retained.messages(), retained.bytes()), (1, two.bytes() as u64 + levels));
     assert_eq!(retained.remove("a"), None);
     assert_eq!(retained.remove("a/b/c"), None);
@@ -158,10 +162,10 @@ fn one_message_for_each_topic_is_kept_and_counted() {
 
 #[test]
 fn memory_comes_back_with_the_last_message() {
-    let mut retained = Retained::new();
+    let mut retained = Retained::new(Arc::default());
     for round in 0..3 {
         for number in 0..10_000 {
-            retained.insert(message(&format!("{round}/a/{number}/b"), "1"));
+            retained.insert(message(&format!("{round}/a/{number}/b"), "1"), origin(0));
         }
         let peak = retained.nodes.len();
         assert_eq!(peak, 20_003, "places are used again");
@@ -221,7 +225,7 @@ impl Both {
         self.changes += 1;
         let message = message(topic, &self.changes.to_string());
         let expected = self.retained.bytes_with(topic, message.bytes() as u64);
-        let before = self.retained.insert(Arc::clone(&message));
+        let before = self.retained.insert(Arc::clone(&message), origin(self.changes));
         assert_eq!(before, self.map.insert(topic.to_string(), message));
         assert_eq!(self.retained.bytes(), expected);
     }
@@ -255,7 +259,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..60),
     ) {
         let mut both =
-            Both { retained: Retained::new(), map: BTreeMap::new(), changes: 0 };
+            Both { retained: Retained::new(Arc::default()), map: BTreeMap::new(), changes: 0 };
         for topic in &before {
             both.insert(topic);
         }
@@ -265,7 +269,7 @@ proptest! {
         };
         let mut untouched: BTreeSet<String> =
             both.map.keys().filter(|topic| matched(topic)).cloned().collect();
-        let clock = both.retained.clock();
+        let clock = both.changes;
         let levels = filter_levels(&filter);
         let (mut position, mut seen) = (Position::Start, Vec::<String>::new());
         let to_the_end = core::iter::repeat_n(Step::Walk(3, 2), 1_000);
@@ -286,7 +290,7 @@ proptest! {
                     let mut slice = 0;
                     let left = both.retained.walk(&levels, &mut position, nodes, |kept| {
                         assert_eq!(both.map.get(&*kept.message.topic), Some(&kept.message));
-                        if kept.stamp <= clock {
+                        if kept.origin.position <= clock {
                             seen.push(kept.message.topic.to_string());
                             slice += 1;
                         }

@@ -11,10 +11,11 @@ use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 use noctule_packet::TopicFilter;
 
-use crate::effect::{Effect, Effects, Token, Waiting};
+use crate::effect::{Effects, Token, Waiting};
 use crate::input::ShardId;
 use crate::router::{Change, Match, Target};
 use crate::shard::Shard;
+use crate::shard_message::Body;
 
 /// The routes that some shard has not confirmed.
 #[derive(Debug)]
@@ -68,6 +69,12 @@ impl Routes {
         }
     }
 
+    /// Who waits for a route to be known everywhere.
+    fn waiting(&self, serial: u64) -> Vec<Token> {
+        let route = self.unconfirmed.get(&serial);
+        route.map(|route| route.waiting.clone()).unwrap_or_default()
+    }
+
     /// Who need not wait any more, now that one more shard knows the route.
     fn confirm(&mut self, serial: u64) -> Vec<Token> {
         let Some(route) = self.unconfirmed.get_mut(&serial) else { return Vec::new() };
@@ -91,32 +98,44 @@ impl Shard {
         token: Token,
         effects: &mut Effects,
     ) -> u32 {
-        let peers = self.settings.peers;
-        if peers == 0 {
+        let shards = self.settings.placement.shards();
+        if shards == 1 {
             return 0;
         }
         let Ok(parsed) = TopicFilter::new(filter) else { return 0 };
         let filter = parsed.filter();
         let (interested, token, parts) = match change {
             Change::None => return u32::from(self.routes.wait(filter, token)),
-            Change::First => (true, self.routes.begin(filter, u32::from(peers), token), 1),
+            Change::First => (true, self.routes.begin(filter, u32::from(shards - 1), token), 1),
             Change::Last => {
                 self.routes.forget(filter);
                 (false, Token::nobody(), 0)
             }
         };
-        for to in (0..=peers).filter(|to| *to != self.settings.shard) {
+        for to in (0..shards).map(ShardId).filter(|to| *to != self.settings.shard) {
             let filter = filter.into();
-            effects.push(Effect::ChangeRoute { to: ShardId(to), token, filter, interested });
+            effects.tell(to, Body::ChangeRoute { token, filter, interested });
         }
         parts
     }
 
-    /// Another shard knows a route.
-    pub(crate) fn on_route_confirmed(&mut self, token: Token, effects: &mut Effects) {
+    /// Another shard knows a route, and forwards what is published behind `position`.
+    pub(crate) fn on_route_confirmed(
+        &mut self,
+        from: ShardId,
+        token: Token,
+        position: u64,
+        effects: &mut Effects,
+    ) {
         let Waiting::Route { serial } = token.0 else { return };
+        for token in self.routes.waiting(serial) {
+            self.note_confirmed(token, from, position);
+        }
         for token in self.routes.confirm(serial) {
-            self.on_part_done(token, effects);
+            match token.0 {
+                Waiting::Join { number } => self.on_join_known(number, effects),
+                _ => self.on_part_done(token, effects),
+            }
         }
     }
 

@@ -3,16 +3,17 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use noctule_packet::{QoS, SubscriptionOptions, Version};
 use noctule_session::{Receiver, Sender, Timestamp};
 use smallvec::SmallVec;
 
 use crate::effect::Principal;
+use crate::groups::{GroupKey, Tag};
 use crate::input::ConnectionId;
 use crate::message::Message;
 use crate::replay::Replays;
-use crate::shared::GroupKey;
 use crate::will::Will;
 
 /// A Session Expiry Interval that never ends.
@@ -30,8 +31,10 @@ pub(crate) struct Session {
     /// When the session ends, while it has no connection.
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) subscriptions: BTreeMap<Box<str>, Subscription>,
-    /// The shared subscriptions that it is a member of, in order.
+    /// The shared subscriptions of its own shard that it is a member of, in order.
     pub(crate) groups: SmallVec<[GroupKey; 1]>,
+    /// Those of other shards that have assigned something to it, by their filters.
+    pub(crate) groups_elsewhere: Vec<(Arc<str>, GroupKey)>,
     pub(crate) sender: Sender<Delivery>,
     /// Whether the store knows it, and has to be told when it ends.
     pub(crate) stored: bool,
@@ -61,6 +64,7 @@ impl Session {
             expires_at: None,
             subscriptions: BTreeMap::new(),
             groups: SmallVec::new(),
+            groups_elsewhere: Vec::new(),
             sender: Sender::new(u16::MAX),
             stored: false,
             queued_bytes: 0,
@@ -106,5 +110,5 @@ pub(crate) struct Delivery {
     pub(crate) retain: bool,
     pub(crate) identifiers: Identifiers,
     /// The shared subscription that it belongs to.
-    pub(crate) group: Option<GroupKey>,
+    pub(crate) group: Option<Tag>,
 }

@@ -1,6 +1,7 @@
 //! What the host decides about a shard: who may come in, which features there are, and every limit.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,6 +9,9 @@ use core::time::Duration;
 use noctule_packet::{QoS, TextRules};
 
 use crate::access::{Authorization, ListenerSettings, ReadRules};
+use crate::input::ShardId;
+use crate::placement::Placement;
+use crate::totals::Totals;
 
 /// Everything that a [`Shard`](crate::Shard) is told when it is made.
 #[derive(Clone, Debug)]
@@ -37,10 +41,12 @@ pub struct Settings {
     /// Whether a refused PUBLISH of a 3.x client closes its connection instead of being
     /// acknowledged.
     pub close_on_refused_publish: bool,
-    /// How many other shards there are; they have the numbers 0 to this one, without `shard`.
-    pub peers: u16,
-    /// The number of this shard.
-    pub shard: u16,
+    /// What lives on which shard; the same for all shards of a broker.
+    pub placement: Placement,
+    /// Which shard this is.
+    pub shard: ShardId,
+    /// What all shards of a broker use together; a clone of the settings shares it.
+    pub totals: Arc<Totals>,
 }
 
 impl Default for Settings {
@@ -58,8 +64,9 @@ impl Default for Settings {
             system_interval_seconds: 10,
             response_information: None,
             close_on_refused_publish: false,
-            peers: 0,
-            shard: 0,
+            placement: Placement::default(),
+            shard: ShardId(0),
+            totals: Arc::default(),
         }
     }
 }
@@ -157,6 +164,8 @@ pub struct Limits {
     pub outbound_bytes_max: u32,
     /// Subscriptions of one session.
     pub subscriptions_max: u32,
+    /// Bytes of publications on their way from one shard to another; behind them, publishers wait.
+    pub forward_bytes_max: u32,
     /// Levels of a topic name or filter.
     pub topic_levels_max: u16,
     /// Length of a topic name or filter, in bytes.
@@ -187,6 +196,7 @@ impl Default for Limits {
             queue_bytes_max: 64 * 1024 * 1024,
             outbound_bytes_max: 4 * 1024 * 1024,
             subscriptions_max: 10_000,
+            forward_bytes_max: 1024 * 1024,
             topic_levels_max: 200,
             topic_bytes_max: u16::MAX,
             retained_messages_max: 1_000_000,
@@ -238,6 +248,7 @@ impl Limits {
             ("limits.in_flight_max", self.in_flight_max.into(), 1, u16_max),
             ("limits.outbound_bytes_max", self.outbound_bytes_max.into(), 1_024, u32_max),
             ("limits.subscriptions_max", self.subscriptions_max.into(), 1, u32_max),
+            ("limits.forward_bytes_max", self.forward_bytes_max.into(), 1, u32_max),
             ("limits.topic_levels_max", self.topic_levels_max.into(), 1, u16_max),
             ("limits.topic_bytes_max", self.topic_bytes_max.into(), 1, u16_max),
         ];

@@ -7,28 +7,29 @@ use core::hash::BuildHasher;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
-use noctule_packet::{Framing, PacketType, ReasonCode, split};
+use noctule_packet::{Connect, Frame, Framing, PacketType, ReasonCode, split};
 use noctule_session::Timestamp;
 
 use crate::connection::{Connection, Connections, Flow, Parked, Phase};
+use crate::credit::Windows;
 use crate::effect::{Effect, Effects, Token, Waiting};
 use crate::event::Reason;
-use crate::fan_out::{FanOut, Then};
+use crate::fan_out::FanOut;
 use crate::fault::{Fault, ProtocolError};
 use crate::frames::Frames;
+use crate::groups::Groups;
 use crate::input::{ConnectionId, Consumed, Input, Reading, ShardId};
-use crate::message::Message;
+use crate::member::Joins;
+use crate::origin::Positions;
 use crate::outbound::Outbound;
-use crate::publication::Publication;
 use crate::publish::{Held, Outstanding};
 use crate::registry::{Registry, SessionKey};
 use crate::retained::Retained;
 use crate::router::Router;
 use crate::routes::Routes;
 use crate::settings::Settings;
-use crate::shared::Groups;
 use crate::statistics::{ClientSummary, Gauges, Statistics};
-use crate::system::Loads;
+use crate::system::{Counters, Loads};
 use crate::timers::{Timer, Timers};
 use crate::will::DueWills;
 
@@ -53,6 +54,13 @@ pub struct Shard {
     pub(crate) router: Router,
     pub(crate) routes: Routes,
     pub(crate) groups: Groups,
+    pub(crate) joins: Joins,
+    pub(crate) windows: Windows,
+    /// How many publications with RETAIN set were made here.
+    pub(crate) published: u64,
+    /// How far those of all shards have been seen.
+    pub(crate) seen: Positions,
+    pub(crate) counters: Counters,
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
     pub(crate) due_wills: DueWills,
@@ -97,11 +105,12 @@ impl Shard {
     /// A shard without connections. `seed` makes its choices differ from another shard's.
     pub fn new(settings: Settings, now: Timestamp, seed: u64) -> Self {
         let mut timers = Timers::default();
-        if settings.system_interval_seconds > 0 {
+        let shards = settings.placement.shards();
+        // The first shard speaks for all.
+        if settings.system_interval_seconds > 0 && settings.shard == ShardId(0) {
             timers.set(now, Timer::System);
         }
         Self {
-            settings: Arc::new(settings),
             now,
             started: now,
             connections: Connections::default(),
@@ -110,7 +119,12 @@ impl Shard {
             router: Router::new(seed),
             routes: Routes::new(seed),
             groups: Groups::new(seed),
-            retained: Retained::new(),
+            joins: Joins::default(),
+            windows: Windows::new(shards, settings.limits.forward_bytes_max),
+            published: 0,
+            seen: Positions::new(shards),
+            counters: Counters::default(),
+            retained: Retained::new(Arc::clone(&settings.totals)),
             timers,
             due_wills: DueWills::default(),
             statistics: Statistics::default(),
@@ -127,6 +141,7 @@ impl Shard {
             random: Random { hasher: FixedState::with_seed(seed), count: 0 },
             loads: Loads::new(now),
             stopping: None,
+            settings: Arc::new(settings),
         }
     }
 
@@ -141,8 +156,9 @@ impl Shard {
         self.now = self.now.max(now);
         self.budget = TURN_BUDGET;
         match input {
-            Input::Opened { connection: id, listener, peer } => {
-                self.statistics.connections_opened += 1;
+            Input::Opened { connection: id, listener, peer, moved } => {
+                self.statistics.connections_opened += u64::from(!moved);
+                self.settings.totals.connections.add(1);
                 let connection = Connection::new(id.generation, listener, peer, self.now);
                 self.connections.insert(id, connection);
                 match self.stopping {
@@ -161,18 +177,8 @@ impl Shard {
             answer @ (Input::Authenticated { .. }
             | Input::Authorized { .. }
             | Input::Persisted { .. }
-            | Input::Loaded { .. }
-            | Input::Answered { .. }
-            | Input::RouteConfirmed { .. }) => self.on_answer(answer, effects),
-            Input::Forwarded { from, token, message } => {
-                self.on_forwarded((from, token), &message, effects);
-            }
-            Input::RouteChanged { from, token, filter, interested } => {
-                self.on_route_changed(from, &filter, interested);
-                effects.push(Effect::ConfirmRoute { to: from, token });
-            }
-            // Forwards are bounded by what is outstanding while there is one shard.
-            Input::Credit { .. } => {}
+            | Input::Loaded { .. }) => self.on_answer(answer, effects),
+            Input::FromShard { from, message } => self.on_shard_message(from, message, effects),
             Input::Command(command) => self.on_command(&command, effects),
             Input::Timeout => {
                 self.on_timeout(effects);
@@ -291,7 +297,10 @@ impl Shard {
                     self.on_persisted(session, answer, effects);
                 }
                 Waiting::Packet { .. } => self.on_part_done(token, effects),
-                Waiting::Route { .. } | Waiting::Will { .. } | Waiting::Nobody => {}
+                Waiting::Route { .. }
+                | Waiting::Join { .. }
+                | Waiting::Will { .. }
+                | Waiting::Nobody => {}
             },
             Input::Loaded { token, session } => {
                 if let Some(id) = self.stopped_at(token) {
@@ -299,21 +308,13 @@ impl Shard {
                     self.settle(id, flow, effects);
                 }
             }
-            Input::Answered { token } => {
-                if let Waiting::Acknowledgement { session, answer } = token.0 {
-                    self.on_answered(session, answer, effects);
-                }
-            }
-            Input::RouteConfirmed { token } => self.on_route_confirmed(token, effects),
             // Everything else is no answer.
             Input::Opened { .. }
             | Input::Bytes { .. }
             | Input::Continue { .. }
             | Input::Flushed { .. }
             | Input::Closed { .. }
-            | Input::Forwarded { .. }
-            | Input::RouteChanged { .. }
-            | Input::Credit { .. }
+            | Input::FromShard { .. }
             | Input::Command(_)
             | Input::Timeout => {}
         }
@@ -351,6 +352,10 @@ impl Shard {
                     return Consumed { bytes: consumed, reading: Reading::Drained };
                 }
                 Ok(Framing::Complete(frame)) => {
+                    if connecting && let Some(home) = self.home_elsewhere(&frame) {
+                        self.forget(id);
+                        return Consumed { bytes: consumed, reading: Reading::Moved(home) };
+                    }
                     consumed += frame.length;
                     self.budget -= 1;
                     self.statistics.bytes_received += frame.length as u64;
@@ -407,7 +412,7 @@ impl Shard {
     }
 
     /// The connection that still waits for exactly this answer.
-    fn stopped_at(&self, token: Token) -> Option<ConnectionId> {
+    pub(crate) fn stopped_at(&self, token: Token) -> Option<ConnectionId> {
         let Waiting::Packet { connection: id, step } = token.0 else { return None };
         let connection = self.connections.find(id)?;
         (connection.step == step && connection.parked.is_some()).then_some(id)
@@ -471,24 +476,27 @@ impl Shard {
         self.settle(id, flow, effects);
     }
 
-    /// Another shard's publication, for the subscribers of this one only. The answer says that all
-    /// of them have got it.
-    fn on_forwarded(
-        &mut self,
-        from: (ShardId, Token),
-        message: &Arc<Message>,
-        effects: &mut Effects,
-    ) {
-        if let Some(mut publication) = Publication::of(message, None) {
-            let matches = self.route(publication.topic);
-            if let Some(at) = self.start_fan_out(&mut publication, &matches, effects) {
-                let then = Then { answer: Some(from), ..Then::default() };
-                self.defer(&mut publication, matches, at, then);
-                return;
+    /// Where the client of a CONNECT is at home, if that is another shard. What is wrong with the
+    /// packet, this one says itself.
+    fn home_elsewhere(&self, frame: &Frame<'_>) -> Option<ShardId> {
+        let placement = &self.settings.placement;
+        if placement.shards() == 1 {
+            return None;
+        }
+        let connect = Connect::decode(frame, self.settings.text_rules).ok()?;
+        // Whoever has no identifier gets one whose home is here.
+        let home = placement.client(connect.client_id);
+        (!connect.client_id.is_empty() && home != self.settings.shard).then_some(home)
+    }
+
+    /// Forgets a connection that is gone, or that another shard goes on with.
+    pub(crate) fn forget(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.remove(id) {
+            self.settings.totals.connections.subtract(1);
+            if let Some(at) = connection.timer {
+                self.timers.cancel(at, Timer::Connection(id));
             }
         }
-        let (to, token) = from;
-        effects.push(Effect::Answer { to, token });
     }
 }
 

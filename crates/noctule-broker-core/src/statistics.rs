@@ -28,6 +28,8 @@ pub struct Statistics {
     pub clients_disconnected: u64,
     /// Publications refused by authorisation or policy.
     pub publish_refused: u64,
+    /// Publications that waited because another shard had no room for them.
+    pub publish_paused: u64,
     /// Sessions that came to their end.
     pub sessions_ended: u64,
     /// Wills published.
@@ -37,6 +39,31 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Adds what another shard has counted.
+    pub fn add(&mut self, other: &Self) {
+        let Self { dropped, .. } = other;
+        let pairs = [
+            (&mut self.bytes_received, other.bytes_received),
+            (&mut self.bytes_sent, other.bytes_sent),
+            (&mut self.packets_received, other.packets_received),
+            (&mut self.packets_sent, other.packets_sent),
+            (&mut self.publish_received, other.publish_received),
+            (&mut self.publish_sent, other.publish_sent),
+            (&mut self.connections_opened, other.connections_opened),
+            (&mut self.clients_connected, other.clients_connected),
+            (&mut self.connections_refused, other.connections_refused),
+            (&mut self.clients_disconnected, other.clients_disconnected),
+            (&mut self.publish_refused, other.publish_refused),
+            (&mut self.publish_paused, other.publish_paused),
+            (&mut self.sessions_ended, other.sessions_ended),
+            (&mut self.wills_published, other.wills_published),
+        ];
+        let dropped = self.dropped.iter_mut().zip(dropped.iter().copied());
+        for (sum, more) in pairs.into_iter().chain(dropped) {
+            *sum += more;
+        }
+    }
+
     /// Messages not delivered, for any cause.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()
@@ -67,6 +94,27 @@ pub struct Gauges {
     pub queued_bytes: u64,
     /// QoS 1 and 2 messages on their way to clients.
     pub in_flight_messages: u64,
+}
+
+impl Gauges {
+    /// Adds what another shard holds.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.connections, other.connections),
+            (&mut self.clients_connected, other.clients_connected),
+            (&mut self.sessions, other.sessions),
+            (&mut self.subscriptions, other.subscriptions),
+            (&mut self.shared_groups, other.shared_groups),
+            (&mut self.retained_messages, other.retained_messages),
+            (&mut self.retained_bytes, other.retained_bytes),
+            (&mut self.queued_messages, other.queued_messages),
+            (&mut self.queued_bytes, other.queued_bytes),
+            (&mut self.in_flight_messages, other.in_flight_messages),
+        ];
+        for (sum, more) in pairs {
+            *sum += more;
+        }
+    }
 }
 
 /// One client, as an operator sees it.

@@ -114,7 +114,7 @@ impl Shard {
         let mut parts = 0;
         for request in &subscriptions {
             let (_, change) = self.add_subscription(key, request);
-            parts += self.change_routes(request.filter(), change, token, effects);
+            parts += self.tell_subscription(key, request, change, token, effects);
         }
         let Some(session) = self.registry.session_mut(key) else { return parts };
         for packet_id in stored.received {

@@ -31,7 +31,7 @@ pub(crate) struct ParkedSubscribe {
     /// How many requests authorisation has answered.
     asked: usize,
     /// What needs no replay, once the subscriptions are made.
-    since: Option<Since>,
+    pub(crate) since: Option<Since>,
     /// How many answers of the store and other shards SUBACK waits for.
     pub(crate) parts: u32,
 }
@@ -59,10 +59,6 @@ impl Request {
     pub(crate) fn from_stored(stored: StoredSubscription) -> Self {
         let StoredSubscription { filter, options, identifier } = stored;
         Self { filter, options, identifier, code: ReasonCode::granted(options.qos), new: false }
-    }
-
-    pub(crate) fn filter(&self) -> &str {
-        &self.filter
     }
 }
 
@@ -174,6 +170,7 @@ impl Shard {
         let step = self.next_step(id);
         let token = Token(Waiting::Packet { connection: id, step });
         parked.since = Some(self.since());
+        self.expect_replays(key, true);
         // [MQTT5-3.8.4-5] [MQTT311-3.8.4-4]
         for at in 0..parked.requests.len() {
             let Some(request) = parked.requests.get_mut(at) else { break };
@@ -204,6 +201,7 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let ParkedSubscribe { packet_id, session: key, requests, since, .. } = parked;
+        self.expect_replays(key, false);
         // [MQTT5-3.8.4-6] [MQTT5-3.9.3-1] [MQTT5-3.9.3-2] [MQTT311-3.8.4-5] [MQTT311-3.9.3-1]
         // [MQTT311-3.9.3-2] [MQTT31-3.9-1]
         let codes: Vec<ReasonCode> = requests.iter().map(|request| request.code).collect();
@@ -226,9 +224,9 @@ impl Shard {
             };
             let shared = request.filter.starts_with("$share/");
             let terms = (request.options, request.identifier);
-            match since {
+            match &since {
                 Some(since) if wanted && !shared => {
-                    self.begin_replay(key, &request.filter, terms, since);
+                    self.begin_replay(key, &request.filter, terms, since.clone());
                 }
                 _ => self.change_replay(key, &request.filter, terms),
             }
@@ -278,7 +276,9 @@ impl Shard {
                 let target = Target::Session(key);
                 self.router.subscribe(parsed.filter(), Match { target, options, identifier })
             }
-            Some(_) => self.join_group(key, parsed, subscription),
+            // Its shard does the rest: see `tell_subscription`.
+            Some(_) if self.group_elsewhere(filter).is_some() => Change::None,
+            Some(_) => self.join_own_group(key, parsed, subscription),
         };
         self.subscriptions += u64::from(new);
         (new, change)
@@ -308,7 +308,25 @@ impl Shard {
             let record = Record::Subscribed { client_id, subscription };
             effects.push(Effect::Persist { token, record });
         }
-        parts + self.change_routes(&request.filter, change, token, effects)
+        parts + self.tell_subscription(key, request, change, token, effects)
+    }
+
+    /// Lets the other shards know. How many answers to wait for.
+    pub(crate) fn tell_subscription(
+        &mut self,
+        key: SessionKey,
+        request: &Request,
+        change: Change,
+        token: Token,
+        effects: &mut Effects,
+    ) -> u32 {
+        let Some(owner) = self.group_elsewhere(&request.filter) else {
+            return self.change_routes(&request.filter, change, token, effects);
+        };
+        let Request { options, identifier, .. } = *request;
+        let subscription = Subscription { options, identifier };
+        self.ask_to_join(owner, key, (&request.filter, subscription), token, effects);
+        1
     }
 
     /// What forbids a filter: alone, or the whole packet where the specification says so.

@@ -1,6 +1,7 @@
 //! The `$SYS` topics: what the broker says of itself, retained, at an interval.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -8,9 +9,11 @@ use alloc::vec::Vec;
 use noctule_packet::{QoS, TopicName};
 
 use crate::effect::Effects;
+use crate::input::ShardId;
 use crate::publication::Publication;
 use crate::shard::Shard;
-use crate::statistics::Statistics;
+use crate::shard_message::Body;
+use crate::statistics::{Gauges, Statistics};
 use crate::timers::Timer;
 
 /// A counter with its name.
@@ -28,17 +31,53 @@ const LOADS: [Counter; 8] = [
     ("connections", |counted| counted.connections_opened),
 ];
 
-/// The load averages of a shard.
+/// What all shards have counted, as far as they have answered.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    missing: u16,
+    sum: (Statistics, Gauges),
+}
+
+/// The load averages of all shards.
 pub(crate) type Loads = crate::loads::Loads<{ LOADS.len() }>;
 
 impl Shard {
-    /// Publishes all `$SYS` topics and sets the next time.
-    pub(crate) fn publish_system_topics(&mut self, effects: &mut Effects) {
+    /// It is time for the `$SYS` topics, which the first shard publishes for all: it asks the
+    /// others, and sets the next time.
+    pub(crate) fn on_system_interval(&mut self, effects: &mut Effects) {
         let interval = self.settings.system_interval_seconds;
         if interval == 0 {
             return;
         }
-        let statistics = &self.statistics;
+        let others = self.settings.placement.shards() - 1;
+        self.counters = Counters { missing: others, sum: (self.statistics.clone(), self.gauges()) };
+        for to in 1..=others {
+            effects.tell(ShardId(to), Body::AskCounters);
+        }
+        if others == 0 {
+            self.publish_system_topics(effects);
+        }
+        self.timers.set(self.now.plus_seconds(interval), Timer::System);
+    }
+
+    /// Tells the first shard what was counted here.
+    pub(crate) fn give_counters(&self, to: ShardId, effects: &mut Effects) {
+        let counters = (self.statistics.clone(), self.gauges());
+        effects.tell(to, Body::GiveCounters(Box::new(counters)));
+    }
+
+    /// Another shard has said what it has counted.
+    pub(crate) fn on_counters(&mut self, counters: (Statistics, Gauges), effects: &mut Effects) {
+        self.counters.sum.0.add(&counters.0);
+        self.counters.sum.1.add(&counters.1);
+        self.counters.missing = self.counters.missing.saturating_sub(1);
+        if self.counters.missing == 0 {
+            self.publish_system_topics(effects);
+        }
+    }
+
+    fn publish_system_topics(&mut self, effects: &mut Effects) {
+        let statistics = &self.counters.sum.0;
         self.loads.update(self.now, LOADS.map(|(_, of)| of(statistics)));
         for (name, value) in self.system_values().into_iter().chain(self.load_values()) {
             let topic = format!("$SYS/broker/{name}");
@@ -48,11 +87,10 @@ impl Shard {
             // No limit applies below `$SYS`.
             let _ = self.publish_on_behalf(publication, effects);
         }
-        self.timers.set(self.now.plus_seconds(interval), Timer::System);
     }
 
     fn system_values(&self) -> Vec<(Cow<'static, str>, String)> {
-        let (counted, gauges) = (&self.statistics, self.gauges());
+        let (counted, gauges) = &self.counters.sum;
         let version = concat!("noctule ", env!("CARGO_PKG_VERSION"));
         let uptime = self.now.since(self.started).as_secs();
         let disconnected = gauges.sessions - gauges.clients_connected.min(gauges.sessions);

@@ -92,8 +92,10 @@ impl Shard {
         let change = match parsed.share_name() {
             // [MQTT5-3.10.4-2] [MQTT311-3.10.4-2]
             None => self.router.unsubscribe(parsed.filter(), Target::Session(key)),
-            Some(_) => self.leave_group(key, parsed, effects),
+            Some(_) => self.leave(key, parsed, effects),
         };
-        self.change_routes(filter, change, Token::nobody(), effects);
+        if self.group_elsewhere(filter).is_none() {
+            self.change_routes(filter, change, Token::nobody(), effects);
+        }
     }
 }

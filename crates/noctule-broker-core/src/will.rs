@@ -11,7 +11,7 @@ use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::Event;
 use crate::fault::Refused;
 use crate::message::Message;
-use crate::publication::Publication;
+use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::shard::Shard;
 use crate::timers::Timer;
@@ -118,7 +118,10 @@ impl Shard {
     }
 
     fn publish_due_will(&mut self, due: &DueWill, effects: &mut Effects) {
-        let Some(publication) = Publication::of(&due.message, Some(due.publisher)) else { return };
+        let Some(publication) = Publication::of(&due.message, Publisher::Session(due.publisher))
+        else {
+            return;
+        };
         if let Err(refused) = self.publish_on_behalf(publication, effects) {
             self.refuse_will(due, &refused, effects);
             return;

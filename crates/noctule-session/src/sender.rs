@@ -148,6 +148,11 @@ impl<M> Sender<M> {
             && self.has_room()
     }
 
+    /// How many messages the peer takes at a time.
+    pub fn receive_maximum(&self) -> u16 {
+        self.receive_maximum
+    }
+
     /// How many more messages may be sent now.
     pub fn quota(&self) -> u16 {
         let maximum = usize::from(self.receive_maximum);

@@ -7,9 +7,9 @@ use alloc::sync::Arc;
 
 use noctule_packet::{SubscriptionOptions, TopicName};
 
+use crate::groups::GroupKey;
 use crate::input::ShardId;
 use crate::registry::SessionKey;
-use crate::shared::GroupKey;
 use cache::MatchCache;
 use trie::Trie;
 

@@ -1,4 +1,5 @@
-//! A shard under virtual time, with in-memory connections that a scripted [`Peer`] speaks over.
+//! A broker under virtual time, with in-memory connections that a scripted [`Peer`] speaks over. It
+//! has as many shards as `NOCTULE_SHARDS` says, one by default.
 //!
 //! Everything happens at once and on one thread: a packet that a peer sends has had all its effects
 //! when `send` returns, and time stands still until [`Broker::advance`] moves it. Whoever expects a
@@ -12,8 +13,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use noctule_broker_core::{
-    ConnectionId, Effect, Effects, Event, Input, ListenerId, Principal, Question, Reading,
-    Settings, Shard, Timestamp,
+    ClientSummary, Command, ConnectionId, Effect, Effects, Event, Gauges, Input, ListenerId,
+    Placement, Principal, Question, Reading, Settings, Shard, ShardId, ShardMessage, Statistics,
+    Timestamp, Token,
 };
 use noctule_packet::{ReasonCode, Version};
 use noctule_testkit::{OwnedConnect, Peer, Stream};
@@ -32,22 +34,78 @@ pub(crate) struct Broker {
 
 #[derive(Debug)]
 struct World {
-    shard: Shard,
+    shards: Shards,
     now: Timestamp,
-    effects: Effects,
+    effects: Vec<Effects>,
+    /// What shards have said to each other: from, to, what.
+    mail: VecDeque<(ShardId, ShardId, ShardMessage)>,
+    /// Which shard has asked with a token.
+    askers: Vec<(Token, ShardId)>,
     links: Vec<Link>,
     events: Vec<Event>,
     /// Questions to the driver, which answers none of them by itself while they are held.
-    asked: VecDeque<Effect>,
+    asked: VecDeque<(ShardId, Effect)>,
     holds: bool,
+    /// What shards say to each other is held too.
+    holds_mail: bool,
     /// Every effect, for tests of their order.
     trace: Vec<String>,
+}
+
+/// All shards of a broker, counted together.
+#[derive(Debug)]
+pub(crate) struct Shards(Vec<Shard>);
+
+impl Shards {
+    pub(crate) fn statistics(&self) -> Statistics {
+        let mut sum = Statistics::default();
+        self.0.iter().for_each(|shard| sum.add(shard.statistics()));
+        sum
+    }
+
+    pub(crate) fn gauges(&self) -> Gauges {
+        let mut sum = Gauges::default();
+        self.0.iter().for_each(|shard| sum.add(&shard.gauges()));
+        sum
+    }
+
+    pub(crate) fn clients(&self) -> impl Iterator<Item = ClientSummary> + '_ {
+        self.0.iter().flat_map(Shard::clients)
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.0.iter().filter_map(Shard::poll_timeout).min()
+    }
+
+    fn of(&mut self, id: ShardId) -> &mut Shard {
+        &mut self.0[usize::from(id.0)]
+    }
+
+    fn ids(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.0.len() as u16).map(ShardId)
+    }
+}
+
+/// A placement over so many shards with these client identifiers, or filters of shared
+/// subscriptions, where the test wants them.
+pub(crate) fn placement_of(shards: u16, homes: &[(&str, u16)]) -> Placement {
+    let candidates = (0_u128..).map(|key| Placement::new(key.to_le_bytes(), shards));
+    let fits = |placement: &Placement| {
+        homes.iter().all(|(name, shard)| placement.client(name).0 == *shard)
+    };
+    candidates.take(1_000_000).find(fits).expect("a key that puts everything in its place")
+}
+
+/// How many shards a broker has in these tests.
+pub(crate) fn shards() -> u16 {
+    std::env::var("NOCTULE_SHARDS").map_or(1, |count| count.parse().expect("a number of shards"))
 }
 
 /// One connection, seen from the driver.
 #[derive(Debug)]
 struct Link {
     id: ConnectionId,
+    shard: ShardId,
     /// Sent by the peer and not consumed by the shard.
     sent: Vec<u8>,
     has_news: bool,
@@ -72,16 +130,26 @@ impl Broker {
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.system_interval_seconds = 0;
+        settings.placement = Placement::new([7; 16], shards());
         change(&mut settings);
         let now = Timestamp::from_millis(1_000_000);
+        let shards = (0..settings.placement.shards()).map(|shard| {
+            let mut settings = settings.clone();
+            settings.shard = ShardId(shard);
+            Shard::new(settings, now, 7 + u64::from(shard))
+        });
+        let shards = Shards(shards.collect());
         let world = World {
-            shard: Shard::new(settings, now, 7),
+            effects: shards.ids().map(|_| Effects::new()).collect(),
+            shards,
             now,
-            effects: Effects::new(),
+            mail: VecDeque::new(),
+            askers: Vec::new(),
             links: Vec::new(),
             events: Vec::new(),
             asked: VecDeque::new(),
             holds: false,
+            holds_mail: false,
             trace: Vec::new(),
         };
         Self { world: Rc::new(RefCell::new(world)) }
@@ -92,8 +160,10 @@ impl Broker {
         let mut world = self.world.borrow_mut();
         let slot = world.links.len();
         let id = ConnectionId { slot: slot as u32, generation: 0 };
+        let shard = ShardId(slot as u16 % world.shards.0.len() as u16);
         world.links.push(Link {
             id,
+            shard,
             sent: Vec::new(),
             has_news: false,
             paused: false,
@@ -103,7 +173,8 @@ impl Broker {
             gone: false,
         });
         let peer = format!("peer-{slot}").into();
-        world.input(Input::Opened { connection: id, listener: ListenerId(0), peer });
+        let opened = Input::Opened { connection: id, listener: ListenerId(0), peer, moved: false };
+        world.input(shard, opened);
         drop(world);
         let mut client = Peer::over(Wire { world: Rc::clone(&self.world), slot });
         client.set_timeout(Duration::ZERO);
@@ -134,9 +205,9 @@ impl Broker {
     pub(crate) fn advance(&self, duration: Duration) {
         let mut world = self.world.borrow_mut();
         let end = world.now + duration;
-        while let Some(due) = world.shard.poll_timeout().filter(|due| *due <= end) {
+        while let Some(due) = world.shards.poll_timeout().filter(|due| *due <= end) {
             world.now = world.now.max(due);
-            world.input(Input::Timeout);
+            world.settle();
         }
         world.now = end;
     }
@@ -150,9 +221,20 @@ impl Broker {
         self.world.borrow().now
     }
 
-    /// Passes an input that no peer can cause.
+    /// Passes an input that no peer can cause, to the shard that it is for.
     pub(crate) fn input(&self, input: Input<'_>) {
-        self.world.borrow_mut().input(input);
+        let mut world = self.world.borrow_mut();
+        match input {
+            Input::Command(command @ Command::Stop { .. }) => {
+                for shard in world.shards.ids() {
+                    world.input(shard, Input::Command(command.clone()));
+                }
+            }
+            input => {
+                let shard = world.meant(&input);
+                world.input(shard, input);
+            }
+        }
     }
 
     /// What has happened since the last call.
@@ -166,11 +248,37 @@ impl Broker {
         self.world.borrow_mut().holds = true;
     }
 
+    /// From now on what shards say to each other waits too.
+    pub(crate) fn hold_mail(&self) {
+        self.hold();
+        self.world.borrow_mut().holds_mail = true;
+    }
+
     /// The oldest question that was held.
     #[track_caller]
     pub(crate) fn asked(&self) -> Effect {
+        self.asked_by().1
+    }
+
+    /// The oldest question that was held, and which shard has asked it.
+    #[track_caller]
+    pub(crate) fn asked_by(&self) -> (ShardId, Effect) {
         let asked = self.world.borrow_mut().asked.pop_front();
         asked.expect("the shard has asked nothing")
+    }
+
+    /// The newest question that was held, and which shard has asked it.
+    #[track_caller]
+    pub(crate) fn asked_last(&self) -> (ShardId, Effect) {
+        let asked = self.world.borrow_mut().asked.pop_back();
+        asked.expect("the shard has asked nothing")
+    }
+
+    /// Answers a question with yes, or carries what one shard has said to another.
+    pub(crate) fn give(&self, (from, asked): (ShardId, Effect)) {
+        let mut world = self.world.borrow_mut();
+        world.answer(from, asked);
+        world.settle();
     }
 
     /// Whether no question is held.
@@ -181,15 +289,14 @@ impl Broker {
     /// Answers the oldest question that was held as memory mode does: with yes.
     #[track_caller]
     pub(crate) fn answer(&self) {
-        let asked = self.asked();
-        let mut world = self.world.borrow_mut();
-        world.answer(asked);
-        world.settle();
+        self.give(self.asked_by());
     }
 
     /// Answers everything that was held, in order, and holds nothing any more.
     pub(crate) fn answer_all(&self) {
-        self.world.borrow_mut().holds = false;
+        let mut world = self.world.borrow_mut();
+        (world.holds, world.holds_mail) = (false, false);
+        drop(world);
         while !self.has_asked_nothing() {
             self.answer();
         }
@@ -201,9 +308,9 @@ impl Broker {
         std::mem::take(&mut self.world.borrow_mut().trace)
     }
 
-    /// Looks at the shard itself.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Shard) -> T) -> T {
-        look(&self.world.borrow().shard)
+    /// Looks at the shards themselves.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Shards) -> T) -> T {
+        look(&self.world.borrow().shards)
     }
 
     /// Looks at the pieces that wait to be written to this peer.
@@ -213,8 +320,8 @@ impl Broker {
         look: impl FnOnce(&[&[u8]]) -> T,
     ) -> T {
         let mut world = self.world.borrow_mut();
-        let id = world.links[client.stream().slot].id;
-        let outbound = world.shard.outbound(id).expect("the connection is open");
+        let Link { id, shard, .. } = world.links[client.stream().slot];
+        let outbound = world.shards.of(shard).outbound(id).expect("the connection is open");
         look(&outbound.chunks().collect::<Vec<_>>())
     }
 
@@ -228,7 +335,8 @@ impl Broker {
         let mut world = self.world.borrow_mut();
         let world = &mut *world;
         let link = &mut world.links[client.stream().slot];
-        let outbound = world.shard.outbound(link.id).expect("the connection is open");
+        let outbound =
+            world.shards.of(link.shard).outbound(link.id).expect("the connection is open");
         let before = link.arrived.len();
         while link.arrived.len() < before + count {
             let Some(chunk) = outbound.chunks().next().map(<[u8]>::to_vec) else { return };
@@ -252,9 +360,40 @@ pub(crate) fn lasting(version: Version, client_id: &str) -> OwnedConnect {
 }
 
 impl World {
-    fn input(&mut self, input: Input<'_>) {
-        let _ = self.shard.on_input(self.now, input, &mut self.effects);
+    fn input(&mut self, shard: ShardId, input: Input<'_>) {
+        let _ = self.turn(shard, input);
         self.settle();
+    }
+
+    fn turn(&mut self, shard: ShardId, input: Input<'_>) -> noctule_broker_core::Consumed {
+        let effects = &mut self.effects[usize::from(shard.0)];
+        self.shards.of(shard).on_input(self.now, input, effects)
+    }
+
+    /// Which shard an input of a test is for.
+    fn meant(&self, input: &Input<'_>) -> ShardId {
+        let asker = |token: &Token| {
+            let asker = self.askers.iter().rev().find(|(asked, _)| asked == token);
+            asker.map_or(ShardId(0), |(_, shard)| *shard)
+        };
+        match input {
+            Input::Authenticated { token, .. }
+            | Input::Authorized { token, .. }
+            | Input::Persisted { token }
+            | Input::Loaded { token, .. } => asker(token),
+            Input::Opened { connection, .. }
+            | Input::Bytes { connection, .. }
+            | Input::Continue { connection, .. }
+            | Input::Flushed { connection }
+            | Input::Closed { connection } => {
+                let link = self.links.get(connection.slot as usize);
+                link.map_or(ShardId(0), |link| link.shard)
+            }
+            Input::Command(Command::Kick { client_id, .. }) => {
+                self.shards.0[0].settings().placement.client(client_id)
+            }
+            Input::Command(_) | Input::FromShard { .. } | Input::Timeout => ShardId(0),
+        }
     }
 
     /// Runs until nothing is left to do at this moment.
@@ -262,39 +401,69 @@ impl World {
         for _ in 0..ROUNDS {
             self.apply_effects();
             self.write_out();
-            let due = self.shard.poll_timeout().is_some_and(|due| due <= self.now);
-            if due {
-                let _ = self.shard.on_input(self.now, Input::Timeout, &mut self.effects);
+            let mut is_busy = false;
+            for shard in self.shards.ids() {
+                if self.shards.of(shard).poll_timeout().is_some_and(|due| due <= self.now) {
+                    is_busy = true;
+                    let _ = self.turn(shard, Input::Timeout);
+                }
             }
-            if !self.read_once() && !due && self.effects.is_empty() {
+            is_busy |= self.read_once();
+            while let Some((from, to, message)) = self.mail.pop_front() {
+                is_busy = true;
+                let _ = self.turn(to, Input::FromShard { from, message });
+            }
+            if !is_busy && self.effects.iter().all(Effects::is_empty) {
                 return;
             }
         }
-        panic!("the shard does not come to rest");
+        panic!("the broker does not come to rest");
     }
 
     fn apply_effects(&mut self) {
-        let mut effects = std::mem::take(&mut self.effects);
         let mut questions = Vec::new();
-        for effect in effects.drain() {
-            self.trace.push(name_of(&effect));
-            match effect {
-                Effect::Close { connection } => self.links[connection.slot as usize].closed = true,
-                Effect::Resume { connection } => {
-                    let link = &mut self.links[connection.slot as usize];
-                    (link.paused, link.has_news) = (false, true);
+        for shard in self.shards.ids() {
+            let mut effects = std::mem::take(&mut self.effects[usize::from(shard.0)]);
+            for effect in effects.drain() {
+                if self.holds_mail || !matches!(effect, Effect::ToShard { .. }) {
+                    self.trace.push(name_of(&effect));
                 }
-                Effect::Event(event) => self.events.push(event),
-                asked if self.holds => self.asked.push_back(asked),
-                asked => questions.push(asked),
+                match effect {
+                    Effect::Close { connection } => {
+                        self.links[connection.slot as usize].closed = true;
+                    }
+                    Effect::Resume { connection } => {
+                        let link = &mut self.links[connection.slot as usize];
+                        (link.paused, link.has_news) = (false, true);
+                    }
+                    Effect::Event(event) => self.events.push(event),
+                    Effect::ToShard { to, message } if !self.holds_mail => {
+                        self.mail.push_back((shard, to, message));
+                    }
+                    asked if self.holds => {
+                        self.note_asker(shard, &asked);
+                        self.asked.push_back((shard, asked));
+                    }
+                    asked => questions.push((shard, asked)),
+                }
             }
         }
-        for question in questions {
-            self.answer(question);
+        for (shard, question) in questions {
+            self.answer(shard, question);
         }
     }
 
-    fn answer(&mut self, asked: Effect) {
+    fn note_asker(&mut self, shard: ShardId, asked: &Effect) {
+        if let Effect::Authenticate { token, .. }
+        | Effect::Authorize { token, .. }
+        | Effect::Persist { token, .. }
+        | Effect::Load { token, .. } = asked
+        {
+            self.askers.push((*token, shard));
+        }
+    }
+
+    fn answer(&mut self, shard: ShardId, asked: Effect) {
         let input = match asked {
             Effect::Authenticate { token, credentials, .. } => {
                 let user_name = credentials.user_name;
@@ -305,23 +474,27 @@ impl World {
             }
             Effect::Persist { token, .. } => Input::Persisted { token },
             Effect::Load { token, .. } => Input::Loaded { token, session: None },
-            Effect::Forward { token, .. } => Input::Answered { token },
-            Effect::ChangeRoute { token, .. } => Input::RouteConfirmed { token },
-            _ => return,
+            Effect::ToShard { to, message } => {
+                let _ = self.turn(to, Input::FromShard { from: shard, message });
+                return;
+            }
+            Effect::Close { .. } | Effect::Resume { .. } | Effect::Event(_) => return,
         };
-        let _ = self.shard.on_input(self.now, input, &mut self.effects);
+        let _ = self.turn(shard, input);
     }
 
-    /// Moves what the shard has to say to the peers that listen.
+    /// Moves what the shards have to say to the peers that listen.
     fn write_out(&mut self) {
         let mut dirty = Vec::new();
-        self.shard.take_dirty(&mut dirty);
+        for shard in self.shards.ids() {
+            self.shards.of(shard).take_dirty(&mut dirty);
+        }
         dirty.extend(self.links.iter().map(|link| link.id));
         for id in dirty {
             let link = &mut self.links[id.slot as usize];
-            let Some(outbound) = self.shard.outbound(id).filter(|_| !link.stalled) else {
-                continue;
-            };
+            let shard = link.shard;
+            let outbound = self.shards.of(shard).outbound(id);
+            let Some(outbound) = outbound.filter(|_| !link.stalled) else { continue };
             let bytes: Vec<u8> = outbound.chunks().flatten().copied().collect();
             if bytes.is_empty() {
                 continue;
@@ -329,8 +502,7 @@ impl World {
             outbound.advance(bytes.len());
             self.trace.push(format!("Write {}", packet_types(&bytes)));
             link.arrived.extend(bytes);
-            let flushed = Input::Flushed { connection: id };
-            let _ = self.shard.on_input(self.now, flushed, &mut self.effects);
+            let _ = self.turn(shard, Input::Flushed { connection: id });
         }
     }
 
@@ -343,13 +515,21 @@ impl World {
                 continue;
             }
             any = true;
-            let input = Input::Bytes { connection: link.id, bytes: &link.sent };
-            let consumed = self.shard.on_input(self.now, input, &mut self.effects);
+            let (connection, shard, sent) = (link.id, link.shard, std::mem::take(&mut link.sent));
+            let consumed = self.turn(shard, Input::Bytes { connection, bytes: &sent });
+            let link = &mut self.links[slot];
+            link.sent = sent;
             link.sent.drain(..consumed.bytes);
             match consumed.reading {
                 Reading::Drained => {}
                 Reading::Budget => link.has_news = true,
                 Reading::Paused => link.paused = true,
+                Reading::Moved(home) => {
+                    (link.shard, link.has_news) = (home, true);
+                    let (listener, peer) = (ListenerId(0), format!("peer-{slot}").into());
+                    let opened = Input::Opened { connection, listener, peer, moved: true };
+                    let _ = self.turn(home, opened);
+                }
             }
         }
         any
@@ -363,7 +543,13 @@ fn is_allowed(question: &Question) -> bool {
 }
 
 fn name_of(effect: &Effect) -> String {
-    let text = format!("{effect:?}");
+    let text = match effect {
+        // What it says is nobody's affair but the shards', and its name is enough here.
+        Effect::ToShard { message, .. } => {
+            format!("{message:?}").trim_start_matches("ShardMessage(").to_owned()
+        }
+        other => format!("{other:?}"),
+    };
     text.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
 }
 
@@ -446,8 +632,8 @@ impl World {
         let link = &mut self.links[slot];
         if !std::mem::replace(&mut link.gone, true) {
             link.closed = true;
-            let connection = link.id;
-            self.input(Input::Closed { connection });
+            let (connection, shard) = (link.id, link.shard);
+            self.input(shard, Input::Closed { connection });
         }
     }
 }

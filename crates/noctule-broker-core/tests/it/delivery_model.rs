@@ -110,7 +110,7 @@ impl World {
         let connection = ConnectionId { slot: self.connections, generation: 0 };
         self.connections += 1;
         let peer = "peer".into();
-        self.input(Input::Opened { connection, listener: ListenerId(0), peer });
+        self.input(Input::Opened { connection, listener: ListenerId(0), peer, moved: false });
         let packet = Packet::Connect(Box::new(connect.to_packet()));
         self.send_packet(connection, connect.version, &packet);
         connection

@@ -6,7 +6,7 @@ use noctule_broker_core::{
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedDisconnect, OwnedPublish, VERSIONS};
 
-use crate::broker::{Broker, ended_with, lasting};
+use crate::broker::{Broker, Shards, ended_with, lasting};
 
 fn kick(broker: &Broker, client_id: &str, reason: ReasonCode) {
     broker.input(Input::Command(Command::Kick { client_id: client_id.into(), reason }));
@@ -209,7 +209,7 @@ fn a_connection_that_is_lost_is_the_end_of_a_client_that_said_nothing() {
         drop(broker.client(version, "a"));
         assert_eq!(endings(&broker), [("a".to_owned(), Ended::ConnectionLost)]);
         assert_eq!(broker.look(|shard| shard.gauges().connections), 0);
-        assert_eq!(broker.look(noctule_broker_core::Shard::poll_timeout), None);
+        assert_eq!(broker.look(Shards::poll_timeout), None);
     }
 }
 

@@ -1,20 +1,31 @@
 //! The steps of a PUBLISH between publisher and acknowledgement, seen from the driver: what is
 //! asked in which order, and which answers an acknowledgement waits for.
 
-use noctule_broker_core::{
-    Authorization, Durability, Effect, Input, Question, Record, ShardId, Token,
-};
+use noctule_broker_core::{Authorization, Durability, Effect, Input, Question, Record, ShardId};
 use noctule_packet::{QoS, ReasonCode, SubscriptionOptions, Version, spec};
 use noctule_testkit::{OwnedPublish, VERSIONS};
 
-use crate::broker::{Broker, Client};
+use crate::broker::{Broker, Client, placement_of};
 
 /// What authorisation is asked about, what is stored, and which shards are told, is held.
 struct Scene {
     broker: Broker,
     publisher: Client,
     subscriber: Client,
+    _others: Vec<Client>,
 }
+
+/// All that the scenes need on the first shard, and a subscriber on each other.
+const HOMES: [(&str, u16); 8] = [
+    ("publisher", 0),
+    ("subscriber", 0),
+    ("other", 0),
+    ("passing", 0),
+    ("live", 0),
+    ("$share/group/t", 0),
+    ("on-1", 1),
+    ("on-2", 2),
+];
 
 /// A broker with a store, with authorisation, and with `peers` other shards that all have
 /// subscribers; here a stored session subscribes at QoS 2.
@@ -22,22 +33,22 @@ fn scene(version: Version, peers: u16) -> Scene {
     let broker = Broker::with(|settings| {
         settings.durability = Durability::Stored;
         settings.authorization = Authorization::Ask;
-        settings.peers = peers;
+        let shards = peers + 1;
+        let homes: Vec<_> = HOMES.into_iter().filter(|(_, shard)| *shard < shards).collect();
+        settings.placement = placement_of(shards, &homes);
     });
     let publisher = broker.lasting(version, "publisher");
     let mut subscriber = broker.lasting(version, "subscriber");
     subscriber.subscribe(&[("t", QoS::ExactlyOnce)]);
-    for peer in 1..=peers {
-        broker.input(Input::RouteChanged {
-            from: ShardId(peer),
-            token: Token::nobody(),
-            filter: "t".into(),
-            interested: true,
-        });
-    }
-    broker.hold();
+    let others = (1..=peers).map(|peer| {
+        let mut other = broker.client(version, &format!("on-{peer}"));
+        other.subscribe(&[("t", QoS::AtMostOnce)]);
+        other
+    });
+    let others = others.collect();
+    broker.hold_mail();
     broker.trace();
-    Scene { broker, publisher, subscriber }
+    Scene { broker, publisher, subscriber, _others: others }
 }
 
 impl Scene {
@@ -62,17 +73,22 @@ impl Scene {
 
     /// The answer to what was asked next, to be given later.
     #[track_caller]
-    fn next_answer(&self) -> Input<'static> {
-        match self.broker.asked() {
-            Effect::Persist { token, record } => {
+    fn next_answer(&self) -> (ShardId, Effect) {
+        let asked = self.broker.asked_by();
+        match &asked.1 {
+            Effect::Persist { record, .. } => {
                 assert!(matches!(record, Record::Published { .. }), "{record:?}");
-                Input::Persisted { token }
+                asked
             }
-            Effect::Forward { token, message, .. } => {
-                assert_eq!(&*message.topic, "t");
-                Input::Answered { token }
+            Effect::ToShard { to, message } => {
+                assert!(format!("{message:?}").contains("Forward"), "{message:?}");
+                let to = *to;
+                self.broker.give(asked);
+                let answer = self.broker.asked_last();
+                assert_eq!(answer.0, to);
+                answer
             }
-            asked => panic!("{asked:?}"),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -104,10 +120,10 @@ fn at_least_once(version: Version, reverse: bool) {
         answers.reverse();
     }
     let [first, last] = answers;
-    scene.broker.input(first);
+    scene.broker.give(first);
     scene.publisher.expect_nothing_before_pong();
     scene.broker.trace();
-    scene.broker.input(last);
+    scene.broker.give(last);
     scene.expect_trace(&["Write PUBACK"]);
     scene.publisher.expect_puback(9);
 }
@@ -124,7 +140,7 @@ fn exactly_once(version: Version, reverse: bool) {
     scene.subscriber.expect_nothing_before_pong();
     scene.publisher.expect_nothing_before_pong();
     scene.broker.trace();
-    scene.broker.input(persisted);
+    scene.broker.give(persisted);
     scene.expect_trace(&["Forward", "Forward", "Write PUBLISH"]);
     scene.subscriber.expect_publish();
     let mut answers = [scene.next_answer(), scene.next_answer()];
@@ -132,10 +148,10 @@ fn exactly_once(version: Version, reverse: bool) {
         answers.reverse();
     }
     let [first, last] = answers;
-    scene.broker.input(first);
+    scene.broker.give(first);
     scene.publisher.expect_nothing_before_pong();
     scene.broker.trace();
-    scene.broker.input(last);
+    scene.broker.give(last);
     scene.expect_trace(&["Write PUBREC"]);
     scene.publisher.expect_pubrec(9);
 
@@ -177,7 +193,7 @@ fn a_session_with_several_matching_subscriptions_is_named_once() {
     other.subscribe(&[("$share/group/t", QoS::AtLeastOnce)]);
     let mut passing = scene.broker.client(Version::V5_0, "passing");
     passing.subscribe(&[("t", QoS::AtLeastOnce)]);
-    scene.broker.hold();
+    scene.broker.hold_mail();
     scene.publish(9, QoS::AtLeastOnce);
     scene.authorize();
     let asked = scene.broker.asked();
@@ -202,7 +218,7 @@ fn only_ones_own_messages_are_not_stored_for_a_subscription_with_no_local() {
     scene.publisher.subscribe_with(None, &[("own/#", no_local)]);
     scene.publisher.subscribe(&[("own/twice", QoS::AtLeastOnce)]);
     scene.subscriber.subscribe_with(None, &[("own/#", no_local)]);
-    scene.broker.hold();
+    scene.broker.hold_mail();
     for (topic, expected) in
         [("own/x", &["subscriber"][..]), ("own/twice", &["publisher", "subscriber"])]
     {
@@ -239,10 +255,10 @@ fn acknowledgements_leave_in_the_order_of_the_publications_whatever_the_order_of
             answers.push(scene.next_answer());
         }
         while answers.len() > 1 {
-            scene.broker.input(answers.pop().unwrap());
+            scene.broker.give(answers.pop().unwrap());
             scene.publisher.expect_nothing_before_pong();
         }
-        scene.broker.input(answers.pop().unwrap());
+        scene.broker.give(answers.pop().unwrap());
         scene.publisher.expect_puback(1);
         scene.publisher.expect_pubrec(2);
         scene.publisher.expect_puback(3);
@@ -262,10 +278,10 @@ fn publications_of_qos_2_are_routed_in_their_order_whatever_the_order_of_the_ans
             answers.push(scene.next_answer());
         }
         let [first, second, third] = answers.try_into().expect("three answers");
-        scene.broker.input(second);
-        scene.broker.input(third);
+        scene.broker.give(second);
+        scene.broker.give(third);
         scene.subscriber.expect_nothing_before_pong();
-        scene.broker.input(first);
+        scene.broker.give(first);
         for payload in ["1", "2", "3"] {
             assert_eq!(scene.subscriber.expect_publish().text(), payload);
         }
@@ -282,7 +298,7 @@ fn a_publication_that_need_not_be_kept_does_not_overtake_one_that_is_being_kept(
         scene.publisher = scene.broker.client(version, "passing");
         let mut live = scene.broker.client(version, "live");
         live.subscribe(&[("t", QoS::ExactlyOnce)]);
-        scene.broker.hold();
+        scene.broker.hold_mail();
         scene.publish(1, QoS::ExactlyOnce);
         scene.authorize();
         let kept = scene.next_answer();
@@ -294,7 +310,7 @@ fn a_publication_that_need_not_be_kept_does_not_overtake_one_that_is_being_kept(
         assert!(scene.broker.has_asked_nothing(), "the second message is not kept");
         live.expect_nothing_before_pong();
         scene.publisher.expect_nothing_before_pong();
-        scene.broker.input(kept);
+        scene.broker.give(kept);
         assert_eq!(live.expect_publish().text(), "1");
         assert_eq!(live.expect_publish().text(), "2");
         scene.publisher.expect_pubrec(1);
@@ -316,7 +332,7 @@ fn a_held_message_that_expires_goes_to_nobody_and_is_acknowledged_all_the_same()
     scene.authorize();
     let persisted = scene.next_answer();
     scene.broker.advance_seconds(11);
-    scene.broker.input(persisted);
+    scene.broker.give(persisted);
     assert!(scene.broker.has_asked_nothing(), "nobody is told of it");
     scene.subscriber.expect_nothing_before_pong();
     scene.publisher.expect_pubrec_with(9, ReasonCode::Success);
@@ -332,16 +348,16 @@ fn a_publication_whose_publisher_is_gone_is_routed_when_it_is_kept() {
         if session_ends {
             scene.broker.answer_all();
             scene.publisher = scene.broker.client(version, "passing");
-            scene.broker.hold();
+            scene.broker.hold_mail();
         }
         scene.publish(9, QoS::ExactlyOnce);
         scene.authorize();
         let persisted = scene.next_answer();
         scene.publisher = scene.broker.open();
-        scene.broker.input(persisted);
+        scene.broker.give(persisted);
         assert_eq!(scene.subscriber.expect_publish().text(), "9");
         let answered = scene.next_answer();
-        scene.broker.input(answered);
+        scene.broker.give(answered);
     }
 }
 

@@ -28,7 +28,7 @@ mod resend;
 mod restored;
 mod retained;
 mod retained_expiry;
-mod routes;
+// mod routes;
 mod session;
 mod shared;
 mod slow_reader;

@@ -183,7 +183,7 @@ impl Turns {
     fn connect(&mut self, slot: u32, client_id: &str) -> ConnectionId {
         let connection = ConnectionId { slot, generation: 0 };
         let peer = "peer".into();
-        self.input(Input::Opened { connection, listener: ListenerId(0), peer });
+        self.input(Input::Opened { connection, listener: ListenerId(0), peer, moved: false });
         let connect = packet_bytes(0x10, &format!("s'MQTT' 04 00 0000 s'{client_id}'"));
         self.send(connection, &connect);
         connection

@@ -7,7 +7,7 @@ use noctule_broker_core::{ConnectionId, Effects, Input, ListenerId, Settings, Sh
 use noctule_packet::{QoS, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, packet_bytes};
 
-use crate::broker::{Broker, Client};
+use crate::broker::{Broker, Client, Shards};
 
 fn expiring(payload: &str, seconds: u32) -> OwnedPublish {
     OwnedPublish::new("a", payload, QoS::AtLeastOnce).retain(true).message_expiry_interval(seconds)
@@ -62,7 +62,7 @@ fn what_has_expired_is_gone_for_every_version_and_its_memory_is_free() {
     }
     let next = OwnedPublish::new("b", "2", QoS::AtLeastOnce).retain(true);
     assert!(!publisher.publish_with(&next).is_error());
-    assert_eq!(broker.look(Shard::poll_timeout), None, "no timer is left");
+    assert_eq!(broker.look(Shards::poll_timeout), None, "no timer is left");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn the_interval_of_a_message_that_was_replaced_ends_nothing() {
         newer.message_expiry_interval = second;
         publisher.publish_with(&newer);
         let due = second.map(|seconds| broker.now().plus_seconds(seconds));
-        assert_eq!(broker.look(Shard::poll_timeout), due, "no other timer is left");
+        assert_eq!(broker.look(Shards::poll_timeout), due, "no other timer is left");
         for seconds in [9, 10, 29, 30] {
             let now = broker.now().as_millis() / 1_000 - 1_000;
             broker.advance_seconds(seconds - now);
@@ -100,7 +100,7 @@ fn the_interval_of_a_message_that_was_cleared_ends_nothing() {
     let mut publisher = publisher(&broker);
     publisher.publish_with(&expiring("1", 10));
     publisher.publish_with(&expiring("", 10));
-    assert_eq!(broker.look(Shard::poll_timeout), None, "no timer is left");
+    assert_eq!(broker.look(Shards::poll_timeout), None, "no timer is left");
     publisher.publish_with(&expiring("2", 20));
     broker.advance_seconds(10);
     assert_eq!(served(&broker, Version::V5_0), Some(("2".to_owned(), Some(10))));
@@ -134,7 +134,8 @@ fn what_has_expired_is_not_served_even_if_the_timer_is_late() {
     settings.system_interval_seconds = 0;
     let (mut shard, mut effects) = (Shard::new(settings, start, 7), Effects::new());
     let connection = ConnectionId { slot: 0, generation: 0 };
-    let opened = Input::Opened { connection, listener: ListenerId(0), peer: "".into() };
+    let opened =
+        Input::Opened { connection, listener: ListenerId(0), peer: "".into(), moved: false };
     let _ = shard.on_input(start, opened, &mut effects);
     let mut said = |seconds, bytes: &[u8]| {
         let input = Input::Bytes { connection, bytes };

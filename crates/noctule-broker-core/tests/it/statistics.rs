@@ -1,14 +1,14 @@
 //! What a shard counts, and what it says it holds: true at any time, and nothing when all is over.
 
-use noctule_broker_core::{DropCause, Gauges, Shard, Statistics};
+use noctule_broker_core::{DropCause, Gauges, Statistics};
 use noctule_packet::{QoS, ReasonCode, Version};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, bytes};
 use proptest::prelude::*;
 
-use crate::broker::{Broker, Client, lasting};
+use crate::broker::{Broker, Client, Shards, lasting};
 
 fn gauges(broker: &Broker) -> Gauges {
-    broker.look(Shard::gauges)
+    broker.look(Shards::gauges)
 }
 
 fn counted(broker: &Broker) -> Statistics {
@@ -292,6 +292,6 @@ proptest! {
         drop(clients);
         broker.advance_seconds(1_000);
         prop_assert_eq!(gauges(&broker), Gauges::default());
-        prop_assert_eq!(broker.look(Shard::poll_timeout), None);
+        prop_assert_eq!(broker.look(Shards::poll_timeout), None);
     }
 }

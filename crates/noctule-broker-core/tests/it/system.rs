@@ -1,10 +1,10 @@
 //! The `$SYS` topics: what they say, who sees them, and that nobody else writes them.
 
-use noctule_broker_core::{Durability, Event, Shard};
+use noctule_broker_core::{Durability, Event};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
 
-use crate::broker::{Broker, Client};
+use crate::broker::{Broker, Client, Shards};
 
 /// A broker that says something of itself every ten seconds.
 fn broker() -> Broker {
@@ -80,7 +80,7 @@ fn an_interval_of_0_says_nothing_and_wakes_nobody() {
     subscriber.subscribe(&[("$SYS/#", QoS::AtMostOnce)]);
     broker.advance_seconds(1_000);
     subscriber.expect_nothing_before_pong();
-    assert_eq!(broker.look(Shard::poll_timeout), None);
+    assert_eq!(broker.look(Shards::poll_timeout), None);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn they_count_as_no_retained_messages_and_are_never_stored() {
         settings.durability = Durability::Stored;
     });
     broker.advance_seconds(20);
-    let gauges = broker.look(Shard::gauges);
+    let gauges = broker.look(Shards::gauges);
     assert_eq!((gauges.retained_messages, gauges.retained_bytes), (0, 0));
     assert_eq!(value(&broker, "retained messages/count"), "0");
     assert!(!broker.trace().contains(&"Persist".to_owned()));

@@ -56,7 +56,12 @@ impl Turns {
     }
 
     fn client_with(&mut self, connection: ConnectionId, keep_alive: u16) -> ConnectionId {
-        let _ = self.input(Input::Opened { connection, listener: ListenerId(0), peer: "".into() });
+        let _ = self.input(Input::Opened {
+            connection,
+            listener: ListenerId(0),
+            peer: "".into(),
+            moved: false,
+        });
         let client_id = format!("client-{:04}", connection.slot);
         let connect = OwnedConnect::v311(&client_id).keep_alive(keep_alive);
         self.send(connection, &[Packet::Connect(Box::new(connect.to_packet()))]);
@@ -295,39 +300,6 @@ fn pubrec_waits_for_the_store_and_then_for_the_last_delivery() {
     assert_eq!(turns.take(publisher), [""; 0]);
     while turns.turn() {}
     assert_eq!(turns.take(publisher), ["PUBREC"]);
-    for client in clients {
-        assert_eq!(turns.take(client), ["t m live"]);
-    }
-}
-
-#[test]
-fn a_forward_from_another_shard_is_answered_behind_its_last_delivery() {
-    let mut turns = Turns::new();
-    let clients: Vec<_> = (0..u32::try_from(TURN).expect("a number") + 1)
-        .map(|slot| {
-            let client = turns.client(slot);
-            turns.subscribe(client, &["t"]);
-            turns.take(client);
-            client
-        })
-        .collect();
-    let message = Arc::new(Message {
-        topic: "t".into(),
-        payload: (*b"m").into(),
-        qos: QoS::AtMostOnce,
-        retain: false,
-        properties: ForwardedProperties::empty(),
-        expires_at: None,
-    });
-    let token = Token::nobody();
-    let forwarded = Input::Forwarded { from: ShardId(1), token, message };
-    let answers = |effects: &mut Effects| {
-        effects.drain().filter(|effect| matches!(effect, Effect::Answer { .. })).count()
-    };
-    let _ = turns.shard.on_input(turns.now, forwarded, &mut turns.effects);
-    assert_eq!(answers(&mut turns.effects), 0);
-    let _ = turns.shard.on_input(turns.now, Input::Timeout, &mut turns.effects);
-    assert_eq!(answers(&mut turns.effects), 1);
     for client in clients {
         assert_eq!(turns.take(client), ["t m live"]);
     }

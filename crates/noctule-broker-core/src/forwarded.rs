@@ -1,0 +1,111 @@
+//! What other shards say: one arm for each kind of message, and what becomes of a publication that
+//! comes from another shard.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use crate::effect::{Effect, Effects, Token, Waiting};
+use crate::event::Event;
+use crate::fan_out::Then;
+use crate::fault::Refused;
+use crate::input::ShardId;
+use crate::publication::{Publication, Publisher};
+use crate::shard::Shard;
+use crate::shard_message::{Body, Forward, ShardMessage};
+
+/// A forward whose deliveries are not all made, and what its shard is owed then.
+#[derive(Clone, Debug)]
+pub(crate) struct Forwarded {
+    from: ShardId,
+    token: Option<Token>,
+    bytes: u64,
+    refused: Option<Box<Refused>>,
+}
+
+impl Shard {
+    /// Something that another shard said.
+    pub(crate) fn on_shard_message(
+        &mut self,
+        from: ShardId,
+        message: ShardMessage,
+        effects: &mut Effects,
+    ) {
+        match message.0 {
+            Body::Forward(forward) => self.on_forward(from, forward, effects),
+            Body::Answer { token, refused } => {
+                if let Waiting::Acknowledgement { session, answer } = token.0 {
+                    self.on_answered(session, answer, refused, effects);
+                }
+            }
+            Body::Credit { bytes } => self.on_credit(from, bytes, effects),
+            Body::ChangeRoute { token, filter, interested } => {
+                self.on_route_changed(from, &filter, interested);
+                effects.tell(from, Body::ConfirmRoute { token, position: self.published });
+            }
+            Body::ConfirmRoute { token, position } => {
+                self.on_route_confirmed(from, token, position, effects);
+            }
+            Body::AskRetained(ask) => self.on_ask_retained(from, *ask, effects),
+            Body::GiveRetained(given) => self.on_give_retained(*given, effects),
+            Body::Group(message) => self.on_group_message(from, message, effects),
+            Body::Assign(assign) => self.on_assign(from, *assign, effects),
+            Body::Joined { token } => self.on_part_done(token, effects),
+            Body::AskCounters => self.give_counters(from, effects),
+            Body::GiveCounters(counters) => self.on_counters(*counters, effects),
+        }
+    }
+
+    /// Another shard's publication, for the subscribers of this one only, and perhaps to keep. The
+    /// answer says that all of that is done.
+    fn on_forward(&mut self, from: ShardId, forward: Forward, effects: &mut Effects) {
+        let Forward { token, message, origin, publisher, keep_for } = forward;
+        self.seen.note(origin.shard, origin.position);
+        let bytes = message.bytes() as u64;
+        let mut forwarded = Forwarded { from, token, bytes, refused: None };
+        if let Some(mut publication) = Publication::of(&message, Publisher::Elsewhere(publisher)) {
+            publication.origin = origin;
+            if let Some(client_id) = keep_for
+                && let Err(refused) = self.keep_retained(&mut publication)
+            {
+                self.statistics.publish_refused += 1;
+                let (topic, reason) = (message.topic.clone(), refused.reason());
+                effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
+                forwarded.refused = Some(Box::new(refused));
+            }
+            let matches = self.route(publication.topic);
+            if let Some(at) = self.start_fan_out(&mut publication, &matches, effects) {
+                let then = Then { forwarded: Some(forwarded), ..Then::default() };
+                self.defer(&mut publication, matches, at, then);
+                return;
+            }
+        }
+        self.finish_forward(forwarded, effects);
+    }
+
+    /// All deliveries of a forward are made.
+    pub(crate) fn finish_forward(&mut self, done: Forwarded, effects: &mut Effects) {
+        let Forwarded { from, token, bytes, refused } = done;
+        if let Some(token) = token {
+            effects.tell(from, Body::Answer { token, refused });
+        }
+        self.repay(from, bytes, effects);
+    }
+
+    /// What a session's client identifier is called on other shards.
+    pub(crate) fn publisher_number(&self, publisher: Publisher) -> u64 {
+        match publisher {
+            Publisher::Nobody => 0,
+            Publisher::Elsewhere(number) => number,
+            Publisher::Session(key) => self
+                .registry
+                .session(key)
+                .map_or(0, |session| self.settings.placement.number(&session.client_id)),
+        }
+    }
+
+    /// The client identifier of a publisher of this shard.
+    pub(crate) fn publisher_name(&self, publisher: Publisher) -> Arc<str> {
+        let session = publisher.session().and_then(|key| self.registry.session(key));
+        session.map_or_else(|| Arc::from(""), |session| Arc::clone(&session.client_id))
+    }
+}

@@ -1,0 +1,208 @@
+//! The shared subscriptions that live on a shard: their members, and what waits for one.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use crate::input::ShardId;
+use crate::message::Message;
+use crate::registry::SessionKey;
+use crate::session::Subscription;
+
+/// Names a group: a place that is used again, and how often it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GroupKey {
+    slot: u32,
+    generation: u32,
+}
+
+/// Which message of which group a delivery is, so that it finds its place when it comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag {
+    /// Where the group lives.
+    pub(crate) owner: ShardId,
+    pub(crate) group: GroupKey,
+    /// Counts the group's messages.
+    pub(crate) number: u64,
+}
+
+/// All groups of a shard.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    slots: Vec<(u32, Option<Group>)>,
+    free: Vec<u32>,
+    /// By the whole filter, `$share` and all.
+    by_filter: HashMap<Arc<str>, GroupKey, FixedState>,
+    /// Those in which messages wait for a member.
+    backlogged: BTreeSet<GroupKey>,
+    pub(crate) hasher: FixedState,
+}
+
+/// The members of one shared subscription.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) filter: Arc<str>,
+    pub(crate) members: Vec<Member>,
+    /// Where round robin goes on; behind the last member, it begins anew.
+    pub(crate) next: usize,
+    /// The number of the last message.
+    number: u64,
+    /// Messages that no member could take, by their numbers.
+    backlog: BTreeMap<u64, Arc<Message>>,
+    backlog_bytes: u64,
+}
+
+/// One member, and for one of another shard what that has lent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) shard: ShardId,
+    pub(crate) session: SessionKey,
+    pub(crate) subscription: Subscription,
+    /// How many messages it takes at a time, if it is connected; unused on its own shard.
+    pub(crate) window: Option<u16>,
+    /// How many it has been given and is not done with; unused on its own shard.
+    pub(crate) outstanding: u32,
+}
+
+impl Group {
+    pub(crate) fn backlog(&self) -> (u64, u64) {
+        (self.backlog.len() as u64, self.backlog_bytes)
+    }
+
+    /// The message that has waited longest.
+    pub(crate) fn first_waiting(&self) -> Option<&Arc<Message>> {
+        self.backlog.first_key_value().map(|(_, message)| message)
+    }
+
+    pub(crate) fn member_mut(
+        &mut self,
+        shard: ShardId,
+        session: SessionKey,
+    ) -> Option<&mut Member> {
+        self.members.iter_mut().find(|known| (known.shard, known.session) == (shard, session))
+    }
+}
+
+impl Groups {
+    pub(crate) fn new(seed: u64) -> Self {
+        let hasher = FixedState::with_seed(seed);
+        let by_filter = HashMap::with_hasher(hasher.clone());
+        let backlogged = BTreeSet::new();
+        Self { slots: Vec::new(), free: Vec::new(), by_filter, backlogged, hasher }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_filter.len()
+    }
+
+    /// Messages and bytes that wait for a member.
+    pub(crate) fn backlog(&self) -> (u64, u64) {
+        let groups = self.slots.iter().filter_map(|(_, group)| group.as_ref());
+        groups.map(Group::backlog).fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1))
+    }
+
+    pub(crate) fn member(&self, key: GroupKey, at: usize) -> Option<Member> {
+        self.group(key)?.members.get(at).copied()
+    }
+
+    pub(crate) fn members(&self, key: GroupKey) -> &[Member] {
+        self.group(key).map(|group| group.members.as_slice()).unwrap_or_default()
+    }
+
+    pub(crate) fn group(&self, key: GroupKey) -> Option<&Group> {
+        let (generation, group) = self.slots.get(key.slot as usize)?;
+        (*generation == key.generation).then_some(group.as_ref()?)
+    }
+
+    pub(crate) fn group_mut(&mut self, key: GroupKey) -> Option<&mut Group> {
+        let (generation, group) = self.slots.get_mut(key.slot as usize)?;
+        if *generation == key.generation { group.as_mut() } else { None }
+    }
+
+    pub(crate) fn find(&self, filter: &str) -> Option<GroupKey> {
+        self.by_filter.get(filter).copied()
+    }
+
+    /// The group of a filter, and whether it was made for this.
+    pub(crate) fn find_or_make(&mut self, filter: &str) -> (GroupKey, bool) {
+        if let Some(key) = self.find(filter) {
+            return (key, false);
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let mut key = GroupKey { slot, generation: 0 };
+        let filter: Arc<str> = filter.into();
+        if let Some((generation, group)) = self.slots.get_mut(slot as usize) {
+            key.generation = *generation;
+            *group = Some(Group {
+                filter: Arc::clone(&filter),
+                members: Vec::new(),
+                next: 0,
+                number: 0,
+                backlog: BTreeMap::new(),
+                backlog_bytes: 0,
+            });
+        }
+        self.by_filter.insert(filter, key);
+        (key, true)
+    }
+
+    pub(crate) fn remove(&mut self, filter: &str) {
+        let Some(key) = self.by_filter.remove(filter) else { return };
+        if let Some((generation, group)) = self.slots.get_mut(key.slot as usize) {
+            *generation = generation.wrapping_add(1);
+            *group = None;
+            self.free.push(key.slot);
+        }
+        self.backlogged.remove(&key);
+    }
+
+    /// The number of a message that comes to a group.
+    pub(crate) fn next_number(&mut self, key: GroupKey) -> u64 {
+        let Some(group) = self.group_mut(key) else { return 0 };
+        group.number += 1;
+        group.number
+    }
+
+    /// Lets a message wait for a member: behind earlier ones, before later ones.
+    pub(crate) fn keep(&mut self, key: GroupKey, number: u64, message: Arc<Message>) {
+        let Some(group) = self.group_mut(key) else { return };
+        group.backlog_bytes += message.bytes() as u64;
+        group.backlog.insert(number, message);
+        self.backlogged.insert(key);
+    }
+
+    /// Takes the message that has waited longest.
+    pub(crate) fn take(&mut self, key: GroupKey) -> Option<(u64, Arc<Message>)> {
+        let group = self.group_mut(key)?;
+        let (number, message) = group.backlog.pop_first()?;
+        group.backlog_bytes -= message.bytes() as u64;
+        if group.backlog.is_empty() {
+            self.backlogged.remove(&key);
+        }
+        Some((number, message))
+    }
+
+    /// The next of these groups, which are in order, in which messages wait. A session may be a
+    /// member of very many others.
+    pub(crate) fn next_backlogged(
+        &self,
+        of: &[GroupKey],
+        behind: Option<GroupKey>,
+    ) -> Option<GroupKey> {
+        let mut at = behind.map_or(0, |last| of.partition_point(|key| *key <= last));
+        loop {
+            let wanted = of.get(at)?;
+            let found = self.backlogged.range(wanted..).next()?;
+            if found == wanted {
+                return Some(*found);
+            }
+            at += of.get(at..)?.partition_point(|key| key < found);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What the shards of a broker use together, for limits that are about all of them.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts over all shards of a broker. Shards change them when connections and retained messages
+/// come and go, and lease room for queues in chunks: never for every message.
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub(crate) connections: Total,
+    pub(crate) retained_messages: Total,
+    pub(crate) retained_bytes: Total,
+}
+
+/// One count.
+#[derive(Debug, Default)]
+pub(crate) struct Total(AtomicU64);
+
+impl Total {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, count: u64) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+}
