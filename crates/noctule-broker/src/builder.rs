@@ -2,27 +2,36 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc as std_mpsc;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use noctule_broker_core::{
-    Features, Limits, ListenerId, ListenerSettings, ReadRules, Settings, SharedStrategy,
+    Features, LimitOutOfRange, Limits, ListenerId, ListenerSettings, Placement, ReadRules,
+    Settings, ShardId, SharedStrategy,
 };
 use noctule_packet::{TextRules, Version};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::descriptors;
-use crate::error::{BrokerError, StartError};
+use crate::error::StartError;
 use crate::handle::{Handle, Shared};
+use crate::inbox::Mail;
+use crate::life::Life;
 use crate::listener::{Listener, OpenListener};
-use crate::run::{self, Start};
-use crate::task::panic_message;
+use crate::request::Request;
+use crate::run::Start;
+use crate::threads;
 
 /// Publications of the host program that wait for the broker's thread; behind them,
 /// [`Handle::publish`] waits.
 const PUBLICATIONS_WAITING_MAX: usize = 256;
+
+/// The most shards a broker has: as many as there are partitions of client identifiers.
+const SHARDS_MAX: u16 = 1_024;
 
 /// An MQTT broker inside this program. See [`Broker::builder`].
 #[derive(Debug)]
@@ -56,6 +65,7 @@ impl Broker {
 pub struct Builder {
     listeners: Vec<Listener>,
     settings: Settings,
+    shards: Option<u16>,
     allow_anonymous: Option<bool>,
     raise_descriptor_limit: bool,
 }
@@ -65,6 +75,7 @@ impl Default for Builder {
         Self {
             listeners: Vec::new(),
             settings: Settings::default(),
+            shards: None,
             allow_anonymous: None,
             raise_descriptor_limit: true,
         }
@@ -139,6 +150,13 @@ impl Builder {
         self
     }
 
+    /// On how many threads clients are served, 1 to 1024. By default the machine's processors but
+    /// one, and one on a machine with two.
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
     /// Whether the process's limit of open descriptors is raised as far as it goes; it is by
     /// default.
     pub fn raise_descriptor_limit(mut self, raise: bool) -> Self {
@@ -146,7 +164,7 @@ impl Builder {
         self
     }
 
-    /// Opens the listeners and starts the broker's thread. Clients can connect when this returns.
+    /// Opens the listeners and starts the broker's threads. Clients can connect when this returns.
     /// It blocks while host names are resolved; otherwise it is quick.
     ///
     /// # Errors
@@ -168,45 +186,67 @@ impl Builder {
         let connections_max = self.settings.limits.connections_max;
         let local_addrs = listeners.iter().map(|listener| listener.address.clone()).collect();
 
-        let (requests, requests_end) = mpsc::unbounded_channel();
+        let shards = self.shards.unwrap_or_else(shards_by_default);
+        info!(target: "noctule", shards, "starting");
+        self.settings.placement = Placement::new(random_key(), shards);
+        let placement = self.settings.placement;
+        let life = Arc::new(Life::new(shards));
         let (publications, publications_end) = mpsc::channel(PUBLICATIONS_WAITING_MAX);
-        let (outcome_setter, outcome) = watch::channel(None);
-        let start = Start {
-            listeners,
-            host_listener,
-            settings: self.settings,
-            seed: RandomState::new().build_hasher().finish(),
-            requests: requests_end,
-            publications: publications_end,
-        };
-        let (ready, is_ready) = std_mpsc::channel();
-        thread::Builder::new()
-            .name("noctule-shard-0".into())
-            .spawn(move || {
-                let end = catch_unwind(AssertUnwindSafe(|| run::run(start, &ready)));
-                let end = end.unwrap_or_else(|payload| {
-                    Err(BrokerError::ShardPanicked { message: panic_message(payload.as_ref()) })
-                });
-                outcome_setter.send_replace(Some(end));
-            })
-            .map_err(StartError::Thread)?;
-        is_ready
-            .recv()
-            .unwrap_or_else(|_| Err(std::io::Error::other("the thread ended at once")))
-            .map_err(StartError::Thread)?;
+        let (mut starts, requests) = self.starts(host_listener, &life);
+        if let Some(first) = starts.first_mut() {
+            first.listeners = listeners;
+            first.publications = Some(publications_end);
+        }
+        threads::start(starts, &life).map_err(StartError::Thread)?;
         Ok(Handle::new(Shared {
             requests,
             publications,
-            outcome,
+            placement,
+            life,
+            subscribed: AtomicUsize::new(0),
             local_addrs,
             descriptor_limit,
             connections_max,
         }))
     }
 
+    /// What each shard's thread starts with, and the way to each.
+    fn starts(
+        &self,
+        host_listener: ListenerId,
+        life: &Arc<Life>,
+    ) -> (Vec<Start>, Vec<mpsc::UnboundedSender<Request>>) {
+        let shards = self.settings.placement.shards();
+        let inboxes = Mail::inboxes(shards);
+        let started = Instant::now();
+        let start = |shard| {
+            let (requests, requests_end) = mpsc::unbounded_channel();
+            let mut settings = self.settings.clone();
+            settings.shard = ShardId(shard);
+            let start = Start {
+                listeners: Vec::new(),
+                host_listener,
+                settings,
+                seed: random(),
+                inboxes: Arc::clone(&inboxes),
+                started,
+                requests: requests_end,
+                publications: None,
+                life: Arc::clone(life),
+            };
+            (start, requests)
+        };
+        (0..shards).map(start).unzip()
+    }
+
     /// Refuses what would turn clients away only later.
     fn check(&self) -> Result<(), StartError> {
         self.settings.limits.check()?;
+        if let Some(shards) = self.shards.filter(|shards| !(1..=SHARDS_MAX).contains(shards)) {
+            let (value, maximum) = (shards.into(), SHARDS_MAX.into());
+            let range = LimitOutOfRange { setting: "shards", value, minimum: 1, maximum };
+            return Err(range.into());
+        }
         let text = self.settings.response_information.as_deref().unwrap_or_default();
         if text.len() > usize::from(u16::MAX) || text.contains('\0') {
             return Err(StartError::ResponseInformation { length: text.len() });
@@ -251,4 +291,22 @@ impl Builder {
         self.settings.listeners = all;
         host
     }
+}
+
+/// One processor is left to whatever else the machine does; with two, a second shard would gain
+/// little and cost every message that crosses over.
+fn shards_by_default() -> u16 {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let shards = if processors <= 2 { 1 } else { processors - 1 };
+    u16::try_from(shards).unwrap_or(SHARDS_MAX).min(SHARDS_MAX)
+}
+
+/// A number that cannot be guessed.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Clients that do not know it cannot choose identifiers that crowd on one shard.
+fn random_key() -> [u8; 16] {
+    (u128::from(random()) << 64 | u128::from(random())).to_le_bytes()
 }

@@ -3,7 +3,6 @@
 
 use std::future::poll_fn;
 use std::mem;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -34,10 +33,11 @@ const DISCARD_BYTES_MAX: usize = 64 * 1024;
 /// A client's socket and what is known about it.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: Stream,
-    peer: Peer,
+    pub(crate) stream: Stream,
+    pub(crate) peer: Peer,
+    pub(crate) listener: ListenerId,
     /// What was read and not consumed: part of a packet, or packets that wait.
-    rest: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
     next: Next,
     writing: Writing,
     /// On the driver's list of connections to write to.
@@ -81,10 +81,11 @@ enum Turn {
 }
 
 impl Socket {
-    fn new(stream: Stream, peer: Peer) -> Self {
+    pub(crate) fn new(stream: Stream, peer: Peer, listener: ListenerId) -> Self {
         Self {
             stream,
             peer,
+            listener,
             rest: Vec::new(),
             next: Next::Read,
             writing: Writing::Ready,
@@ -94,10 +95,6 @@ impl Socket {
             read_task: None,
             write_task: None,
         }
-    }
-
-    pub(crate) fn peer(&self) -> Peer {
-        self.peer
     }
 
     pub(crate) fn may_write(&self) -> bool {
@@ -147,7 +144,7 @@ impl Socket {
             Reading::Drained => Next::Read,
             Reading::Budget => Next::Continue,
             Reading::Paused if self.is_resumed => Next::Continue,
-            Reading::Paused => Next::AwaitResume,
+            Reading::Paused | Reading::Moved(_) => Next::AwaitResume,
         };
     }
 }
@@ -189,16 +186,6 @@ fn remember(task: &mut Option<Waker>, context: &Context<'_>) {
         Some(waker) => waker.clone_from(context.waker()),
         None => *task = Some(context.waker().clone()),
     }
-}
-
-/// Takes a connection in and starts its task.
-pub(crate) fn open(driver: &SharedDriver, stream: Stream, peer: Peer, listener: ListenerId) {
-    let mut borrowed = driver.borrow_mut();
-    let socket = Connection::Socket(Box::new(Socket::new(stream, peer)));
-    let Some(connection) = borrowed.connections.insert(socket) else { return };
-    let peer = peer.to_string().into();
-    let _ = borrowed.input(Input::Opened { connection, listener, peer });
-    spawn(borrowed.failure(), serve(Rc::clone(driver), connection));
 }
 
 /// The life of a connection.
@@ -251,6 +238,13 @@ impl ShardDriver {
         match self.connections.find(id)? {
             Connection::Socket(socket) => Some(socket),
             Connection::Host(_) => None,
+        }
+    }
+
+    /// Starts the task of a connection.
+    pub(crate) fn serve(&mut self, id: ConnectionId) {
+        if let Some(driver) = self.this.upgrade() {
+            spawn(self.failure(), serve(driver, id));
         }
     }
 
@@ -323,9 +317,20 @@ impl ShardDriver {
         self.turn_after(id)
     }
 
+    /// Passes on what another shard's thread has read from a connection that came from there.
+    pub(crate) fn pass_first(&mut self, id: ConnectionId, bytes: Vec<u8>) {
+        let consumed = self.input(Input::Bytes { connection: id, bytes: &bytes });
+        self.settle(id, consumed, Rest::Owned(bytes));
+    }
+
     fn settle(&mut self, id: ConnectionId, consumed: Consumed, bytes: Rest<'_>) {
-        if let Some(socket) = self.socket(id) {
-            socket.settle(consumed, bytes);
+        let Some(socket) = self.socket(id) else { return };
+        socket.settle(consumed, bytes);
+        if let Reading::Moved(home) = consumed.reading
+            && let Some(Connection::Socket(socket)) = self.connections.remove(id)
+        {
+            self.hand_over(home, *socket);
+            self.signals().connection_ended.raise();
         }
     }
 

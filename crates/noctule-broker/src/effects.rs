@@ -1,11 +1,12 @@
-//! What the driver does about each effect. In memory mode, with one shard, every question is
-//! answered at once.
+//! What the driver does about each effect. In memory mode every question to the outside is answered
+//! at once; what is for another shard goes to its inbox.
 
 use std::mem;
 
 use noctule_broker_core::{ConnectionId, Effect, Input, Timestamp};
 use noctule_packet::ReasonCode;
 
+use crate::inbox::Letter;
 use crate::shard::{Connection, ShardDriver};
 
 impl ShardDriver {
@@ -39,16 +40,9 @@ impl ShardDriver {
             Effect::Load { token, client_id: _ } => {
                 self.answer(now, Input::Loaded { token, session: None });
             }
-            Effect::Forward { to: _, token, message: _ } => {
-                self.answer(now, Input::Answered { token });
+            Effect::ToShard { to, message } => {
+                self.send_letter(to, Letter::Message { from: self.mail.shard(), message });
             }
-            Effect::ChangeRoute { to: _, token, filter: _, interested: _ } => {
-                self.answer(now, Input::RouteConfirmed { token });
-            }
-            // There is no other shard that could wait for these.
-            Effect::Answer { to: _, token: _ }
-            | Effect::ConfirmRoute { to: _, token: _ }
-            | Effect::Credit { to: _, bytes: _ } => {}
             Effect::Event(event) => self.log(&event),
         }
     }

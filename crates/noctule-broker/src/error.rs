@@ -54,8 +54,8 @@ pub enum StartError {
     /// A limit has a value that no broker can work with.
     #[error(transparent)]
     Limit(#[from] LimitOutOfRange),
-    /// The thread or its runtime could not be made.
-    #[error("cannot start the broker's thread")]
+    /// A thread or its runtime could not be made.
+    #[error("cannot start the broker's threads")]
     Thread(#[source] io::Error),
 }
 

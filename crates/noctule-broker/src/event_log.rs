@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use noctule_broker_core::{ConnectionId, DropCause, Ended, Event, Limit, Reason};
+use noctule_broker_core::{DropCause, Ended, Event, Limit, Reason};
 use noctule_packet::ReasonCode;
 use tracing::{debug, info, warn};
 
@@ -48,14 +48,15 @@ impl ShardDriver {
             } => {
                 info!(target: "noctule", client_id = &**client_id, peer = &**peer, %version,
                     session_present, keep_alive, connection = connection.slot,
-                    "client connected");
+                    shard = self.shard_number(), "client connected");
             }
             Event::Refused { client_id, peer, reason, .. } => {
                 log_refused(client_id.as_deref(), peer, reason);
             }
             Event::Disconnected { connection, client_id, ended } => {
                 let peer = self.peer(*connection);
-                log_disconnected(*connection, client_id, peer, ended);
+                let place = (connection.slot, self.shard_number());
+                log_disconnected(place, client_id, peer, ended);
             }
             Event::PacketRefused { client_id, topic, reason } => {
                 let (code, limit) = (reason.code, LimitFields::new(reason.limit));
@@ -84,6 +85,11 @@ impl ShardDriver {
             }
             event => info!(target: "noctule", ?event, "event"),
         }
+    }
+
+    /// What a connection's number has to go with, where there is more than one shard.
+    fn shard_number(&self) -> Option<u16> {
+        (self.mail.shards() > 1).then_some(self.mail.shard().0)
     }
 
     /// Writes the first drop at once, counts the next ones, and starts the task that reports them.
@@ -157,27 +163,31 @@ fn log_refused(client_id: Option<&str>, peer: &str, reason: &Reason) {
         limit = limit.maximum, wanted = limit.wanted, "connection refused");
 }
 
-fn log_disconnected(id: ConnectionId, client_id: &str, peer: Option<Peer>, ended: &Ended) {
+fn log_disconnected(
+    (connection, shard): (u32, Option<u16>),
+    client_id: &str,
+    peer: Option<Peer>,
+    ended: &Ended,
+) {
     let peer = peer.map(tracing::field::display);
-    let connection = id.slot;
     match ended {
         Ended::ByClient(code) => {
             info!(target: "noctule", client_id, peer, reason = code.name(), code = %Code(*code),
-                connection, "client disconnected");
+                connection, shard, "client disconnected");
         }
         Ended::ConnectionLost => {
-            info!(target: "noctule", client_id, peer, connection, "connection lost");
+            info!(target: "noctule", client_id, peer, connection, shard, "connection lost");
         }
         Ended::ByServer(reason) if is_routine(reason.code) => {
             info!(target: "noctule", client_id, peer, reason = reason.code.name(),
-                code = %Code(reason.code), text = &*reason.text, connection,
+                code = %Code(reason.code), text = &*reason.text, connection, shard,
                 "client was disconnected");
         }
         Ended::ByServer(reason) => {
             let limit = LimitFields::new(reason.limit);
             warn!(target: "noctule", client_id, peer, reason = reason.code.name(),
                 code = %Code(reason.code), text = &*reason.text, setting = limit.setting,
-                limit = limit.maximum, wanted = limit.wanted, connection,
+                limit = limit.maximum, wanted = limit.wanted, connection, shard,
                 "client was disconnected");
         }
     }

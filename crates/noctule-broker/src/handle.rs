@@ -1,15 +1,17 @@
 //! The embedding program's hold on a running broker.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use noctule_broker_core::{ClientSummary, Gauges, Statistics};
-use tokio::sync::{mpsc, oneshot, watch};
+use noctule_broker_core::{ClientSummary, Gauges, Placement, ShardId, Statistics};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::address::LocalAddress;
 use crate::blocking::block_on;
 use crate::error::{BrokerError, PublishError, Stopped, SubscribeError};
 use crate::farewell::Farewell;
+use crate::life::Life;
 use crate::publication::Publication;
 use crate::request::{PublishRequest, Request};
 use crate::subscription::{Subscription, SubscriptionRequest};
@@ -17,12 +19,9 @@ use crate::subscription::{Subscription, SubscriptionRequest};
 /// How long clients have to take their last bytes when every handle was dropped.
 const DROPPED_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How the broker ended, once it has.
-pub(crate) type Outcome = Option<Result<(), BrokerError>>;
-
 /// A running broker.
 ///
-/// The broker runs on a thread of its own; handles are cheap to clone and can be used from any
+/// The broker runs on threads of its own; handles are cheap to clone and can be used from any
 /// thread. Its futures need no reactor, so any executor runs them, and a `_blocking` twin stands
 /// where a program without one needs it. When the last handle is dropped, the broker stops.
 #[derive(Clone, Debug)]
@@ -32,9 +31,13 @@ pub struct Handle {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) requests: mpsc::UnboundedSender<Request>,
+    /// The way to each shard.
+    pub(crate) requests: Vec<mpsc::UnboundedSender<Request>>,
     pub(crate) publications: mpsc::Sender<PublishRequest>,
-    pub(crate) outcome: watch::Receiver<Outcome>,
+    pub(crate) placement: Placement,
+    pub(crate) life: Arc<Life>,
+    /// Spreads subscriptions over the shards.
+    pub(crate) subscribed: AtomicUsize,
     pub(crate) local_addrs: Vec<LocalAddress>,
     pub(crate) descriptor_limit: Option<u64>,
     pub(crate) connections_max: u32,
@@ -42,7 +45,7 @@ pub(crate) struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let _ = self.requests.send(Request::Stop { farewell: DROPPED_DEADLINE.into() });
+        self.life.stop(DROPPED_DEADLINE.into());
     }
 }
 
@@ -68,20 +71,27 @@ impl Handle {
 
     /// What the broker has counted since it started, and what it holds now.
     pub async fn statistics(&self) -> Result<(Statistics, Gauges), Stopped> {
-        self.ask(Request::Statistics).await
+        let (mut statistics, mut gauges) = (Statistics::default(), Gauges::default());
+        for (counted, held) in self.ask_all(Request::Statistics).await? {
+            statistics.add(&counted);
+            gauges.add(&held);
+        }
+        Ok((statistics, gauges))
     }
 
     /// All clients: those that are connected and those whose session waits for them. Clients
     /// of the host program are among them; their identifiers start with `$host-`.
     pub async fn clients(&self) -> Result<Vec<ClientSummary>, Stopped> {
-        self.ask(Request::Clients).await
+        Ok(self.ask_all(Request::Clients).await?.into_iter().flatten().collect())
     }
 
     /// Disconnects a client; a 5.0 client is told "administrative action", its will is sent.
     /// Tells whether there was such a connection.
     pub async fn kick(&self, client_id: &str) -> Result<bool, Stopped> {
+        let home = self.shared.placement.client(client_id);
         let client_id = client_id.into();
-        self.ask(|reply| Request::Kick { client_id, reply }).await
+        let request = |reply| Request::Kick { client_id, reply };
+        ask(self.way_to(home)?, request).await.map_err(|_| Stopped)
     }
 
     /// Publishes a message, and ends when the broker has accepted it: when a client that had
@@ -108,9 +118,10 @@ impl Handle {
     ) -> Result<Subscription, SubscribeError> {
         let subscription = subscription.into();
         subscription.check()?;
-        let requests = self.shared.requests.clone();
-        let mailbox =
-            self.ask(|reply| Request::Subscribe { subscription, requests, reply }).await??;
+        let requests = self.way_to_any()?.clone();
+        let back = requests.clone();
+        let request = |reply| Request::Subscribe { subscription, requests: back, reply };
+        let mailbox = ask(&requests, request).await.map_err(|_| Stopped)??;
         Ok(Subscription::new(mailbox))
     }
 
@@ -124,11 +135,10 @@ impl Handle {
 
     /// Stops the broker: no new connections, a DISCONNECT "server shutting down" to 5.0 clients,
     /// and as long as the farewell (most simply a [`Duration`]) says for everybody to take the last
-    /// bytes. Ends when the broker's thread has closed everything. If several handles stop it, the
-    /// first farewell counts, and all of them wait for the same end.
+    /// bytes. Ends when all threads of the broker have ended. If several handles stop it, the first
+    /// farewell counts, and all of them wait for the same end.
     pub async fn stop(&self, farewell: impl Into<Farewell>) -> Result<(), BrokerError> {
-        // If the thread is gone, its outcome is known.
-        let _ = self.shared.requests.send(Request::Stop { farewell: farewell.into() });
+        self.shared.life.stop(farewell.into());
         self.finished().await
     }
 
@@ -139,12 +149,7 @@ impl Handle {
 
     /// Waits until the broker has ended: stopped by a handle, or with an error.
     pub async fn finished(&self) -> Result<(), BrokerError> {
-        let mut outcome = self.shared.outcome.clone();
-        match outcome.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
-            // The thread sets the outcome before it drops the sender, come what may.
-            Err(_) => Err(BrokerError::ShardPanicked { message: "the thread is gone".into() }),
-        }
+        self.shared.life.ended().await
     }
 
     /// [`Handle::finished`] for a thread without an executor.
@@ -152,12 +157,38 @@ impl Handle {
         block_on(self.finished())
     }
 
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request,
-    ) -> Result<T, Stopped> {
-        let (reply, answer) = oneshot::channel();
-        self.shared.requests.send(request(reply)).map_err(|_| Stopped)?;
-        answer.await.map_err(|_| Stopped)
+    fn way_to(&self, shard: ShardId) -> Result<&mpsc::UnboundedSender<Request>, Stopped> {
+        self.shared.requests.get(usize::from(shard.0)).ok_or(Stopped)
     }
+
+    fn way_to_any(&self) -> Result<&mpsc::UnboundedSender<Request>, Stopped> {
+        let number = self.shared.subscribed.fetch_add(1, Ordering::Relaxed);
+        let shard = number.checked_rem(self.shared.requests.len());
+        shard.and_then(|shard| self.shared.requests.get(shard)).ok_or(Stopped)
+    }
+
+    /// Asks all shards at once.
+    async fn ask_all<T>(
+        &self,
+        request: impl Fn(oneshot::Sender<T>) -> Request,
+    ) -> Result<Vec<T>, Stopped> {
+        let answers: Vec<_> =
+            self.shared.requests.iter().map(|requests| ask(requests, &request)).collect();
+        let mut all = Vec::with_capacity(answers.len());
+        for answer in answers {
+            all.push(answer.await.map_err(|_| Stopped)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Asks one shard; the question is on its way when this returns. If the shard's thread has ended,
+/// so has the way for an answer.
+fn ask<T>(
+    requests: &mpsc::UnboundedSender<Request>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> oneshot::Receiver<T> {
+    let (reply, answer) = oneshot::channel();
+    let _ = requests.send(request(reply));
+    answer
 }

@@ -1,9 +1,10 @@
 //! The host program as a client of its own broker: MQTT 5.0 over memory instead of a socket.
 //!
 //! Quality of service, order and back-pressure are those of any client, because for the shard it is
-//! one. Each subscription of the host has a connection, all its publications share one. Their
-//! client identifiers are `$host-`, sixteen hexadecimal digits drawn at start, and a number, so
-//! that a client from outside does not take them over by accident.
+//! one. Each subscription of the host has a connection, on any shard; all its publications share
+//! one on the first, so that they keep their order. Their client identifiers are `$host-`, sixteen
+//! hexadecimal digits drawn at start, and a number, so that a client from outside does not take
+//! them over by accident. With the right number, the identifier's home is where the connection is.
 
 use std::mem;
 use std::rc::Rc;
@@ -189,13 +190,14 @@ pub(crate) fn send_to(out: &mut Vec<u8>, packet: &Packet<'_>) {
 
 impl ShardDriver {
     /// Opens a connection of the host.
-    pub(crate) fn open_host(&mut self, role: Role, client_id: &str) -> Option<ConnectionId> {
+    pub(crate) fn open_host(&mut self, role: Role) -> Option<ConnectionId> {
+        let client_id = self.host_client_id();
         let client = Connection::Host(Box::new(HostClient::new(role)));
         let connection = self.connections.insert(client)?;
         let listener = self.host_listener;
         let peer = Peer::Host.to_string().into();
-        let _ = self.input(Input::Opened { connection, listener, peer });
-        self.host(connection)?.connect(client_id);
+        let _ = self.input(Input::Opened { connection, listener, peer, moved: false });
+        self.host(connection)?.connect(&client_id);
         self.host_feed(connection);
         Some(connection)
     }
@@ -228,7 +230,8 @@ impl ShardDriver {
             Reading::Drained => Next::Feed,
             Reading::Budget => Next::Continue,
             Reading::Paused if host.is_resumed => Next::Continue,
-            Reading::Paused => Next::AwaitResume,
+            // Its home is here; see `host_client_id`.
+            Reading::Paused | Reading::Moved(_) => Next::AwaitResume,
         };
         if host.next == Next::Continue {
             self.wake_host(id);
@@ -344,16 +347,14 @@ impl ShardDriver {
                 let _ = reply.send(Err(Stopped.into()));
             }
             Request::Subscribe { subscription, requests, reply } => {
-                let client_id = self.publisher.next_subscriber_id();
                 let subscriber = Subscriber::new(subscription, requests, reply);
-                self.open_host(Role::Subscriber(subscriber), &client_id);
+                self.open_host(Role::Subscriber(subscriber));
             }
             Request::Taken { connection, packet_id, qos } => {
                 self.on_taken(connection, packet_id, qos);
             }
             Request::Room { connection } => self.host_receive(connection),
             Request::Leave { connection } => self.on_leave(connection),
-            Request::Stop { farewell } => self.request_stop(farewell),
         }
     }
 }

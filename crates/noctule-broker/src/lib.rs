@@ -12,7 +12,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The broker owns its thread, so a program needs no runtime to embed it. The protocol itself is
+//! The broker owns its threads, so a program needs no runtime to embed it. The protocol itself is
 //! in `noctule-broker-core`; this crate supplies it with sockets, a clock and a log.
 //!
 //! Log lines go to [`tracing`] under the target `noctule`.
@@ -30,6 +30,8 @@ mod event_log;
 mod farewell;
 mod handle;
 mod host;
+mod inbox;
+mod life;
 mod listener;
 mod peer;
 mod publication;
@@ -42,6 +44,8 @@ mod stream;
 mod subscriber;
 mod subscription;
 mod task;
+mod threads;
+mod transit;
 
 pub use address::LocalAddress;
 pub use builder::{Broker, Builder};

@@ -14,11 +14,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tracing::{debug, error, warn};
 
 use crate::address::LocalAddress;
-use crate::connection;
 use crate::error::StartError;
 use crate::peer::Peer;
 use crate::shard::SharedDriver;
 use crate::stream::Stream;
+use crate::transit::Arrival;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -288,7 +288,7 @@ pub(crate) async fn accept_loop(driver: SharedDriver, acceptor: AsyncAcceptor, i
         match acceptor.accept().await {
             Ok((stream, peer)) => {
                 is_short_of_descriptors = false;
-                connection::open(&driver, stream, peer, id);
+                driver.borrow_mut().hand_out(Arrival::new(stream, peer, id));
             }
             Err(error) if concerns_one_connection(&error) => {
                 debug!(target: "noctule", %error, "a connection ended before it was accepted");

@@ -22,7 +22,7 @@ type Reply = oneshot::Sender<Result<(), PublishError>>;
 #[derive(Debug)]
 pub(crate) struct PublisherDoor {
     client_id_prefix: String,
-    subscribers_opened: u64,
+    last_number: u64,
     publisher: Option<ConnectionId>,
     /// Why the last publishing connection was not let in.
     refusal: Option<ReasonCode>,
@@ -33,15 +33,16 @@ impl PublisherDoor {
         let tag = RandomState::new().build_hasher().finish();
         Self {
             client_id_prefix: format!("$host-{tag:016x}"),
-            subscribers_opened: 0,
+            last_number: 0,
             publisher: None,
             refusal: None,
         }
     }
 
-    pub(crate) fn next_subscriber_id(&mut self) -> String {
-        self.subscribers_opened += 1;
-        format!("{}-{}", self.client_id_prefix, self.subscribers_opened)
+    /// A client identifier that was not used before.
+    fn next_client_id(&mut self) -> String {
+        self.last_number += 1;
+        format!("{}-{}", self.client_id_prefix, self.last_number)
     }
 
     /// The publishing connection has ended; if it was never let in, this says why.
@@ -181,6 +182,17 @@ impl Publisher {
 }
 
 impl ShardDriver {
+    /// A new client identifier of the host that has its home here.
+    pub(crate) fn host_client_id(&mut self) -> String {
+        loop {
+            let client_id = self.publisher.next_client_id();
+            let settings = self.shard.settings();
+            if settings.placement.client(&client_id) == settings.shard {
+                return client_id;
+            }
+        }
+    }
+
     /// Ready when the host may publish one more message.
     pub(crate) fn poll_publisher(
         &mut self,
@@ -194,9 +206,8 @@ impl ShardDriver {
                 return Poll::Ready(Err(PublishError::Refused(reason)));
             }
             if self.publisher.publisher.is_none() {
-                let client_id = self.publisher.client_id_prefix.clone();
                 let role = Role::Publisher(Publisher::default());
-                self.publisher.publisher = self.open_host(role, &client_id);
+                self.publisher.publisher = self.open_host(role);
             }
             let Some(host) = self.publisher.publisher.and_then(|id| self.host(id)) else {
                 self.publisher.publisher = None;

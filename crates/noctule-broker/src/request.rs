@@ -1,23 +1,22 @@
-//! What handles and subscriptions send to the shard's thread.
+//! What handles and subscriptions send to a shard's thread.
 
 use noctule_broker_core::{ClientSummary, ConnectionId, Gauges, Statistics};
 use noctule_packet::{PacketId, QoS};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{PublishError, SubscribeError};
-use crate::farewell::Farewell;
 use crate::publication::Publication;
 use crate::subscription::{Mailbox, SubscriptionRequest};
 
-/// Something that is asked of the shard's thread. If the thread ends first, the reply's sender is
+/// Something that is asked of a shard's thread. If the thread ends first, the reply's sender is
 /// dropped, and whoever waits learns that.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// The counters and gauges.
     Statistics(oneshot::Sender<(Statistics, Gauges)>),
-    /// Every client there is.
+    /// Every client that has its home there.
     Clients(oneshot::Sender<Vec<ClientSummary>>),
-    /// Disconnect a client; answers whether it was connected.
+    /// Disconnect a client that has its home there; answers whether it was connected.
     Kick { client_id: Box<str>, reply: oneshot::Sender<bool> },
     /// Open a subscription of the host program.
     Subscribe {
@@ -32,8 +31,6 @@ pub(crate) enum Request {
     Room { connection: ConnectionId },
     /// A subscription was dropped.
     Leave { connection: ConnectionId },
-    /// End.
-    Stop { farewell: Farewell },
 }
 
 /// A message of the host program, and where its outcome goes.

@@ -1,122 +1,154 @@
-//! The life of the shard's thread: from its runtime to the last connection it closes.
+//! The life of a shard's thread: from its runtime to the last connection it closes.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use noctule_broker_core::{Input, ListenerId, Settings};
+use noctule_broker_core::{Input, ListenerId, Settings, ShardId};
 use tokio::sync::mpsc;
-use tokio::task::{LocalSet, yield_now};
+use tokio::task::{JoinHandle, LocalSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::error::BrokerError;
+use crate::farewell::Farewell;
 use crate::host;
+use crate::inbox::{Inbox, inbox_loop};
+use crate::life::Life;
 use crate::listener::{AsyncAcceptor, OpenListener, accept_loop};
 use crate::request::{PublishRequest, Request};
 use crate::shard::{ShardDriver, SharedDriver};
-use crate::task::spawn;
+use crate::task::{spawn, step_aside};
 
-/// Everything that the thread starts with.
+/// Everything that a shard's thread starts with.
 #[derive(Debug)]
 pub(crate) struct Start {
+    /// One thread accepts for all.
     pub(crate) listeners: Vec<OpenListener>,
     pub(crate) host_listener: ListenerId,
     pub(crate) settings: Settings,
     pub(crate) seed: u64,
+    pub(crate) inboxes: Arc<[Inbox]>,
+    /// When all shards' clocks began: what one says about time must mean the same to another.
+    pub(crate) started: Instant,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
-    pub(crate) publications: mpsc::Receiver<PublishRequest>,
+    /// One thread publishes for the host.
+    pub(crate) publications: Option<mpsc::Receiver<PublishRequest>>,
+    pub(crate) life: Arc<Life>,
 }
 
-/// Runs the broker on this thread until it is stopped or fails.
-pub(crate) fn run(
-    start: Start,
-    ready: &std_mpsc::Sender<io::Result<()>>,
-) -> Result<(), BrokerError> {
+/// Runs a shard on this thread until the broker is stopped or fails.
+pub(crate) fn run(start: Start, ready: &std_mpsc::Sender<io::Result<()>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = ready.send(Err(error));
-            return Ok(());
+            return;
         }
     };
-    LocalSet::new().block_on(&runtime, serve(start, ready))
+    LocalSet::new().block_on(&runtime, serve(start, ready));
 }
 
-async fn serve(start: Start, ready: &std_mpsc::Sender<io::Result<()>>) -> Result<(), BrokerError> {
-    let Start { listeners, host_listener, settings, seed, requests, publications } = start;
-    let driver = Rc::new_cyclic(|this| {
-        RefCell::new(ShardDriver::new(this.clone(), settings, seed, host_listener))
-    });
-    let (failure, signals) = {
-        let driver = driver.borrow();
-        (Rc::clone(driver.failure()), Rc::clone(driver.signals()))
+async fn serve(start: Start, ready: &std_mpsc::Sender<io::Result<()>>) {
+    let life = Arc::clone(&start.life);
+    let (driver, acceptors) = match launch(start) {
+        Ok(launched) => launched,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
     };
-    let mut acceptors = Vec::new();
-    for (index, listener) in listeners.into_iter().enumerate() {
-        let id = ListenerId(u16::try_from(index).unwrap_or(u16::MAX));
-        let acceptor = match AsyncAcceptor::try_from(listener.acceptor) {
-            Ok(acceptor) => acceptor,
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                return Ok(());
-            }
-        };
-        info!(target: "noctule", address = %listener.address, "listening");
-        acceptors.push(spawn(&failure, accept_loop(Rc::clone(&driver), acceptor, id)));
-    }
-    spawn(&failure, flush_loop(Rc::clone(&driver)));
-    spawn(&failure, timer_loop(Rc::clone(&driver)));
-    spawn(&failure, host::request_loop(Rc::clone(&driver), requests));
-    spawn(&failure, host::publish_loop(Rc::clone(&driver), publications));
+    let failure = Rc::clone(driver.borrow().failure());
     // The starter may have been given up on; the broker then stops when its handle is dropped.
     let _ = ready.send(Ok(()));
 
-    let stopped = async {
-        signals.stop.raised().await;
+    let mut failed_elsewhere = pin!(life.failed());
+    let mut stopped = pin!(async {
+        let farewell = life.stopping().await;
         for acceptor in acceptors {
             acceptor.abort();
         }
         // An aborted task, and its socket with it, is dropped by the next turn.
         yield_now().await;
-        stop(&driver).await;
-    };
-    let mut stopped = pin!(stopped);
+        stop(&driver, &life, farewell).await;
+    });
     poll_fn(|context| {
         if let Poll::Ready(message) = failure.poll_message(context) {
-            return Poll::Ready(Err(BrokerError::ShardPanicked { message }));
+            life.fail(BrokerError::ShardPanicked { message });
+            return Poll::Ready(());
         }
-        stopped.as_mut().poll(context).map(Ok)
+        if failed_elsewhere.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        stopped.as_mut().poll(context)
     })
     .await
 }
 
-/// Says good-bye to all clients and waits, within the deadline, until the last one has gone.
-async fn stop(driver: &SharedDriver) {
-    let farewell = driver.borrow().farewell();
+/// Makes the driver and starts its tasks; those that accept connections are given back.
+fn launch(start: Start) -> io::Result<(SharedDriver, Vec<JoinHandle<()>>)> {
+    let Start { listeners, host_listener, settings, seed, inboxes, started, .. } = start;
+    let driver = Rc::new_cyclic(|this| {
+        let this = this.clone();
+        RefCell::new(ShardDriver::new(this, settings, seed, host_listener, inboxes, started))
+    });
+    let failure = Rc::clone(driver.borrow().failure());
+    let mut acceptors = Vec::new();
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let id = ListenerId(u16::try_from(index).unwrap_or(u16::MAX));
+        let acceptor = AsyncAcceptor::try_from(listener.acceptor)?;
+        info!(target: "noctule", address = %listener.address, "listening");
+        acceptors.push(spawn(&failure, accept_loop(Rc::clone(&driver), acceptor, id)));
+    }
+    spawn(&failure, flush_loop(Rc::clone(&driver)));
+    spawn(&failure, timer_loop(Rc::clone(&driver)));
+    spawn(&failure, inbox_loop(Rc::clone(&driver)));
+    spawn(&failure, host::request_loop(Rc::clone(&driver), start.requests));
+    if let Some(publications) = start.publications {
+        spawn(&failure, host::publish_loop(Rc::clone(&driver), publications));
+    }
+    Ok((driver, acceptors))
+}
+
+/// Says good-bye to all clients and waits, within the deadline, until the last one has gone, here
+/// and on all other shards: they may still need an answer of this one.
+async fn stop(driver: &SharedDriver, life: &Life, farewell: Farewell) {
     let deadline = farewell.deadline;
-    info!(target: "noctule", ?deadline, "stopping");
-    let _ = driver.borrow_mut().input(Input::Command(farewell.into_command()));
+    if driver.borrow().mail.shard() == ShardId(0) {
+        info!(target: "noctule", ?deadline, "stopping");
+    }
+    driver.borrow_mut().stop(farewell.into_command());
+    life.note_quiet();
     let signals = Rc::clone(driver.borrow().signals());
     let all_gone = async {
+        // From here on there are no sockets between shards but those in the inboxes.
+        life.all_quiet().await;
+        while driver.borrow().mail.has_arrived() {
+            yield_now().await;
+        }
         while driver.borrow().connections_open() > 0 {
             signals.connection_ended.raised().await;
         }
+        life.note_empty();
+        life.all_empty().await;
     };
     if timeout(deadline, all_gone).await.is_err() {
         let connections = driver.borrow().connections_open();
-        warn!(target: "noctule", connections, ?deadline,
-            "connections were cut off because they did not end within the deadline");
+        if connections > 0 {
+            warn!(target: "noctule", connections, ?deadline,
+                "connections were cut off because they did not end within the deadline");
+        }
     }
-    info!(target: "noctule", "stopped");
 }
 
-/// Writes out what the tasks that ran before it have produced: one attempt for each connection.
+/// Ends a turn: hands over and writes out what the tasks that ran before it have produced, in one
+/// piece for each shard and with one attempt for each connection.
 ///
 /// The signal puts this task behind those that are ready already, so that one write carries what
 /// all of them had for a connection.
@@ -124,7 +156,7 @@ async fn flush_loop(driver: SharedDriver) {
     let signals = Rc::clone(driver.borrow().signals());
     loop {
         signals.flush.raised().await;
-        driver.borrow_mut().flush_dirty();
+        driver.borrow_mut().flush();
         if driver.borrow().has_waiting_hosts() {
             yield_now().await;
             driver.borrow_mut().continue_hosts();
@@ -132,19 +164,6 @@ async fn flush_loop(driver: SharedDriver) {
             step_aside().await;
         }
     }
-}
-
-/// Lets the tasks that are ready run first, without looking for new ones.
-async fn step_aside() {
-    let mut has_stepped = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut has_stepped, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Tells the shard when its one deadline has passed.

@@ -1,10 +1,10 @@
 //! The driver around one shard: passes inputs in, has the effects carried out, and keeps what the
-//! shard leaves to its host: connections, the read buffer, the list of those to write to.
+//! shard leaves to its host: connections, mail, the read buffer, the list of those to write to.
 
 use std::cell::RefCell;
 use std::mem;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use noctule_broker_core::{
     Command, ConnectionId, Consumed, Effects, Input, ListenerId, Settings, Shard, Timestamp,
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use crate::connection::{READ_AHEAD_BYTES, READ_BYTES_MAX, Socket};
 use crate::connections::Connections;
 use crate::event_log::EventLog;
-use crate::farewell::Farewell;
 use crate::host::HostClient;
+use crate::inbox::{Inbox, Mail};
 use crate::peer::Peer;
 use crate::publisher::PublisherDoor;
 use crate::signal::Signal;
@@ -30,12 +30,10 @@ pub(crate) type SharedDriver = Rc<RefCell<ShardDriver>>;
 /// What wakes the tasks of the thread.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
-    /// Some connection has bytes to write.
+    /// Some connection has bytes to write, or something is for another shard.
     pub(crate) flush: Signal,
     /// The shard's deadline has moved forward.
     pub(crate) timer: Signal,
-    /// Somebody asked the broker to stop.
-    pub(crate) stop: Signal,
     /// A connection is gone.
     pub(crate) connection_ended: Signal,
     /// The host's publishing connection may take more.
@@ -57,6 +55,9 @@ pub(crate) struct ShardDriver {
     pub(crate) this: Weak<RefCell<Self>>,
     pub(crate) shard: Shard,
     pub(crate) connections: Connections<Connection>,
+    pub(crate) mail: Mail,
+    /// The shard that gets the next new socket, on the thread that accepts them.
+    pub(crate) next_arrival: u16,
     /// One for all connections: first room for what a connection had left over, then for a read.
     pub(crate) read_buffer: Box<[u8]>,
     pub(crate) effects: Effects,
@@ -68,6 +69,7 @@ pub(crate) struct ShardDriver {
     pub(crate) waiting_hosts: Vec<ConnectionId>,
     /// From this many written bytes on the shard is told that the buffer has drained.
     pub(crate) flushed_bytes_min: usize,
+    /// When all shards' clocks began.
     started: Instant,
     /// Connections that the shard has just named; empty between inputs.
     fresh: Vec<ConnectionId>,
@@ -78,7 +80,7 @@ pub(crate) struct ShardDriver {
     flushed: Vec<ConnectionId>,
     /// The deadline that the timer task knows of.
     armed: Option<Timestamp>,
-    farewell: Option<Farewell>,
+    is_stopping: bool,
     signals: Rc<Signals>,
     failure: Rc<Failure>,
 }
@@ -89,12 +91,17 @@ impl ShardDriver {
         settings: Settings,
         seed: u64,
         host_listener: ListenerId,
+        inboxes: Arc<[Inbox]>,
+        started: Instant,
     ) -> Self {
+        let mail = Mail::new(settings.shard, inboxes);
         let flushed_bytes_min = settings.limits.outbound_bytes_max as usize / 2;
         Self {
             this,
             shard: Shard::new(settings, Timestamp::default(), seed),
             connections: Connections::new(),
+            mail,
+            next_arrival: 0,
             read_buffer: vec![0; READ_AHEAD_BYTES + READ_BYTES_MAX].into_boxed_slice(),
             effects: Effects::new(),
             effects_spare: Effects::new(),
@@ -103,13 +110,13 @@ impl ShardDriver {
             publisher: PublisherDoor::new(),
             waiting_hosts: Vec::new(),
             flushed_bytes_min,
-            started: Instant::now(),
+            started,
             fresh: Vec::new(),
             dirty: Vec::new(),
             dirty_spare: Vec::new(),
             flushed: Vec::new(),
             armed: None,
-            farewell: None,
+            is_stopping: false,
             signals: Rc::default(),
             failure: Rc::default(),
         }
@@ -134,7 +141,7 @@ impl ShardDriver {
     /// The other end of a connection that is still open.
     pub(crate) fn peer(&mut self, id: ConnectionId) -> Option<Peer> {
         Some(match self.connections.find(id)? {
-            Connection::Socket(socket) => socket.peer(),
+            Connection::Socket(socket) => socket.peer,
             Connection::Host(_) => Peer::Host,
         })
     }
@@ -176,19 +183,16 @@ impl ShardDriver {
         is_connected
     }
 
-    /// Lets the thread's main task stop the broker. The first farewell counts.
-    pub(crate) fn request_stop(&mut self, farewell: Farewell) {
-        self.farewell.get_or_insert(farewell);
-        self.signals.stop.raise();
+    /// Says good-bye to every client, and takes nothing more from the host.
+    pub(crate) fn stop(&mut self, farewell: Command) {
+        self.is_stopping = true;
         self.signals.publisher.raise();
+        let _ = self.input(Input::Command(farewell));
+        self.mail.post();
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.farewell.is_some()
-    }
-
-    pub(crate) fn farewell(&self) -> Farewell {
-        self.farewell.clone().unwrap_or(Farewell::within(Duration::ZERO))
+    pub(crate) const fn is_stopping(&self) -> bool {
+        self.is_stopping
     }
 
     /// When the timer task must act, if the shard waits for anything.
@@ -243,8 +247,10 @@ impl ShardDriver {
         }
     }
 
-    /// Writes once to each connection that has something to write.
-    pub(crate) fn flush_dirty(&mut self) {
+    /// Ends a turn: hands over what is for other shards, and writes once to each connection that
+    /// has something to write.
+    pub(crate) fn flush(&mut self) {
+        self.mail.post();
         let mut dirty = mem::replace(&mut self.dirty, mem::take(&mut self.dirty_spare));
         for id in dirty.drain(..) {
             match self.connections.find(id) {

@@ -1,6 +1,9 @@
-//! A connected socket of either kind, polled without being split.
+//! A connected socket of either kind, polled without being split, and able to move from one thread
+//! to another.
 
 use std::io::{self, IoSlice};
+use std::net::TcpStream as StdTcpStream;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -20,7 +23,32 @@ pub(crate) enum Stream {
     Unix(UnixStream),
 }
 
+/// A connected socket that belongs to no thread's runtime. It does not block.
+#[derive(Debug)]
+pub(crate) enum DetachedStream {
+    /// TCP.
+    Tcp(StdTcpStream),
+    /// A Unix socket.
+    Unix(StdUnixStream),
+}
+
 impl Stream {
+    /// Takes the socket into the runtime of this thread.
+    pub(crate) fn attach(stream: DetachedStream) -> io::Result<Self> {
+        Ok(match stream {
+            DetachedStream::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream)?),
+            DetachedStream::Unix(stream) => Self::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+
+    /// Takes the socket out of the runtime of this thread.
+    pub(crate) fn detach(self) -> io::Result<DetachedStream> {
+        Ok(match self {
+            Self::Tcp(stream) => DetachedStream::Tcp(stream.into_std()?),
+            Self::Unix(stream) => DetachedStream::Unix(stream.into_std()?),
+        })
+    }
+
     /// Reads once, or registers for the next readiness.
     pub(crate) fn poll_read(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -76,6 +76,19 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
             }
         }
     }
+}
+
+/// Lets the tasks that are ready run first, without looking for new ones.
+pub(crate) async fn step_aside() {
+    let mut has_stepped = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_stepped, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Runs a future on the current thread's `LocalSet`.

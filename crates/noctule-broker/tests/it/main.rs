@@ -8,6 +8,7 @@ mod in_process;
 mod lifecycle;
 mod listeners;
 mod panic;
+mod shards;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

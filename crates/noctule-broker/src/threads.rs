@@ -1,0 +1,56 @@
+//! One thread for each shard: they start together, and the broker has ended when the last one has.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::thread::{self, JoinHandle};
+
+use crate::error::BrokerError;
+use crate::life::Life;
+use crate::run::{self, Start};
+use crate::task::panic_message;
+
+/// Starts a thread for each shard and waits until all of them serve. If one cannot, none does.
+pub(crate) fn start(shards: Vec<Start>, life: &Arc<Life>) -> io::Result<()> {
+    let count = shards.len();
+    let (ready, is_ready) = std_mpsc::channel();
+    let mut threads = Vec::with_capacity(count);
+    let mut result = Ok(());
+    for start in shards {
+        match spawn(start, ready.clone()) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+    }
+    drop(ready);
+    for _ in 0..threads.len() {
+        let started = is_ready.recv();
+        result = result.and(
+            started.unwrap_or_else(|_| Err(io::Error::other("a shard's thread ended at once"))),
+        );
+    }
+    if result.is_err() {
+        life.fail(BrokerError::ShardPanicked { message: "not all threads started".to_owned() });
+        for thread in threads {
+            // Its outcome would be nobody's.
+            let _ = thread.join();
+        }
+    }
+    result
+}
+
+fn spawn(start: Start, ready: std_mpsc::Sender<io::Result<()>>) -> io::Result<JoinHandle<()>> {
+    let name = format!("noctule-shard-{}", start.settings.shard.0);
+    let life = Arc::clone(&start.life);
+    thread::Builder::new().name(name).spawn(move || {
+        let end = catch_unwind(AssertUnwindSafe(|| run::run(start, &ready)));
+        if let Err(payload) = end {
+            life.fail(BrokerError::ShardPanicked { message: panic_message(payload.as_ref()) });
+        }
+        life.note_ended();
+    })
+}
