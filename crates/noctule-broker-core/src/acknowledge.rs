@@ -52,7 +52,10 @@ impl Shard {
         match session.sender.on_pubrec(ack.packet_id) {
             Ok(delivery) => {
                 self.send_pubrel(id, ack.packet_id);
-                self.settle_shared(key, delivery.and_then(|delivery| delivery.group), effects);
+                if let Some(delivery) = delivery {
+                    self.release_delivery(key, &delivery);
+                    self.settle_shared(key, delivery.group, effects);
+                }
             }
             Err(SenderError::WrongStep) => {
                 return Err(ProtocolError::UnexpectedAcknowledgement.into());
@@ -94,6 +97,7 @@ impl Shard {
         match settled {
             // [MQTT5-4.8.2-6]
             Ok(Some(delivery)) => {
+                self.release_delivery(key, &delivery);
                 self.settle_shared(key, delivery.group, effects);
                 self.note_refusal(key, &delivery, reason, effects);
             }

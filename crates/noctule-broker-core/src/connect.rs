@@ -14,6 +14,7 @@ use crate::effect::{Credentials, Effect, Effects, Principal, Token, Waiting};
 use crate::event::{Event, Reason};
 use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::ConnectionId;
+use crate::rate::UNLIMITED;
 use crate::registry::SessionKey;
 use crate::session::Session;
 use crate::settings::Durability;
@@ -273,6 +274,7 @@ impl Shard {
             )
             .into());
         }
+        self.check_load()?;
         self.check_user_properties(connect.properties.user_properties.len())?;
         let (client_id, assigned) = self.accept_client_id(connect)?;
         let (keep_alive, server_keep_alive) = self.accept_keep_alive(connect)?;
@@ -307,6 +309,34 @@ impl Shard {
             parts: 0,
             session: None,
         })
+    }
+
+    /// Overload sheds new work first.
+    fn check_load(&mut self) -> Result<(), Fault> {
+        if let Some(limit) = self.memory.shortage() {
+            let (code, text) = (ReasonCode::ServerBusy, "there is no memory for another client");
+            return Err(Refused { code, text, limit: Some(limit) }.into());
+        }
+        let limits = &self.settings.limits;
+        let shards = u32::from(self.settings.placement.shards());
+        let rate = match limits.connect_rate_max {
+            UNLIMITED => UNLIMITED,
+            rate => rate.div_ceil(shards),
+        };
+        let before = self.connect_rate;
+        if self.connect_rate.note(self.now, 1, rate) > 0 {
+            // Whoever is refused takes nothing from those who come later.
+            self.connect_rate = before;
+            return Err(Refused::limit(
+                ReasonCode::ConnectionRateExceeded,
+                "too many clients connect at a time",
+                "limits.connect_rate_max",
+                limits.connect_rate_max,
+                u64::from(limits.connect_rate_max) + 1,
+            )
+            .into());
+        }
+        Ok(())
     }
 
     /// The client identifier, or one that is made up for a client that has none.

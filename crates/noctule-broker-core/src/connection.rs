@@ -15,6 +15,7 @@ use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::{ConnectionId, ListenerId};
 use crate::outbound::Outbound;
 use crate::publish::ParkedPublish;
+use crate::rate::Rate;
 use crate::registry::SessionKey;
 use crate::shard::Shard;
 use crate::subscribe::{ParkedSubscribe, ParkedUnsubscribe};
@@ -37,6 +38,12 @@ pub(crate) struct Connection {
     pub(crate) dirty: bool,
     /// `outbound` was found full; [`Input::Flushed`](crate::Input::Flushed) ends it.
     pub(crate) congested: bool,
+    /// How much of `outbound` is counted as used memory.
+    pub(crate) counted: usize,
+    pub(crate) messages_rate: Rate,
+    pub(crate) bytes_rate: Rate,
+    /// Nothing is read until [`Timer::Throttle`](crate::timers::Timer::Throttle).
+    pub(crate) is_throttled: bool,
     /// How much waited in `outbound` when reading was stopped for it, or when that was last looked
     /// at; 0 while the connection is read.
     pub(crate) unread_behind: usize,
@@ -109,6 +116,10 @@ impl Connection {
             outbound: Outbound::default(),
             dirty: false,
             congested: false,
+            counted: 0,
+            messages_rate: Rate::default(),
+            bytes_rate: Rate::default(),
+            is_throttled: false,
             unread_behind: 0,
             parked: None,
             step: 0,
@@ -364,11 +375,17 @@ impl Shard {
 
     /// Puts a connection on the list of those that have something to write.
     pub(crate) fn mark_dirty(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.find_mut(id)
-            && !connection.dirty
-        {
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let (waiting, counted) = (connection.outbound.len(), connection.counted);
+        connection.counted = waiting;
+        if !connection.dirty {
             connection.dirty = true;
             self.dirty.push(id);
+        }
+        if waiting > counted {
+            self.memory.grow((waiting - counted) as u64);
+        } else {
+            self.memory.shrink((counted - waiting) as u64);
         }
     }
 }

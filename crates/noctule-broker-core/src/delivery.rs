@@ -58,7 +58,10 @@ impl Shard {
             self.deliver_at_most_once(connection, publication, terms, several, effects);
             return;
         }
-        let open = session.sender.is_open() && connection.is_some_and(|id| self.has_room(id));
+        // Where memory is short, only one at a time passes by the queue.
+        let may_send = session.sender.is_open()
+            && (session.sender.in_flight() == 0 || self.memory.shortage().is_none());
+        let open = may_send && connection.is_some_and(|id| self.has_room(id));
         // [MQTT311-3.1.2-5] [MQTT31-3.1-8]
         let Some(id) = connection.filter(|_| open) else {
             self.enqueue(publication, terms, qos, effects);
@@ -74,8 +77,11 @@ impl Shard {
             identifiers: terms.identifiers.clone(),
             group: terms.group,
         };
+        let bytes = delivery.message.bytes() as u64;
         let Some(session) = self.registry.session_mut(terms.session) else { return };
         if let Ok(packet_id) = session.sender.send_now(delivery, qos) {
+            session.held_bytes += bytes;
+            self.memory.grow(bytes);
             let class = Class::of(qos, &terms);
             self.transmit(id, publication, &class, (Some(packet_id), false), several);
         }
@@ -93,6 +99,8 @@ impl Shard {
         if !self.has_room(id) {
             let maximum = u64::from(self.settings.limits.outbound_bytes_max);
             let limit = Limit { setting: "limits.outbound_bytes_max", maximum, wanted: 0 };
+            self.drop_message(&terms, publication, DropCause::SlowReader, Some(limit), effects);
+        } else if let Some(limit) = self.shortage_for(id) {
             self.drop_message(&terms, publication, DropCause::SlowReader, Some(limit), effects);
         } else if let Some(limit) = self.too_large(id, publication, &terms, QoS::AtMostOnce) {
             self.drop_message(&terms, publication, DropCause::PacketTooLarge, Some(limit), effects);
@@ -123,6 +131,23 @@ impl Shard {
         let Terms { retain, identifiers, group, .. } = terms;
         let message = publication.message();
         session.enqueue(Delivery { message, retain, identifiers, group }, qos);
+        self.memory.grow(bytes);
+    }
+
+    /// The limit of memory, if it is used up and the connection has not even taken what it has.
+    fn shortage_for(&self, id: ConnectionId) -> Option<Limit> {
+        let limit = self.memory.shortage()?;
+        let waits = self.connections.find(id).is_some_and(|found| !found.outbound.is_empty());
+        waits.then_some(limit)
+    }
+
+    /// A message that its session has held is done with: acknowledged, dropped or given back.
+    pub(crate) fn release_delivery(&mut self, key: SessionKey, delivery: &Delivery) {
+        let bytes = delivery.message.bytes() as u64;
+        if let Some(session) = self.registry.session_mut(key) {
+            session.held_bytes = session.held_bytes.saturating_sub(bytes);
+            self.memory.shrink(bytes);
+        }
     }
 
     /// The bound that one more message would exceed.
@@ -137,7 +162,7 @@ impl Shard {
             let maximum = limits.queue_bytes_max;
             Some(Limit { setting: "limits.queue_bytes_max", maximum, wanted: bytes })
         } else {
-            None
+            self.memory.shortage()
         }
     }
 
@@ -188,8 +213,9 @@ impl Shard {
         };
         if let Some(limit) = self.too_large(id, &publication, &terms, qos) {
             // [MQTT5-3.1.2-25]
-            if let Some(session) = self.registry.session_mut(key) {
-                session.sender.abandon(packet_id);
+            let session = self.registry.session_mut(key);
+            if let Some(abandoned) = session.and_then(|known| known.sender.abandon(packet_id)) {
+                self.release_delivery(key, &abandoned);
             }
             let cause = DropCause::PacketTooLarge;
             self.drop_message(&terms, &publication, cause, Some(limit), effects);
@@ -218,6 +244,7 @@ impl Shard {
             let topic = delivery.message.topic.clone();
             self.count_drop(DropCause::Expired);
             self.settle_shared(key, tag, effects);
+            self.release_delivery(key, &delivery);
             let cause = DropCause::Expired;
             effects.push(Effect::Event(Event::Dropped { client_id, topic, cause, limit: None }));
         }

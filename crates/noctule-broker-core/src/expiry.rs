@@ -30,6 +30,7 @@ impl Shard {
             self.budget -= 1;
             match timer {
                 Timer::Connection(id) => self.on_silence(id, effects),
+                Timer::Throttle(id) => self.on_throttle_over(id, effects),
                 // [MQTT5-4.1.0-2]
                 Timer::SessionExpiry(key) => {
                     if let Some(session) = self.registry.session_mut(key) {
@@ -119,7 +120,8 @@ impl Shard {
         self.publish_will(key, effects);
         self.give_back_unfinished(key, effects);
         let Some(session) = self.registry.remove(key) else { return };
-        let Session { client_id, stored, expires_at, subscriptions, .. } = session;
+        let Session { client_id, stored, expires_at, subscriptions, held_bytes, .. } = session;
+        self.memory.shrink(held_bytes);
         self.budget = self.budget.saturating_sub(subscriptions.len());
         for filter in subscriptions.keys() {
             self.unroute(key, filter, effects);

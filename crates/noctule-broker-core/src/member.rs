@@ -222,6 +222,7 @@ impl Shard {
             // [MQTT5-4.8.2-5]
             let sent = session.sender.take_at_least_once(|sent| sent.group.is_some_and(leaves));
             for delivery in sent {
+                self.release_delivery(key, &delivery);
                 sort_in(&mut taken, delivery);
             }
         }
@@ -229,19 +230,18 @@ impl Shard {
         taken
     }
 
-    fn take_unsent(
-        &mut self,
-        session: SessionKey,
-        into: &mut ByGroup,
-        leaves: impl Fn(Tag) -> bool,
-    ) {
-        let Some(session) = self.registry.session_mut(session) else { return };
+    fn take_unsent(&mut self, key: SessionKey, into: &mut ByGroup, leaves: impl Fn(Tag) -> bool) {
+        let Some(session) = self.registry.session_mut(key) else { return };
         // What waits may be much more than that.
         if session.queued_shared == 0 {
             return;
         }
-        for (delivery, _) in session.sender.take_waiting(|waits| waits.group.is_some_and(&leaves)) {
-            session.note_dequeued(&delivery);
+        let waiting = session.sender.take_waiting(|waits| waits.group.is_some_and(&leaves));
+        for (delivery, _) in waiting {
+            if let Some(session) = self.registry.session_mut(key) {
+                session.note_dequeued(&delivery);
+            }
+            self.release_delivery(key, &delivery);
             sort_in(into, delivery);
         }
     }

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) stored: bool,
     /// Bytes of what waits in `sender`.
     pub(crate) queued_bytes: u64,
+    /// Bytes of all that is in `sender`, sent or not.
+    pub(crate) held_bytes: u64,
     /// How much of what waits in `sender` belongs to shared subscriptions.
     pub(crate) queued_shared: usize,
     pub(crate) receiver: Receiver,
@@ -68,6 +70,7 @@ impl Session {
             sender: Sender::new(u16::MAX),
             stored: false,
             queued_bytes: 0,
+            held_bytes: 0,
             queued_shared: 0,
             receiver: Receiver::new(u16::MAX),
             will: None,
@@ -81,7 +84,9 @@ impl Session {
 impl Session {
     /// Lets a message wait behind all others.
     pub(crate) fn enqueue(&mut self, delivery: Delivery, qos: QoS) {
-        self.queued_bytes += delivery.message.bytes() as u64;
+        let bytes = delivery.message.bytes() as u64;
+        self.queued_bytes += bytes;
+        self.held_bytes += bytes;
         self.queued_shared += usize::from(delivery.group.is_some());
         self.sender.enqueue(delivery, qos);
     }

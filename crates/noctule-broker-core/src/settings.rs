@@ -166,6 +166,16 @@ pub struct Limits {
     pub subscriptions_max: u32,
     /// Bytes of publications on their way from one shard to another; behind them, publishers wait.
     pub forward_bytes_max: u32,
+    /// Bytes of all messages that wait or are on their way, and of all outbound buffers. Beyond it
+    /// no client is let in, and no message is taken in for one that is not ready for it.
+    pub memory_bytes_max: u64,
+    /// Clients let in per second, with bursts of one second's worth; `u32::MAX` is no limit.
+    pub connect_rate_max: u32,
+    /// PUBLISH packets per second and client, with bursts of one second's worth. Whoever is faster
+    /// is read more slowly; `u32::MAX` is no limit.
+    pub publish_rate_max: u32,
+    /// Bytes of PUBLISH packets per second and client; as `publish_rate_max`.
+    pub publish_bytes_rate_max: u32,
     /// Levels of a topic name or filter.
     pub topic_levels_max: u16,
     /// Length of a topic name or filter, in bytes.
@@ -197,6 +207,10 @@ impl Default for Limits {
             outbound_bytes_max: 4 * 1024 * 1024,
             subscriptions_max: 10_000,
             forward_bytes_max: 1024 * 1024,
+            memory_bytes_max: 2 * 1024 * 1024 * 1024,
+            connect_rate_max: u32::MAX,
+            publish_rate_max: u32::MAX,
+            publish_bytes_rate_max: u32::MAX,
             topic_levels_max: 200,
             topic_bytes_max: u16::MAX,
             retained_messages_max: 1_000_000,
@@ -249,6 +263,10 @@ impl Limits {
             ("limits.outbound_bytes_max", self.outbound_bytes_max.into(), 1_024, u32_max),
             ("limits.subscriptions_max", self.subscriptions_max.into(), 1, u32_max),
             ("limits.forward_bytes_max", self.forward_bytes_max.into(), 1, u32_max),
+            ("limits.memory_bytes_max", self.memory_bytes_max, 1_024, u64::MAX),
+            ("limits.connect_rate_max", self.connect_rate_max.into(), 1, u32_max),
+            ("limits.publish_rate_max", self.publish_rate_max.into(), 1, u32_max),
+            ("limits.publish_bytes_rate_max", self.publish_bytes_rate_max.into(), 1, u32_max),
             ("limits.topic_levels_max", self.topic_levels_max.into(), 1, u16_max),
             ("limits.topic_bytes_max", self.topic_bytes_max.into(), 1, u16_max),
         ];

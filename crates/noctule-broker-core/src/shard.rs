@@ -20,9 +20,11 @@ use crate::frames::Frames;
 use crate::groups::Groups;
 use crate::input::{ConnectionId, Consumed, Input, Reading, ShardId};
 use crate::member::Joins;
+use crate::memory::Memory;
 use crate::origin::Positions;
 use crate::outbound::Outbound;
 use crate::publish::{Held, Outstanding};
+use crate::rate::Rate;
 use crate::registry::{Registry, SessionKey};
 use crate::retained::Retained;
 use crate::router::Router;
@@ -71,6 +73,8 @@ pub struct Shard {
     /// Memory of buffers that ran empty, for others to use.
     pub(crate) spare_buffers: Vec<Vec<u8>>,
     pub(crate) frames: Frames,
+    pub(crate) memory: Memory,
+    pub(crate) connect_rate: Rate,
     /// Fan-outs that wait for a turn.
     pub(crate) work: VecDeque<FanOut>,
     /// How many fan-outs were ever put there.
@@ -132,6 +136,8 @@ impl Shard {
             dirty: Vec::new(),
             spare_buffers: Vec::new(),
             frames: Frames::default(),
+            memory: Memory::new(settings.limits.memory_bytes_max, Arc::clone(&settings.totals)),
+            connect_rate: Rate::default(),
             work: VecDeque::new(),
             fan_outs_deferred: 0,
             replaying: VecDeque::new(),
@@ -216,8 +222,11 @@ impl Shard {
     /// that has something to write: an idle connection holds none. A driver calls it when nothing
     /// of [`Shard::outbound`] is left.
     pub fn reclaim(&mut self, connection: ConnectionId) {
-        if let Some(connection) = self.connections.find_mut(connection)
-            && let Some(spare) = connection.outbound.take_spare()
+        let Some(connection) = self.connections.find_mut(connection) else { return };
+        if connection.outbound.is_empty() {
+            self.memory.shrink(core::mem::take(&mut connection.counted) as u64);
+        }
+        if let Some(spare) = connection.outbound.take_spare()
             && self.spare_buffers.len() < SPARE_BUFFERS_MAX
             && spare.capacity() <= SPARE_BYTES_MAX
         {
@@ -328,7 +337,7 @@ impl Shard {
             // [MQTT5-3.1.4-6] [MQTT311-3.1.4-5] [MQTT5-4.13.2-1]
             let reading = if connection.phase == Phase::Closing {
                 break;
-            } else if connection.parked.is_some() {
+            } else if connection.parked.is_some() || connection.is_throttled {
                 Some(Reading::Paused)
             } else if connection.outbound.len() >= 2 * limits.outbound_bytes_max as usize {
                 // It sends, but does not read what we answer.
@@ -359,6 +368,9 @@ impl Shard {
                     consumed += frame.length;
                     self.budget -= 1;
                     self.statistics.bytes_received += frame.length as u64;
+                    if frame.packet_type == PacketType::Publish {
+                        self.note_rate(id, frame.length);
+                    }
                     self.on_frame(id, &frame, effects).map(|_| ())
                 }
                 Err(fault) => Err(fault),
@@ -493,6 +505,7 @@ impl Shard {
     pub(crate) fn forget(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(id) {
             self.settings.totals.connections.subtract(1);
+            self.memory.shrink(connection.counted as u64);
             if let Some(at) = connection.timer {
                 self.timers.cancel(at, Timer::Connection(id));
             }

@@ -12,6 +12,7 @@ use crate::effect::{Effect, Effects, Token, Waiting};
 use crate::event::{DropCause, Event, Limit};
 use crate::groups::{GroupKey, Member, Tag};
 use crate::input::ShardId;
+use crate::message::Message;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::router::{Change, Match, Target};
@@ -129,7 +130,7 @@ impl Shard {
         if !self.groups.members(key).is_empty() {
             return Change::None;
         }
-        while let Some((_, message)) = self.groups.take(key) {
+        while let Some((_, message)) = self.take_waiting(key) {
             self.drop_shared(key, &message.topic, DropCause::NoMember, None, effects);
         }
         self.groups.remove(filter.as_str());
@@ -148,10 +149,7 @@ impl Shard {
             return;
         }
         for (number, message) in unfinished {
-            if self.groups.group(key).is_none() {
-                self.count_drop(DropCause::NoMember);
-            }
-            self.groups.keep(key, number, message);
+            self.keep_in_backlog(key, number, message);
         }
         let members = self.groups.members(key).iter();
         let members: Vec<_> = members.map(|member| (member.shard, member.session)).collect();
@@ -210,7 +208,7 @@ impl Shard {
             return;
         }
         match self.room_in_backlog(key, publication) {
-            Ok(()) => self.groups.keep(key, number, publication.message()),
+            Ok(()) => self.keep_in_backlog(key, number, publication.message()),
             // Nobody was promised that such a message waits.
             Err((cause, _)) if at_most_once => self.count_drop(cause),
             Err((cause, limit)) => {
@@ -283,10 +281,11 @@ impl Shard {
             let wanted = bytes + publication.bytes() as u64;
             ("limits.queue_bytes_max", limits.queue_bytes_max, wanted)
         };
-        if wanted > maximum {
-            return Err((DropCause::QueueFull, Some(Limit { setting, maximum, wanted })));
+        let is_full = wanted > maximum;
+        match is_full.then_some(Limit { setting, maximum, wanted }).or(self.memory.shortage()) {
+            Some(limit) => Err((DropCause::QueueFull, Some(limit))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn drop_shared(
@@ -331,15 +330,30 @@ impl Shard {
         &mut self,
         (shard, session): (ShardId, SessionKey),
         key: GroupKey,
-    ) -> Option<(Member, u64, Arc<crate::message::Message>)> {
+    ) -> Option<(Member, u64, Arc<Message>)> {
         let group = self.groups.group_mut(key)?;
         let qos = group.first_waiting()?.qos;
         let member = *group.member_mut(shard, session)?;
         if !self.can_take(&member, qos) {
             return None;
         }
-        let (number, message) = self.groups.take(key)?;
+        let (number, message) = self.take_waiting(key)?;
         Some((member, number, message))
+    }
+
+    fn keep_in_backlog(&mut self, key: GroupKey, number: u64, message: Arc<Message>) {
+        if self.groups.group(key).is_some() {
+            self.memory.grow(message.bytes() as u64);
+            self.groups.keep(key, number, message);
+        } else {
+            self.count_drop(DropCause::NoMember);
+        }
+    }
+
+    fn take_waiting(&mut self, key: GroupKey) -> Option<(u64, Arc<Message>)> {
+        let (number, message) = self.groups.take(key)?;
+        self.memory.shrink(message.bytes() as u64);
+        Some((number, message))
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Statistics {
     pub publish_refused: u64,
     /// Publications that waited because another shard had no room for them.
     pub publish_paused: u64,
+    /// Publications whose clients were read on a little later because they were too fast.
+    pub publish_throttled: u64,
     /// Sessions that came to their end.
     pub sessions_ended: u64,
     /// Wills published.
@@ -55,6 +57,7 @@ impl Statistics {
             (&mut self.clients_disconnected, other.clients_disconnected),
             (&mut self.publish_refused, other.publish_refused),
             (&mut self.publish_paused, other.publish_paused),
+            (&mut self.publish_throttled, other.publish_throttled),
             (&mut self.sessions_ended, other.sessions_ended),
             (&mut self.wills_published, other.wills_published),
         ];

@@ -127,6 +127,7 @@ impl Shard {
                 identifiers: stored.identifiers.into(),
                 group: None,
             };
+            self.memory.grow(delivery.message.bytes() as u64);
             session.enqueue(delivery, stored.qos);
         }
         parts

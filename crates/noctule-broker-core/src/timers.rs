@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Connection(ConnectionId),
     /// The end of a session without a connection.
     SessionExpiry(SessionKey),
+    /// The end of a pause for a client that was too fast.
+    Throttle(ConnectionId),
     /// A delayed will.
     Will(SessionKey),
     /// The end of a retained message.

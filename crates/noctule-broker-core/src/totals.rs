@@ -9,6 +9,7 @@ pub struct Totals {
     pub(crate) connections: Total,
     pub(crate) retained_messages: Total,
     pub(crate) retained_bytes: Total,
+    pub(crate) memory_bytes: Total,
 }
 
 /// One count.
@@ -22,6 +23,12 @@ impl Total {
 
     pub(crate) fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Adds if the sum is no more than `maximum`.
+    pub(crate) fn try_add(&self, count: u64, maximum: u64) -> bool {
+        let sum = |before: u64| before.checked_add(count).filter(|sum| *sum <= maximum);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok()
     }
 
     pub(crate) fn subtract(&self, count: u64) {
