@@ -83,8 +83,12 @@ impl Shard {
 
     /// Another shard has dealt with so much of what it was sent.
     pub(crate) fn on_credit(&mut self, from: ShardId, bytes: u64, effects: &mut Effects) {
+        let was_open = self.windows.is_open(from);
         if let Some(window) = self.windows.of(from) {
             window.left = window.left.saturating_add_unsigned(bytes);
+        }
+        if !was_open && self.windows.is_open(from) {
+            self.feed_members_of(from, effects);
         }
         while self.windows.is_open(from)
             && let Some(id) = self.windows.of(from).and_then(|window| window.waiting.pop_front())

@@ -188,6 +188,11 @@ impl Groups {
         Some((number, message))
     }
 
+    /// All groups in which messages wait.
+    pub(crate) fn backlogged(&self) -> Vec<GroupKey> {
+        self.backlogged.iter().copied().collect()
+    }
+
     /// The next of these groups, which are in order, in which messages wait. A session may be a
     /// member of very many others.
     pub(crate) fn next_backlogged(

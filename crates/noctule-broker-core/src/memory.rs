@@ -41,6 +41,10 @@ impl Memory {
         }
     }
 
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
     #[cold]
     fn lease(&mut self) {
         let missing = self.used - self.leased;

@@ -57,6 +57,8 @@ pub(crate) struct Replay {
 pub(crate) struct Since {
     /// What was published behind this is delivered live.
     pub(crate) positions: Positions,
+    /// Retained messages that were delivered live before this count for nothing.
+    deliveries: u64,
     /// Fan-outs that began before this may still deliver older messages.
     fan_outs: u64,
 }
@@ -70,9 +72,11 @@ pub(crate) struct Replays {
     last: u64,
     /// Whether SUBACK is still to come for a subscription that has been made.
     pub(crate) is_expecting: bool,
-    /// With several shards, what was delivered live meanwhile: a shard that is asked may not have
-    /// seen it yet, or may give it once more.
-    live: BTreeMap<Box<str>, SmallVec<[Origin; 1]>>,
+    /// With several shards, what was delivered live meanwhile, and as which of all deliveries: a
+    /// shard that is asked may not have seen it yet, or may give it once more.
+    live: BTreeMap<Box<str>, SmallVec<[(u64, Origin); 1]>>,
+    /// Counts what was put there.
+    deliveries: u64,
 }
 
 /// When a replay is served: what needs no window must not wait for one; else by number.
@@ -124,11 +128,12 @@ impl Replays {
         }
     }
 
-    /// Whether a message was delivered live, or something newer that its owner, which has seen
-    /// `seen`, does not know yet.
-    fn is_outdated(&self, topic: &str, origin: Origin, seen: &Positions) -> bool {
+    /// Whether, since a subscription was made, a message was delivered live, or something newer
+    /// that its owner, which has seen `seen`, does not know yet.
+    fn is_outdated(&self, since: &Since, topic: &str, origin: Origin, seen: &Positions) -> bool {
         let live = self.live.get(topic).map(SmallVec::as_slice).unwrap_or_default();
-        live.iter().any(|live| *live == origin || !seen.cover(*live))
+        let mut later = live.iter().filter(|(number, _)| *number > since.deliveries);
+        later.any(|(_, live)| *live == origin || !seen.cover(*live))
     }
 
     /// Ends all that send nothing above QoS 0.
@@ -151,8 +156,13 @@ impl Replay {
 
 impl Shard {
     /// What a subscription that is made now need not be sent again.
-    pub(crate) fn since(&self) -> Since {
-        Since { positions: self.seen.clone(), fan_outs: self.fan_outs_deferred }
+    pub(crate) fn since(&self, key: SessionKey) -> Since {
+        let session = self.registry.session(key);
+        Since {
+            positions: self.seen.clone(),
+            deliveries: session.map_or(0, |session| session.replays.deliveries),
+            fan_outs: self.fan_outs_deferred,
+        }
     }
 
     /// A route that a subscription waits for is known to a shard, which forwards what is published
@@ -185,7 +195,9 @@ impl Shard {
         let replays = &mut session.replays;
         if replays.is_watching() && replays.live.len() < LIVE_TOPICS_MAX {
             let topic = publication.topic.as_str().into();
-            replays.live.entry(topic).or_default().push(publication.origin);
+            replays.deliveries += 1;
+            let delivery = (replays.deliveries, publication.origin);
+            replays.live.entry(topic).or_default().push(delivery);
         }
     }
 
@@ -250,14 +262,16 @@ impl Shard {
         loop {
             let Some(session) = self.registry.session_mut(key) else { return };
             let Some(id) = session.connection else { return };
-            let Some((number, mut replay)) = session.replays.take_first() else { return };
-            self.go_on_with(id, key, (number, &mut replay), effects);
-            if let Some(session) = self.registry.session_mut(key) {
-                if !replay.is_done() {
-                    session.replays.put(number, replay);
-                    return;
-                }
+            let Some((number, mut replay)) = session.replays.take_first() else {
                 session.replays.forget_live();
+                return;
+            };
+            self.go_on_with(id, key, (number, &mut replay), effects);
+            if !replay.is_done()
+                && let Some(session) = self.registry.session_mut(key)
+            {
+                session.replays.put(number, replay);
+                return;
             }
         }
     }
@@ -316,11 +330,10 @@ impl Shard {
         if let Some(id) = connection {
             self.send_slice((id, key), &mut replay, (messages, &seen, position), effects);
         }
-        if let Some(session) = self.registry.session_mut(key) {
-            if !replay.is_done() {
-                session.replays.put(number, replay);
-            }
-            session.replays.forget_live();
+        if !replay.is_done()
+            && let Some(session) = self.registry.session_mut(key)
+        {
+            session.replays.put(number, replay);
         }
         self.replay(key, effects);
     }
@@ -339,8 +352,9 @@ impl Shard {
                 return;
             }
             let session = self.registry.session(key);
-            let is_outdated = session
-                .is_some_and(|known| known.replays.is_outdated(&message.topic, origin, seen));
+            let (since, topic) = (&replay.since, &message.topic);
+            let is_outdated =
+                session.is_some_and(|known| known.replays.is_outdated(since, topic, origin, seen));
             replay.position = Position::After(message.topic.clone());
             if replay.since.positions.cover(origin) && !is_outdated {
                 self.send_retained(key, replay, &message, effects);

@@ -256,6 +256,7 @@ impl Shard {
             retained_bytes: self.retained.bytes(),
             queued_messages,
             queued_bytes,
+            memory_bytes: self.memory.used(),
             ..Gauges::default()
         };
         for session in self.registry.iter() {

@@ -185,6 +185,19 @@ impl Shard {
         }
     }
 
+    /// Another shard takes more again: so do the members that live there.
+    pub(crate) fn feed_members_of(&mut self, shard: ShardId, effects: &mut Effects) {
+        for key in self.groups.backlogged() {
+            let Some(group) = self.groups.group(key) else { continue };
+            let filter = Arc::clone(&group.filter);
+            let members = group.members.iter().filter(|member| member.shard == shard);
+            let members: Vec<_> = members.map(|member| (member.shard, member.session)).collect();
+            for member in members {
+                self.feed(member, &filter, effects);
+            }
+        }
+    }
+
     /// Gives a publication to one member of the group, or lets it wait for one.
     pub(crate) fn assign(
         &mut self,

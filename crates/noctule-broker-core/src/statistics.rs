@@ -97,6 +97,9 @@ pub struct Gauges {
     pub queued_bytes: u64,
     /// QoS 1 and 2 messages on their way to clients.
     pub in_flight_messages: u64,
+    /// Bytes of all messages that wait or are on their way, and of outbound buffers as of when they
+    /// were last added to.
+    pub memory_bytes: u64,
 }
 
 impl Gauges {
@@ -113,6 +116,7 @@ impl Gauges {
             (&mut self.queued_messages, other.queued_messages),
             (&mut self.queued_bytes, other.queued_bytes),
             (&mut self.in_flight_messages, other.in_flight_messages),
+            (&mut self.memory_bytes, other.memory_bytes),
         ];
         for (sum, more) in pairs {
             *sum += more;

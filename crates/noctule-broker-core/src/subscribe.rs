@@ -169,7 +169,7 @@ impl Shard {
         let key = parked.session;
         let step = self.next_step(id);
         let token = Token(Waiting::Packet { connection: id, step });
-        parked.since = Some(self.since());
+        parked.since = Some(self.since(key));
         self.expect_replays(key, true);
         // [MQTT5-3.8.4-5] [MQTT311-3.8.4-4]
         for at in 0..parked.requests.len() {
