@@ -27,7 +27,7 @@ const PURE_LINTS: [&str; 6] = [
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// Leave out the documentation and the interoperability tests
+    /// Leave out the documentation, the interoperability tests and the speed gates
     #[arg(long)]
     fast: bool,
     /// Accept statements of the specification that nobody has judged yet
@@ -52,6 +52,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     if !options.fast {
         ci.documentation()?;
         ci.interop()?;
+        ci.gates()?;
     }
     println!("\nci: everything passed in {} s", start.elapsed().as_secs());
     Ok(())
@@ -173,6 +174,16 @@ impl Ci<'_> {
         let program = self.tree.root().join(INTEROP);
         fs::metadata(&program).with_context(|| format!("{INTEROP} is missing"))?;
         self.finish(self.command(&program.into_os_string(), &[]))
+    }
+
+    /// What a message costs, counted. The one step with the release profile, since only what is
+    /// shipped is worth counting.
+    fn gates(&self) -> Result<()> {
+        let packages = ["--package", "noctule", "--package", "noctule-bench"];
+        self.cargo("build for release", &[&["build", "--release"], &packages[..]].concat())?;
+        let arguments =
+            ["run", "--quiet", "--release", "--package", "noctule-bench", "--", "gates"];
+        self.cargo("speed gates", &arguments)
     }
 }
 

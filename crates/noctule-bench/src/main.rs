@@ -1,0 +1,64 @@
+//! `noctule-bench`: what a message costs, beside a bare relay and Mosquitto, and the gates that
+//! keep it from growing.
+
+#![deny(unsafe_code)]
+
+mod callgrind;
+mod compare;
+mod core_load;
+mod engine;
+mod gates;
+mod idle;
+mod link;
+mod load;
+mod loading;
+mod process;
+mod relay;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "noctule-bench", about = "What a message costs")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Compare the processor time per message with a bare relay's and Mosquitto's
+    Compare(compare::Options),
+    /// Run a load of the core, for Valgrind to count
+    #[command(hide = true)]
+    Core { load: core_load::CoreLoad },
+    /// Count instructions, system calls and bytes, and fail if there are more than allowed
+    Gates,
+    /// Send a load through a broker that runs already, to see where its time goes
+    Load(loading::Options),
+    /// Move bytes from sources to sinks, to be compared with
+    #[command(hide = true)]
+    Relay { sources: usize, sinks: usize },
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    match &arguments.task {
+        Task::Compare(options) => compare::run(options),
+        Task::Core { load } => core_load::run(*load),
+        Task::Gates => gates::run(),
+        Task::Load(options) => loading::run(options),
+        Task::Relay { sources, sinks } => relay::run(*sources, *sinks),
+    }
+}
