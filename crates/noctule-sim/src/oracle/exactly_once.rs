@@ -1,0 +1,78 @@
+//! No copy too many.
+//!
+//! Stands for: a QoS 2 message is passed on once, however often it is sent [MQTT5-4.3.3-10]
+//! [MQTT5-4.3.3-13] [MQTT311-4.3.3-2], and reaches each subscriber once; a message that is sent
+//! again has DUP set and its first packet identifier [MQTT5-3.3.1-1] [MQTT5-4.4.0-1]
+//! [MQTT311-4.4.0-1]; a subscriber gets a message once, not live and from what is retained.
+
+use super::Oracle;
+use super::arrival::{Arrived, Kind};
+use super::publication::PublicationId;
+
+impl Oracle {
+    pub(super) fn count_copies(
+        &mut self,
+        session: usize,
+        id: PublicationId,
+        arrived: &Arrived,
+        kind: Kind,
+    ) {
+        let step = self.step;
+        let got = self.sessions[session].got.entry(id).or_default();
+        let was_there = std::mem::replace(&mut got.any, true);
+        // A repetition is no copy, except of what never came. QoS 2 repetitions do not come here.
+        let counts = !arrived.dup || !was_there;
+        match kind {
+            Kind::Live | Kind::Either if counts => {
+                got.live += 1;
+                if got.live == 1 {
+                    got.first_live = step;
+                }
+            }
+            Kind::Replay if counts => got.replayed += 1,
+            Kind::Live | Kind::Either | Kind::Replay => {}
+        }
+        let got = *got;
+        let message = self.publication(id);
+        if kind == Kind::Live && got.live > message.copies_max() {
+            let (client, sends) = (arrived.client, message.sends);
+            let what = format!(
+                "client {client} got {} {} times, sent {sends} times",
+                self.describe(id),
+                got.live
+            );
+            self.find("MQTT5-4.3.3-10, MQTT5-4.3.3-13, MQTT311-4.3.3-2, MQTT5-3.3.1-1", what);
+        }
+        if got.live > 0 && got.replayed > 0 && self.publication(id).copies_max() == 1 {
+            self.check_not_both(session, id, arrived);
+        }
+    }
+
+    /// One subscription that was made once gets a message live or as a replay.
+    fn check_not_both(&mut self, session: usize, id: PublicationId, arrived: &Arrived) {
+        let topics = self.topics.clone();
+        let runs = &self.sessions[session].runs;
+        let mut matching = runs.iter().filter(|run| topics.is_match(run.filter, arrived.topic));
+        let Some(only) = matching.next() else { return };
+        let once = only.rounds.len() == 1 && only.is_first && matching.next().is_none();
+        if once && !only.rounds.iter().any(|round| round.asked.retain_as_published) {
+            let message = self.describe(id);
+            let what = format!("client {} got {message} live and replayed", arrived.client);
+            self.find("MQTT5-3.3.1-9, MQTT5-3.8.4-4", what);
+        }
+    }
+
+    /// A PUBLISH under a QoS 2 packet identifier that is not released.
+    pub(crate) fn repeated(&mut self, arrived: &Arrived, known: PublicationId) {
+        self.next_step();
+        if arrived.publication != Some(known) || !arrived.dup {
+            let what = format!(
+                "client {} got {:?} under the packet identifier of {}, which is not released",
+                arrived.client,
+                arrived.publication,
+                self.describe(known)
+            );
+            self.find("MQTT5-2.2.1-4, MQTT5-4.3.3-1, MQTT311-2.3.1-4", what);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Retained messages.
+//!
+//! Stands for: the last message published with RETAIN is kept, and replaces the one before
+//! [MQTT5-3.3.1-5] [MQTT311-3.3.1-5]; an empty one takes it away [MQTT5-3.3.1-6] [MQTT311-3.3.1-10];
+//! a new subscription gets it if it asks for that [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11]
+//! [MQTT311-3.3.1-6], and nothing older than what it has seen.
+
+use noctule_packet::RetainHandling;
+
+use super::Oracle;
+use super::arrival::{Arrived, Kind};
+use super::publication::{Publication, PublicationId};
+use super::subscription::Expected;
+
+impl Oracle {
+    /// No replay of a value that is surely older than one that the session has got.
+    pub(super) fn check_retained_order(
+        &mut self,
+        session: usize,
+        id: PublicationId,
+        arrived: &Arrived,
+        kind: Kind,
+    ) {
+        let message = self.publication(id);
+        if !message.retain {
+            return;
+        }
+        let known = self.sessions[session].retained.get(&arrived.topic);
+        let newer = known.and_then(|known| {
+            let mut all = known.iter().map(|(_, newer)| *newer);
+            all.find(|newer| message.is_surely_before(self.publication(*newer)))
+        });
+        if let Some(newer) = newer
+            && kind == Kind::Replay
+            && !arrived.dup
+        {
+            let (old, new) = (self.describe(id), self.describe(newer));
+            let what = format!("client {} got {old} replayed behind {new}", arrived.client);
+            self.find("MQTT5-3.3.1-5, MQTT311-3.3.1-5", what);
+        }
+        let step = self.step;
+        self.sessions[session].retained.entry(arrived.topic).or_default().push((step, id));
+    }
+
+    /// A replay needs a retained message that nothing surely replaced before the SUBSCRIBE, and a
+    /// SUBSCRIBE that asks for it.
+    pub(super) fn check_replay(
+        &mut self,
+        session: usize,
+        id: PublicationId,
+        arrived: &Arrived,
+        _: &Expected,
+    ) {
+        let topics = self.topics.clone();
+        let message = self.publication(id).clone();
+        let runs = &self.sessions[session].runs;
+        let rounds = runs
+            .iter()
+            .filter(|run| topics.is_match(run.filter, arrived.topic))
+            .flat_map(|run| run.rounds.iter().enumerate());
+        let last_asked = rounds
+            .filter(|(at, round)| match round.asked.retain_handling {
+                RetainHandling::SendAtSubscribe => true,
+                // A round before may never have been read.
+                RetainHandling::SendIfNew => {
+                    *at == 0 || !runs.iter().any(|run| run.granted().is_some_and(|g| g < round.sent))
+                }
+                RetainHandling::DoNotSend => false,
+            })
+            .map(|(_, round)| round.sent)
+            .max();
+        let Some(asked) = last_asked.filter(|_| message.retain) else {
+            let what = format!("client {} got {} unasked", arrived.client, self.describe(id));
+            self.find("MQTT5-3.3.1-10, MQTT5-3.3.1-11, MQTT5-3.3.1-12, MQTT311-3.3.1-9", what);
+            return;
+        };
+        let count = self.sessions[session].got.get(&id).map_or(0, |got| got.replayed);
+        // The first SUBSCRIBE that may have caused it: only if all came later, it was replaced.
+        let first = runs_first_asked(&self.sessions[session].runs, &topics, arrived.topic);
+        let replaced = self.publications.iter().any(|other| {
+            other.retain
+                && other.topic == arrived.topic
+                && message.is_surely_before(other)
+                && other.accepted.is_some_and(|accepted| accepted < first.unwrap_or(asked))
+        });
+        if replaced && count == 1 && !arrived.dup {
+            let what =
+                format!("client {} got {}, which was replaced", arrived.client, self.describe(id));
+            self.find("MQTT5-3.3.1-5, MQTT5-3.3.1-6, MQTT311-3.3.1-10", what);
+        }
+    }
+
+    /// Which messages a topic may have retained in the end, by their order; `None` is none.
+    pub(super) fn possible_retained(&self, topic: usize) -> Vec<Option<PublicationId>> {
+        let of_topic = |message: &&Publication| message.retain && message.topic == topic;
+        let all: Vec<(usize, &Publication)> = self
+            .publications
+            .iter()
+            .enumerate()
+            .filter(|(_, message)| of_topic(message) && message.first_sent.is_some())
+            .collect();
+        let mut possible = Vec::new();
+        let mut is_sure = false;
+        for (number, message) in &all {
+            let id = PublicationId(*number as u32);
+            let surely = if message.is_will {
+                self.must_be_published(id) == Some(true)
+            } else {
+                message.accepted.is_some()
+            };
+            is_sure |= surely;
+            // Replaced by what was surely accepted.
+            let replaced = all.iter().any(|(_, other)| {
+                other.accepted.is_some() && message.is_surely_before(other)
+            });
+            if !replaced {
+                possible.push(if message.clears { None } else { Some(id) });
+            }
+        }
+        if !is_sure {
+            possible.push(None);
+        }
+        possible
+    }
+
+    /// What a client got last of a topic with RETAIN set by its publisher.
+    pub(crate) fn last_retained(&self, client: usize, topic: usize) -> Option<PublicationId> {
+        let session = &self.sessions[self.session_of(client)?];
+        session.retained.get(&topic)?.last().map(|(_, id)| *id)
+    }
+
+    /// What newcomers on every shard got as the retained message of a topic in the end.
+    pub(crate) fn check_final(&mut self, topic: usize, found: &[Option<PublicationId>]) {
+        let name = self.topics.clone().name(topic).to_owned();
+        if found.windows(2).any(|pair| pair[0] != pair[1]) {
+            let what = format!("newcomers got different retained messages of {name}: {found:?}");
+            self.find("MQTT5-3.3.1-5, MQTT311-3.3.1-5", what);
+        }
+        let possible = self.possible_retained(topic);
+        if let Some(first) = found.first()
+            && !possible.contains(first)
+        {
+            let what = format!("newcomers got {first:?} of {name}, possible: {possible:?}");
+            self.find("MQTT5-3.3.1-5, MQTT5-3.3.1-6, MQTT311-3.3.1-5, MQTT311-3.3.1-10", what);
+        }
+    }
+}
+
+fn runs_first_asked(
+    runs: &[super::subscription::Run],
+    topics: &crate::topics::Topics,
+    topic: usize,
+) -> Option<u64> {
+    let matching = runs.iter().filter(|run| topics.is_match(run.filter, topic));
+    matching.flat_map(|run| run.rounds.iter()).map(|round| round.sent).min()
+}

@@ -1,0 +1,180 @@
+//! Sessions: whether there is one when a client comes back, and who may end a connection.
+//!
+//! Stands for: a session lives on exactly as long as its client has asked for [MQTT5-3.1.2-4]
+//! [MQTT5-3.1.2-5] [MQTT5-3.1.2-23] [MQTT311-3.1.2-4] [MQTT311-3.1.2-6]; CONNACK says whether it
+//! does [MQTT5-3.2.2-2] [MQTT5-3.2.2-3] [MQTT311-3.2.2-1] [MQTT311-3.2.2-2]; a client that keeps to
+//! the rules is not disconnected.
+
+use std::collections::BTreeMap;
+
+use noctule_broker_core::Ended;
+use noctule_packet::ReasonCode;
+
+use super::Oracle;
+use super::publication::PublicationId;
+use super::subscription::Run;
+use crate::client::NEVER;
+use crate::link::{Link, LinkId};
+
+/// How much later than due a timer may be, in milliseconds.
+const LATE: u64 = 1_100;
+
+/// What is known of one client.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientModel {
+    /// The session that its client knows, as an index.
+    pub(super) session: Option<usize>,
+    pub(super) link: Option<LinkId>,
+    pub(super) online_since: Option<u64>,
+    /// How the broker's session was left.
+    left: Left,
+    /// A CONNECT was read and never answered: it may have ended the session or begun one.
+    is_unclear: bool,
+    /// How many sessions the broker has begun for it.
+    pub(super) sessions: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Left {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// Its client is connected.
+    Connected { expiry: u32 },
+    /// It is gone for so long.
+    Away { since: u64, expiry: u32 },
+}
+
+/// One session as its client knows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SessionModel {
+    pub(crate) client: usize,
+    pub(crate) runs: Vec<Run>,
+    pub(super) is_over: bool,
+    pub(super) got: BTreeMap<PublicationId, Got>,
+    /// The last message of each sequence that must stay in order.
+    pub(super) last: BTreeMap<(usize, usize, u8, u8), PublicationId>,
+    /// The retained messages that it has got of each topic, in their order.
+    pub(super) retained: BTreeMap<usize, Vec<(u64, PublicationId)>>,
+}
+
+/// How often a session got a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Got {
+    pub(super) live: u32,
+    pub(super) replayed: u32,
+    /// When it came first as a live message.
+    pub(super) first_live: u64,
+    pub(super) any: bool,
+}
+
+impl Oracle {
+    pub(super) fn session_of(&self, client: usize) -> Option<usize> {
+        self.clients[client].session
+    }
+
+    /// A client has been let in, says the broker.
+    pub(crate) fn connected(&mut self, link: LinkId, known: &Link, present: bool) {
+        let model = &self.clients[known.client];
+        let expected = match model.left {
+            _ if known.clean_start => Some(false),
+            _ if model.is_unclear => None,
+            Left::Nothing => Some(false),
+            Left::Connected { expiry } => Some(expiry > 0),
+            Left::Away { expiry: 0, .. } => Some(false),
+            Left::Away { expiry: NEVER, .. } => Some(true),
+            Left::Away { since, expiry } => {
+                let (gone, most) = (self.now - since, u64::from(expiry) * 1_000);
+                if gone + LATE < most {
+                    Some(true)
+                } else if gone > most + LATE {
+                    Some(false)
+                } else {
+                    None
+                }
+            }
+        };
+        if expected.is_some_and(|expected| expected != present) {
+            let what = format!(
+                "client {} came back by link {link}: session present {present}, after {:?}",
+                known.client, model.left
+            );
+            self.find("MQTT5-3.2.2-2, MQTT5-3.2.2-3, MQTT311-3.2.2-1, MQTT311-3.2.2-2", what);
+        }
+        let model = &mut self.clients[known.client];
+        model.is_unclear = false;
+        model.left = Left::Connected { expiry: known.session_expiry };
+        model.sessions += u32::from(!present);
+        self.will_of_next_connection(known.client, present);
+        self.will_is_armed(known.will);
+    }
+
+    /// A CONNECT was read and never answered.
+    pub(crate) fn connect_unanswered(&mut self, client: usize) {
+        self.clients[client].is_unclear = true;
+    }
+
+    /// How many sessions the broker has begun for a client.
+    pub(crate) fn sessions_begun(&self, client: usize) -> u32 {
+        self.clients[client].sessions
+    }
+
+    /// The broker says that a session is over.
+    pub(crate) fn session_ended(&mut self, client: usize) {
+        self.clients[client].sessions += 1;
+    }
+
+    /// A connection has ended, says the broker.
+    pub(crate) fn disconnected(&mut self, known: &Link, ended: &Ended) {
+        let expiry = known.session_expiry;
+        self.clients[known.client].left = Left::Away { since: self.now, expiry };
+        let client = known.client;
+        let cause = match ended {
+            Ended::ByClient(_) => known.sent_disconnect,
+            Ended::ConnectionLost => !known.client_is_open,
+            Ended::ByServer(reason) => match reason.code {
+                ReasonCode::SessionTakenOver => true,
+                ReasonCode::AdministrativeAction => known.was_kicked,
+                ReasonCode::KeepAliveTimeout => {
+                    !known.client_is_open || known.was_stalled || known.is_ghost
+                }
+                _ => known.misbehaved,
+            },
+        };
+        if !cause {
+            let what = format!("client {client} was disconnected without a cause: {ended:?}");
+            self.find("MQTT5-4.13.1-1", what);
+        }
+        let quietly = matches!(ended, Ended::ByClient(ReasonCode::Success));
+        self.connection_of_will_ended(known, quietly);
+    }
+
+    /// CONNACK has come.
+    pub(crate) fn connack(&mut self, client: usize, present: bool, said: Option<bool>) {
+        if said != Some(present) {
+            let what = format!("client {client}: CONNACK says {present}, the broker {said:?}");
+            self.find("MQTT5-3.2.2-2", what);
+        }
+    }
+
+    /// The client knows that its session is a new one.
+    pub(crate) fn session_begins(&mut self, client: usize, _: LinkId, _: Vec<PublicationId>) {
+        if let Some(old) = self.clients[client].session {
+            self.sessions[old].is_over = true;
+        }
+        self.clients[client].session = Some(self.sessions.len());
+        self.sessions.push(SessionModel { client, ..SessionModel::default() });
+    }
+
+    pub(crate) fn online(&mut self, client: usize, link: LinkId) {
+        let step = self.next_step();
+        let model = &mut self.clients[client];
+        (model.link, model.online_since) = (Some(link), Some(step));
+    }
+
+    pub(crate) fn offline(&mut self, client: usize) {
+        self.next_step();
+        let model = &mut self.clients[client];
+        (model.link, model.online_since) = (None, None);
+    }
+}

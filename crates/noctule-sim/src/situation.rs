@@ -1,0 +1,55 @@
+//! The situations that a simulation must reach to be worth its time, and how often it did.
+
+/// How often each named situation was reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Situations {
+    /// A connection was taken over while QoS 2 messages were in flight.
+    pub take_over_with_qos_2: u64,
+    /// A retained message was published while a replay of its topic was under way on another shard.
+    pub retained_race_replay: u64,
+    /// A retained message was published while the route of a new subscription to its topic was not
+    /// yet known on the publisher's shard.
+    pub retained_race_route: u64,
+    /// A member left a shared subscription with messages that it had not acknowledged.
+    pub member_leaves_with_work: u64,
+    /// A client had as many messages in flight as it takes.
+    pub window_full_to_client: u64,
+    /// The broker had as many messages of a client in flight as it takes.
+    pub window_full_to_broker: u64,
+    /// A publisher had to wait because another shard had no room.
+    pub budget_pause: u64,
+    /// The packet identifiers of one sender began anew behind 65,535.
+    pub packet_id_wrap: u64,
+    /// Many connections came with one client identifier.
+    pub client_id_storm: u64,
+}
+
+impl Situations {
+    /// Each with its name.
+    pub fn counts(&self) -> [(&'static str, u64); 9] {
+        [
+            ("take-over with QoS 2 in flight", self.take_over_with_qos_2),
+            ("retained race: publish during replay", self.retained_race_replay),
+            ("retained race: publish before route", self.retained_race_route),
+            ("member leaves with work", self.member_leaves_with_work),
+            ("window to client full", self.window_full_to_client),
+            ("window to broker full", self.window_full_to_broker),
+            ("budget pause", self.budget_pause),
+            ("packet identifiers wrap", self.packet_id_wrap),
+            ("client id storm", self.client_id_storm),
+        ]
+    }
+
+    /// Adds what another run has reached.
+    pub fn add(&mut self, other: &Self) {
+        self.take_over_with_qos_2 += other.take_over_with_qos_2;
+        self.retained_race_replay += other.retained_race_replay;
+        self.retained_race_route += other.retained_race_route;
+        self.member_leaves_with_work += other.member_leaves_with_work;
+        self.window_full_to_client += other.window_full_to_client;
+        self.window_full_to_broker += other.window_full_to_broker;
+        self.budget_pause += other.budget_pause;
+        self.packet_id_wrap += other.packet_id_wrap;
+        self.client_id_storm += other.client_id_storm;
+    }
+}
