@@ -155,12 +155,20 @@ impl Broker {
         Self { world: Rc::new(RefCell::new(world)) }
     }
 
-    /// A connection on which nothing has been sent. The peer waits for nothing.
+    /// A connection on which nothing has been sent, on one shard after the other. The peer waits
+    /// for nothing.
     pub(crate) fn open(&self) -> Client {
+        let world = self.world.borrow();
+        let shard = ShardId(world.links.len() as u16 % world.shards.0.len() as u16);
+        drop(world);
+        self.open_at(shard)
+    }
+
+    /// [`Broker::open`], and on which shard the connection comes in.
+    pub(crate) fn open_at(&self, shard: ShardId) -> Client {
         let mut world = self.world.borrow_mut();
         let slot = world.links.len();
         let id = ConnectionId { slot: slot as u32, generation: 0 };
-        let shard = ShardId(slot as u16 % world.shards.0.len() as u16);
         world.links.push(Link {
             id,
             shard,
@@ -237,6 +245,30 @@ impl Broker {
         }
     }
 
+    /// Passes an input to one shard.
+    pub(crate) fn input_at(&self, shard: ShardId, input: Input<'_>) {
+        self.world.borrow_mut().input(shard, input);
+    }
+
+    /// Where a client identifier, a topic's retained message or a shared subscription is at home.
+    pub(crate) fn home(&self, name: &str) -> ShardId {
+        self.world.borrow().shards.0[0].settings().placement.client(name)
+    }
+
+    /// Names with this prefix that are at home on one shard.
+    pub(crate) fn names_at(&self, home: ShardId, prefix: &str) -> impl Iterator<Item = String> {
+        let placement = self.world.borrow().shards.0[0].settings().placement.clone();
+        let names = (0_u32..).map(move |number| format!("{prefix}{number}"));
+        names.filter(move |name| placement.client(name) == home)
+    }
+
+    /// Topics in the order in which their retained messages are replayed: owner by owner.
+    pub(crate) fn in_replay_order(&self, topics: &[String]) -> Vec<String> {
+        let mut topics = topics.to_vec();
+        topics.sort_by_key(|topic| (self.home(topic), topic.clone()));
+        topics
+    }
+
     /// What has happened since the last call.
     pub(crate) fn events(&self) -> Vec<Event> {
         std::mem::take(&mut self.world.borrow_mut().events)
@@ -279,6 +311,38 @@ impl Broker {
         let mut world = self.world.borrow_mut();
         world.answer(from, asked);
         world.settle();
+    }
+
+    /// What shards have said to each other and is held, oldest first: from, to, what.
+    pub(crate) fn letters(&self) -> Vec<(u16, u16, String)> {
+        let world = self.world.borrow();
+        let letters = world.asked.iter().filter_map(|(from, asked)| match asked {
+            Effect::ToShard { to, .. } => Some((from.0, to.0, name_of(asked))),
+            _ => None,
+        });
+        letters.collect()
+    }
+
+    /// Carries the oldest that one shard has said to another and that is held; its name.
+    #[track_caller]
+    pub(crate) fn carry(&self, from: u16, to: u16) -> String {
+        let wanted = |(by, asked): &(ShardId, Effect)| {
+            by.0 == from && matches!(asked, Effect::ToShard { to: whom, .. } if whom.0 == to)
+        };
+        let mut world = self.world.borrow_mut();
+        let at = world.asked.iter().position(wanted).expect("nothing is held between them");
+        let letter = world.asked.remove(at).expect("it was there");
+        drop(world);
+        let name = name_of(&letter.1);
+        self.give(letter);
+        name
+    }
+
+    /// Carries all that shards say to each other until nothing is left; more will be held again.
+    pub(crate) fn carry_all(&self) {
+        while let Some((from, to, _)) = self.letters().first() {
+            self.carry(*from, *to);
+        }
     }
 
     /// Whether no question is held.
@@ -546,7 +610,8 @@ fn name_of(effect: &Effect) -> String {
     let text = match effect {
         // What it says is nobody's affair but the shards', and its name is enough here.
         Effect::ToShard { message, .. } => {
-            format!("{message:?}").trim_start_matches("ShardMessage(").to_owned()
+            let text = format!("{message:?}");
+            text.trim_start_matches("ShardMessage(").trim_start_matches("Group(").to_owned()
         }
         other => format!("{other:?}"),
     };

@@ -1,4 +1,4 @@
-//! Scenarios: conversations of scripted peers with one shard, under virtual time. One body runs for
+//! Scenarios: conversations of scripted peers with the shards of a broker, under virtual time. One body runs for
 //! every version of the protocol to which it applies.
 
 mod alias_in;
@@ -18,6 +18,7 @@ mod life_of_a_publish;
 mod limits;
 mod message_expiry;
 mod order;
+mod overload;
 mod packet_size;
 mod ping;
 mod properties;

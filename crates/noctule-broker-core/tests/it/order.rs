@@ -99,9 +99,12 @@ fn a_fan_out_that_takes_several_turns_loses_nothing_and_keeps_the_order() {
         for qos in [AtMostOnce, AtLeastOnce] {
             let broker = Broker::new();
             let mut publisher = broker.client(version, "p");
-            let mut subscribers: Vec<_> = (0..SUBSCRIBERS)
-                .map(|n| {
-                    let mut subscriber = broker.client(version, &format!("s{n}"));
+            // What is more than a turn must be so on one shard.
+            let mut subscribers: Vec<_> = broker
+                .names_at(broker.home("p"), "s")
+                .take(SUBSCRIBERS as usize)
+                .map(|name| {
+                    let mut subscriber = broker.client(version, &name);
                     subscriber.subscribe(&[("t", qos)]);
                     subscriber
                 })
@@ -133,9 +136,11 @@ fn an_acknowledgement_follows_the_last_delivery_of_its_fan_out() {
     let broker = Broker::new();
     let version = Version::V5_0;
     let mut publisher = broker.client(version, "p");
-    let subscribers: Vec<_> = (0..SUBSCRIBERS)
-        .map(|n| {
-            let mut subscriber = broker.client(version, &format!("s{n}"));
+    let subscribers: Vec<_> = broker
+        .names_at(broker.home("p"), "s")
+        .take(SUBSCRIBERS as usize)
+        .map(|name| {
+            let mut subscriber = broker.client(version, &name);
             subscriber.subscribe(&[("t", AtMostOnce)]);
             subscriber
         })

@@ -4,7 +4,7 @@ use noctule_broker_core::{Ended, Event};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedPublish, VERSIONS, packet_bytes};
 
-use crate::broker::{Broker, ended_with};
+use crate::broker::{Broker, ended_with, placement_of, shards};
 
 #[test]
 fn a_publisher_is_answered_as_the_qos_demands() {
@@ -247,7 +247,12 @@ fn too_many_user_properties_are_refused() {
 #[test]
 fn retained_messages_beyond_the_limit_are_refused_and_not_delivered() {
     for version in VERSIONS {
-        let broker = Broker::with(|settings| settings.limits.retained_messages_max = 1);
+        let broker = Broker::with(|settings| {
+            settings.limits.retained_messages_max = 1;
+            // An owner on another shard refuses later: see `retained_shards`.
+            let homes = ["first", "publisher", "b"].map(|name| (name, 0));
+            settings.placement = placement_of(shards(), &homes);
+        });
         let mut subscriber = broker.client(version, "subscriber");
         subscriber.subscribe(&[("#", QoS::AtMostOnce)]);
         let mut publisher = broker.client(version, "first");

@@ -60,8 +60,9 @@ fn topics(messages: &[OwnedPublish]) -> Vec<&str> {
     messages.iter().map(|message| message.topic.as_str()).collect()
 }
 
-fn all_topics() -> Vec<String> {
-    (0..MANY).map(topic).collect()
+/// All topics, in the order of a replay.
+fn all_topics(broker: &Broker) -> Vec<String> {
+    broker.in_replay_order(&(0..MANY).map(topic).collect::<Vec<_>>())
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn a_window_of_any_size_lets_every_message_pass_once_and_in_order() {
                 let mut subscriber = broker.client(version, "subscriber");
                 subscriber.subscribe(&[("t/#", qos)]);
                 let messages = finish(&mut subscriber, None);
-                assert_eq!(topics(&messages), all_topics(), "{version}, window {window}");
+                assert_eq!(topics(&messages), all_topics(&broker), "{version}, window {window}");
                 assert!(messages.iter().all(|message| message.retain && message.qos == qos));
             }
         }
@@ -89,9 +90,9 @@ fn a_receive_maximum_of_1_gets_one_message_for_each_acknowledgement() {
     let (broker, _publisher) = full(Version::V5_0, 1_000, QoS::AtLeastOnce);
     let mut subscriber = broker.connect(&OwnedConnect::v5("subscriber").receive_maximum(1));
     subscriber.subscribe(&[("t/+", QoS::AtLeastOnce)]);
-    for number in 0..MANY {
+    for topic in all_topics(&broker) {
         let message = subscriber.expect_publish();
-        assert_eq!(message.topic, topic(number));
+        assert_eq!(message.topic, topic);
         subscriber.expect_nothing_before_pong();
         subscriber.acknowledge(&message);
     }
@@ -107,8 +108,8 @@ fn messages_of_qos_0_do_not_wait_for_the_window() {
         subscriber.subscribe(&[("first", QoS::AtLeastOnce)]);
         let first = subscriber.expect_publish();
         subscriber.subscribe(&[("t/#", QoS::AtMostOnce)]);
-        for number in 0..MANY {
-            assert_eq!(subscriber.expect_publish().topic, topic(number));
+        for topic in all_topics(&broker) {
+            assert_eq!(subscriber.expect_publish().topic, topic);
         }
         subscriber.expect_nothing_before_pong();
         subscriber.acknowledge(&first);
@@ -122,6 +123,7 @@ fn what_is_published_meanwhile_arrives_live_and_never_before_what_is_older() {
         let (broker, mut publisher) = full(version, 1, QoS::AtLeastOnce);
         let mut subscriber = broker.client(version, "subscriber");
         subscriber.subscribe(&[("t/#", QoS::AtLeastOnce)]);
+        let all = all_topics(&broker);
         let mut got: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
         let mut note = |message: &OwnedPublish| {
             let said = (message.text().to_owned(), message.retain);
@@ -131,9 +133,9 @@ fn what_is_published_meanwhile_arrives_live_and_never_before_what_is_older() {
             let message = subscriber.receive();
             note(&message);
             // One that was served, one that was not yet, one that is not retained, one that is new.
-            keep(&mut publisher, &topic(round / 2), &format!("{round:02}"), QoS::AtLeastOnce);
-            keep(&mut publisher, &topic(100 + round), "newer", QoS::AtLeastOnce);
-            publisher.publish(&topic(150 + round), "live", QoS::AtLeastOnce);
+            keep(&mut publisher, &all[round / 2], &format!("{round:02}"), QoS::AtLeastOnce);
+            keep(&mut publisher, &all[100 + round], "newer", QoS::AtLeastOnce);
+            publisher.publish(&all[150 + round], "live", QoS::AtLeastOnce);
             keep(&mut publisher, &format!("t/new/{round}"), "new", QoS::AtLeastOnce);
         }
         keep(&mut publisher, "end", "end", QoS::AtLeastOnce);
@@ -141,7 +143,7 @@ fn what_is_published_meanwhile_arrives_live_and_never_before_what_is_older() {
         for (topic, said) in &got {
             let replayed: Vec<_> = said.iter().filter(|(_, retain)| *retain).collect();
             assert!(replayed.len() <= 1, "{topic}: {said:?}");
-            let number = topic.strip_prefix("t/").and_then(|number| number.parse().ok());
+            let number = all.iter().position(|known| known == topic);
             let expected: &[(&str, bool)] = match number {
                 None => &[("new", false)],
                 Some(100..120) => &[("newer", false)],
@@ -155,7 +157,7 @@ fn what_is_published_meanwhile_arrives_live_and_never_before_what_is_older() {
         }
         assert_eq!(got.len(), MANY + 20);
         for number in 1..10 {
-            let said = &got[&topic(number)];
+            let said = &got[&all[number]];
             let texts: Vec<_> = said.iter().map(|(text, _)| text.clone()).collect();
             let (older, newer) = (format!("{:02}", 2 * number), format!("{:02}", 2 * number + 1));
             assert!(texts.ends_with(&[older, newer]), "{texts:?}");
@@ -174,8 +176,9 @@ fn what_is_cleared_meanwhile_is_not_served_and_takes_nothing_else_along() {
         subscriber.subscribe(&live_too);
         let first = subscriber.expect_publish();
         // The very one that was sent last, and later ones.
+        let all = all_topics(&broker);
         for number in [0, 1, 2, 100, 198, 199] {
-            keep(&mut publisher, &topic(number), "", QoS::AtMostOnce);
+            keep(&mut publisher, &all[number], "", QoS::AtMostOnce);
         }
         publisher.expect_nothing_before_pong();
         keep(&mut publisher, "end", "end", QoS::AtLeastOnce);
@@ -183,9 +186,8 @@ fn what_is_cleared_meanwhile_is_not_served_and_takes_nothing_else_along() {
         let (replayed, live): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| message.retain);
         assert_eq!(topics(&live).len(), 6);
-        let left: Vec<_> =
-            (0..MANY).filter(|number| ![1, 2, 100, 198, 199].contains(number)).map(topic).collect();
-        assert_eq!(topics(&replayed), left);
+        let left = (0..MANY).filter(|number| ![1, 2, 100, 198, 199].contains(number));
+        assert_eq!(topics(&replayed), left.map(|number| &*all[number]).collect::<Vec<_>>());
     }
 }
 
@@ -211,18 +213,19 @@ fn a_replay_goes_on_when_the_session_does() {
         keep(&mut publisher, "end", "end", QoS::AtLeastOnce);
         let mut subscriber = broker.lasting(version, "subscriber");
         subscriber.subscribe(&[("t/#", QoS::AtLeastOnce)]);
-        for number in 0..50 {
-            assert_eq!(subscriber.receive().topic, topic(number));
+        let all = all_topics(&broker);
+        for topic in &all[..50] {
+            assert_eq!(subscriber.receive().topic, *topic);
         }
         drop(subscriber);
-        keep(&mut publisher, &topic(120), "newer", QoS::AtLeastOnce);
+        keep(&mut publisher, &all[120], "newer", QoS::AtLeastOnce);
         broker.advance_seconds(60);
         let mut subscriber = broker.connect(&lasting(version, "subscriber"));
         let messages = finish(&mut subscriber, None);
         let (replayed, live): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| message.retain);
-        assert_eq!(topics(&live), [topic(120)]);
-        let expected: Vec<_> = (50..MANY).filter(|number| *number != 120).map(topic).collect();
+        assert_eq!(topics(&live), [&all[120]]);
+        let expected: Vec<_> = [&all[50..120], &all[121..]].concat();
         assert_eq!(topics(&replayed), expected, "{version}");
         let repeated = replayed.iter().filter(|message| message.dup).count();
         assert_eq!(repeated, 3, "what was in flight is sent again");
@@ -236,10 +239,11 @@ fn a_replay_goes_on_where_another_connection_takes_the_session_over() {
         keep(&mut publisher, "end", "end", QoS::AtLeastOnce);
         let mut old = broker.lasting(version, "subscriber");
         old.subscribe(&[("t/#", QoS::AtLeastOnce)]);
-        assert_eq!(old.receive().topic, topic(0));
+        let all = all_topics(&broker);
+        assert_eq!(old.receive().topic, all[0]);
         let mut subscriber = broker.connect(&lasting(version, "subscriber"));
         let messages = finish(&mut subscriber, None);
-        assert_eq!(topics(&messages), all_topics()[1..]);
+        assert_eq!(topics(&messages), all[1..]);
     }
 }
 
@@ -267,10 +271,9 @@ fn subscribing_again_in_the_middle_begins_the_replay_anew() {
         let first = subscriber.expect_publish();
         subscriber.acknowledge(&first);
         let messages = finish(&mut subscriber, None);
-        assert_eq!(
-            (first.topic, topics(&messages)),
-            (topic(0), all_topics().iter().map(String::as_str).collect())
-        );
+        let all = all_topics(&broker);
+        assert_eq!(first.topic, all[0]);
+        assert_eq!(topics(&messages), all);
     }
 }
 
@@ -287,7 +290,7 @@ fn subscribing_again_without_a_replay_lets_the_one_before_go_on_with_the_new_opt
     }
     assert!(first.subscription_identifiers.is_empty() && first.qos == QoS::AtLeastOnce);
     let messages = finish(&mut subscriber, Some(first));
-    assert_eq!(topics(&messages), all_topics());
+    assert_eq!(topics(&messages), all_topics(&broker));
     let changed = |message: &OwnedPublish| {
         message.qos == QoS::AtMostOnce && message.subscription_identifiers == [9]
     };
@@ -308,7 +311,7 @@ fn a_replay_that_needs_no_window_any_more_does_not_wait_behind_one_that_does() {
     let message = subscriber.expect_publish();
     assert_eq!((message.text(), message.qos), ("u", QoS::AtMostOnce));
     subscriber.acknowledge(&first);
-    assert_eq!(subscriber.expect_publish().topic, topic(1));
+    assert_eq!(subscriber.expect_publish().topic, all_topics(&broker)[1]);
 }
 
 /// So many that looking through all replays for each filter is felt.
@@ -369,9 +372,9 @@ fn a_full_buffer_makes_a_replay_wait() {
             assert!((10..30).contains(&sent), "{sent}");
             broker.unstall(&subscriber);
             subscriber.expect_suback(1);
-            for number in 0..MANY {
+            for topic in all_topics(&broker) {
                 let message = subscriber.receive();
-                assert_eq!((message.topic, message.qos), (topic(number), qos));
+                assert_eq!((message.topic, message.qos), (topic, qos));
             }
             subscriber.expect_nothing_before_pong();
             assert_eq!(broker.look(|shard| shard.statistics().dropped_total()), 0);

@@ -4,7 +4,7 @@ use noctule_broker_core::{Authorization, Event, Limit};
 use noctule_packet::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
 
-use crate::broker::{Broker, Client, lasting};
+use crate::broker::{Broker, Client, lasting, placement_of, shards};
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -385,7 +385,11 @@ fn what_a_client_may_not_read_is_not_served() {
 fn a_message_over_a_limit_is_refused_and_changes_nothing() {
     for version in VERSIONS {
         let by_count = |broker: &Broker| broker.look(|shard| shard.gauges().retained_messages);
-        let broker = Broker::with(|settings| settings.limits.retained_messages_max = 2);
+        let broker = Broker::with(|settings| {
+            settings.limits.retained_messages_max = 2;
+            // An owner on another shard refuses later: see `retained_shards`.
+            settings.placement = placement_of(shards(), &[("publisher", 0), ("c", 0)]);
+        });
         let mut publisher = broker.client(version, "publisher");
         keep(&mut publisher, "a", "1", QoS::AtLeastOnce);
         keep(&mut publisher, "b", "1", QoS::AtLeastOnce);
@@ -462,7 +466,9 @@ fn many_levels_cost_more_than_few() {
     };
     let (flat, deep) = (cost(&"x".repeat(200)), cost(&"/".repeat(199)));
     assert!(deep > 30_000 && flat < 1_000, "{flat} {deep}");
-    assert!(cost(&format!("{}end", "/".repeat(199))) < 1_000, "levels are shared");
+    let deep = "/".repeat(199);
+    let near = broker.names_at(broker.home(&deep), &deep).next().expect("a topic");
+    assert!(cost(&near) < 1_000, "levels are shared");
 }
 
 #[test]
@@ -471,6 +477,8 @@ fn a_will_over_a_limit_is_refused_and_does_not_count_as_published() {
         let broker = Broker::with(|settings| {
             settings.limits.retained_messages_max = 0;
             settings.authorization = Authorization::Ask;
+            // An owner on another shard refuses later: see `retained_shards`.
+            settings.placement = placement_of(shards(), &[("leaver", 0), ("w", 0)]);
         });
         let mut subscriber = broker.client(version, "subscriber");
         subscriber.subscribe(&[("w", QoS::AtLeastOnce)]);

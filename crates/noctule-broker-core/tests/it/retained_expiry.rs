@@ -7,7 +7,7 @@ use noctule_broker_core::{ConnectionId, Effects, Input, ListenerId, Settings, Sh
 use noctule_packet::{QoS, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, packet_bytes};
 
-use crate::broker::{Broker, Client, Shards};
+use crate::broker::{Broker, Client, Shards, placement_of, shards};
 
 fn expiring(payload: &str, seconds: u32) -> OwnedPublish {
     OwnedPublish::new("a", payload, QoS::AtLeastOnce).retain(true).message_expiry_interval(seconds)
@@ -108,7 +108,12 @@ fn the_interval_of_a_message_that_was_cleared_ends_nothing() {
 
 #[test]
 fn what_expires_during_a_replay_is_not_served_any_more() {
-    let broker = Broker::with(|settings| settings.limits.in_flight_max = 1);
+    let last = shards() - 1;
+    let broker = Broker::with(|settings| {
+        settings.limits.in_flight_max = 1;
+        settings.placement =
+            placement_of(shards(), &[("a", 0), ("b", 0), ("c", last), ("d", last)]);
+    });
     let mut publisher = publisher(&broker);
     publisher.publish_with(&expiring("1", 100));
     for (topic, seconds) in [("b", 10), ("c", 100), ("d", 10)] {

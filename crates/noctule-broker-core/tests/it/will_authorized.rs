@@ -77,12 +77,13 @@ fn wills_that_wait_are_told_apart() {
         let will = OwnedWill::new("open/will", name);
         drop(broker.connect(&OwnedConnect::v5(name).will(will)));
     }
-    let tokens = [(); 3].map(|()| match broker.asked() {
-        Effect::Authorize { token, client_id, .. } => (token, client_id),
+    let tokens = [(); 3].map(|()| match broker.asked_by() {
+        (shard, Effect::Authorize { token, client_id, .. }) => (shard, token, client_id),
         other => panic!("{other:?}"),
     });
-    for (token, client_id) in tokens.iter().rev() {
-        broker.input(Input::Authorized { token: *token, allowed: &**client_id != "b" });
+    for (shard, token, client_id) in tokens.into_iter().rev() {
+        let allowed = &*client_id != "b";
+        broker.input_at(shard, Input::Authorized { token, allowed });
     }
     assert_eq!(watcher.receive().text(), "c");
     assert_eq!(watcher.receive().text(), "a");

@@ -4,7 +4,7 @@ use noctule_broker_core::{DropCause, Durability, Effect, Event, Record};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
 
-use crate::broker::{Broker, lasting};
+use crate::broker::{Broker, lasting, placement_of, shards};
 use crate::will::{watched, watched_with, will, with_will};
 
 #[test]
@@ -180,7 +180,12 @@ fn a_will_waits_for_nobody_who_reads_slowly() {
 
 #[test]
 fn a_will_is_stored_for_stored_sessions_and_as_a_retained_message() {
-    let broker = Broker::with(|settings| settings.durability = Durability::Stored);
+    let broker = Broker::with(|settings| {
+        settings.durability = Durability::Stored;
+        // The record is about the sessions of one shard.
+        let homes = ["a", "away", "careless"].map(|name| (name, 0));
+        settings.placement = placement_of(shards(), &homes);
+    });
     for (name, qos) in [("away", QoS::AtLeastOnce), ("careless", QoS::AtMostOnce)] {
         broker.lasting(Version::V5_0, name).subscribe(&[("will/a", qos)]);
     }
