@@ -336,7 +336,11 @@ impl Shard {
             let forward = Forward { token, message, origin, publisher, keep_for };
             effects.tell(*to, Body::Forward(forward));
         }
-        if waiting.is_some() { others.len() as u32 } else { 0 }
+        if waiting.is_none() {
+            return 0;
+        }
+        // There are no more shards than a u16 counts.
+        u32::try_from(others.len()).unwrap_or(u32::MAX)
     }
 
     /// The shard that keeps the retained message of this topic, if another one does and it is to be
