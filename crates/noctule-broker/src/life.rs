@@ -32,11 +32,14 @@ impl Life {
         Self { state: watch::Sender::new(State::default()), shards }
     }
 
-    /// Has all shards stop. The first farewell counts.
+    /// Has all shards stop, unless they have ended. The first farewell counts.
     pub(crate) fn stop(&self, farewell: Farewell) {
         self.state.send_if_modified(|state| {
-            let is_first = state.farewell.is_none();
-            state.farewell.get_or_insert(farewell);
+            let is_first = state.farewell.is_none() && state.ended < self.shards;
+            if is_first {
+                info!(target: "noctule", deadline = ?farewell.deadline, "stopping");
+                state.farewell = Some(farewell);
+            }
             is_first
         });
     }

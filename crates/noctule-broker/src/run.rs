@@ -10,7 +10,7 @@ use std::sync::mpsc as std_mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use noctule_broker_core::{Input, ListenerId, Settings, ShardId};
+use noctule_broker_core::{Input, ListenerId, Settings};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -120,9 +120,6 @@ fn launch(start: Start) -> io::Result<(SharedDriver, Vec<JoinHandle<()>>)> {
 /// and on all other shards: they may still need an answer of this one.
 async fn stop(driver: &SharedDriver, life: &Life, farewell: Farewell) {
     let deadline = farewell.deadline;
-    if driver.borrow().mail.shard() == ShardId(0) {
-        info!(target: "noctule", ?deadline, "stopping");
-    }
     driver.borrow_mut().stop(farewell.into_command());
     life.note_quiet();
     let signals = Rc::clone(driver.borrow().signals());

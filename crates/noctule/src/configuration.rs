@@ -22,6 +22,7 @@ pub(crate) struct Configuration {
     pub(crate) listen: Vec<String>,
     pub(crate) listeners: Vec<ListenerConfiguration>,
     pub(crate) allow_anonymous: Option<bool>,
+    pub(crate) shards: Option<u16>,
     pub(crate) stop_deadline: Duration,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: LogFormat,
@@ -48,6 +49,7 @@ impl Default for Configuration {
             listen: Vec::new(),
             listeners: Vec::new(),
             allow_anonymous: None,
+            shards: None,
             stop_deadline: Duration::from_secs(10),
             log_level: tracing::Level::INFO,
             log_format: LogFormat::Text,
@@ -74,6 +76,9 @@ impl Configuration {
             .close_on_refused_publish(self.close_on_refused_publish);
         if let Some(allow) = self.allow_anonymous {
             builder = builder.allow_anonymous(allow);
+        }
+        if let Some(shards) = self.shards {
+            builder = builder.shards(shards);
         }
         if let Some(information) = &self.response_information {
             builder = builder.response_information(information.as_str());

@@ -106,6 +106,19 @@ pub(crate) const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "shards",
+        kind: Kind::Count { min: 1, max: 1_024 },
+        help: "Threads that serve clients [default: the processors but one; one if there are two]",
+        show: |configuration| configuration.shards.map(|shards| Value::Number(shards.into())),
+        set: |configuration, value| {
+            if let Value::Number(number) = value
+                && let Ok(shards) = number.try_into()
+            {
+                configuration.shards = Some(shards);
+            }
+        },
+    },
+    Key {
         name: "stop_deadline",
         kind: Kind::Seconds { min: 0, max: 3_600 },
         help: "How long clients have to take their last bytes when the broker is stopped",
@@ -224,6 +237,11 @@ pub(crate) const KEYS: &[Key] = &[
         limits.subscriptions_max,
         Kind::Count { min: 1, max: U32 },
         "Subscriptions of one session"
+    ),
+    number!(
+        limits.forward_bytes_max,
+        Kind::Bytes { min: 1, max: U32 },
+        "Bytes of messages on their way from one shard to another before publishers wait"
     ),
     number!(
         limits.topic_levels_max,

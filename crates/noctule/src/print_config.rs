@@ -48,9 +48,8 @@ fn example(kind: Kind) -> Value {
         Kind::Flag => Value::Flag(true),
         Kind::List => Value::List(DEFAULT_ADDRESSES.map(str::to_owned).into()),
         Kind::Choice(words) => Value::Text(words.concat()),
-        Kind::Bytes { max, .. } | Kind::Count { max, .. } | Kind::Seconds { max, .. } => {
-            Value::Number(max)
-        }
+        Kind::Count { max, .. } => Value::Number(max.min(4)),
+        Kind::Bytes { max, .. } | Kind::Seconds { max, .. } => Value::Number(max),
         Kind::Text => Value::Text("replies/".to_owned()),
     }
 }

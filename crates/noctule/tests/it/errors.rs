@@ -31,6 +31,7 @@ fn flags_out_of_range_are_refused() {
         &["--receive-maximum", "'0'", "a number from 1 to 65535"],
     );
     check(&["serve", "--maximum-packet-size", "1TB"], &["'1TB'", "64KiB", "268435460"]);
+    check(&["serve", "--shards", "0"], &["--shards", "'0'", "a number from 1 to 1024"]);
     check(&["serve", "--log-level", "loud"], &["'loud'", "error, warn, info, debug, trace"]);
     check(&["serve", "--retain-available=perhaps"], &["'perhaps'", "true or false"]);
     check(&["serve", "--queue-bytes-max", "-1"], &["--queue-bytes-max", "'-1'", "a size from 0"]);

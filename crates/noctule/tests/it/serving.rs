@@ -95,3 +95,30 @@ fn a_wide_listener_is_open_if_that_is_said() {
     let port = serving.address().port();
     Peer::v5(("127.0.0.1", port), "a").disconnect();
 }
+
+#[test]
+fn shards_are_a_setting_like_any_other() {
+    let file = TemporaryFile::new("shards.toml", "listen = [\"127.0.0.1:0\"]\nshards = 3\n");
+    for (arguments, expected) in [
+        (&["--config", file.path()][..], "shards=3"),
+        (&["--config", file.path(), "--shards", "2"], "shards=2"),
+    ] {
+        let serving = Serving::start(arguments);
+        assert!(serving.line_with("starting").contains(expected));
+        let address = serving.address();
+        let clients: Vec<_> =
+            (0..10).map(|number| Peer::v5(address, &format!("client-{number}"))).collect();
+        for _ in &clients {
+            let line = serving.line_with("client connected");
+            assert!(line.contains("shard="), "{line}");
+        }
+        serving.signal(Signal::TERM);
+        for mut client in clients {
+            client.expect_disconnect(ReasonCode::ServerShuttingDown);
+        }
+        let (status, lines) = serving.end();
+        assert!(status.success());
+        assert!(lines.last().unwrap().contains("stopped"), "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.contains("stopped")).count(), 1, "{lines:?}");
+    }
+}
