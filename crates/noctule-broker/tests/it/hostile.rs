@@ -8,34 +8,12 @@ use noctule_broker::{Broker, Handle, Limits, QoS, ReasonCode, Version};
 use noctule_packet::{Framing, split};
 use noctule_testkit::{OwnedConnect, OwnedPublish, Peer, VERSIONS, packet_bytes};
 
+use crate::neighbours::Neighbours;
 use crate::{DEADLINE, start, start_default, wait};
-
-/// Two clients that talk to each other; they must never notice what others do.
-struct Neighbours {
-    reader: Peer,
-    writer: Peer,
-    count: usize,
-}
-
-impl Neighbours {
-    fn new(address: SocketAddr) -> Self {
-        let mut reader = Peer::v5(address, "reader");
-        reader.subscribe(&[("neighbours", QoS::ExactlyOnce)]);
-        Self { reader, writer: Peer::v311(address, "writer"), count: 0 }
-    }
-
-    #[track_caller]
-    fn are_served(&mut self) {
-        self.count += 1;
-        let text = self.count.to_string();
-        self.writer.publish("neighbours", &text, QoS::ExactlyOnce);
-        assert_eq!(self.reader.receive().text(), text);
-    }
-}
 
 /// Sends bytes and then the end; reads until the other end, which must come, behind whole packets.
 #[track_caller]
-fn send_and_hang_up(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn send_and_hang_up(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     // The broker may have closed before the last byte.
@@ -53,7 +31,7 @@ fn send_and_hang_up(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A valid packet of every type but CONNECT: its first byte, and its body in 3.x and in 5.0.
-const SAMPLES: [(u8, &str, &str); 14] = [
+pub(crate) const SAMPLES: [(u8, &str, &str); 14] = [
     (0x20, "00 00", "00 00 00"),
     (0x32, "s'a/b' 0007 'payload'", "s'a/b' 0007 0d 01 01 02 0000003c 03 s't' 23 0001 'payload'"),
     (0x40, "0007", "0007 80 06 1f s'why'"),
@@ -70,7 +48,7 @@ const SAMPLES: [(u8, &str, &str); 14] = [
     (0xF0, "", "18 09 15 s'method'"),
 ];
 
-fn connect_body(version: Version) -> &'static str {
+pub(crate) fn connect_body(version: Version) -> &'static str {
     match version {
         Version::V3_1 => "s'MQIsdp' 03 f6 003c s'stranger' s'will' s'gone' s'user' s'secret'",
         Version::V3_1_1 => "s'MQTT' 04 f6 003c s'stranger' s'will' s'gone' s'user' s'secret'",

@@ -1,28 +1,50 @@
 //! The broker over real sockets, and the host program's own way in.
 
 mod allocation;
+mod amplification;
 mod closing;
+mod contradictory;
+mod cycles;
+mod deaf;
+mod descriptors;
 mod fairness;
 mod hostile;
+mod in_flight;
 mod in_process;
+mod leaks;
+mod levels;
 mod lifecycle;
 mod listeners;
+mod neighbours;
 mod panic;
+mod process;
+mod properties;
+mod raw;
 mod shards;
+mod strangers;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use noctule_broker::{Broker, Builder, Handle, Received, Subscription};
+use noctule_broker::{Broker, Builder, Handle, Limits, LocalAddress, Received, Subscription};
 
 /// Long enough for anything that works.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// How many shards the brokers of these tests have: what the environment says, or one.
+fn shards() -> u16 {
+    std::env::var("NOCTULE_SHARDS").map_or(1, |count| count.parse().expect("a number of shards"))
+}
+
 /// A broker on a free port, and its address.
 fn start(builder: Builder) -> (Handle, SocketAddr) {
-    let broker = builder.listen("127.0.0.1:0").start().unwrap();
-    let address = broker.local_addrs()[0].tcp().unwrap();
+    let broker = builder.shards(shards()).listen("127.0.0.1:0").start().unwrap();
+    let address = broker.local_addrs().iter().find_map(LocalAddress::tcp).unwrap();
     (broker, address)
+}
+
+fn start_with(limits: Limits) -> (Handle, SocketAddr) {
+    start(Broker::builder().limits(limits))
 }
 
 fn start_default() -> (Handle, SocketAddr) {
