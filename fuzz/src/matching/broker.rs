@@ -1,10 +1,10 @@
-//! A shard with a few clients that read and acknowledge everything at once.
+//! Shards with a few clients that read and acknowledge everything at once.
 
 use std::collections::VecDeque;
 
 use noctule_broker_core::{
-    ConnectionId, Effect, Effects, Gauges, Input, ListenerId, Reading, Settings, Shard,
-    SharedStrategy, Timestamp,
+    ConnectionId, Effect, Effects, Gauges, Input, ListenerId, Placement, Settings, Shard, ShardId,
+    ShardMessage, SharedStrategy, Timestamp,
 };
 use noctule_packet::{
     Ack, Connect, ConnectProperties, Framing, Packet, ReasonCode, TextRules, TopicName, Version,
@@ -35,31 +35,50 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 struct Client {
     version: Version,
+    home: usize,
     connection: ConnectionId,
+    /// Sent, and not consumed by the shard.
+    sent: Vec<u8>,
     delivered: Vec<Delivered>,
     answers: VecDeque<Answer>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Broker {
-    shard: Shard,
+    shards: Vec<Shard>,
     effects: Effects,
+    /// What one shard says to another, with both their numbers.
+    carried: VecDeque<(ShardId, ShardId, ShardMessage)>,
     clients: Vec<Client>,
 }
 
 impl Broker {
     /// A broker with one client of each of these versions.
-    pub(crate) fn new(strategy: SharedStrategy, versions: &[Version]) -> Self {
+    pub(crate) fn new(shards: u16, strategy: SharedStrategy, versions: &[Version]) -> Self {
+        let placement = Placement::new([1; 16], shards);
         let mut settings = Settings::default();
         settings.system_interval_seconds = 0;
         settings.shared_strategy = strategy;
-        let mut broker =
-            Self { shard: Shard::new(settings, NOW, 7), effects: Effects::new(), clients: vec![] };
-        for (slot, version) in (0..).zip(versions) {
-            let connection = ConnectionId { slot, generation: 0 };
-            let (delivered, answers) = (Vec::new(), VecDeque::new());
-            broker.clients.push(Client { version: *version, connection, delivered, answers });
-        }
+        settings.placement = placement;
+        let shard = |number| {
+            let mut settings = settings.clone();
+            settings.shard = ShardId(number);
+            Shard::new(settings, NOW, 7 + u64::from(number))
+        };
+        let client = |(slot, version): (u32, &Version)| Client {
+            version: *version,
+            home: usize::from(placement.client(&client_id(slot)).0),
+            connection: ConnectionId { slot, generation: 0 },
+            sent: Vec::new(),
+            delivered: Vec::new(),
+            answers: VecDeque::new(),
+        };
+        let mut broker = Self {
+            shards: (0..shards).map(shard).collect(),
+            effects: Effects::new(),
+            carried: VecDeque::new(),
+            clients: (0..).zip(versions).map(client).collect(),
+        };
         for client in 0..versions.len() {
             broker.connect(client);
         }
@@ -67,16 +86,15 @@ impl Broker {
     }
 
     fn connect(&mut self, client: usize) {
-        let Client { version, connection, .. } = self.clients[client];
-        let opened = Input::Opened { connection, listener: ListenerId(0), peer: "peer".into() };
-        let _ = self.shard.on_input(NOW, opened, &mut self.effects);
-        let client_id = format!("c{client}");
+        let Client { version, home, connection, .. } = self.clients[client];
+        let (listener, peer) = (ListenerId(0), "peer".into());
+        self.input(home, Input::Opened { connection, listener, peer, moved: false });
         let connect = Connect {
             version,
             clean_start: true,
             keep_alive: 0,
             properties: ConnectProperties::default(),
-            client_id: &client_id,
+            client_id: &client_id(connection.slot),
             will: None,
             user_name: None,
             password: None,
@@ -86,58 +104,91 @@ impl Broker {
 
     /// Ends a client's connection, and with it its session, and lets it come back.
     pub(crate) fn reconnect(&mut self, client: usize) {
-        let connection = self.clients[client].connection;
-        let _ = self.shard.on_input(NOW, Input::Closed { connection }, &mut self.effects);
-        for effect in self.effects.drain() {
-            // The end of a connection is always told, also to whoever brought it about.
-            let own =
-                matches!(effect, Effect::Close { connection: closed } if closed == connection);
-            assert!(own || matches!(effect, Effect::Event(_)), "{effect:?}");
-        }
+        let Client { home, connection, .. } = self.clients[client];
+        self.input(home, Input::Closed { connection });
         self.clients[client].connection.generation += 1;
+        self.settle();
         self.connect(client);
     }
 
     pub(crate) fn send(&mut self, client: usize, packet: &Packet<'_>) {
-        self.pass_on(client, packet);
+        self.push(client, packet);
         self.settle();
+        assert!(self.clients.iter().all(|client| client.sent.is_empty()), "something is stuck");
     }
 
-    fn pass_on(&mut self, client: usize, packet: &Packet<'_>) {
-        let Client { version, connection, .. } = self.clients[client];
-        let mut bytes = Vec::new();
-        packet.encode(version, &mut bytes).expect("the model makes what its version has");
-        let input = Input::Bytes { connection, bytes: &bytes };
-        let consumed = self.shard.on_input(NOW, input, &mut self.effects);
-        assert_eq!((consumed.bytes, consumed.reading), (bytes.len(), Reading::Drained));
+    fn push(&mut self, client: usize, packet: &Packet<'_>) {
+        let to = &mut self.clients[client];
+        let encoded = packet.encode(to.version, &mut to.sent);
+        encoded.expect("the model makes what its version has");
+        self.pass_on(client);
     }
 
-    /// Reads and acknowledges until nothing comes any more.
+    fn pass_on(&mut self, client: usize) {
+        let Client { home, connection, .. } = self.clients[client];
+        let sent = std::mem::take(&mut self.clients[client].sent);
+        let input = Input::Continue { connection, bytes: &sent };
+        let consumed = self.shards[home].on_input(NOW, input, &mut self.effects);
+        self.clients[client].sent = sent[consumed.bytes..].to_vec();
+        self.apply_effects(home);
+    }
+
+    fn input(&mut self, shard: usize, input: Input<'_>) {
+        let _ = self.shards[shard].on_input(NOW, input, &mut self.effects);
+        self.apply_effects(shard);
+    }
+
+    fn apply_effects(&mut self, shard: usize) {
+        let from = ShardId(u16::try_from(shard).expect("there are few"));
+        let mut resumed = Vec::new();
+        for effect in std::mem::take(&mut self.effects).drain() {
+            match effect {
+                Effect::ToShard { to, message } => self.carried.push_back((from, to, message)),
+                Effect::Event(_) => {}
+                Effect::Resume { connection } => resumed.push(connection),
+                // The end of a connection is told also to whoever brought it about.
+                Effect::Close { connection } => {
+                    let client = &self.clients[connection.slot as usize];
+                    let gone = self.shards[client.home].outbound(connection).is_none();
+                    assert!(gone, "{connection:?} is disconnected");
+                }
+                other => panic!("nothing is asked here: {other:?}"),
+            }
+        }
+        // What is said to other shards keeps its order: what follows from going on comes behind.
+        for connection in resumed {
+            let client = connection.slot as usize;
+            if self.clients[client].connection == connection {
+                self.pass_on(client);
+            }
+        }
+    }
+
+    /// Reads, acknowledges and carries until nothing comes any more.
     fn settle(&mut self) {
         loop {
-            for effect in self.effects.drain() {
-                assert!(
-                    matches!(effect, Effect::Event(_) | Effect::Resume { .. }),
-                    "nothing is asked here, and nobody disconnected: {effect:?}"
-                );
+            let mut quiet = self.carried.is_empty();
+            while let Some((from, to, message)) = self.carried.pop_front() {
+                self.input(usize::from(to.0), Input::FromShard { from, message });
             }
-            let due = self.shard.poll_timeout().is_some_and(|due| due <= NOW);
-            if due {
-                let _ = self.shard.on_input(NOW, Input::Timeout, &mut self.effects);
+            for shard in 0..self.shards.len() {
+                if self.shards[shard].poll_timeout().is_some_and(|due| due <= NOW) {
+                    self.input(shard, Input::Timeout);
+                    quiet = false;
+                }
             }
-            let mut quiet = !due;
             for client in 0..self.clients.len() {
                 quiet &= !self.read(client);
             }
-            if quiet && self.effects.is_empty() {
+            if quiet && self.carried.is_empty() {
                 return;
             }
         }
     }
 
     fn read(&mut self, client: usize) -> bool {
-        let Client { version, connection, .. } = self.clients[client];
-        let Some(outbound) = self.shard.outbound(connection) else { return false };
+        let Client { version, home, connection, .. } = self.clients[client];
+        let Some(outbound) = self.shards[home].outbound(connection) else { return false };
         let bytes = outbound.chunks().collect::<Vec<_>>().concat();
         outbound.advance(bytes.len());
         let mut rest = &bytes[..];
@@ -148,7 +199,7 @@ impl Broker {
         }
         assert!(rest.is_empty(), "a part of a packet is left: {rest:x?}");
         if !bytes.is_empty() {
-            let _ = self.shard.on_input(NOW, Input::Flushed { connection }, &mut self.effects);
+            self.input(home, Input::Flushed { connection });
         }
         !bytes.is_empty()
     }
@@ -172,7 +223,7 @@ impl Broker {
                 to.delivered.push(Delivered { topic, payload: publish.payload.to_vec(), terms });
                 if let Some(packet_id) = publish.packet_id {
                     let ack = Ack::new(packet_id, ReasonCode::Success);
-                    self.pass_on(client, &Packet::Puback(ack));
+                    self.push(client, &Packet::Puback(ack));
                 }
             }
             other => panic!("the broker sends {other:?}"),
@@ -197,7 +248,12 @@ impl Broker {
         answer
     }
 
-    pub(crate) fn gauges(&self) -> Gauges {
-        self.shard.gauges()
+    /// The gauges of every shard.
+    pub(crate) fn gauges(&self) -> Vec<Gauges> {
+        self.shards.iter().map(Shard::gauges).collect()
     }
+}
+
+fn client_id(slot: u32) -> String {
+    format!("c{slot}")
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use noctule_broker_core::SharedStrategy;
+use noctule_broker_core::{Gauges, SharedStrategy};
 use noctule_packet::{
     FilterList, Packet, PacketId, Publish, QoS, ReasonCode, RetainHandling, Subscribe,
     SubscriptionList, SubscriptionOptions, TopicFilter, TopicName, Unsubscribe, UserProperties,
@@ -29,7 +29,8 @@ const STRATEGIES: [SharedStrategy; 5] = [
 ];
 
 pub(crate) fn check(choices: &mut Choices<'_>) {
-    let broker = Broker::new(choices.pick(&STRATEGIES), &CLIENTS);
+    let shards = choices.pick(&[1, 2, 3]);
+    let broker = Broker::new(shards, choices.pick(&STRATEGIES), &CLIENTS);
     let subscriptions = vec![BTreeMap::new(); CLIENTS.len()];
     let model = Model { subscriptions, retained: BTreeMap::new() };
     let mut scenario = Scenario { broker, model, published: 0 };
@@ -203,12 +204,13 @@ impl Scenario {
     fn check_gauges(&self) {
         let gauges = self.broker.gauges();
         let subscriptions: usize = self.model.subscriptions.iter().map(BTreeMap::len).sum();
-        assert_eq!(gauges.subscriptions, subscriptions as u64);
-        assert_eq!(gauges.shared_groups, self.model.groups() as u64);
-        assert_eq!(gauges.retained_messages, self.model.retained.len() as u64);
-        assert_eq!(gauges.retained_bytes == 0, self.model.retained.is_empty());
-        assert_eq!((gauges.queued_messages, gauges.queued_bytes), (0, 0));
-        assert_eq!(gauges.in_flight_messages, 0);
+        let sum = |gauge: fn(&Gauges) -> u64| gauges.iter().map(gauge).sum::<u64>();
+        assert_eq!(sum(|gauges| gauges.subscriptions), subscriptions as u64);
+        assert_eq!(sum(|gauges| gauges.shared_groups), self.model.groups() as u64);
+        assert_eq!(sum(|gauges| gauges.retained_messages), self.model.retained.len() as u64);
+        assert_eq!(sum(|gauges| gauges.retained_bytes) == 0, self.model.retained.is_empty());
+        assert_eq!(sum(|gauges| gauges.queued_messages + gauges.queued_bytes), 0);
+        assert_eq!(sum(|gauges| gauges.in_flight_messages), 0);
     }
 }
 

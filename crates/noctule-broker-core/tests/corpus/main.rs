@@ -3,6 +3,8 @@
 
 #[path = "../../../../fuzz/src/choices.rs"]
 mod choices;
+#[path = "../../../../fuzz/src/inputs/mod.rs"]
+mod inputs;
 #[path = "../../../../fuzz/src/matching/mod.rs"]
 mod matching;
 #[path = "../../../../fuzz/replay.rs"]
@@ -13,4 +15,9 @@ use replay::replay;
 #[test]
 fn seeds_of_matching() {
     assert!(replay("matching", matching::check) >= 50);
+}
+
+#[test]
+fn seeds_of_inputs() {
+    assert!(replay("inputs", inputs::check) >= 40);
 }
