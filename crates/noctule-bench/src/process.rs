@@ -162,12 +162,9 @@ impl Drop for Running {
 /// How noctule is started, wherever it runs.
 pub(crate) fn noctule_arguments(port: u16, shards: u16) -> Vec<String> {
     let listen = format!("127.0.0.1:{port}");
-    let mut arguments = vec!["serve", "--listen", &listen, "--log-level", "error"];
     let shards = shards.to_string();
-    if shards != "1" {
-        arguments.extend(["--shards", &shards]);
-    }
-    arguments.into_iter().map(str::to_owned).collect()
+    let arguments = ["serve", "--listen", &listen, "--shards", &shards, "--log-level", "error"];
+    arguments.map(str::to_owned).to_vec()
 }
 
 /// Builds the broker beside this program, unless `NOCTULE_BIN` names another binary.
