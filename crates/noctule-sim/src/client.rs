@@ -44,7 +44,8 @@ pub(crate) struct Unfinished {
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     Subscribe(Vec<usize>),
-    Unsubscribe(Vec<usize>),
+    /// With the moment at which it was sent.
+    Unsubscribe(Vec<usize>, u64),
 }
 
 /// An acknowledgement that is held back.

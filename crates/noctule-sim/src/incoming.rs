@@ -70,7 +70,8 @@ impl World {
         known.server_receive_maximum = connack.properties.receive_maximum.unwrap_or(u16::MAX);
         // Whatever it was told: a CONNACK that it never got may have said that it was a new one.
         let number = self.links[link].session_number;
-        if !present || known.session_number != number {
+        let is_unknown = self.oracle.session_of(client).is_none();
+        if !present || is_unknown || known.session_number != number {
             known.session_number = number;
             let abandoned = known.forget_session();
             self.oracle.session_begins(client, link, abandoned);
@@ -215,7 +216,9 @@ impl World {
     fn on_unsuback(&mut self, client: usize, unsuback: &Unsuback<'_>) {
         let packet_id = unsuback.packet_id.value();
         match self.clients[client].requests.remove(&packet_id) {
-            Some(Request::Unsubscribe(filters)) => self.oracle.unsubscribed(client, &filters),
+            Some(Request::Unsubscribe(filters, sent)) => {
+                self.oracle.unsubscribed(client, &filters, sent);
+            }
             _ => self.oracle.unexpected(client, "UNSUBACK", packet_id),
         }
     }

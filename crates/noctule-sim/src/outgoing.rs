@@ -227,8 +227,8 @@ impl World {
         }
         let user_properties = UserProperties::new();
         let unsubscribe = Unsubscribe { packet_id, user_properties, filters };
-        self.oracle.unsubscribes(client, filter);
-        let request = Request::Unsubscribe(vec![filter]);
+        let sent = self.oracle.unsubscribes(client, filter);
+        let request = Request::Unsubscribe(vec![filter], sent);
         self.clients[client].requests.insert(packet_id.value(), request);
         self.send(link, client, &Packet::Unsubscribe(unsubscribe), Mark::Other);
     }

@@ -57,13 +57,13 @@ impl Oracle {
         let rounds = runs
             .iter()
             .filter(|run| topics.is_match(run.filter, arrived.topic))
-            .flat_map(|run| run.rounds.iter().enumerate());
+            .flat_map(|run| run.rounds.iter().map(move |round| (run, round)));
         let last_asked = rounds
-            .filter(|(at, round)| match round.asked.retain_handling {
+            .filter(|(run, round)| match round.asked.retain_handling {
                 RetainHandling::SendAtSubscribe => true,
-                // A round before may never have been read.
+                // The rounds before may never have been read.
                 RetainHandling::SendIfNew => {
-                    *at == 0 || !runs.iter().any(|run| run.granted().is_some_and(|g| g < round.sent))
+                    run.granted().is_none_or(|granted| granted > round.sent)
                 }
                 RetainHandling::DoNotSend => false,
             })

@@ -49,6 +49,8 @@ enum Left {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SessionModel {
     pub(crate) client: usize,
+    /// Which of its client's sessions this is, by the broker's count.
+    pub(super) number: u32,
     pub(crate) runs: Vec<Run>,
     pub(super) is_over: bool,
     pub(super) got: BTreeMap<PublicationId, Got>,
@@ -69,7 +71,8 @@ pub(super) struct Got {
 }
 
 impl Oracle {
-    pub(super) fn session_of(&self, client: usize) -> Option<usize> {
+    /// The session that a client knows.
+    pub(crate) fn session_of(&self, client: usize) -> Option<usize> {
         self.clients[client].session
     }
 
@@ -102,10 +105,10 @@ impl Oracle {
             self.find("MQTT5-3.2.2-2, MQTT5-3.2.2-3, MQTT311-3.2.2-1, MQTT311-3.2.2-2", what);
         }
         let model = &mut self.clients[known.client];
-        model.is_unclear = false;
+        let is_unclear = std::mem::take(&mut model.is_unclear);
         model.left = Left::Connected { expiry: known.session_expiry };
         model.sessions += u32::from(!present);
-        self.will_of_next_connection(known.client, present);
+        self.will_of_next_connection(known.client, present, is_unclear);
         self.will_is_armed(known.will);
     }
 
@@ -163,7 +166,8 @@ impl Oracle {
             self.sessions[old].is_over = true;
         }
         self.clients[client].session = Some(self.sessions.len());
-        self.sessions.push(SessionModel { client, ..SessionModel::default() });
+        let number = self.clients[client].sessions;
+        self.sessions.push(SessionModel { client, number, ..SessionModel::default() });
     }
 
     pub(crate) fn online(&mut self, client: usize, link: LinkId) {

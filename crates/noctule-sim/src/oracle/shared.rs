@@ -40,7 +40,8 @@ impl Oracle {
         let copies: u32 = self.copies_in_group(id);
         let message = self.publication(id);
         let handed_on = match message.qos {
-            QoS::AtLeastOnce => self.members_gone(id),
+            // Every copy, whenever a member goes.
+            QoS::AtLeastOnce => self.members_gone(id) * message.sends,
             QoS::AtMostOnce | QoS::ExactlyOnce => 0,
         };
         if copies > message.copies_max() + handed_on {
@@ -70,7 +71,8 @@ impl Oracle {
 
     /// Whether the broker may have ended a session.
     fn may_be_over(&self, session: &super::session::SessionModel) -> bool {
-        session.is_over || self.clients[session.client].online_since.is_none()
+        let client = &self.clients[session.client];
+        session.is_over || session.number != client.sessions || client.online_since.is_none()
     }
 
     /// Whether a QoS 2 message may have died with a member.

@@ -40,10 +40,6 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn began(&self) -> u64 {
-        self.rounds.first().map_or(u64::MAX, |round| round.sent)
-    }
-
     /// When the client knew of it.
     pub(crate) fn granted(&self) -> Option<u64> {
         self.rounds.iter().find_map(|round| round.granted)
@@ -132,20 +128,21 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn unsubscribes(&mut self, client: usize, filter: usize) {
+    pub(crate) fn unsubscribes(&mut self, client: usize, filter: usize) -> u64 {
         let step = self.next_step();
-        let Some(session) = self.session_of(client) else { return };
+        let Some(session) = self.session_of(client) else { return step };
         for run in self.sessions[session].runs.iter_mut().filter(|run| run.filter == filter) {
             run.ending.get_or_insert(step);
         }
+        step
     }
 
-    pub(crate) fn unsubscribed(&mut self, client: usize, filters: &[usize]) {
+    pub(crate) fn unsubscribed(&mut self, client: usize, filters: &[usize], sent: u64) {
         let step = self.next_step();
         let Some(session) = self.session_of(client) else { return };
         for run in self.sessions[session].runs.iter_mut() {
             // Those that were begun again since go on.
-            if filters.contains(&run.filter) && run.ending.is_some() {
+            if filters.contains(&run.filter) && run.ending.is_some_and(|ending| ending <= sent) {
                 run.ended.get_or_insert(step);
             }
         }
@@ -194,9 +191,5 @@ impl Oracle {
             }
         }
         expected
-    }
-
-    pub(super) fn began_before(run: &Run, step: u64) -> bool {
-        run.began() < step
     }
 }

@@ -103,13 +103,21 @@ impl Oracle {
     }
 
     /// The client is back: what was not due yet is void, if its session goes on.
-    pub(super) fn will_of_next_connection(&mut self, client: usize, present: bool) {
+    pub(super) fn will_of_next_connection(
+        &mut self,
+        client: usize,
+        present: bool,
+        is_unclear: bool,
+    ) {
         let now = self.now;
         for will in self.wills.iter_mut().filter(|will| will.client == client) {
             let Fate::Due { at } = will.fate else { continue };
             if !present {
                 // It was due with the end of its session, if not before.
                 will.fate = Fate::Due { at: at.min(now) };
+            } else if is_unclear && now < at + LATE {
+                // A CONNECT in between may have begun the session anew.
+                will.fate = Fate::Uncertain;
             } else if now + LATE < at {
                 will.fate = Fate::Void;
             } else if now < at + LATE && will.delay > 0 {
