@@ -1,7 +1,8 @@
 //! How anything reaches another shard. During a turn, what is for other shards is collected by
-//! destination; at its end each batch goes to the destination's inbox, in one piece and with at
-//! most one wake-up. The thread there takes the whole batch and gives it to its shard, a turn's
-//! share at a time. So what one shard sends to another arrives in order.
+//! destination, and goes to the destination's inbox at the end of the turn, or earlier when there
+//! is much of it: so with one wake-up for many letters, and none if the thread there is awake. That
+//! thread gives them to its shard, a turn's share at a time. What one shard sends to another
+//! arrives in order.
 //!
 //! There is no bound here: the shards lend each other credits for publications, and everything else
 //! answers something or is a connection.
@@ -11,7 +12,8 @@ use std::future::poll_fn;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::vec;
 
 use noctule_broker_core::{Input, ShardId, ShardMessage};
 
@@ -20,12 +22,15 @@ use crate::stream::DetachedStream;
 use crate::task::step_aside;
 use crate::transit::Arrival;
 
+/// This many letters for one shard do not wait for the end of the turn.
+const BATCH_LETTERS_MAX: usize = 256;
+
 /// What one turn takes out of an inbox; the thread's own connections come next.
 const TURN_LETTERS_MAX: usize = 4_096;
 const TURN_TIME_MAX: Duration = Duration::from_millis(2);
 
-/// Room for more letters than this is not kept once they are gone.
-const ROOM_KEPT_LETTERS: usize = 4_096;
+/// So many letters are read at one time of the clock.
+const CLOCK_LETTERS: usize = 16;
 
 /// What goes from one shard's thread to another's.
 #[derive(Debug)]
@@ -36,7 +41,8 @@ pub(crate) enum Letter {
     Arrival(Box<Arrival<DetachedStream>>),
 }
 
-type Letters = VecDeque<Letter>;
+/// Letters that went into an inbox together.
+type Batch = Vec<Letter>;
 
 /// Where a shard's thread finds what others have for it.
 #[derive(Debug, Default)]
@@ -46,21 +52,17 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct Contents {
-    letters: Letters,
+    batches: VecDeque<Batch>,
     /// Whom to wake; nobody while the reader knows already that something is there.
     reader: Option<Waker>,
 }
 
 impl Inbox {
     /// Puts a batch behind what waits already.
-    fn put(&self, batch: &mut Letters) {
+    fn put(&self, batch: Batch) {
         let reader = {
             let mut contents = self.lock();
-            if contents.letters.is_empty() {
-                mem::swap(&mut contents.letters, batch);
-            } else {
-                contents.letters.append(batch);
-            }
+            contents.batches.push_back(batch);
             contents.reader.take()
         };
         if let Some(reader) = reader {
@@ -68,19 +70,19 @@ impl Inbox {
         }
     }
 
-    /// Ready when all that waits has been moved into `letters`, which is empty.
-    fn poll_take(&self, letters: &mut Letters, context: &Context<'_>) -> Poll<()> {
+    /// Ready when all that waits has been moved into `batches`, which is empty.
+    fn poll_take(&self, batches: &mut VecDeque<Batch>, context: &Context<'_>) -> Poll<()> {
         let mut contents = self.lock();
-        if contents.letters.is_empty() {
+        if contents.batches.is_empty() {
             contents.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
-        mem::swap(&mut contents.letters, letters);
+        mem::swap(&mut contents.batches, batches);
         Poll::Ready(())
     }
 
     fn is_empty(&self) -> bool {
-        self.lock().letters.is_empty()
+        self.lock().batches.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
@@ -96,11 +98,13 @@ pub(crate) struct Mail {
     /// The inboxes of all shards, its own among them.
     inboxes: Arc<[Inbox]>,
     /// What this turn has for each shard.
-    outgoing: Box<[Letters]>,
+    outgoing: Box<[Batch]>,
     /// The shards that it has something for.
     destinations: Vec<ShardId>,
-    /// What was taken out of the inbox and not dealt with.
-    arrived: Letters,
+    /// What was taken out of the inbox and not looked at.
+    arrived: VecDeque<Batch>,
+    /// The batch before those.
+    reading: vec::IntoIter<Letter>,
 }
 
 impl Mail {
@@ -108,10 +112,11 @@ impl Mail {
     pub(crate) fn new(shard: ShardId, inboxes: Arc<[Inbox]>) -> Self {
         Self {
             shard,
-            outgoing: inboxes.iter().map(|_| Letters::new()).collect(),
+            outgoing: inboxes.iter().map(|_| Batch::new()).collect(),
             inboxes,
             destinations: Vec::new(),
-            arrived: Letters::new(),
+            arrived: VecDeque::new(),
+            reading: Batch::new().into_iter(),
         }
     }
 
@@ -130,53 +135,70 @@ impl Mail {
         u16::try_from(self.inboxes.len()).unwrap_or(u16::MAX)
     }
 
-    /// Puts a letter into the batch that leaves at the end of the turn.
+    /// Puts a letter into the batch for a shard.
     fn add(&mut self, to: ShardId, letter: Letter) {
         let Some(batch) = self.outgoing.get_mut(usize::from(to.0)) else { return };
-        if batch.is_empty() {
-            self.destinations.push(to);
+        batch.push(letter);
+        match batch.len() {
+            1 => self.destinations.push(to),
+            BATCH_LETTERS_MAX.. => self.hand_over(to),
+            _ => {}
         }
-        batch.push_back(letter);
     }
 
-    /// Hands over what the turn has collected.
+    /// Hands over everything that was collected.
     pub(crate) fn post(&mut self) {
-        for to in self.destinations.drain(..) {
-            let index = usize::from(to.0);
-            if let (Some(inbox), Some(batch)) =
-                (self.inboxes.get(index), self.outgoing.get_mut(index))
-            {
-                inbox.put(batch);
-            }
+        while let Some(to) = self.destinations.pop() {
+            self.hand_over(to);
         }
     }
 
-    /// Whether anything has come that was not dealt with.
-    pub(crate) fn has_arrived(&self) -> bool {
-        !self.arrived.is_empty() || !self.inbox().is_some_and(Inbox::is_empty)
+    fn hand_over(&mut self, to: ShardId) {
+        let index = usize::from(to.0);
+        let batch = self.outgoing.get_mut(index).map(mem::take).unwrap_or_default();
+        if let Some(inbox) = self.inboxes.get(index)
+            && !batch.is_empty()
+        {
+            inbox.put(batch);
+        }
     }
 
     fn inbox(&self) -> Option<&Inbox> {
         self.inboxes.get(usize::from(self.shard.0))
     }
 
+    /// Whether anything has come that was not dealt with.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.is_reading() || !self.inbox().is_none_or(Inbox::is_empty)
+    }
+
+    fn is_reading(&self) -> bool {
+        self.reading.len() > 0 || !self.arrived.is_empty()
+    }
+
     /// Ready when there is something to deal with.
     fn poll_arrived(&mut self, context: &Context<'_>) -> Poll<()> {
-        if !self.arrived.is_empty() {
+        if self.is_reading() {
             return Poll::Ready(());
-        }
-        if self.arrived.capacity() > ROOM_KEPT_LETTERS {
-            self.arrived = Letters::new();
         }
         match self.inboxes.get(usize::from(self.shard.0)) {
             Some(inbox) => inbox.poll_take(&mut self.arrived, context),
             None => Poll::Pending,
         }
     }
+
+    /// The next of what has arrived.
+    fn next_letter(&mut self) -> Option<Letter> {
+        if let Some(letter) = self.reading.next() {
+            return Some(letter);
+        }
+        self.reading = self.arrived.pop_front()?.into_iter();
+        self.reading.next()
+    }
 }
 
 impl ShardDriver {
-    /// Sends a letter at the end of this turn.
+    /// Sends a letter, at the latest at the end of this turn.
     pub(crate) fn send_letter(&mut self, to: ShardId, letter: Letter) {
         self.mail.add(to, letter);
         self.signals().flush.raise();
@@ -184,17 +206,21 @@ impl ShardDriver {
 
     /// Deals with what has come, as far as a turn's share goes.
     fn read_letters(&mut self) {
-        let end = Instant::now() + TURN_TIME_MAX;
-        for _ in 0..TURN_LETTERS_MAX {
-            match self.mail.arrived.pop_front() {
+        let start = self.now();
+        let mut now = start;
+        for count in 1..=TURN_LETTERS_MAX {
+            match self.mail.next_letter() {
                 Some(Letter::Message { from, message }) => {
-                    let _ = self.input(Input::FromShard { from, message });
+                    let _ = self.input_at(now, Input::FromShard { from, message });
                 }
                 Some(Letter::Arrival(arrival)) => self.on_arrival(*arrival),
                 None => return,
             }
-            if Instant::now() >= end {
-                return;
+            if count % CLOCK_LETTERS == 0 {
+                now = self.now();
+                if now.since(start) > TURN_TIME_MAX {
+                    return;
+                }
             }
         }
     }

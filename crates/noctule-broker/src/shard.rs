@@ -148,7 +148,11 @@ impl ShardDriver {
 
     /// Passes an input to the shard and does what follows from it.
     pub(crate) fn input(&mut self, input: Input<'_>) -> Consumed {
-        let now = self.now();
+        self.input_at(self.now(), input)
+    }
+
+    /// The same with a clock that was read a moment ago.
+    pub(crate) fn input_at(&mut self, now: Timestamp, input: Input<'_>) -> Consumed {
         let consumed = self.shard.on_input(now, input, &mut self.effects);
         self.carry_out_effects(now);
         self.note_dirty();
