@@ -155,6 +155,18 @@ impl Broker {
         Self { world: Rc::new(RefCell::new(world)) }
     }
 
+    /// A broker of so many shards with these names at home where the test wants them.
+    pub(crate) fn placed(
+        shards: u16,
+        homes: &[(&str, u16)],
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        Self::with(|settings| {
+            settings.placement = placement_of(shards, homes);
+            change(settings);
+        })
+    }
+
     /// A connection on which nothing has been sent, on one shard after the other. The peer waits
     /// for nothing.
     pub(crate) fn open(&self) -> Client {
@@ -338,6 +350,18 @@ impl Broker {
         name
     }
 
+    /// Carries all that one shard says to another; the names.
+    pub(crate) fn carry_between(&self, from: u16, to: u16) -> Vec<String> {
+        let is_between = |letters: &[(u16, u16, String)]| {
+            letters.iter().any(|(by, whom, _)| (*by, *whom) == (from, to))
+        };
+        let mut names = Vec::new();
+        while is_between(&self.letters()) {
+            names.push(self.carry(from, to));
+        }
+        names
+    }
+
     /// Carries all that shards say to each other until nothing is left; more will be held again.
     pub(crate) fn carry_all(&self) {
         while let Some((from, to, _)) = self.letters().first() {
@@ -354,6 +378,16 @@ impl Broker {
     #[track_caller]
     pub(crate) fn answer(&self) {
         self.give(self.asked_by());
+    }
+
+    /// Answers the oldest question of a kind that was held with yes.
+    #[track_caller]
+    pub(crate) fn answer_first(&self, wanted: impl Fn(&Effect) -> bool) {
+        let mut world = self.world.borrow_mut();
+        let at = world.asked.iter().position(|(_, asked)| wanted(asked));
+        let asked = world.asked.remove(at.expect("it was not asked")).expect("it was there");
+        drop(world);
+        self.give(asked);
     }
 
     /// Answers everything that was held, in order, and holds nothing any more.
@@ -407,6 +441,11 @@ impl Broker {
             outbound.advance(chunk.len().min(count));
             link.arrived.extend(&chunk[..chunk.len().min(count)]);
         }
+    }
+
+    /// Takes what has arrived at a peer and was not looked at by it.
+    pub(crate) fn arrived(&self, client: &Client) -> Vec<u8> {
+        std::mem::take(&mut self.world.borrow_mut().links[client.stream().slot].arrived)
     }
 
     /// The peer reads again.

@@ -1,17 +1,18 @@
 //! Turns: what is larger than a turn leaves others theirs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_broker_core::{
-    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Message, Reading, Settings,
-    Shard, ShardId, Timestamp, Token,
+    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Reading, Settings, Shard,
+    ShardId, ShardMessage, Timestamp,
 };
 use noctule_packet::{
-    ForwardedProperties, Framing, Packet, PacketId, QoS, Subscribe, SubscriptionList,
-    SubscriptionOptions, TextRules, TopicFilter, Version, spec, split,
+    Framing, Packet, PacketId, QoS, Subscribe, SubscriptionList, SubscriptionOptions, TextRules,
+    TopicFilter, Version, spec, split,
 };
 use noctule_testkit::{OwnedConnect, OwnedPublish};
+
+use crate::broker::placement_of;
 
 /// The deliveries of one turn, and what a slice may take on top.
 const TURN: usize = 8_192;
@@ -22,6 +23,8 @@ struct Turns {
     shard: Shard,
     now: Timestamp,
     effects: Effects,
+    /// What the shard has said to another one.
+    mail: Vec<ShardMessage>,
 }
 
 impl Turns {
@@ -34,17 +37,21 @@ impl Turns {
         settings.system_interval_seconds = 0;
         change(&mut settings);
         let now = Timestamp::from_millis(1_000);
-        Self { shard: Shard::new(settings, now, 7), now, effects: Effects::new() }
+        Self { shard: Shard::new(settings, now, 7), now, effects: Effects::new(), mail: Vec::new() }
     }
 
     fn input(&mut self, input: Input<'_>) -> Reading {
         let consumed = self.shard.on_input(self.now, input, &mut self.effects);
         // Nothing is stored about anybody yet.
-        let loads = self.effects.drain().filter_map(|effect| match effect {
-            Effect::Load { token, .. } => Some(token),
-            _ => None,
-        });
-        for token in loads.collect::<Vec<_>>() {
+        let mut loads = Vec::new();
+        for effect in self.effects.drain() {
+            match effect {
+                Effect::Load { token, .. } => loads.push(token),
+                Effect::ToShard { message, .. } => self.mail.push(message),
+                _ => {}
+            }
+        }
+        for token in loads {
             let _ = self.input(Input::Loaded { token, session: None });
         }
         consumed.reading
@@ -340,4 +347,52 @@ fn an_idle_connection_keeps_no_memory_of_what_it_was_sent() {
         turns.subscribe(client, &["t"]);
         assert_eq!(turns.take(client), ["SUBACK"]);
     }
+}
+
+/// Passes on what both shards have said to each other, until they are silent.
+fn carry(two: &mut [Turns; 2]) {
+    while two.iter().any(|turns| !turns.mail.is_empty()) {
+        for from in 0..2_u16 {
+            for message in std::mem::take(&mut two[usize::from(from)].mail) {
+                let input = Input::FromShard { from: ShardId(from), message };
+                let _ = two[1 - usize::from(from)].input(input);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_publication_from_another_shard_is_acknowledged_behind_its_last_delivery() {
+    let placement = placement_of(2, &[]);
+    let mut two = [0, 1].map(|shard| {
+        Turns::with(|settings| {
+            settings.placement = placement.clone();
+            settings.shard = ShardId(shard);
+        })
+    });
+    let at_home = |home: u16| {
+        let placement = placement.clone();
+        (0_u32..).filter(move |slot| placement.client(&format!("client-{slot:04}")).0 == home)
+    };
+    let clients: Vec<_> = at_home(0)
+        .take(TURN + 1)
+        .map(|slot| {
+            let client = two[0].client(slot);
+            two[0].subscribe(client, &["t"]);
+            carry(&mut two);
+            assert_eq!(two[0].take(client), ["SUBACK"]);
+            client
+        })
+        .collect();
+    let slot = at_home(1).next().expect("a name");
+    let publisher = two[1].client(slot);
+    two[1].publish(publisher, &[OwnedPublish::new("t", "m", QoS::AtLeastOnce).packet_id(1)]);
+    carry(&mut two);
+    let late = clients.iter().filter(|client| two[0].take(**client).is_empty()).count();
+    assert_eq!(late, 1, "the turn was long enough");
+    assert_eq!(two[1].take(publisher), [""; 0]);
+    assert!(two[0].turn());
+    assert_eq!(two[1].take(publisher), [""; 0]);
+    carry(&mut two);
+    assert_eq!(two[1].take(publisher), ["PUBACK"]);
 }
