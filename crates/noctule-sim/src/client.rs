@@ -85,6 +85,8 @@ pub(crate) struct Client {
     /// Packet identifiers of the broker that wait for the client's last acknowledgement.
     pub(crate) unacknowledged: BTreeSet<PacketId>,
     pub(crate) group_work: BTreeSet<PacketId>,
+    /// The broker's last new packet identifier.
+    pub(crate) last_heard: u16,
     pub(crate) aliases: BTreeMap<u16, String>,
     pub(crate) server_receive_maximum: u16,
     pub(crate) pings_sent: u32,
@@ -112,6 +114,7 @@ impl Client {
             owed: VecDeque::new(),
             unacknowledged: BTreeSet::new(),
             group_work: BTreeSet::new(),
+            last_heard: 0,
             aliases: BTreeMap::new(),
             server_receive_maximum: u16::MAX,
             pings_sent: 0,

@@ -150,6 +150,10 @@ impl World {
             known.group_work.insert(packet_id);
         }
         self.oracle.in_flight(client, packet_id, (is_new, arrived.dup), (count, maximum));
+        let last = std::mem::replace(&mut known.last_heard, packet_id.value());
+        if is_new && last > u16::MAX - 100 && packet_id.value() < 100 {
+            self.situations.packet_ids_to_client_wrap += 1;
+        }
         if is_new && count == usize::from(maximum) {
             self.situations.window_full_to_client += 1;
         }

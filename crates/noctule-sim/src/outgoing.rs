@@ -131,7 +131,9 @@ impl World {
         let packet_id = if qos == QoS::AtMostOnce {
             0
         } else {
+            let last = self.clients[client].last_packet_id;
             let packet_id = self.clients[client].next_packet_id().value();
+            self.situations.packet_ids_to_broker_wrap += u64::from(packet_id < last);
             let unfinished = Unfinished { packet_id, publication, qos, is_released: false };
             self.clients[client].unfinished.push_back(unfinished);
             packet_id

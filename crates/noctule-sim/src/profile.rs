@@ -31,7 +31,7 @@ pub(crate) struct Profile {
 }
 
 /// One seed of so many brings packet identifiers to their end, which takes as many messages.
-const WRAP_EVERY: u64 = 16;
+const WRAP_EVERY: u64 = 20;
 
 impl Profile {
     pub(crate) fn new(seed: u64, random: &mut Random) -> Self {
@@ -45,7 +45,14 @@ impl Profile {
         limits.outbound_bytes_max = small(random, 40, 1_024, 3_000, 64 * 1024) as u32;
         limits.forward_bytes_max = small(random, 40, 1, 900, 1024 * 1024) as u32;
         limits.topic_alias_maximum = random.pick(&[0, 2, 10]);
-        let kind = random.below(10);
+        let wraps = seed % WRAP_EVERY == 0;
+        if wraps {
+            // Messages that nobody has to wait for.
+            limits.in_flight_max = 1_024;
+            limits.queue_messages_max = 100_000;
+            limits.outbound_bytes_max = 64 * 1024;
+        }
+        let kind = if wraps { 2 } else { random.below(10) };
         Self {
             shards: random.pick(&[1, 2, 2, 3, 4, 4]),
             clients: random.between(6, 14) as usize,
@@ -66,7 +73,7 @@ impl Profile {
                 SharedStrategy::StickyPublisher,
                 SharedStrategy::StickyTopic,
             ]),
-            wraps: seed % WRAP_EVERY == 0,
+            wraps,
         }
     }
 }

@@ -18,15 +18,17 @@ pub struct Situations {
     pub window_full_to_broker: u64,
     /// A publisher had to wait because another shard had no room.
     pub budget_pause: u64,
-    /// The packet identifiers of one sender began anew behind 65,535.
-    pub packet_id_wrap: u64,
+    /// The broker's packet identifiers for one session began anew behind 65,535.
+    pub packet_ids_to_client_wrap: u64,
+    /// A client's packet identifiers began anew behind 65,535.
+    pub packet_ids_to_broker_wrap: u64,
     /// Many connections came with one client identifier.
     pub client_id_storm: u64,
 }
 
 impl Situations {
     /// Each with its name.
-    pub fn counts(&self) -> [(&'static str, u64); 9] {
+    pub fn counts(&self) -> [(&'static str, u64); 10] {
         [
             ("take-over with QoS 2 in flight", self.take_over_with_qos_2),
             ("retained race: publish during replay", self.retained_race_replay),
@@ -35,7 +37,8 @@ impl Situations {
             ("window to client full", self.window_full_to_client),
             ("window to broker full", self.window_full_to_broker),
             ("budget pause", self.budget_pause),
-            ("packet identifiers wrap", self.packet_id_wrap),
+            ("packet identifiers to client wrap", self.packet_ids_to_client_wrap),
+            ("packet identifiers to broker wrap", self.packet_ids_to_broker_wrap),
             ("client id storm", self.client_id_storm),
         ]
     }
@@ -49,7 +52,8 @@ impl Situations {
         self.window_full_to_client += other.window_full_to_client;
         self.window_full_to_broker += other.window_full_to_broker;
         self.budget_pause += other.budget_pause;
-        self.packet_id_wrap += other.packet_id_wrap;
+        self.packet_ids_to_client_wrap += other.packet_ids_to_client_wrap;
+        self.packet_ids_to_broker_wrap += other.packet_ids_to_broker_wrap;
         self.client_id_storm += other.client_id_storm;
     }
 }

@@ -94,6 +94,10 @@ impl Oracle {
                 if self.may_be_at_most_once(topic, value) && Some(first.link) != link {
                     continue;
                 }
+                // What replaces it is not for its own publisher.
+                if first.asked.no_local && self.has_retained(client, topic) {
+                    continue;
+                }
                 let got = self.sessions[session].retained.get(&topic);
                 let any = got.is_some_and(|got| got.iter().any(|(step, _)| *step > first.sent));
                 // What came live instead may have been dropped.
@@ -119,6 +123,11 @@ impl Oracle {
                 && other.qos == QoS::AtMostOnce
                 && !other.is_surely_before(value)
         })
+    }
+
+    fn has_retained(&self, client: usize, topic: usize) -> bool {
+        let mut own = self.publications.iter().filter(|message| message.publisher == client);
+        own.any(|message| message.retain && message.topic == topic)
     }
 
     /// The message that was surely retained at a step, and that nothing can have taken away since.

@@ -117,6 +117,13 @@ impl Oracle {
         self.clients[client].is_unclear = true;
     }
 
+    /// A client has a session from before the run, and is away.
+    pub(crate) fn session_was_made(&mut self, client: usize, expiry: u32) {
+        let model = &mut self.clients[client];
+        model.left = Left::Away { since: self.now, expiry };
+        model.sessions += 1;
+    }
+
     /// How many sessions the broker has begun for a client.
     pub(crate) fn sessions_begun(&self, client: usize) -> u32 {
         self.clients[client].sessions

@@ -48,7 +48,9 @@ impl Run {
     /// The SUBSCRIBEs whose terms may have counted for a message.
     pub(crate) fn possible_rounds(&self, message: &Publication) -> impl Iterator<Item = &Round> {
         let sent = message.first_sent.unwrap_or(u64::MAX);
-        let accepted = message.accepted.unwrap_or(u64::MAX);
+        // What was sent again may have a first copy that is still on its way to some shard.
+        let is_single = message.copies_max() == 1;
+        let accepted = message.accepted.filter(|_| is_single).unwrap_or(u64::MAX);
         let is_over = self.ended.is_some_and(|ended| ended < sent);
         self.rounds.iter().enumerate().filter_map(move |(at, round)| {
             let later = self.rounds.iter().skip(at + 1).filter_map(|later| later.granted).min();
