@@ -40,18 +40,21 @@ impl Shard {
             Body::Credit { bytes } => self.on_credit(from, bytes, effects),
             Body::ChangeRoute { token, filter, interested } => {
                 self.on_route_changed(from, &filter, interested);
-                effects.tell(from, Body::ConfirmRoute { token, position: self.published });
+                let published = self.published.clone();
+                effects.tell(from, Body::ConfirmRoute { token, published });
             }
-            Body::ConfirmRoute { token, position } => {
-                self.on_route_confirmed(from, token, position, effects);
+            Body::ConfirmRoute { token, published } => {
+                self.on_route_confirmed(from, token, &published, effects);
             }
-            Body::AskRetained(ask) => self.on_ask_retained(from, *ask, effects),
+            Body::AskRetained(ask) => self.on_ask_retained(from, ask, effects),
             Body::GiveRetained(given) => self.on_give_retained(*given, effects),
             Body::Group(message) => self.on_group_message(from, message, effects),
             Body::Assign(assign) => self.on_assign(from, *assign, effects),
             Body::Joined { token } => self.on_part_done(token, effects),
-            Body::AskCounters => self.give_counters(from, effects),
-            Body::GiveCounters(counters) => self.on_counters(*counters, effects),
+            Body::AskCounters { round } => self.give_counters(from, round, effects),
+            Body::GiveCounters { round, counters } => {
+                self.on_counters(round, &counters, effects);
+            }
         }
     }
 
@@ -59,11 +62,11 @@ impl Shard {
     /// answer says that all of that is done.
     fn on_forward(&mut self, from: ShardId, forward: Forward, effects: &mut Effects) {
         let Forward { token, message, origin, publisher, keep_for } = forward;
-        self.seen.note(origin.shard, origin.position);
         let bytes = message.bytes() as u64;
         let mut forwarded = Forwarded { from, token, bytes, refused: None };
         if let Some(mut publication) = Publication::of(&message, Publisher::Elsewhere(publisher)) {
             publication.origin = origin;
+            self.note_seen(&publication);
             if let Some(client_id) = keep_for
                 && let Err(refused) = self.keep_retained(&mut publication)
             {
@@ -72,6 +75,7 @@ impl Shard {
                 effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
                 forwarded.refused = Some(Box::new(refused));
             }
+            self.answer_asks(effects);
             let matches = self.route(publication.topic);
             if let Some(at) = self.start_fan_out(&mut publication, &matches, effects) {
                 let then = Then { forwarded: Some(forwarded), ..Then::default() };

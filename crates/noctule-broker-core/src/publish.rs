@@ -356,11 +356,23 @@ impl Shard {
 
     /// Gives a retained publication its number, by which all shards know it.
     pub(crate) fn number(&mut self, publication: &mut Publication<'_>) {
-        if publication.retain {
-            self.published += 1;
-            self.seen.note(self.settings.shard, self.published);
+        if !publication.retain {
+            return;
         }
-        publication.origin = Origin { shard: self.settings.shard, position: self.published };
+        let owner = self.settings.placement.retained(publication.topic.as_str());
+        if let Some(position) = self.published.get_mut(usize::from(owner.0)) {
+            *position += 1;
+            publication.origin = Origin { shard: self.settings.shard, position: *position };
+            self.seen.note(owner, publication.origin);
+        }
+    }
+
+    /// Notes that a retained publication, of whatever shard, was seen.
+    pub(crate) fn note_seen(&mut self, publication: &Publication<'_>) {
+        if publication.retain {
+            let owner = self.settings.placement.retained(publication.topic.as_str());
+            self.seen.note(owner, publication.origin);
+        }
     }
 
     /// Lets a QoS 2 publication wait for its own record: a repetition after a crash must not double

@@ -15,7 +15,7 @@ use crate::delivery::Terms;
 use crate::effect::{Effects, Token};
 use crate::input::{ConnectionId, ShardId};
 use crate::message::Message;
-use crate::origin::{Origin, Positions};
+use crate::origin::{Origin, Positions, Row, Seen};
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::retained::{Position, filter_levels};
@@ -130,10 +130,10 @@ impl Replays {
 
     /// Whether, since a subscription was made, a message was delivered live, or something newer
     /// that its owner, which has seen `seen`, does not know yet.
-    fn is_outdated(&self, since: &Since, topic: &str, origin: Origin, seen: &Positions) -> bool {
+    fn is_outdated(&self, since: &Since, topic: &str, origin: Origin, seen: &Seen) -> bool {
         let live = self.live.get(topic).map(SmallVec::as_slice).unwrap_or_default();
         let mut later = live.iter().filter(|(number, _)| *number > since.deliveries);
-        later.any(|(_, live)| *live == origin || !seen.cover(*live))
+        later.any(|(_, live)| *live == origin || !seen.covers(*live))
     }
 
     /// Ends all that send nothing above QoS 0.
@@ -165,15 +165,15 @@ impl Shard {
         }
     }
 
-    /// A route that a subscription waits for is known to a shard, which forwards what is published
-    /// behind `position`.
-    pub(crate) fn note_confirmed(&mut self, token: Token, from: ShardId, position: u64) {
+    /// A route that a subscription waits for is known to a shard, which forwards what it
+    /// publishes behind this.
+    pub(crate) fn note_confirmed(&mut self, token: Token, from: ShardId, published: &Row) {
         let Some(id) = self.stopped_at(token) else { return };
         let parked = self.connections.find_mut(id).and_then(|found| found.parked.as_mut());
         if let Some(Parked::Subscribe(parked)) = parked
             && let Some(since) = &mut parked.since
         {
-            since.positions.note(from, position);
+            since.positions.note_all(from, published);
         }
     }
 
@@ -294,30 +294,52 @@ impl Shard {
             let owner = ShardId(replay.owners.start);
             if owner != self.settings.shard {
                 replay.asked = true;
-                let (levels, position) = (Arc::clone(&replay.levels), replay.position.clone());
-                let ask =
-                    AskRetained { session: key, replay: number, levels, position, messages_max };
+                let ask = AskRetained {
+                    session: key,
+                    replay: number,
+                    since: replay.since.positions.of(owner).cloned().unwrap_or_default(),
+                    levels: Arc::clone(&replay.levels),
+                    position: replay.position.clone(),
+                    messages_max,
+                };
                 effects.tell(owner, Body::AskRetained(Box::new(ask)));
                 return;
             }
             let (slice, position) = self.take_slice(&replay.levels, &replay.position, messages_max);
-            let seen = self.seen.clone();
+            let seen = self.seen_as_owner();
             self.send_slice((id, key), replay, (slice, &seen, position), effects);
         }
     }
 
-    /// Another shard wants to send retained messages of this one to a session.
+    /// What this shard has seen of those retained messages that live here.
+    fn seen_as_owner(&self) -> Seen {
+        self.seen.of(self.settings.shard).cloned().unwrap_or_default()
+    }
+
+    /// Another shard wants to send retained messages of this one to a session. What it knows to be
+    /// published may not have come here yet: that must be waited for.
     pub(crate) fn on_ask_retained(
         &mut self,
         from: ShardId,
-        ask: AskRetained,
+        ask: Box<AskRetained>,
         effects: &mut Effects,
     ) {
-        let AskRetained { session, replay, levels, position, messages_max } = ask;
+        let seen = self.seen_as_owner();
+        if !seen.covers_all(&ask.since) {
+            self.asks.push((from, ask));
+            return;
+        }
+        let AskRetained { session, replay, levels, position, messages_max, .. } = *ask;
         let (messages, position) = self.take_slice(&levels, &position, messages_max);
-        let seen = self.seen.clone();
         let given = GiveRetained { session, replay, messages, position, seen };
         effects.tell(from, Body::GiveRetained(Box::new(given)));
+    }
+
+    /// Answers the questions that had to wait for what has come now.
+    pub(crate) fn answer_asks(&mut self, effects: &mut Effects) {
+        for (from, ask) in core::mem::take(&mut self.asks) {
+            self.on_ask_retained(from, ask, effects);
+        }
     }
 
     /// The retained messages that another shard was asked for.
@@ -344,7 +366,7 @@ impl Shard {
         &mut self,
         (id, key): (ConnectionId, SessionKey),
         replay: &mut Replay,
-        (messages, seen, position): (Slice, &Positions, Position),
+        (messages, seen, position): (Slice, &Seen, Position),
         effects: &mut Effects,
     ) {
         for (message, origin) in messages {
@@ -352,11 +374,14 @@ impl Shard {
                 return;
             }
             let session = self.registry.session(key);
+            let owner = ShardId(replay.owners.start);
+            let comes_live =
+                !replay.since.positions.of(owner).is_some_and(|seen| seen.covers(origin));
             let (since, topic) = (&replay.since, &message.topic);
             let is_outdated =
                 session.is_some_and(|known| known.replays.is_outdated(since, topic, origin, seen));
             replay.position = Position::After(message.topic.clone());
-            if replay.since.positions.cover(origin) && !is_outdated {
+            if !comes_live && !is_outdated {
                 self.send_retained(key, replay, &message, effects);
             }
         }

@@ -13,6 +13,7 @@ use noctule_packet::TopicFilter;
 
 use crate::effect::{Effects, Token, Waiting};
 use crate::input::ShardId;
+use crate::origin::Row;
 use crate::router::{Change, Match, Target};
 use crate::shard::Shard;
 use crate::shard_message::Body;
@@ -63,10 +64,11 @@ impl Routes {
         true
     }
 
-    fn forget(&mut self, filter: &str) {
-        if let Some(serial) = self.by_filter.remove(filter) {
-            self.unconfirmed.remove(&serial);
-        }
+    /// Nobody waits for a route any more that is given up; who did.
+    fn forget(&mut self, filter: &str) -> Vec<Token> {
+        let serial = self.by_filter.remove(filter);
+        let forgotten = serial.and_then(|serial| self.unconfirmed.remove(&serial));
+        forgotten.map(|route| route.waiting).unwrap_or_default()
     }
 
     /// Who waits for a route to be known everywhere.
@@ -108,7 +110,11 @@ impl Shard {
             Change::None => return u32::from(self.routes.wait(filter, token)),
             Change::First => (true, self.routes.begin(filter, u32::from(shards - 1), token), 1),
             Change::Last => {
-                self.routes.forget(filter);
+                for token in self.routes.forget(filter) {
+                    if let Waiting::Join { number } = token.0 {
+                        self.joins.waiting.remove(&number);
+                    }
+                }
                 (false, Token::nobody(), 0)
             }
         };
@@ -119,17 +125,19 @@ impl Shard {
         parts
     }
 
-    /// Another shard knows a route, and forwards what is published behind `position`.
+    /// Another shard knows a route, and forwards what it publishes behind this.
     pub(crate) fn on_route_confirmed(
         &mut self,
         from: ShardId,
         token: Token,
-        position: u64,
+        published: &Row,
         effects: &mut Effects,
     ) {
+        // What it had forwarded before has come before.
+        self.seen.note_all(from, published);
         let Waiting::Route { serial } = token.0 else { return };
         for token in self.routes.waiting(serial) {
-            self.note_confirmed(token, from, position);
+            self.note_confirmed(token, from, published);
         }
         for token in self.routes.confirm(serial) {
             match token.0 {

@@ -1,5 +1,6 @@
 //! The shard: all state in one owner, and the one way in.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,6 +10,7 @@ use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 use noctule_packet::{Connect, Frame, Framing, PacketType, ReasonCode, split};
 use noctule_session::Timestamp;
+use smallvec::smallvec;
 
 use crate::connection::{Connection, Connections, Flow, Parked, Phase};
 use crate::credit::Windows;
@@ -21,7 +23,7 @@ use crate::groups::Groups;
 use crate::input::{ConnectionId, Consumed, Input, Reading, ShardId};
 use crate::member::Joins;
 use crate::memory::Memory;
-use crate::origin::Positions;
+use crate::origin::{Positions, Row};
 use crate::outbound::Outbound;
 use crate::publish::{Held, Outstanding};
 use crate::rate::Rate;
@@ -30,6 +32,7 @@ use crate::retained::Retained;
 use crate::router::Router;
 use crate::routes::Routes;
 use crate::settings::Settings;
+use crate::shard_message::AskRetained;
 use crate::statistics::{ClientSummary, Gauges, Statistics};
 use crate::system::{Counters, Loads};
 use crate::timers::{Timer, Timers};
@@ -58,8 +61,10 @@ pub struct Shard {
     pub(crate) groups: Groups,
     pub(crate) joins: Joins,
     pub(crate) windows: Windows,
-    /// How many publications with RETAIN set were made here.
-    pub(crate) published: u64,
+    /// How many publications with RETAIN set were made here, by who owns their topics.
+    pub(crate) published: Row,
+    /// Questions about retained messages that came before what they are about.
+    pub(crate) asks: Vec<(ShardId, Box<AskRetained>)>,
     /// How far those of all shards have been seen.
     pub(crate) seen: Positions,
     pub(crate) counters: Counters,
@@ -125,7 +130,8 @@ impl Shard {
             groups: Groups::new(seed),
             joins: Joins::default(),
             windows: Windows::new(shards, settings.limits.forward_bytes_max),
-            published: 0,
+            published: smallvec![0; usize::from(shards)],
+            asks: Vec::new(),
             seen: Positions::new(shards),
             counters: Counters::default(),
             retained: Retained::new(Arc::clone(&settings.totals)),

@@ -12,7 +12,7 @@ use crate::effect::Token;
 use crate::fault::Refused;
 use crate::groups::{GroupKey, Tag};
 use crate::message::Message;
-use crate::origin::{Origin, Positions};
+use crate::origin::{Origin, Row, Seen};
 use crate::registry::SessionKey;
 use crate::retained::Position;
 use crate::statistics::{Gauges, Statistics};
@@ -33,8 +33,8 @@ pub(crate) enum Body {
     Credit { bytes: u64 },
     /// The sender has its first, or no more, subscribers to a filter, which has no share name.
     ChangeRoute { token: Token, filter: Box<str>, interested: bool },
-    /// That is known. All that is published behind `position` will be forwarded.
-    ConfirmRoute { token: Token, position: u64 },
+    /// That is known. All that is published behind this, for each owner, will be forwarded.
+    ConfirmRoute { token: Token, published: Row },
     /// For the owner of retained messages: the next of those that a filter matches.
     AskRetained(Box<AskRetained>),
     /// Its answer.
@@ -45,10 +45,10 @@ pub(crate) enum Body {
     Assign(Box<Assign>),
     /// A member that `token` waits for has been taken in, and every shard knows it.
     Joined { token: Token },
-    /// The first shard wants to know what was counted.
-    AskCounters,
+    /// The first shard wants to know what was counted, and numbers its questions.
+    AskCounters { round: u64 },
     /// That is it.
-    GiveCounters(Box<(Statistics, Gauges)>),
+    GiveCounters { round: u64, counters: Box<(Statistics, Gauges)> },
 }
 
 /// A publication on its way to another shard.
@@ -70,6 +70,8 @@ pub(crate) struct AskRetained {
     /// Whose replay this is for, and which.
     pub(crate) session: SessionKey,
     pub(crate) replay: u64,
+    /// What the owner must have seen before it answers.
+    pub(crate) since: Seen,
     pub(crate) levels: Arc<[Box<str>]>,
     pub(crate) position: Position,
     pub(crate) messages_max: usize,
@@ -83,7 +85,7 @@ pub(crate) struct GiveRetained {
     pub(crate) messages: Vec<(Arc<Message>, Origin)>,
     pub(crate) position: Position,
     /// What their owner had seen of all shards when it looked.
-    pub(crate) seen: Positions,
+    pub(crate) seen: Seen,
 }
 
 /// What a member of a shared subscription, or its shard for it, says.

@@ -211,6 +211,7 @@ impl Shard {
         let at_most_once = publication.qos == QoS::AtMostOnce;
         if (!waits || at_most_once)
             && let Some((_, member)) = self.pick(key, publication)
+            && (member.shard == self.settings.shard || self.windows.is_open(member.shard))
         {
             if member.shard == self.settings.shard {
                 let terms = member.terms(self.tag(key, number), publication.retain);

@@ -34,6 +34,7 @@ const LOADS: [Counter; 8] = [
 /// What all shards have counted, as far as they have answered.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    round: u64,
     missing: u16,
     sum: (Statistics, Gauges),
 }
@@ -50,9 +51,10 @@ impl Shard {
             return;
         }
         let others = self.settings.placement.shards() - 1;
-        self.counters = Counters { missing: others, sum: (self.statistics.clone(), self.gauges()) };
+        let (round, sum) = (self.counters.round + 1, (self.statistics.clone(), self.gauges()));
+        self.counters = Counters { round, missing: others, sum };
         for to in 1..=others {
-            effects.tell(ShardId(to), Body::AskCounters);
+            effects.tell(ShardId(to), Body::AskCounters { round });
         }
         if others == 0 {
             self.publish_system_topics(effects);
@@ -61,13 +63,22 @@ impl Shard {
     }
 
     /// Tells the first shard what was counted here.
-    pub(crate) fn give_counters(&self, to: ShardId, effects: &mut Effects) {
-        let counters = (self.statistics.clone(), self.gauges());
-        effects.tell(to, Body::GiveCounters(Box::new(counters)));
+    pub(crate) fn give_counters(&self, to: ShardId, round: u64, effects: &mut Effects) {
+        let counters = Box::new((self.statistics.clone(), self.gauges()));
+        effects.tell(to, Body::GiveCounters { round, counters });
     }
 
     /// Another shard has said what it has counted.
-    pub(crate) fn on_counters(&mut self, counters: (Statistics, Gauges), effects: &mut Effects) {
+    pub(crate) fn on_counters(
+        &mut self,
+        round: u64,
+        counters: &(Statistics, Gauges),
+        effects: &mut Effects,
+    ) {
+        // Whoever answers late has been asked again.
+        if round != self.counters.round {
+            return;
+        }
         self.counters.sum.0.add(&counters.0);
         self.counters.sum.1.add(&counters.1);
         self.counters.missing = self.counters.missing.saturating_sub(1);
