@@ -1,4 +1,4 @@
-//! Every order in which things can happen that happen at once: what shards say to each other, and
+//! Many orders in which things can happen that happen at once: what shards say to each other, and
 //! what clients do meanwhile.
 
 use noctule_packet::{Framing, Packet, PacketType, TextRules, split};
@@ -6,66 +6,28 @@ use noctule_testkit::OwnedPublish;
 
 use crate::broker::{Broker, Client};
 
-/// The choices of one run. Those behind the script are the first of what there is.
-#[derive(Debug, Default)]
+/// The choices of one run, made by chance.
+#[derive(Debug)]
 pub(crate) struct Choices {
-    /// What was chosen, and of how many.
-    made: Vec<(usize, usize)>,
-    at: usize,
-    /// Chooses by chance instead, from this state on.
-    random: Option<u64>,
+    state: u64,
 }
 
 impl Choices {
     /// One of so many.
     pub(crate) fn choose(&mut self, count: usize) -> usize {
-        if let Some(state) = &mut self.random {
-            // Numbers as of Marsaglia's xorshift are random enough here.
-            *state ^= *state << 13;
-            *state ^= *state >> 7;
-            *state ^= *state << 17;
-            return (*state >> 16) as usize % count;
-        }
-        if self.at == self.made.len() {
-            self.made.push((0, count));
-        }
-        let (chosen, of) = self.made[self.at];
-        assert_eq!(of, count, "a run does not repeat itself");
-        self.at += 1;
-        chosen
-    }
-
-    /// Makes the next run another one. False if there is none.
-    fn turn(&mut self) -> bool {
-        self.at = 0;
-        while let Some((chosen, of)) = self.made.pop() {
-            if chosen + 1 < of {
-                self.made.push((chosen + 1, of));
-                return true;
-            }
-        }
-        false
+        // The numbers of Marsaglia's xorshift are random enough here.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        (self.state >> 16) as usize % count
     }
 }
 
-/// Runs so many times with an order that chance makes, the same one each time the tests run.
+/// Runs so many times with an order that chance makes, the same ones each time the tests run.
 pub(crate) fn random_orders(count: u64, mut run: impl FnMut(&mut Choices)) {
     for seed in 1..=count {
-        let random = Some(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        run(&mut Choices { random, ..Choices::default() });
+        run(&mut Choices { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) });
     }
-}
-
-/// Runs once for each order. How many there are.
-pub(crate) fn every_order(mut run: impl FnMut(&mut Choices)) -> usize {
-    let mut choices = Choices::default();
-    for count in 1..=5_000 {
-        run(&mut choices);
-        if !choices.turn() {
-            return count;
-        }
-    }
-    panic!("too many orders");
 }
 
 /// Something that a client does.
