@@ -137,12 +137,8 @@ impl Link {
         };
         let packet = Packet::decode(frame, version, TextRules::Strict);
         let packet = packet.unwrap_or_else(|error| panic!("{frame:?} of {version}: {error}"));
-        assert!(
-            frame.length <= self.maximum_packet_size,
-            "{} bytes, at most {}",
-            frame.length,
-            self.maximum_packet_size
-        );
+        let (length, maximum) = (frame.length, self.maximum_packet_size);
+        assert!(length <= maximum, "{length} bytes, at most {maximum}: {packet:?}");
         match self.stage {
             Stage::Connecting => self.take_first(&packet, version),
             Stage::Connected => self.take_packet(&packet, version),
