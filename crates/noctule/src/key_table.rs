@@ -244,6 +244,26 @@ pub(crate) const KEYS: &[Key] = &[
         "Bytes of messages on their way from one shard to another before publishers wait"
     ),
     number!(
+        limits.memory_bytes_max,
+        Kind::Bytes { min: 1_024, max: BYTES_MAX },
+        "Bytes of all messages that wait or are on their way; beyond it new work is turned away"
+    ),
+    number!(
+        limits.connect_rate_max,
+        Kind::Count { min: 1, max: U32 },
+        "Clients let in per second; 4294967295 is no limit"
+    ),
+    number!(
+        limits.publish_rate_max,
+        Kind::Count { min: 1, max: U32 },
+        "PUBLISH packets per second and client; whoever is faster is read more slowly"
+    ),
+    number!(
+        limits.publish_bytes_rate_max,
+        Kind::Bytes { min: 1, max: U32 },
+        "Bytes of PUBLISH packets per second and client; as publish_rate_max"
+    ),
+    number!(
         limits.topic_levels_max,
         Kind::Count { min: 1, max: U16 },
         "Levels of a topic name or filter"
