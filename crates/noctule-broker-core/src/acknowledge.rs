@@ -202,6 +202,10 @@ impl Shard {
 
     // [MQTT5-2.2.1-5] [MQTT311-2.3.1-6]
     pub(crate) fn send_pubrel(&mut self, id: ConnectionId, packet_id: PacketId) {
+        #[cfg(feature = "planted-faults")]
+        if self.is_planted(crate::planted::PlantedFault::ForgetPubrel) {
+            return;
+        }
         self.send(id, &Packet::Pubrel(Ack::new(packet_id, ReasonCode::Success)));
     }
 

@@ -454,6 +454,9 @@ impl Shard {
 
     /// Ends the connection that a session has, and the session itself if it is to begin anew.
     fn take_over(&mut self, key: SessionKey, clean_start: bool, effects: &mut Effects) {
+        #[cfg(feature = "planted-faults")]
+        let clean_start =
+            clean_start && !self.is_planted(crate::planted::PlantedFault::KeepCleanSession);
         let Some(session) = self.registry.session_mut(key) else { return };
         if clean_start {
             // The record of the new session makes the store forget this one.
@@ -501,6 +504,9 @@ impl Shard {
         let (alias_maximum, alias_outbound_max) =
             (limits.topic_alias_maximum, limits.topic_alias_outbound_max);
         let (in_flight_max, receive_maximum) = (limits.in_flight_max, limits.receive_maximum);
+        #[cfg(feature = "planted-faults")]
+        let exceeds =
+            u16::from(self.is_planted(crate::planted::PlantedFault::ExceedReceiveMaximum));
         let Some(session) = self.registry.session_mut(key) else { return };
         let Some(connection) = self.connections.find_mut(id) else { return };
         let Some(Parked::Connect(connecting)) = connection.parked.as_mut() else { return };
@@ -518,6 +524,10 @@ impl Shard {
         session.principal = connecting.principal.clone();
         session.expiry_interval = connecting.session_expiry_interval;
         session.sender.resume(connecting.receive_maximum.min(in_flight_max));
+        #[cfg(feature = "planted-faults")]
+        session
+            .sender
+            .resume(connecting.receive_maximum.min(in_flight_max).saturating_add(exceeds));
         let receive_maximum = if connecting.version.is_v5() { receive_maximum } else { u16::MAX };
         session.receiver.resume(receive_maximum);
         connection.keep_alive =

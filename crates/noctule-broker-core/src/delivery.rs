@@ -336,6 +336,10 @@ impl Shard {
         let version = connection.version;
         let mut head = self.head(version, publication, class);
         head.packet_id = packet_id;
+        #[cfg(feature = "planted-faults")]
+        if self.is_planted(crate::planted::PlantedFault::ReuseIdentifier) && !dup {
+            head.packet_id = packet_id.and_then(|known| PacketId::new(known.value().max(2) - 1));
+        }
         // Whatever the publisher's packet said.
         // [MQTT5-3.3.1-1] [MQTT5-3.3.1-3] [MQTT311-3.3.1-1] [MQTT311-3.3.1-3] [MQTT31-3.3-1]
         // [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]

@@ -34,6 +34,11 @@ impl Shard {
             session.expiry_interval = interval.min(maximum);
             self.persist_expiry(key, effects);
         }
+        #[cfg(feature = "planted-faults")]
+        if self.is_planted(crate::planted::PlantedFault::PublishWillAnyway) {
+            self.end(id, Ended::ByClient(disconnect.reason_code), effects);
+            return Ok(Flow::Wait);
+        }
         // [MQTT5-3.14.4-3] [MQTT5-3.1.2-10] [MQTT311-3.14.4-3] [MQTT311-3.1.2-10] [MQTT31-3.1-13]
         if disconnect.reason_code == ReasonCode::Success
             && let Some(session) = self.registry.session_mut(key)

@@ -40,6 +40,10 @@ impl Shard {
             Body::Credit { bytes } => self.on_credit(from, bytes, effects),
             Body::ChangeRoute { token, filter, interested } => {
                 self.on_route_changed(from, &filter, interested);
+                #[cfg(feature = "planted-faults")]
+                if self.is_planted(crate::planted::PlantedFault::DropRouteConfirmation) {
+                    return;
+                }
                 let published = self.published.clone();
                 effects.tell(from, Body::ConfirmRoute { token, published });
             }

@@ -53,6 +53,8 @@ mod origin;
 mod outbound;
 mod pick;
 mod placement;
+#[cfg(feature = "planted-faults")]
+mod planted;
 mod publication;
 mod publish;
 mod rate;
@@ -84,6 +86,8 @@ pub use message::Message;
 pub use noctule_session::Timestamp;
 pub use outbound::Outbound;
 pub use placement::Placement;
+#[cfg(feature = "planted-faults")]
+pub use planted::PlantedFault;
 pub use registry::SessionKey;
 pub use settings::{Durability, Features, LimitOutOfRange, Limits, Settings, SharedStrategy};
 pub use shard::Shard;

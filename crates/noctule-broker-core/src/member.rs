@@ -201,6 +201,10 @@ impl Shard {
     }
 
     fn give_back(&mut self, session: SessionKey, left: ByGroup, effects: &mut Effects) {
+        #[cfg(feature = "planted-faults")]
+        if self.is_planted(crate::planted::PlantedFault::LoseWorkOfMember) {
+            return;
+        }
         for ((owner, group), unfinished) in left {
             if owner == self.settings.shard {
                 self.take_back(group, unfinished, effects);

@@ -80,6 +80,12 @@ impl Shard {
         };
         let Some(topic) = topic else { return Ok(Flow::Next) };
         let acknowledgement = match self.admit(id, key, &publish, effects)? {
+            #[cfg(feature = "planted-faults")]
+            Admitted::Duplicate
+                if self.is_planted(crate::planted::PlantedFault::PassOnDuplicate) =>
+            {
+                None
+            }
             Admitted::Duplicate => return Ok(Flow::Next),
             Admitted::New(acknowledgement) => acknowledgement,
         };
@@ -218,6 +224,9 @@ impl Shard {
             self.change_retained(publication);
         }
         let parts = self.forward(publication, matches, waiting, effects);
+        #[cfg(feature = "planted-faults")]
+        let parts =
+            if self.is_planted(crate::planted::PlantedFault::AcknowledgeEarly) { 0 } else { parts };
         (parts, self.start_fan_out(publication, matches, effects))
     }
 
@@ -611,6 +620,10 @@ impl Shard {
     fn change_retained(&mut self, publication: &mut Publication<'_>) {
         // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
         if !publication.retain {
+            return;
+        }
+        #[cfg(feature = "planted-faults")]
+        if self.is_planted(crate::planted::PlantedFault::KeepOldRetained) {
             return;
         }
         let topic = publication.topic.as_str();

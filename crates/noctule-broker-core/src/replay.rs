@@ -380,6 +380,13 @@ impl Shard {
             let (since, topic) = (&replay.since, &message.topic);
             let is_outdated =
                 session.is_some_and(|known| known.replays.is_outdated(since, topic, origin, seen));
+            #[cfg(feature = "planted-faults")]
+            let (comes_live, is_outdated) =
+                if self.is_planted(crate::planted::PlantedFault::ReplayBehindLive) {
+                    (false, false)
+                } else {
+                    (comes_live, is_outdated)
+                };
             replay.position = Position::After(message.topic.clone());
             if !comes_live && !is_outdated {
                 self.send_retained(key, replay, &message, effects);

@@ -47,6 +47,9 @@ pub struct Settings {
     pub shard: ShardId,
     /// What all shards of a broker use together; a clone of the settings shares it.
     pub totals: Arc<Totals>,
+    /// What the broker does wrong on purpose.
+    #[cfg(feature = "planted-faults")]
+    pub planted_fault: Option<crate::planted::PlantedFault>,
 }
 
 impl Default for Settings {
@@ -67,6 +70,8 @@ impl Default for Settings {
             placement: Placement::default(),
             shard: ShardId(0),
             totals: Arc::default(),
+            #[cfg(feature = "planted-faults")]
+            planted_fault: None,
         }
     }
 }

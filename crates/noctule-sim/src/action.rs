@@ -63,8 +63,7 @@ impl World {
             _ => self.random.index(self.topics.len()),
         };
         for _ in 0..count {
-            let mut qos =
-                self.random.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
+            let mut qos = self.random.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
             if self.clients[client].quota() == 0 {
                 qos = QoS::AtMostOnce;
             }
@@ -81,8 +80,7 @@ impl World {
         for _ in 0..self.random.pick(&[1, 1, 2]) {
             let own_group = self.topics.group_filter(self.clients[client].habits.group);
             let plain = self.topics.filters() - crate::topics::GROUPS;
-            let filter =
-                if self.random.chance(20) { own_group } else { self.random.index(plain) };
+            let filter = if self.random.chance(20) { own_group } else { self.random.index(plain) };
             if filters.iter().all(|(known, _)| *known != filter) {
                 let asked = self.ask(client, filter);
                 filters.push((filter, asked));

@@ -1,5 +1,5 @@
-//! The driver of every shard: passes inputs in and carries out what the shard wants done, as late as
-//! a real one might.
+//! The driver of every shard: passes inputs in and carries out what the shard wants done, as late
+//! as a real one might.
 
 use noctule_broker_core::{
     ConnectionId, Effect, Input, ListenerId, Principal, Reading, ShardId, Token,

@@ -1,4 +1,4 @@
-//! Simulated clients against the shards of a broker, on virtual time, and an oracle that knows MQTT.
+//! Simulated clients against the shards of a broker, on virtual time, and an oracle of MQTT.
 //!
 //! A run is decided by one number: the seed chooses how many shards and clients there are, how slow
 //! the network is, which limits are small, and everything that happens. Connections are cut, stall

@@ -1,9 +1,9 @@
 //! What a simulated client sends: every packet type, with the promises that a correct client keeps.
 
 use noctule_packet::{
-    Ack, Connect, ConnectProperties, Disconnect, Packet, Publish, PublishProperties, QoS,
-    ReasonCode, RetainHandling, Subscribe, SubscriptionList, SubscriptionOptions, TopicFilter,
-    TopicName, Unsubscribe, UserProperties, Will, WillProperties, FilterList,
+    Ack, Connect, ConnectProperties, Disconnect, FilterList, Packet, Publish, PublishProperties,
+    QoS, ReasonCode, RetainHandling, Subscribe, SubscriptionList, SubscriptionOptions, TopicFilter,
+    TopicName, Unsubscribe, UserProperties, Will, WillProperties,
 };
 
 use crate::brief::brief;
@@ -70,11 +70,8 @@ impl World {
         let payload = will.map(|will| self.oracle.will_publication(will).payload());
         let known = &mut self.links[link];
         known.clean_start = clean_start;
-        known.session_expiry = if !habits.version.is_v5() && clean_start {
-            0
-        } else {
-            habits.session_expiry
-        };
+        known.session_expiry =
+            if !habits.version.is_v5() && clean_start { 0 } else { habits.session_expiry };
         known.will = will;
         let v5 = habits.version.is_v5();
         let topics = self.topics.clone();

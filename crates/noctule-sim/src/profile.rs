@@ -45,7 +45,7 @@ impl Profile {
         limits.outbound_bytes_max = small(random, 40, 1_024, 3_000, 64 * 1024) as u32;
         limits.forward_bytes_max = small(random, 40, 1, 900, 1024 * 1024) as u32;
         limits.topic_alias_maximum = random.pick(&[0, 2, 10]);
-        let wraps = seed % WRAP_EVERY == 0;
+        let wraps = seed.is_multiple_of(WRAP_EVERY);
         if wraps {
             // Messages that nobody has to wait for.
             limits.in_flight_max = 1_024;

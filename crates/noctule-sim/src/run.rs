@@ -28,7 +28,7 @@ pub struct Options {
     pub prints: bool,
     /// The fault to plant in the broker.
     #[cfg(feature = "planted-faults")]
-    pub fault: Option<noctule_broker_core::Fault>,
+    pub planted_fault: Option<noctule_broker_core::PlantedFault>,
 }
 
 /// What came of a run.
@@ -60,7 +60,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     settings.placement = Placement::new(key, profile.shards);
     #[cfg(feature = "planted-faults")]
     {
-        settings.fault = options.fault;
+        settings.planted_fault = options.planted_fault;
     }
     let mut world = World::new(profile, &settings, random);
     world.prints = options.prints;
@@ -89,9 +89,7 @@ impl World {
     fn disturb_all(&mut self) {
         self.schedule(0, Happening::Act);
         let end = self.now + DISTURBED_MILLIS;
-        while self.actions_done < self.profile.actions
-            && self.now < end
-            && self.oracle.is_content()
+        while self.actions_done < self.profile.actions && self.now < end && self.oracle.is_content()
         {
             self.run_until(self.now + 1);
         }

@@ -30,10 +30,8 @@ impl Topics {
         filters.extend(["t/+", "t/#", "t/0/#", "t/1/+", "t/+/x"].map(plain));
         for group in 0..GROUPS {
             names.extend((0..3).map(|at| format!("g/{group}/{at}")));
-            filters.push(Filter {
-                text: format!("$share/s{group}/g/{group}/+"),
-                group: Some(group),
-            });
+            filters
+                .push(Filter { text: format!("$share/s{group}/g/{group}/+"), group: Some(group) });
         }
         let matches = filters
             .iter()

@@ -82,7 +82,10 @@ impl World {
         if let Ended::ByServer(reason) = ended
             && reason.code == ReasonCode::SessionTakenOver
             && (!client.unreleased.is_empty()
-                || client.unfinished.iter().any(|sent| sent.qos == noctule_packet::QoS::ExactlyOnce))
+                || client
+                    .unfinished
+                    .iter()
+                    .any(|sent| sent.qos == noctule_packet::QoS::ExactlyOnce))
         {
             self.situations.take_over_with_qos_2 += 1;
         }

@@ -94,7 +94,11 @@ impl Oracle {
             .flat_map(|run| &run.rounds)
             .any(|round| round.asked.retain_as_published);
         let retained = self.publication(id).retain;
-        if retained && (expected.as_published || as_published) { Kind::Either } else { Kind::Replay }
+        if retained && (expected.as_published || as_published) {
+            Kind::Either
+        } else {
+            Kind::Replay
+        }
     }
 
     fn check_terms(&mut self, id: PublicationId, arrived: &Arrived, expected: &Expected) {

@@ -19,7 +19,8 @@ impl Oracle {
     ) {
         let packet_id = packet_id.value();
         if !is_new && !dup {
-            let what = format!("client {client} got packet identifier {packet_id} while it is used");
+            let what =
+                format!("client {client} got packet identifier {packet_id} while it is used");
             self.find("MQTT5-2.2.1-4, MQTT311-2.3.1-4", what);
         }
         if count > usize::from(maximum) {

@@ -1,8 +1,8 @@
 //! Retained messages.
 //!
 //! Stands for: the last message published with RETAIN is kept, and replaces the one before
-//! [MQTT5-3.3.1-5] [MQTT311-3.3.1-5]; an empty one takes it away [MQTT5-3.3.1-6] [MQTT311-3.3.1-10];
-//! a new subscription gets it if it asks for that [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11]
+//! [MQTT5-3.3.1-5] [MQTT311-3.3.1-5]; an empty one takes it away [MQTT5-3.3.1-6]
+//! [MQTT311-3.3.1-10]; a new subscription gets it if it asks for that [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11]
 //! [MQTT311-3.3.1-6], and nothing older than what it has seen.
 
 use noctule_packet::RetainHandling;
@@ -110,9 +110,9 @@ impl Oracle {
             };
             is_sure |= surely;
             // Replaced by what was surely accepted.
-            let replaced = all.iter().any(|(_, other)| {
-                other.accepted.is_some() && message.is_surely_before(other)
-            });
+            let replaced = all
+                .iter()
+                .any(|(_, other)| other.accepted.is_some() && message.is_surely_before(other));
             if !replaced {
                 possible.push(if message.clears { None } else { Some(id) });
             }

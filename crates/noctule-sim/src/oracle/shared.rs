@@ -23,7 +23,8 @@ impl Oracle {
         let sent = self.publication(id).first_sent.unwrap_or(u64::MAX);
         // What waits for the group may be older than the member.
         let is_member = runs.iter().any(|run| {
-            topics.is_match(run.filter, arrived.topic) && run.ended.is_none_or(|ended| ended >= sent)
+            topics.is_match(run.filter, arrived.topic)
+                && run.ended.is_none_or(|ended| ended >= sent)
         });
         if !is_member {
             let what = format!("client {client} got {} without a membership", self.describe(id));
