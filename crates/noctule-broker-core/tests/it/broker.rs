@@ -269,7 +269,7 @@ impl Broker {
 
     /// Names with this prefix that are at home on one shard.
     pub(crate) fn names_at(&self, home: ShardId, prefix: &str) -> impl Iterator<Item = String> {
-        let placement = self.world.borrow().shards.0[0].settings().placement.clone();
+        let placement = self.world.borrow().shards.0[0].settings().placement;
         let names = (0_u32..).map(move |number| format!("{prefix}{number}"));
         names.filter(move |name| placement.client(name) == home)
     }

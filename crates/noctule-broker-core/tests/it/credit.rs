@@ -1,5 +1,5 @@
-//! Byte credit between shards: a publisher whose publication needs a shard that has been sent enough
-//! waits until it has dealt with that, and everybody else goes on.
+//! Byte credit between shards: a publisher whose publication needs a shard that has been sent
+//! enough waits until it has dealt with that, and everybody else goes on.
 
 use noctule_broker_core::{Authorization, Settings};
 use noctule_packet::{QoS, ReasonCode, Version, spec};

@@ -1,5 +1,5 @@
-//! Scenarios: conversations of scripted peers with the shards of a broker, under virtual time. One body runs for
-//! every version of the protocol to which it applies.
+//! Scenarios: conversations of scripted peers with the shards of a broker, under virtual time. One
+//! body runs for every version of the protocol to which it applies.
 
 mod alias_in;
 mod alias_out;

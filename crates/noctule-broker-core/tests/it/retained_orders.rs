@@ -25,7 +25,7 @@ fn retained(payload: &str) -> OwnedPublish {
 
 /// A broker in which "old" is kept, and whose letters are held from now on.
 fn with_old(placement: &Placement) -> (Broker, Client, Client) {
-    let broker = Broker::with(|settings| settings.placement = placement.clone());
+    let broker = Broker::with(|settings| settings.placement = *placement);
     let mut publisher = broker.client(V5, "publisher");
     publisher.publish_with(&retained("old"));
     let subscriber = broker.client(V5, "subscriber");

@@ -23,7 +23,7 @@ fn placement() -> Placement {
 }
 
 fn broker(placement: &Placement) -> Broker {
-    Broker::with(|settings| settings.placement = placement.clone())
+    Broker::with(|settings| settings.placement = *placement)
 }
 
 fn member(broker: &Broker, connect: &OwnedConnect, qos: QoS) -> Client {

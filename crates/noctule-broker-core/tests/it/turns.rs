@@ -366,12 +366,11 @@ fn a_publication_from_another_shard_is_acknowledged_behind_its_last_delivery() {
     let placement = placement_of(2, &[]);
     let mut two = [0, 1].map(|shard| {
         Turns::with(|settings| {
-            settings.placement = placement.clone();
+            settings.placement = placement;
             settings.shard = ShardId(shard);
         })
     });
     let at_home = |home: u16| {
-        let placement = placement.clone();
         (0_u32..).filter(move |slot| placement.client(&format!("client-{slot:04}")).0 == home)
     };
     let clients: Vec<_> = at_home(0)
