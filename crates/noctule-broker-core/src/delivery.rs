@@ -395,15 +395,19 @@ impl Shard {
 /// How much a packet grows at most if it defines an alias.
 const DEFINITION_BYTES_MAX: usize = 5;
 
+/// From this length on a topic takes as much room as its alias among the properties, or more.
+const SHRINKING_TOPIC_BYTES_MIN: usize = 4;
+
 /// Lets an alias stand for the topic, where the client takes one.
 fn use_alias(connection: &mut Connection, head: &mut PublishHead<'_>) {
+    // [MQTT5-3.1.2-24] A packet that was not too large must not become so.
     let maximum = connection.maximum_packet_size;
-    if let Some(alias) = connection.outbound_aliases.find(head.topic) {
+    let may_grow =
+        maximum == u32::MAX || head.encoded_length() + DEFINITION_BYTES_MAX <= maximum as usize;
+    let may_replace = may_grow || head.topic.len() >= SHRINKING_TOPIC_BYTES_MIN;
+    if let Some(alias) = connection.outbound_aliases.find(head.topic).filter(|_| may_replace) {
         (head.topic, head.topic_alias) = ("", Some(alias));
-    } else if maximum == u32::MAX
-        || head.encoded_length() + DEFINITION_BYTES_MAX <= maximum as usize
-    {
-        // [MQTT5-3.1.2-24] A definition must not make a packet too large that was not.
+    } else if may_grow {
         head.topic_alias = connection.outbound_aliases.define(head.topic);
     }
 }

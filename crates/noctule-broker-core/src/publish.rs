@@ -419,6 +419,15 @@ impl Shard {
         let in_time = !message.is_expired(self.now);
         let publication = Publication::of(message, Publisher::Session(key));
         if let Some(mut publication) = publication.filter(|_| in_time) {
+            // Others may have been kept since this one was looked at.
+            if let Err(refused) = self.check_retained(&publication) {
+                let client_id = self.publisher_name(publication.publisher);
+                let (topic, reason) = (message.topic.clone(), refused.reason());
+                self.statistics.publish_refused += 1;
+                effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
+                self.on_answered(key, answer, Some(Box::new(refused)), effects);
+                return;
+            }
             let matches = self.route(publication.topic);
             let (mut parts, rest) = self.make_public(&mut publication, &matches, Some(at), effects);
             if let Some(from) = rest {
