@@ -2,8 +2,8 @@
 //!
 //! Stands for: the last message published with RETAIN is kept, and replaces the one before
 //! [MQTT5-3.3.1-5] [MQTT311-3.3.1-5]; an empty one takes it away [MQTT5-3.3.1-6]
-//! [MQTT311-3.3.1-10]; a new subscription gets it if it asks for that [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11]
-//! [MQTT311-3.3.1-6], and nothing older than what it has seen.
+//! [MQTT311-3.3.1-10]; a new subscription gets it if it asks for that [MQTT5-3.3.1-9]
+//! [MQTT5-3.3.1-10] [MQTT5-3.3.1-11] [MQTT311-3.3.1-6], and nothing older than what it has seen.
 
 use noctule_packet::RetainHandling;
 
