@@ -1,7 +1,7 @@
 //! What clients do, chosen by chance: the disturbances of a run.
 
 use noctule_broker_core::{Command, Input};
-use noctule_packet::{QoS, ReasonCode};
+use noctule_packet::{Ack, Packet, PacketId, QoS, ReasonCode};
 
 use crate::link::Mark;
 use crate::world::{Happening, World};
@@ -49,9 +49,10 @@ impl World {
                 }
             }
             93..96 => self.take_over(client),
-            96..97 => self.storm(client),
-            97..98 => self.kick(client),
-            _ => self.misbehave(client),
+            96 => self.storm(client),
+            97 => self.kick(client),
+            98 => self.misbehave(client),
+            _ => self.send_out_of_turn(client),
         }
     }
 
@@ -196,8 +197,10 @@ impl World {
         if self.clients[client].habits.is_steady {
             return self.publish_some(client);
         }
-        let packets: [&[u8]; 5] = [
-            // A reserved packet type, a QoS of 3, packet identifier 0, SUBACK, reserved flags.
+        let packets: [&[u8]; 6] = [
+            // A reserved packet type, a QoS of 3, packet identifier 0, SUBACK, reserved flags, and
+            // a second CONNECT.
+            b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a",
             &[0x00, 0x00],
             &[0x36, 0x05, 0x00, 0x01, b't', 0x00, 0x01],
             &[0x82, 0x06, 0x00, 0x00, 0x00, 0x01, b't', 0x00],
@@ -207,6 +210,38 @@ impl World {
         let packet = self.random.pick(&packets);
         self.trace(|| format!("link {link} client {client} misbehaves: {packet:x?}"));
         self.links[link].misbehaved = true;
+        self.links[link].must_end = true;
         self.send_upward(link, packet, Mark::Other);
+    }
+
+    /// Acknowledges what was never sent, or with a packet that is not its turn.
+    fn send_out_of_turn(&mut self, client: usize) {
+        let Some(link) = self.clients[client].link else { return };
+        let known = &self.clients[client];
+        // Far from every identifier that is in use on either side.
+        let unused = known.last_heard.wrapping_add(20_000).max(1);
+        let own = 30_000 + self.random.below(9) as u16;
+        let unreleased = known.unreleased.keys().next().map(|packet_id| packet_id.value());
+        let ack = |packet_id| {
+            let packet_id = PacketId::new(packet_id).unwrap_or(PacketId::MIN);
+            Ack::new(packet_id, ReasonCode::Success)
+        };
+        let packet = match self.random.below(4) {
+            0 => Packet::Puback(ack(unused)),
+            1 => Packet::Pubcomp(ack(unused)),
+            2 => {
+                self.clients[client].unknown_releases.push(own);
+                Packet::Pubrel(ack(own))
+            }
+            _ => match unreleased {
+                // A QoS 2 message is not acknowledged like that.
+                Some(packet_id) if !self.clients[client].habits.is_steady => {
+                    self.links[link].misbehaved = true;
+                    Packet::Puback(ack(packet_id))
+                }
+                _ => Packet::Puback(ack(unused)),
+            },
+        };
+        self.send_ack(link, client, packet);
     }
 }

@@ -89,6 +89,8 @@ pub(crate) struct Client {
     pub(crate) last_heard: u16,
     pub(crate) aliases: BTreeMap<u16, String>,
     pub(crate) server_receive_maximum: u16,
+    /// Identifiers that it has released although nothing was published with them.
+    pub(crate) unknown_releases: Vec<u16>,
     pub(crate) pings_sent: u32,
     pub(crate) pings_answered: u32,
     /// Acknowledges nothing for now.
@@ -117,6 +119,7 @@ impl Client {
             last_heard: 0,
             aliases: BTreeMap::new(),
             server_receive_maximum: u16::MAX,
+            unknown_releases: Vec::new(),
             pings_sent: 0,
             pings_answered: 0,
             withholds: false,
@@ -151,6 +154,7 @@ impl Client {
         self.unacknowledged.clear();
         self.group_work.clear();
         self.aliases.clear();
+        self.unknown_releases.clear();
         (self.pings_sent, self.pings_answered) = (0, 0);
     }
 

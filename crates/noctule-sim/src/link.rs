@@ -69,8 +69,10 @@ pub(crate) struct Link {
     pub(crate) client_is_open: bool,
     /// The client is gone and the network tells nobody.
     pub(crate) is_half_open: bool,
-    /// The client has sent what no client may send.
+    /// The client has sent what no client may send, and may be disconnected for it ...
     pub(crate) misbehaved: bool,
+    /// ... or must be.
+    pub(crate) must_end: bool,
     pub(crate) sent_disconnect: bool,
     pub(crate) was_kicked: bool,
     pub(crate) clean_start: bool,
@@ -110,6 +112,7 @@ impl Link {
             client_is_open: true,
             is_half_open: false,
             misbehaved: false,
+            must_end: false,
             sent_disconnect: false,
             was_kicked: false,
             clean_start: false,

@@ -28,6 +28,11 @@ impl World {
         let clean_start = clean_start || self.is_always_clean(client);
         let plan = if self.random.chance(40) { Some(self.plan_will(client)) } else { None };
         self.send_connect(link, client, clean_start, plan);
+        // Nobody has to wait for CONNACK.
+        if self.random.chance(30) {
+            let topic = self.random.index(self.topics.len());
+            self.publish(client, topic, QoS::AtMostOnce, false);
+        }
         link
     }
 

@@ -188,6 +188,8 @@ impl World {
                 "MQTT5-4.3.2-4, MQTT5-4.3.3-8, MQTT5-4.3.3-11: waits for PUBACK, PUBREC or PUBCOMP"
             } else if !client.unreleased.is_empty() {
                 "MQTT5-4.3.3-4, MQTT311-4.3.3-1: waits for PUBREL"
+            } else if !client.unknown_releases.is_empty() {
+                "MQTT5-4.3.3-11: waits for PUBCOMP to what it never published"
             } else if client.pings_answered + 1 < client.pings_sent {
                 "MQTT5-3.12.4-1: waits for PINGRESP"
             } else {
@@ -199,7 +201,7 @@ impl World {
         }
         for link in 0..self.links.len() {
             let known = &self.links[link];
-            if known.misbehaved && known.is_whole() && known.unread.is_empty() {
+            if known.must_end && known.is_whole() && known.unread.is_empty() {
                 let text = format!("link {link} goes on behind a malformed packet");
                 self.oracle.find("MQTT5-4.13.1-1", text);
             } else if known.broker_end == BrokerEnd::Closing {
