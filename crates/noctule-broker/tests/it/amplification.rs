@@ -1,25 +1,15 @@
 //! One packet that leads to many: each client gets its share once, within its bytes, and others are
 //! served in between.
 
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use noctule_broker::{Broker, DropCause, Handle, Limits, QoS};
+use noctule_broker::{DropCause, Limits, QoS};
 use noctule_testkit::{OwnedConnect, OwnedWill, Peer, packet_bytes};
 
 use crate::neighbours::Neighbours;
 use crate::raw::Raw;
-use crate::{DEADLINE, start, start_default, wait};
-
-/// A broker with a Unix socket besides: through it, the kernel keeps little for those who do not
-/// read.
-fn start_with_socket(name: &str, limits: Limits) -> (Handle, SocketAddr, PathBuf) {
-    let path = std::env::temp_dir().join(format!("noctule-{}-{name}", std::process::id()));
-    let builder = Broker::builder().limits(limits).listen(format!("unix:{}", path.display()));
-    let (broker, address) = start(builder);
-    (broker, address, path)
-}
+use crate::{DEADLINE, start_default, start_with_socket, wait};
 
 /// Somebody who subscribes and never reads what comes.
 fn deaf(path: &Path, client_id: &str, filter: &str, qos: QoS) -> Peer<UnixStream> {
@@ -49,8 +39,7 @@ fn a_thousand_subscribers_of_whom_half_are_dead() {
         .map(|number| {
             let connect = format!("s'MQTT' 04 02 0000 s'living-{number}'");
             let mut living = Raw::connect(address, &connect);
-            living.send(&packet_bytes(0x82, &format!("0001 s'news' {:02x}", number % 2)));
-            assert_eq!(living.next().first_byte, 0x90);
+            living.subscribe(&format!("0001 s'news' {:02x}", number % 2));
             living
         })
         .collect();

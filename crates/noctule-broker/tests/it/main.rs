@@ -7,10 +7,12 @@ mod contradictory;
 mod cycles;
 mod deaf;
 mod descriptors;
+mod exactly_once;
 mod fairness;
 mod hostile;
 mod in_flight;
 mod in_process;
+mod isolation;
 mod leaks;
 mod levels;
 mod lifecycle;
@@ -19,11 +21,16 @@ mod neighbours;
 mod panic;
 mod process;
 mod properties;
+mod queues;
 mod raw;
+mod requests;
+mod retained;
+mod rules;
 mod shards;
 mod strangers;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use noctule_broker::{Broker, Builder, Handle, Limits, LocalAddress, Received, Subscription};
@@ -45,6 +52,15 @@ fn start(builder: Builder) -> (Handle, SocketAddr) {
 
 fn start_with(limits: Limits) -> (Handle, SocketAddr) {
     start(Broker::builder().limits(limits))
+}
+
+/// A broker with a Unix socket besides: through it, the kernel keeps little for those who do not
+/// read.
+fn start_with_socket(name: &str, limits: Limits) -> (Handle, SocketAddr, PathBuf) {
+    let path = std::env::temp_dir().join(format!("noctule-{}-{name}", std::process::id()));
+    let builder = Broker::builder().limits(limits).listen(format!("unix:{}", path.display()));
+    let (broker, address) = start(builder);
+    (broker, address, path)
 }
 
 fn start_default() -> (Handle, SocketAddr) {
