@@ -234,3 +234,42 @@ pub(crate) async fn inbox_loop(driver: SharedDriver) {
         step_aside().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicU32);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_reader_is_woken_once_until_it_has_read_everything() {
+        let wakes = Arc::new(Counter::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let context = Context::from_waker(&waker);
+        let (inbox, mut batches) = (Inbox::default(), VecDeque::new());
+        for round in 1..=3 {
+            assert!(inbox.poll_take(&mut batches, &context).is_pending());
+            for _ in 0..10 {
+                inbox.put(Batch::new());
+            }
+            assert_eq!(wakes.0.load(Ordering::Relaxed), round);
+            assert!(inbox.poll_take(&mut batches, &context).is_ready());
+            // It is awake, so that it needs no other wake-up for this one.
+            inbox.put(Batch::new());
+            assert_eq!(wakes.0.load(Ordering::Relaxed), round);
+            assert_eq!(batches.drain(..).len(), 10);
+            assert!(inbox.poll_take(&mut batches, &context).is_ready());
+            assert_eq!(batches.drain(..).len(), 1);
+        }
+    }
+}
