@@ -6,16 +6,18 @@ use clap::ValueEnum;
 use noctule_broker_core::{
     ConnectionId, Effect, Effects, Input, ListenerId, Reading, Settings, Shard, Timestamp,
 };
-use noctule_packet::{QoS, Version};
+use noctule_packet::{PacketType, QoS, Version};
 
 use crate::callgrind::{start_counting, stop_counting};
-use crate::wire;
+use crate::wire::{self, Stencil};
 
 const VERSION: Version = Version::V5_0;
 const UNITS: u32 = 1_000;
 /// More topics than the core's cache of matches holds, so that each message is matched anew.
 const TOPICS: u32 = 20_000;
 const MESSAGES: u32 = 2_000;
+const BATCHES: u32 = 100;
+const BATCH: u32 = 64;
 const RETAINED_FLEETS: u32 = 100;
 const RETAINED_UNITS: u32 = 200;
 
@@ -28,6 +30,12 @@ pub(crate) enum CoreLoad {
     /// The same among 1,000,000.
     #[value(name = "match-1m")]
     MillionFilters,
+    /// QoS 0 from one client to another.
+    #[value(name = "core-q0")]
+    AtMostOnce,
+    /// QoS 1 from one client to another, acknowledgements included.
+    #[value(name = "core-q1")]
+    AtLeastOnce,
     /// 100 of 20,000 retained messages for a filter with a wildcard.
     #[value(name = "retained")]
     Retained,
@@ -38,6 +46,8 @@ impl CoreLoad {
         match self {
             Self::TenThousandFilters => "match-10k",
             Self::MillionFilters => "match-1m",
+            Self::AtMostOnce => "core-q0",
+            Self::AtLeastOnce => "core-q1",
             Self::Retained => "retained",
         }
     }
@@ -46,6 +56,7 @@ impl CoreLoad {
     pub(crate) fn messages(self) -> u32 {
         match self {
             Self::TenThousandFilters | Self::MillionFilters => MESSAGES,
+            Self::AtMostOnce | Self::AtLeastOnce => BATCHES * BATCH,
             Self::Retained => RETAINED_FLEETS,
         }
     }
@@ -55,6 +66,8 @@ pub(crate) fn run(load: CoreLoad) -> Result<()> {
     match load {
         CoreLoad::TenThousandFilters => run_match(10_000),
         CoreLoad::MillionFilters => run_match(1_000_000),
+        CoreLoad::AtMostOnce => run_pair(QoS::AtMostOnce),
+        CoreLoad::AtLeastOnce => run_pair(QoS::AtLeastOnce),
         CoreLoad::Retained => run_retained(),
     }
 }
@@ -84,6 +97,40 @@ fn run_match(filters: u32) -> Result<()> {
     let bytes: usize = counted.iter().map(Vec::len).sum();
     let written = world.written(subscriber) - before;
     ensure!(written == bytes as u64, "{written} bytes were delivered of {bytes}");
+    Ok(())
+}
+
+/// One publisher, one subscriber, many messages in one read.
+fn run_pair(qos: QoS) -> Result<()> {
+    let mut world = World::new();
+    let subscriber = world.client("subscriber")?;
+    world.send(subscriber, &wire::subscribe(VERSION, "load/0000", qos)?)?;
+    let publisher = world.client("publisher")?;
+    let publish = wire::publish(VERSION, "load/0000", &[b'.'; 16], qos, false)?;
+    let stencil = Stencil::new(&publish, "load/0000", qos, BATCH);
+    let (mut packet_id, mut packets, mut answers) = (0, Vec::new(), Vec::new());
+    let before = world.written(subscriber);
+    for round in 0..=BATCHES {
+        // The first round makes room that is kept.
+        if round == 1 {
+            start_counting();
+        }
+        packets.clear();
+        stencil.put(BATCH as usize, &mut packet_id, &mut packets);
+        world.send(publisher, &packets)?;
+        if qos == QoS::AtLeastOnce {
+            answers.clear();
+            for number in 1..=BATCH {
+                let sent = (round * BATCH + number - 1) % 65_535 + 1;
+                wire::put_ack(PacketType::Puback, (sent as u16).to_be_bytes(), &mut answers);
+            }
+            world.send(subscriber, &answers)?;
+        }
+    }
+    stop_counting();
+    let bytes = publish.len() as u64 * u64::from((BATCHES + 1) * BATCH);
+    let written = world.written(subscriber) - before;
+    ensure!(written == bytes, "{written} bytes were delivered of {bytes}");
     Ok(())
 }
 
