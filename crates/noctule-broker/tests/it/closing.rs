@@ -90,6 +90,31 @@ fn every_refusal_arrives_before_an_orderly_end() {
     broker.stop_blocking(DEADLINE).unwrap();
 }
 
+/// Once the end has been said, more bytes from the peer must not lead to a reset, which would make
+/// the peer's system forget what was said.
+#[test]
+fn what_is_sent_behind_the_end_is_answered_by_no_reset() {
+    let (broker, address) = start_default();
+    for _ in 0..20 {
+        let mut refused = Peer::connect(address);
+        refused.send_bytes(&packet_bytes(0x10, "s'MQTT' 06 02 003c 00 s'a'"));
+        let mut ended = Peer::v5(address, "a");
+        ended.send_bytes(&packet_bytes(0xF0, "18 00"));
+        for peer in [&mut refused, &mut ended] {
+            // The last word is there, unread, before anything else is sent.
+            assert_eq!(peer.stream().peek(&mut [0]).unwrap(), 1);
+            for _ in 0..4 {
+                peer.send_bytes(&[0; 1_000]);
+            }
+        }
+        refused.expect_connack_with(ReasonCode::UnsupportedProtocolVersion);
+        refused.expect_closed();
+        ended.expect_disconnect(ReasonCode::ProtocolError);
+        ended.expect_closed();
+    }
+    broker.stop_blocking(DEADLINE).unwrap();
+}
+
 /// The beginning of a packet that is not finished.
 fn unfinished() -> Vec<u8> {
     [&[0x30, 0xFF, 0x7F][..], &[0; 8 * 1024]].concat()

@@ -79,7 +79,7 @@ fn a_connect_that_drips_is_cut_off_in_time_and_one_that_is_only_slow_is_not() {
     }
     slow.expect_connack();
     // A byte at a time, and never complete: each byte is a sign of life, and none of them counts.
-    let mut dripping = stranger(address, &connect[..2]);
+    let mut dripping = stranger(address, &[0x10, 0x80, 0x20]);
     let mut dripped = Vec::new();
     dripping.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     for _ in 0..200 {
