@@ -115,7 +115,7 @@ fn everybody_reaches_everybody_in_order() {
     }
 }
 
-/// More than one shard may have on its way to another, so that the publisher has to wait in between.
+/// More than one shard may have on its way to another, so that the publisher must wait in between.
 #[test]
 fn a_burst_across_shards_keeps_its_order() {
     const MESSAGES: usize = 2_000;
