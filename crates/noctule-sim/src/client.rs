@@ -19,6 +19,7 @@ pub(crate) struct Habits {
     pub(crate) keep_alive: u16,
     pub(crate) receive_maximum: u16,
     pub(crate) topic_alias_maximum: u16,
+    pub(crate) maximum_packet_size: Option<u32>,
     /// In seconds; 0 ends the session with its connection.
     pub(crate) session_expiry: u32,
     /// Whether it asks for RETAIN as published.
@@ -89,6 +90,9 @@ pub(crate) struct Client {
     pub(crate) last_heard: u16,
     pub(crate) aliases: BTreeMap<u16, String>,
     pub(crate) server_receive_maximum: u16,
+    /// The aliases that it has defined, by topic.
+    pub(crate) own_aliases: BTreeMap<usize, u16>,
+    pub(crate) server_alias_maximum: u16,
     /// Identifiers that it has released although nothing was published with them.
     pub(crate) unknown_releases: Vec<u16>,
     pub(crate) pings_sent: u32,
@@ -119,6 +123,8 @@ impl Client {
             last_heard: 0,
             aliases: BTreeMap::new(),
             server_receive_maximum: u16::MAX,
+            own_aliases: BTreeMap::new(),
+            server_alias_maximum: 0,
             unknown_releases: Vec::new(),
             pings_sent: 0,
             pings_answered: 0,
@@ -154,6 +160,8 @@ impl Client {
         self.unacknowledged.clear();
         self.group_work.clear();
         self.aliases.clear();
+        self.own_aliases.clear();
+        self.server_alias_maximum = 0;
         self.unknown_releases.clear();
         (self.pings_sent, self.pings_answered) = (0, 0);
     }
@@ -180,6 +188,11 @@ impl Habits {
             keep_alive: random.pick(&[0, 0, 3, 10]),
             receive_maximum: if v5 { random.pick(&[1, 2, 5, 20, 100]) } else { u16::MAX },
             topic_alias_maximum: if v5 { random.pick(&[0, 0, 3]) } else { 0 },
+            maximum_packet_size: if v5 {
+                random.pick(&[None, None, None, Some(200)])
+            } else {
+                None
+            },
             session_expiry,
             retain_as_published: v5 && random.chance(15),
             group: random.index(crate::topics::GROUPS),

@@ -28,6 +28,8 @@ impl World {
                 }
             };
             rest = &rest[frame.length..];
+            let maximum = self.clients[client].habits.maximum_packet_size;
+            self.oracle.packet_size(client, frame.length, maximum);
             match Packet::decode(&frame, version, TextRules::Strict) {
                 Ok(packet) => {
                     self.trace(|| format!("link {link} client {client} gets {}", brief(&packet)));
@@ -68,6 +70,7 @@ impl World {
         let known = &mut self.clients[client];
         known.is_online = true;
         known.server_receive_maximum = connack.properties.receive_maximum.unwrap_or(u16::MAX);
+        known.server_alias_maximum = connack.properties.topic_alias_maximum.unwrap_or(0);
         // Whatever it was told: a CONNACK that it never got may have said that it was a new one.
         let number = self.links[link].session_number;
         let is_unknown = self.oracle.session_of(client).is_none();

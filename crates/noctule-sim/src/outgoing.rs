@@ -98,6 +98,7 @@ impl World {
                 session_expiry_interval: v5.then_some(habits.session_expiry),
                 receive_maximum: v5.then_some(habits.receive_maximum),
                 topic_alias_maximum: v5.then_some(habits.topic_alias_maximum),
+                maximum_packet_size: habits.maximum_packet_size,
                 ..Default::default()
             },
             client_id: &self.clients[client].client_id.clone(),
@@ -162,16 +163,31 @@ impl World {
             (known.topic, known.qos, known.retain, payload)
         };
         let topics = self.topics.clone();
+        let (is_known, topic_alias) = self.choose_alias(client, topic);
         let publish = Publish {
             dup,
             qos,
             retain,
-            topic: TopicName::new(topics.name(topic)).ok(),
+            topic: TopicName::new(topics.name(topic)).ok().filter(|_| !is_known),
             packet_id: noctule_packet::PacketId::new(packet_id),
-            properties: PublishProperties::default(),
+            properties: PublishProperties { topic_alias, ..PublishProperties::default() },
             payload: &payload,
         };
         self.send(link, client, &Packet::Publish(publish), Mark::Publish { topic, retain });
+    }
+
+    /// Whether an alias stands for the topic, and which one, or which one shall from now on.
+    fn choose_alias(&mut self, client: usize, topic: usize) -> (bool, Option<u16>) {
+        let known = &mut self.clients[client];
+        if let Some(alias) = known.own_aliases.get(&topic) {
+            return if self.random.chance(50) { (true, Some(*alias)) } else { (false, None) };
+        }
+        let next = known.own_aliases.len() as u16 + 1;
+        if next > known.server_alias_maximum || !self.random.chance(30) {
+            return (false, None);
+        }
+        known.own_aliases.insert(topic, next);
+        (false, Some(next))
     }
 
     /// A session goes on: everything that is not finished is sent again, in order.

@@ -169,6 +169,7 @@ impl World {
         client.client_id = names.into_iter().find(at_home).unwrap_or_default();
         client.habits.version = Version::V5_0;
         client.habits.receive_maximum = 100;
+        client.habits.maximum_packet_size = None;
         client.habits.session_expiry = 0;
         client.habits.retain_as_published = false;
         client.habits.acknowledges_within = 0;
