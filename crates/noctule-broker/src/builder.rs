@@ -174,7 +174,8 @@ impl Builder {
     /// range. No listener stays open then.
     pub fn start(mut self) -> Result<Handle, StartError> {
         self.check()?;
-        let descriptor_limit = self.settle_descriptors();
+        let shards = self.shards.unwrap_or_else(shards_by_default);
+        let descriptor_limit = self.settle_descriptors(shards);
         let mut listeners = Vec::new();
         for mut listener in std::mem::take(&mut self.listeners) {
             if let Some(allow) = self.allow_anonymous {
@@ -186,7 +187,6 @@ impl Builder {
         let connections_max = self.settings.limits.connections_max;
         let local_addrs = listeners.iter().map(|listener| listener.address.clone()).collect();
 
-        let shards = self.shards.unwrap_or_else(shards_by_default);
         info!(target: "noctule", shards, "starting");
         self.settings.placement = Placement::new(random_key(), shards);
         let placement = self.settings.placement;
@@ -255,7 +255,7 @@ impl Builder {
     }
 
     /// Raises the descriptor limit and lowers the connection limit to what it allows.
-    fn settle_descriptors(&mut self) -> Option<u64> {
+    fn settle_descriptors(&mut self, shards: u16) -> Option<u64> {
         let limit = if self.raise_descriptor_limit {
             descriptors::raise_limit()
         } else {
@@ -263,7 +263,7 @@ impl Builder {
         };
         let limit = limit?;
         let connections_max = &mut self.settings.limits.connections_max;
-        let within = descriptors::connections_within(limit);
+        let within = descriptors::connections_within(limit, shards);
         info!(target: "noctule", descriptor_limit = limit, "limit of open descriptors");
         if within < *connections_max {
             let log_level_is_warn = *connections_max != Limits::default().connections_max;

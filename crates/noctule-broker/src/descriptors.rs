@@ -6,6 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// embeds the broker.
 const RESERVED: u64 = 64;
 
+/// Descriptors that each further shard's runtime needs.
+const SHARD: u64 = 4;
+
 /// The process's limit of open descriptors; `None` if there is none.
 pub(crate) fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
@@ -21,9 +24,10 @@ pub(crate) fn raise_limit() -> Option<u64> {
     limit()
 }
 
-/// How many connections fit into a limit of descriptors.
-pub(crate) fn connections_within(limit: u64) -> u32 {
-    let spare = if limit > 2 * RESERVED { limit - RESERVED } else { limit / 2 };
+/// How many connections fit into a limit of descriptors, beside so many shards.
+pub(crate) fn connections_within(limit: u64, shards: u16) -> u32 {
+    let reserved = RESERVED + SHARD * u64::from(shards.saturating_sub(1));
+    let spare = if limit > 2 * reserved { limit - reserved } else { limit / 2 };
     u32::try_from(spare).unwrap_or(u32::MAX).max(1)
 }
 
@@ -33,10 +37,11 @@ mod tests {
 
     #[test]
     fn some_descriptors_are_kept_for_other_uses() {
-        assert_eq!(connections_within(1_024), 960);
-        assert_eq!(connections_within(20), 10);
-        assert_eq!(connections_within(1), 1);
-        assert_eq!(connections_within(u64::MAX), u32::MAX);
+        assert_eq!(connections_within(1_024, 1), 960);
+        assert_eq!(connections_within(1_024, 17), 896);
+        assert_eq!(connections_within(20, 1), 10);
+        assert_eq!(connections_within(1, 1), 1);
+        assert_eq!(connections_within(u64::MAX, 1_024), u32::MAX);
     }
 
     #[test]
