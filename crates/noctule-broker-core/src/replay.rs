@@ -347,7 +347,11 @@ impl Shard {
         let GiveRetained { session: key, replay: number, messages, position, seen } = given;
         let Some(session) = self.registry.session_mut(key) else { return };
         let connection = session.connection;
-        let Some(mut replay) = session.replays.take(number) else { return };
+        let Some(mut replay) = session.replays.take(number) else {
+            // Its subscription has ended; the next one has waited for this answer.
+            self.replay(key, effects);
+            return;
+        };
         replay.asked = false;
         if let Some(id) = connection {
             self.send_slice((id, key), &mut replay, (messages, &seen, position), effects);
