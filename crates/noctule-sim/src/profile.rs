@@ -52,6 +52,11 @@ impl Profile {
             limits.queue_messages_max = 100_000;
             limits.outbound_bytes_max = 64 * 1024;
         }
+        if !wraps {
+            let unlimited = u64::from(u32::MAX);
+            limits.publish_rate_max = small(random, 10, 40, 400, unlimited) as u32;
+            limits.connect_rate_max = small(random, 10, 10, 60, unlimited) as u32;
+        }
         let kind = if wraps { 2 } else { random.below(10) };
         Self {
             shards: random.pick(&[1, 2, 2, 3, 4, 4]),

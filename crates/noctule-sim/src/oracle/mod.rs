@@ -120,6 +120,11 @@ impl Oracle {
         }
     }
 
+    /// Whether the broker says that it has dropped a message of a topic.
+    pub(crate) fn has_dropped(&self, whose: &str, topic: usize) -> bool {
+        self.dropped.contains_key(&(whose.to_owned(), topic))
+    }
+
     /// Whether the broker has said that it dropped a message, which no other message uses as its
     /// excuse.
     fn excuse(&mut self, whose: &str, topic: usize) -> bool {
