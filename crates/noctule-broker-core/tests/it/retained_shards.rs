@@ -296,6 +296,23 @@ fn an_answer_for_a_replay_that_is_over_or_began_anew_serves_nothing() {
 }
 
 #[test]
+fn a_replay_goes_on_when_the_one_before_it_ends_while_its_owner_is_asked() {
+    let broker = three(|_| {});
+    let mut publisher = broker.client(V5, "p");
+    publisher.publish_with(&retained("u", "kept", AT_LEAST_ONCE));
+    let mut client = broker.connect(&lasting(V5, "s"));
+    client.subscribe(&[("t", AT_LEAST_ONCE), ("u", AT_LEAST_ONCE)]);
+    assert_eq!(client.receive().text(), "kept");
+    broker.hold_mail();
+    // Both are known everywhere, so that the first asks at once.
+    send_subscribe(&mut client, 7, &[("t", 1), ("u", 1)]);
+    client.expect_suback(7);
+    client.unsubscribe(&["t"]);
+    broker.answer_all();
+    assert_eq!(client.receive().text(), "kept");
+}
+
+#[test]
 fn a_slow_reader_gets_what_several_owners_have_as_it_reads() {
     let broker = three(|settings| settings.limits.outbound_bytes_max = 1_024);
     let mut publisher = broker.client(V5, "p");
