@@ -133,7 +133,7 @@ impl Client {
     }
 
     /// A packet identifier that is not in use.
-    // [MQTT5-2.2.1-3] [MQTT5-2.2.1-4]
+    // MQTT5-2.2.1-3 MQTT5-2.2.1-4
     pub(crate) fn next_packet_id(&mut self) -> PacketId {
         loop {
             self.last_packet_id = self.last_packet_id.checked_add(1).unwrap_or(1);
@@ -166,10 +166,10 @@ impl Client {
         (self.pings_sent, self.pings_answered) = (0, 0);
     }
 
-    /// Forgets what a session leaves behind; the publications whose fate nobody knows.
-    pub(crate) fn forget_session(&mut self) -> Vec<PublicationId> {
+    /// Forgets what a session leaves behind; the fate of what is not finished nobody knows.
+    pub(crate) fn forget_session(&mut self) {
         self.unreleased.clear();
-        self.unfinished.drain(..).map(|known| known.publication).collect()
+        self.unfinished.clear();
     }
 }
 

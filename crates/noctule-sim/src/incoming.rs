@@ -76,8 +76,8 @@ impl World {
         let is_unknown = self.oracle.session_of(client).is_none();
         if !present || is_unknown || known.session_number != number {
             known.session_number = number;
-            let abandoned = known.forget_session();
-            self.oracle.session_begins(client, link, abandoned);
+            known.forget_session();
+            self.oracle.session_begins(client);
         }
         self.oracle.online(client, link);
         self.resend(link, client);
@@ -128,7 +128,7 @@ impl World {
     }
 
     /// Passes a QoS 2 message on only if its packet identifier is not known.
-    // [MQTT5-4.3.3-10] [MQTT311-4.3.3-2]
+    // MQTT5-4.3.3-10 MQTT311-4.3.3-2
     fn take_exactly_once(&mut self, client: usize, packet_id: PacketId, arrived: &Arrived) {
         let Some(publication) = arrived.publication else {
             self.oracle.arrived(arrived);
@@ -247,7 +247,7 @@ impl World {
     }
 
     /// Sends the acknowledgements that are due.
-    // [MQTT5-4.6.0-2] [MQTT5-4.6.0-3]
+    // MQTT5-4.6.0-2 MQTT5-4.6.0-3
     pub(crate) fn acknowledge_due(&mut self, client: usize) {
         while !self.clients[client].withholds
             && let Some(link) = self.clients[client].link

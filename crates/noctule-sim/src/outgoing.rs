@@ -191,7 +191,7 @@ impl World {
     }
 
     /// A session goes on: everything that is not finished is sent again, in order.
-    // [MQTT5-4.4.0-1] [MQTT311-4.4.0-1]
+    // MQTT5-4.4.0-1 MQTT311-4.4.0-1
     pub(crate) fn resend(&mut self, link: LinkId, client: usize) {
         for known in self.clients[client].unfinished.clone() {
             let packet_id = noctule_packet::PacketId::new(known.packet_id);
@@ -199,7 +199,7 @@ impl World {
                 let ack = Ack::new(packet_id, ReasonCode::Success);
                 self.send_ack(link, client, Packet::Pubrel(ack));
             } else {
-                self.oracle.publishes_again(known.publication, link);
+                self.oracle.publishes_again(known.publication);
                 self.send_publish(link, client, known.publication, known.packet_id, true);
             }
         }

@@ -208,9 +208,9 @@ impl World {
             let known = &self.links[link];
             if known.must_end && known.is_whole() && known.unread.is_empty() {
                 let text = format!("link {link} goes on behind a malformed packet");
-                self.oracle.find("MQTT5-4.13.1-1", text);
+                self.oracle.find("[MQTT5-4.13.1-1]", text);
             } else if known.broker_end == BrokerEnd::Closing {
-                self.oracle.find("MQTT5-4.13.2-1", format!("link {link} is never closed"));
+                self.oracle.find("[MQTT5-4.13.2-1]", format!("link {link} is never closed"));
             }
         }
     }

@@ -68,7 +68,7 @@ impl World {
                 self.listen(reader);
                 if reader.got != sent {
                     let what = format!("{} of {sent} messages came", reader.got);
-                    self.oracle.find("MQTT5-4.3.2-1", what);
+                    self.oracle.find("[MQTT5-4.3.2-1]", what);
                 }
             }
         }
@@ -135,7 +135,7 @@ impl World {
                 let packet_id = publish.packet_id.map_or(0, PacketId::value);
                 if number != direct.got || packet_id != direct.got + 1 {
                     let what = format!("message {number} came as {packet_id}, not {}", direct.got);
-                    self.oracle.find("MQTT5-4.6.0-5, MQTT5-2.2.1-4", what);
+                    self.oracle.find("[MQTT5-4.6.0-5] [MQTT5-2.2.1-4]", what);
                 }
                 direct.got += 1;
                 let packet_id = publish.packet_id.unwrap_or(PacketId::MIN);

@@ -55,7 +55,7 @@ impl Oracle {
         let message = self.publication(id);
         if message.topic != arrived.topic || message.first_sent.is_none() {
             let what = format!("client {} got {} too early", arrived.client, self.describe(id));
-            self.find("MQTT5-3.1.2-8, MQTT5-3.3.1-1", what);
+            self.find("[MQTT5-3.1.2-8] [MQTT5-3.3.1-1]", what);
             return;
         }
         if self.topics.is_for_groups(arrived.topic) {
@@ -73,7 +73,7 @@ impl Oracle {
         }
         self.check_retained_order(session, id, arrived, kind);
         if kind == Kind::Replay {
-            self.check_replay(session, id, arrived, &expected);
+            self.check_replay(session, id, arrived);
         }
     }
 
@@ -106,7 +106,7 @@ impl Oracle {
         let got = level(arrived.qos);
         if expected.most.is_none() && !(arrived.retain && self.publication(id).retain) {
             let what = format!("client {client} got {} without a subscription", self.describe(id));
-            self.find("MQTT5-3.10.4-2, MQTT311-3.10.4-2, MQTT5-3.8.3-3", what);
+            self.find("[MQTT5-3.10.4-2] [MQTT311-3.10.4-2] [MQTT5-3.8.3-3]", what);
             return;
         }
         if arrived.retain {
@@ -119,7 +119,7 @@ impl Oracle {
             let message = self.describe(id);
             let what =
                 format!("client {client} got {message} with QoS {got}, not {least:?} to {most:?}");
-            self.find("MQTT5-3.8.4-8, MQTT5-3.3.4-2, MQTT311-3.3.5-1", what);
+            self.find("[MQTT5-3.8.4-8] [MQTT5-3.3.4-2] [MQTT311-3.3.5-1]", what);
         }
         let foreign = arrived.identifiers.iter().any(|own| !expected.identifiers.contains(own));
         let missing =
@@ -130,7 +130,7 @@ impl Oracle {
                 "client {client} got {message} with identifiers {got:?}, of {:?}, surely {:?}",
                 expected.identifiers, expected.sure_identifiers
             );
-            self.find("MQTT5-3.3.4-3, MQTT5-3.3.4-4", what);
+            self.find("[MQTT5-3.3.4-3] [MQTT5-3.3.4-4]", what);
         }
     }
 }

@@ -24,7 +24,7 @@ impl Oracle {
                     let topic = self.publication(id).topic;
                     if !self.excuse(&names[client], topic) {
                         let what = format!("client {client} never got {}", self.describe(id));
-                        let statement = "MQTT5-4.3.2-1, MQTT5-4.3.3-1, MQTT5-4.5.0-1";
+                        let statement = "[MQTT5-4.3.2-1] [MQTT5-4.3.3-1] [MQTT5-4.5.0-1]";
                         self.find(statement, what);
                         return;
                     }
@@ -108,7 +108,7 @@ impl Oracle {
                         self.describe(value),
                         topics.filter(run.filter)
                     );
-                    self.find("MQTT5-3.3.1-9, MQTT5-3.8.4-4, MQTT311-3.3.1-6", what);
+                    self.find("[MQTT5-3.3.1-9] [MQTT5-3.8.4-4] [MQTT311-3.3.1-6]", what);
                 }
             }
         }

@@ -17,18 +17,12 @@ impl Oracle {
         arrived: &Arrived,
         kind: Kind,
     ) {
-        let step = self.step;
         let got = self.sessions[session].got.entry(id).or_default();
         let was_there = std::mem::replace(&mut got.any, true);
         // A repetition is no copy, except of what never came. QoS 2 repetitions do not come here.
         let counts = !arrived.dup || !was_there;
         match kind {
-            Kind::Live | Kind::Either if counts => {
-                got.live += 1;
-                if got.live == 1 {
-                    got.first_live = step;
-                }
-            }
+            Kind::Live | Kind::Either if counts => got.live += 1,
             Kind::Replay if counts => got.replayed += 1,
             Kind::Live | Kind::Either | Kind::Replay => {}
         }
@@ -41,7 +35,7 @@ impl Oracle {
                 self.describe(id),
                 got.live
             );
-            self.find("MQTT5-4.3.3-10, MQTT5-4.3.3-13, MQTT311-4.3.3-2, MQTT5-3.3.1-1", what);
+            self.find("[MQTT5-4.3.3-10] [MQTT5-4.3.3-13] [MQTT311-4.3.3-2] [MQTT5-3.3.1-1]", what);
         }
         if got.live > 0 && got.replayed > 0 && self.publication(id).copies_max() == 1 {
             self.check_not_both(session, id, arrived);
@@ -58,7 +52,7 @@ impl Oracle {
         if once && !only.rounds.iter().any(|round| round.asked.retain_as_published) {
             let message = self.describe(id);
             let what = format!("client {} got {message} live and replayed", arrived.client);
-            self.find("MQTT5-3.3.1-9, MQTT5-3.8.4-4", what);
+            self.find("[MQTT5-3.3.1-9] [MQTT5-3.8.4-4]", what);
         }
     }
 
@@ -72,7 +66,7 @@ impl Oracle {
                 arrived.publication,
                 self.describe(known)
             );
-            self.find("MQTT5-2.2.1-4, MQTT5-4.3.3-1, MQTT311-2.3.1-4", what);
+            self.find("[MQTT5-2.2.1-4] [MQTT5-4.3.3-1] [MQTT311-2.3.1-4]", what);
         }
     }
 }

@@ -104,13 +104,13 @@ impl Oracle {
 
     /// The broker has sent what nobody may send.
     pub(crate) fn malformed(&mut self, client: usize, what: &str) {
-        self.find("MQTT5-4.13.1-1", format!("client {client} was sent {what}"));
+        self.find("[MQTT5-4.13.1-1]", format!("client {client} was sent {what}"));
     }
 
     /// An answer to nothing.
     pub(crate) fn unexpected(&mut self, client: usize, what: &str, packet_id: u16) {
         let what = format!("client {client} was sent {what} {packet_id}, which answers nothing");
-        self.find("MQTT5-2.2.1-5, MQTT5-2.2.1-6", what);
+        self.find("[MQTT5-2.2.1-5] [MQTT5-2.2.1-6]", what);
     }
 
     /// The broker says that it has dropped a message.
@@ -155,7 +155,7 @@ impl Oracle {
 
     /// A refusal where no limit was in the way.
     fn refuse_refusal(&mut self, client: usize, what: &str, code: ReasonCode) {
-        self.find("MQTT5-3.8.4-6", format!("client {client}: {what} was refused with {code:?}"));
+        self.find("[MQTT5-3.8.4-6]", format!("client {client}: {what} was refused with {code:?}"));
     }
 }
 

@@ -29,7 +29,7 @@ impl Oracle {
                 if !may_be_late {
                     let (late, early) = (self.describe(id), self.describe(last));
                     let what = format!("client {} got {late} behind {early}", arrived.client);
-                    self.find("MQTT5-4.6.0-5, MQTT5-4.6.0-6, MQTT311-4.6.0-5", what);
+                    self.find("[MQTT5-4.6.0-5] [MQTT5-4.6.0-6] [MQTT311-4.6.0-5]", what);
                 }
             }
             _ => {

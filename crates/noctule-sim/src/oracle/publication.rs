@@ -102,7 +102,7 @@ impl Oracle {
     }
 
     /// The same message once more, because nobody knows whether it arrived.
-    pub(crate) fn publishes_again(&mut self, id: PublicationId, _: LinkId) {
+    pub(crate) fn publishes_again(&mut self, id: PublicationId) {
         self.next_step();
         self.publication_mut(id).sends += 1;
     }
@@ -115,7 +115,7 @@ impl Oracle {
         if code.is_error() {
             publication.is_refused = true;
             let what = format!("{} was refused with {code:?}", self.describe(id));
-            self.find("MQTT5-3.3.4-1", what);
+            self.find("[MQTT5-3.3.4-1]", what);
         }
     }
 }

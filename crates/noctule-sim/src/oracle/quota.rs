@@ -13,7 +13,7 @@ impl Oracle {
     pub(crate) fn packet_size(&mut self, client: usize, bytes: usize, maximum: Option<u32>) {
         if maximum.is_some_and(|maximum| bytes > maximum as usize) {
             let what = format!("client {client} got {bytes} bytes in a packet, takes {maximum:?}");
-            self.find("MQTT5-3.1.2-24", what);
+            self.find("[MQTT5-3.1.2-24]", what);
         }
     }
 
@@ -29,11 +29,11 @@ impl Oracle {
         if !is_new && !dup {
             let what =
                 format!("client {client} got packet identifier {packet_id} while it is used");
-            self.find("MQTT5-2.2.1-4, MQTT311-2.3.1-4", what);
+            self.find("[MQTT5-2.2.1-4] [MQTT311-2.3.1-4]", what);
         }
         if count > usize::from(maximum) {
             let what = format!("client {client} has {count} in flight, takes {maximum}");
-            self.find("MQTT5-3.3.4-9", what);
+            self.find("[MQTT5-3.3.4-9]", what);
         }
     }
 }

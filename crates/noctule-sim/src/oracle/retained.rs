@@ -10,7 +10,6 @@ use noctule_packet::RetainHandling;
 use super::Oracle;
 use super::arrival::{Arrived, Kind};
 use super::publication::{Publication, PublicationId};
-use super::subscription::Expected;
 
 impl Oracle {
     /// No replay of a value that is surely older than one that the session has got.
@@ -36,7 +35,7 @@ impl Oracle {
         {
             let (old, new) = (self.describe(id), self.describe(newer));
             let what = format!("client {} got {old} replayed behind {new}", arrived.client);
-            self.find("MQTT5-3.3.1-5, MQTT311-3.3.1-5", what);
+            self.find("[MQTT5-3.3.1-5] [MQTT311-3.3.1-5]", what);
         }
         let step = self.step;
         self.sessions[session].retained.entry(arrived.topic).or_default().push((step, id));
@@ -44,13 +43,7 @@ impl Oracle {
 
     /// A replay needs a retained message that nothing surely replaced before the SUBSCRIBE, and a
     /// SUBSCRIBE that asks for it.
-    pub(super) fn check_replay(
-        &mut self,
-        session: usize,
-        id: PublicationId,
-        arrived: &Arrived,
-        _: &Expected,
-    ) {
+    pub(super) fn check_replay(&mut self, session: usize, id: PublicationId, arrived: &Arrived) {
         let topics = self.topics.clone();
         let message = self.publication(id).clone();
         let runs = &self.sessions[session].runs;
@@ -71,7 +64,7 @@ impl Oracle {
             .max();
         let Some(asked) = last_asked.filter(|_| message.retain) else {
             let what = format!("client {} got {} unasked", arrived.client, self.describe(id));
-            self.find("MQTT5-3.3.1-10, MQTT5-3.3.1-11, MQTT5-3.3.1-12, MQTT311-3.3.1-9", what);
+            self.find("[MQTT5-3.3.1-10] [MQTT5-3.3.1-11] [MQTT5-3.3.1-12] [MQTT311-3.3.1-9]", what);
             return;
         };
         let count = self.sessions[session].got.get(&id).map_or(0, |got| got.replayed);
@@ -86,7 +79,7 @@ impl Oracle {
         if replaced && count == 1 && !arrived.dup {
             let what =
                 format!("client {} got {}, which was replaced", arrived.client, self.describe(id));
-            self.find("MQTT5-3.3.1-5, MQTT5-3.3.1-6, MQTT311-3.3.1-10", what);
+            self.find("[MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT311-3.3.1-10]", what);
         }
     }
 
@@ -134,14 +127,14 @@ impl Oracle {
         let name = self.topics.clone().name(topic).to_owned();
         if found.windows(2).any(|pair| pair[0] != pair[1]) {
             let what = format!("newcomers got different retained messages of {name}: {found:?}");
-            self.find("MQTT5-3.3.1-5, MQTT311-3.3.1-5", what);
+            self.find("[MQTT5-3.3.1-5] [MQTT311-3.3.1-5]", what);
         }
         let possible = self.possible_retained(topic);
         if let Some(first) = found.first()
             && !possible.contains(first)
         {
             let what = format!("newcomers got {first:?} of {name}, possible: {possible:?}");
-            self.find("MQTT5-3.3.1-5, MQTT5-3.3.1-6, MQTT311-3.3.1-5, MQTT311-3.3.1-10", what);
+            self.find("[MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT311-3.3.1-5] [MQTT311-3.3.1-10]", what);
         }
     }
 }

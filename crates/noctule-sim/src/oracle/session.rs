@@ -65,8 +65,6 @@ pub(crate) struct SessionModel {
 pub(super) struct Got {
     pub(super) live: u32,
     pub(super) replayed: u32,
-    /// When it came first as a live message.
-    pub(super) first_live: u64,
     pub(super) any: bool,
 }
 
@@ -102,7 +100,7 @@ impl Oracle {
                 "client {} came back by link {link}: session present {present}, after {:?}",
                 known.client, model.left
             );
-            self.find("MQTT5-3.2.2-2, MQTT5-3.2.2-3, MQTT311-3.2.2-1, MQTT311-3.2.2-2", what);
+            self.find("[MQTT5-3.2.2-2] [MQTT5-3.2.2-3] [MQTT311-3.2.2-1] [MQTT311-3.2.2-2]", what);
         }
         let model = &mut self.clients[known.client];
         let is_unclear = std::mem::take(&mut model.is_unclear);
@@ -153,7 +151,7 @@ impl Oracle {
         };
         if !cause {
             let what = format!("client {client} was disconnected without a cause: {ended:?}");
-            self.find("MQTT5-4.13.1-1", what);
+            self.find("[MQTT5-4.13.1-1]", what);
         }
         let quietly = matches!(ended, Ended::ByClient(ReasonCode::Success));
         self.connection_of_will_ended(known, quietly);
@@ -163,12 +161,12 @@ impl Oracle {
     pub(crate) fn connack(&mut self, client: usize, present: bool, said: Option<bool>) {
         if said != Some(present) {
             let what = format!("client {client}: CONNACK says {present}, the broker {said:?}");
-            self.find("MQTT5-3.2.2-2", what);
+            self.find("[MQTT5-3.2.2-2]", what);
         }
     }
 
     /// The client knows that its session is a new one.
-    pub(crate) fn session_begins(&mut self, client: usize, _: LinkId, _: Vec<PublicationId>) {
+    pub(crate) fn session_begins(&mut self, client: usize) {
         if let Some(old) = self.clients[client].session {
             self.sessions[old].is_over = true;
         }

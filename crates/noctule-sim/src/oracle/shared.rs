@@ -28,12 +28,12 @@ impl Oracle {
         });
         if !is_member {
             let what = format!("client {client} got {} without a membership", self.describe(id));
-            self.find("MQTT5-4.8.2-4, MQTT5-3.10.4-2", what);
+            self.find("[MQTT5-4.8.2-4] [MQTT5-3.10.4-2]", what);
             return;
         }
         if arrived.retain {
             let what = format!("client {client} got {} as a replay", self.describe(id));
-            self.find("MQTT5-4.8.2-3", what);
+            self.find("[MQTT5-4.8.2-3]", what);
         }
         let got = self.sessions[session].got.entry(id).or_default();
         let was_there = std::mem::replace(&mut got.any, true);
@@ -47,7 +47,7 @@ impl Oracle {
         };
         if copies > message.copies_max() + handed_on {
             let what = format!("members of a group got {} {copies} times", self.describe(id));
-            self.find("MQTT5-4.8.2-4, MQTT5-4.8.2-5", what);
+            self.find("[MQTT5-4.8.2-4] [MQTT5-4.8.2-5]", what);
         }
     }
 
@@ -110,7 +110,7 @@ impl Oracle {
                 let excused = filter.is_some_and(|filter| self.excuse(&filter, topic));
                 if !excused && !self.excuse_by_member(topic) {
                     let what = format!("no member of the group got {}", self.describe(id));
-                    self.find("MQTT5-4.8.2-4, MQTT5-4.3.2-1", what);
+                    self.find("[MQTT5-4.8.2-4] [MQTT5-4.3.2-1]", what);
                 }
             }
         }

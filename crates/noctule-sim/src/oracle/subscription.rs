@@ -78,8 +78,6 @@ pub(crate) struct Expected {
     pub(crate) identifiers: Vec<u32>,
     pub(crate) sure_identifiers: Vec<u32>,
     pub(crate) as_published: bool,
-    /// How many subscriptions there may be.
-    pub(crate) runs: usize,
 }
 
 impl Oracle {
@@ -104,10 +102,10 @@ impl Oracle {
 
     pub(crate) fn subscribed(&mut self, client: usize, filters: &[usize], codes: &[ReasonCode]) {
         let step = self.next_step();
-        // [MQTT5-3.9.3-1] [MQTT311-3.9.3-1]
+        // MQTT5-3.9.3-1 MQTT311-3.9.3-1
         if codes.len() != filters.len() {
             let what = format!("client {client}: {} codes, {} filters", codes.len(), filters.len());
-            self.find("MQTT5-3.9.3-1", what);
+            self.find("[MQTT5-3.9.3-1]", what);
         }
         let Some(session) = self.session_of(client) else { return };
         for (filter, code) in filters.iter().zip(codes) {
@@ -123,7 +121,7 @@ impl Oracle {
             let Some(round) = round else { continue };
             round.granted = Some(step);
             let asked = round.asked.qos;
-            // [MQTT5-3.8.4-7] [MQTT311-3.8.4-6]
+            // MQTT5-3.8.4-7 MQTT311-3.8.4-6
             if *code != ReasonCode::granted(asked) {
                 self.refuse_refusal(client, self.topics.clone().filter(*filter), *code);
             }
@@ -168,12 +166,10 @@ impl Oracle {
             }
             let mut least: Option<u8> = None;
             let mut ever_local = false;
-            let mut known = 0;
             let mut identifiers = Vec::new();
             for round in run.possible_rounds(message) {
-                known += 1;
                 identifiers.push(round.asked.identifier);
-                // [MQTT5-3.8.3-3]
+                // MQTT5-3.8.3-3
                 if round.asked.no_local && own {
                     ever_local = true;
                     continue;
@@ -184,7 +180,6 @@ impl Oracle {
                 expected.identifiers.extend(round.asked.identifier);
                 expected.as_published |= round.asked.retain_as_published;
             }
-            expected.runs += usize::from(known > 0);
             if run.surely_covers(message) && !ever_local {
                 expected.least = expected.least.max(least);
                 if let [Some(identifier)] = identifiers[..] {

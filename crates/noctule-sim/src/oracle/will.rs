@@ -144,7 +144,7 @@ impl Oracle {
             if got && self.must_be_published(id) == Some(false) {
                 let fate = self.wills[at].fate;
                 let what = format!("the will {} was published: {fate:?}", self.describe(id));
-                self.find("MQTT5-3.1.2-10, MQTT5-3.1.3-9, MQTT311-3.1.2-10", what);
+                self.find("[MQTT5-3.1.2-10] [MQTT5-3.1.3-9] [MQTT311-3.1.2-10]", what);
             }
         }
     }
