@@ -46,6 +46,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     ci.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     ci.pure_clippy()?;
     ci.cargo("tests", &["test", "--workspace"])?;
+    ci.planted_faults()?;
     ci.examples()?;
     ci.no_std()?;
     ci.licences()?;
@@ -116,6 +117,13 @@ impl Ci<'_> {
             arguments.extend(["-D", lint]);
         }
         self.cargo("clippy: pure crates", &arguments)
+    }
+
+    /// A simulation that finds nothing has to show that it would.
+    fn planted_faults(&self) -> Result<()> {
+        let arguments = ["test", "--package", "noctule-sim", "--features", "planted-faults"];
+        let only = ["--test", "it", "planted_faults"];
+        self.cargo("planted faults", &[&arguments[..], &only].concat())
     }
 
     /// Every example does something and ends by itself.
