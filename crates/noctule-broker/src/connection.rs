@@ -53,6 +53,8 @@ pub(crate) struct Socket {
 /// What the reading task does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
+    /// Let everybody else read, then continue.
+    LookAround,
     Read,
     Continue,
     AwaitResume,
@@ -262,6 +264,10 @@ impl ShardDriver {
         }
         match socket.next {
             Next::Read => {}
+            Next::LookAround => {
+                socket.next = Next::Continue;
+                return Poll::Ready(Turn::Yield);
+            }
             Next::Continue => return Poll::Ready(self.go_on(id)),
             Next::AwaitResume => return Poll::Pending,
         }
@@ -317,10 +323,14 @@ impl ShardDriver {
         self.turn_after(id)
     }
 
-    /// Passes on what another shard's thread has read from a connection that came from there.
-    pub(crate) fn pass_first(&mut self, id: ConnectionId, bytes: Vec<u8>) {
-        let consumed = self.input(Input::Bytes { connection: id, bytes: &bytes });
-        self.settle(id, consumed, Rest::Owned(bytes));
+    /// Keeps what another shard's thread has read from a connection that came from there. It is
+    /// passed on once all other sockets have been looked at: what the client had sent over an
+    /// earlier connection, such as a DISCONNECT, was sent before.
+    pub(crate) fn pass_later(&mut self, id: ConnectionId, bytes: Vec<u8>) {
+        if let Some(socket) = self.socket(id) {
+            socket.rest = bytes;
+            socket.next = Next::LookAround;
+        }
     }
 
     fn settle(&mut self, id: ConnectionId, consumed: Consumed, bytes: Rest<'_>) {
@@ -336,7 +346,7 @@ impl ShardDriver {
 
     fn turn_after(&mut self, id: ConnectionId) -> Turn {
         match self.socket(id).map(|socket| socket.next) {
-            Some(Next::Continue) => Turn::Yield,
+            Some(Next::Continue | Next::LookAround) => Turn::Yield,
             Some(Next::Read | Next::AwaitResume) => Turn::Again,
             None => Turn::Lost,
         }

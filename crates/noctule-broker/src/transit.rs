@@ -91,7 +91,7 @@ impl ShardDriver {
         let peer = peer.to_string().into();
         let _ = self.input(Input::Opened { connection, listener, peer, moved });
         if !rest.is_empty() {
-            self.pass_first(connection, rest);
+            self.pass_later(connection, rest);
         }
         self.serve(connection);
     }

@@ -2,8 +2,8 @@
 //! for somebody who waits for him.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,10 @@ const PAYLOAD: usize = 4_000;
 const SILENCE: Duration = Duration::from_millis(20);
 
 /// What all of them have done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tally {
+    /// Nobody publishes before all have subscribed: what nobody wants is not counted as dropped.
+    all_subscribed: Barrier,
     requests: AtomicU64,
     responses: AtomicU64,
     /// PUBACKs of either.
@@ -61,6 +63,7 @@ fn take(raw: &mut Raw, tally: &Tally, received: &AtomicU64, mut on_message: impl
 fn requester(address: SocketAddr, name: &str, tally: &Tally) {
     let mut raw = Raw::connect(address, &format!("s'MQTT' 04 02 0000 s'{name}'"));
     raw.subscribe("0001 s'responses' 01");
+    tally.all_subscribed.wait();
     for batch in 0..REQUESTS / BATCH {
         for number in 0..BATCH {
             raw.send(&publish("requests", batch * BATCH + number));
@@ -76,6 +79,7 @@ fn requester(address: SocketAddr, name: &str, tally: &Tally) {
 fn responder(address: SocketAddr, name: &str, tally: &Tally) {
     let mut raw = Raw::connect(address, &format!("s'MQTT' 04 02 0000 s'{name}'"));
     raw.subscribe("0001 s'$share/responders/requests' 01");
+    tally.all_subscribed.wait();
     let mut number = 0;
     while !tally.is_over.load(Ordering::SeqCst) {
         take(&mut raw, tally, &tally.requests_received, |raw| {
@@ -90,7 +94,15 @@ fn responder(address: SocketAddr, name: &str, tally: &Tally) {
 fn play(limits: Limits) {
     let (broker, address) = start_with(limits);
     let mut neighbours = Neighbours::new(address);
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(Tally {
+        all_subscribed: Barrier::new(4),
+        requests: AtomicU64::default(),
+        responses: AtomicU64::default(),
+        accepted: AtomicU64::default(),
+        requests_received: AtomicU64::default(),
+        responses_received: AtomicU64::default(),
+        is_over: AtomicBool::default(),
+    });
     let mut threads = Vec::new();
     for number in 0..2 {
         for role in [responder, requester] {

@@ -12,7 +12,7 @@ use noctule_broker::{
     Stopped, Version,
 };
 use noctule_packet::{Framing, split};
-use noctule_testkit::{OwnedConnect, OwnedPublish, Peer, bytes, packet_bytes};
+use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, Peer, bytes, packet_bytes};
 
 use crate::{DEADLINE, next, wait};
 
@@ -247,6 +247,28 @@ fn a_client_takes_its_session_over_wherever_it_comes_in() {
             peer.expect_nothing_before_pong();
         }
         assert_eq!(wait(broker.clients()).unwrap().len(), 2);
+        broker.stop_blocking(DEADLINE).unwrap();
+    }
+}
+
+/// Two connections have no common order, but a client that has said good-bye on one and comes back
+/// on another does not expect to be taken for somebody who went without a word.
+#[test]
+fn a_disconnect_counts_before_the_connect_that_follows_it_on_another_shard() {
+    for shards in SHARDS {
+        let (broker, address) = start(Broker::builder(), shards);
+        let mut witness = Peer::v5(address, "witness");
+        witness.subscribe(&[("will", QoS::AtMostOnce)]);
+        for round in 0..100 {
+            let will = OwnedWill::new("will", "sent");
+            let connect = OwnedConnect::v5("hasty").resumable(3_600).will(will);
+            Peer::connect_with(address, &connect).disconnect();
+            let mut again = Peer::connect(address);
+            let connack = again.open(&OwnedConnect::v5("hasty").clean_start(false));
+            assert!(connack.session_present, "round {round}");
+            again.disconnect();
+        }
+        witness.expect_nothing_before_pong();
         broker.stop_blocking(DEADLINE).unwrap();
     }
 }
