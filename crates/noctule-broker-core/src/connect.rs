@@ -274,9 +274,9 @@ impl Shard {
             )
             .into());
         }
-        self.check_load()?;
         self.check_user_properties(connect.properties.user_properties.len())?;
         let (client_id, assigned) = self.accept_client_id(connect)?;
+        self.check_load(&client_id)?;
         let (keep_alive, server_keep_alive) = self.accept_keep_alive(connect)?;
         let will = self.accept_will(connect)?;
         let limits = &self.settings.limits;
@@ -311,9 +311,12 @@ impl Shard {
         })
     }
 
-    /// Overload sheds new work first.
-    fn check_load(&mut self) -> Result<(), Fault> {
-        if let Some(limit) = self.memory.shortage() {
+    /// Overload sheds new work first. Whoever has a session here is not new, and may be the one who
+    /// can take what has used up the memory.
+    fn check_load(&mut self, client_id: &str) -> Result<(), Fault> {
+        if let Some(limit) = self.memory.shortage()
+            && self.registry.find(client_id).is_none()
+        {
             let (code, text) = (ReasonCode::ServerBusy, "there is no memory for another client");
             return Err(Refused { code, text, limit: Some(limit) }.into());
         }

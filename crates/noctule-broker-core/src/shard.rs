@@ -142,7 +142,11 @@ impl Shard {
             dirty: Vec::new(),
             spare_buffers: Vec::new(),
             frames: Frames::default(),
-            memory: Memory::new(settings.limits.memory_bytes_max, Arc::clone(&settings.totals)),
+            memory: Memory::new(
+                settings.limits.memory_bytes_max,
+                shards,
+                Arc::clone(&settings.totals),
+            ),
             connect_rate: Rate::default(),
             work: VecDeque::new(),
             fan_outs_deferred: 0,
