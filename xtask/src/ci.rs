@@ -47,6 +47,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     ci.pure_clippy()?;
     ci.cargo("tests", &["test", "--workspace"])?;
     ci.planted_faults()?;
+    ci.shards()?;
     ci.examples()?;
     ci.no_std()?;
     ci.licences()?;
@@ -117,6 +118,19 @@ impl Ci<'_> {
             arguments.extend(["-D", lint]);
         }
         self.cargo("clippy: pure crates", &arguments)
+    }
+
+    /// Whatever one shard does, several do too.
+    fn shards(&self) -> Result<()> {
+        for shards in ["2", "4"] {
+            heading(&format!("tests with {shards} shards"));
+            let arguments =
+                ["test", "--package", "noctule-broker-core", "--package", "noctule-broker"];
+            let mut command = self.command(&cargo_program(), &arguments);
+            command.args(["--test", "it"]).env("NOCTULE_SHARDS", shards);
+            self.finish(command)?;
+        }
+        Ok(())
     }
 
     /// A simulation that finds nothing has to show that it would.

@@ -13,7 +13,7 @@ use crate::fault::{Fault, ProtocolError};
 use crate::input::ConnectionId;
 use crate::publish::Outstanding;
 use crate::registry::SessionKey;
-use crate::session::Delivery;
+use crate::session::{Delivery, Session};
 use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::Record;
@@ -107,7 +107,10 @@ impl Shard {
                 return Err(ProtocolError::UnexpectedAcknowledgement.into());
             }
         }
-        self.pump(key, effects);
+        // Nearly always there is nothing more to send.
+        if !self.registry.session(key).is_some_and(Session::is_settled) {
+            self.pump(key, effects);
+        }
         Ok(Flow::Next)
     }
 

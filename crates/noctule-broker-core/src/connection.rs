@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use noctule_packet::{
-    Connect, ConnectError, DecodeError, Frame, Packet, PacketId, PacketType, Version,
+    Ack, Connect, ConnectError, DecodeError, Frame, Packet, PacketId, PacketType, Version,
 };
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Timestamp};
 
@@ -130,6 +130,12 @@ impl Connection {
             outbound_aliases: OutboundAliases::new(0),
             refusals: VecDeque::new(),
         }
+    }
+
+    /// Whether the outbound buffer takes more messages. If not, that is remembered.
+    pub(crate) fn has_room(&mut self, maximum: usize) -> bool {
+        self.congested |= self.outbound.len() >= maximum;
+        !self.congested
     }
 
     /// The session that is served, if CONNACK was sent.
@@ -295,6 +301,17 @@ impl Shard {
                 if frame.packet_type == PacketType::Connect {
                     return Err(ProtocolError::SecondConnect.into());
                 }
+                match frame.packet_type {
+                    // The two that come most often, without a detour.
+                    PacketType::Publish => {
+                        return self.on_publish_frame(id, session, version, frame, effects);
+                    }
+                    PacketType::Puback => {
+                        let ack = Ack::decode(frame, version, self.settings.text_rules)?;
+                        return self.on_puback(id, session, &ack, effects);
+                    }
+                    _ => {}
+                }
                 refuse_by_type(frame, version)?;
                 let packet = Packet::decode(frame, version, self.settings.text_rules)?;
                 self.on_packet(id, session, packet, effects)
@@ -311,7 +328,7 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         match packet {
-            Packet::Publish(publish) => self.on_publish(id, session, publish, effects),
+            Packet::Publish(publish) => self.on_publish(id, session, &publish, &mut None, effects),
             Packet::Puback(ack) => self.on_puback(id, session, &ack, effects),
             Packet::Pubrec(ack) => self.on_pubrec(id, session, &ack, effects),
             Packet::Pubrel(ack) => self.on_pubrel(id, session, &ack, effects),
@@ -340,11 +357,7 @@ impl Shard {
         if connection.phase == Phase::Closing {
             return false;
         }
-        if !connection.outbound.has_memory()
-            && let Some(spare) = self.spare_buffers.pop()
-        {
-            connection.outbound.lend(spare);
-        }
+        self.spares.lend(&mut connection.outbound);
         let unexplained;
         let mut packet = packet;
         if !connection.request_problem_information && may_be_silenced(packet) {
@@ -382,11 +395,7 @@ impl Shard {
             connection.dirty = true;
             self.dirty.push(id);
         }
-        if waiting > counted {
-            self.memory.grow((waiting - counted) as u64);
-        } else {
-            self.memory.shrink((counted - waiting) as u64);
-        }
+        self.memory.change(counted as u64, waiting as u64);
     }
 }
 

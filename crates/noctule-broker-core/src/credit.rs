@@ -88,7 +88,7 @@ impl Shard {
             window.left = window.left.saturating_add_unsigned(bytes);
         }
         if !was_open && self.windows.is_open(from) {
-            self.feed_members_of(from, effects);
+            self.feed_groups(effects);
         }
         while self.windows.is_open(from)
             && let Some(id) = self.windows.of(from).and_then(|window| window.waiting.pop_front())

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use noctule_packet::{PacketId, PublishHead, QoS, Version};
-use noctule_session::Transmission;
+use noctule_session::{Timestamp, Transmission};
 
 use crate::connection::Connection;
 use crate::effect::{Effect, Effects};
@@ -35,21 +35,22 @@ impl Shard {
     pub(crate) fn deliver(
         &mut self,
         publication: &mut Publication<'_>,
-        terms: Terms,
+        terms: &Terms,
         several: bool,
         effects: &mut Effects,
     ) {
-        let Some(session) = self.registry.session(terms.session) else { return };
-        let connection = session.connection;
-        self.note_live(publication, &terms);
+        if publication.retain {
+            self.note_live(publication, terms);
+        }
         let Some(session) = self.registry.session(terms.session) else { return };
         if !self.settings.may_read(&session.client_id, publication.topic.as_str()) {
-            self.drop_message(&terms, publication, DropCause::NotAuthorized, None, effects);
+            self.drop_message(terms, publication, DropCause::NotAuthorized, None, effects);
             return;
         }
+        let connection = session.connection;
         // A publication may have waited for an answer or a turn. [MQTT5-3.3.2-5]
         if publication.expires_at.is_some_and(|at| at < self.now) {
-            self.drop_message(&terms, publication, DropCause::Expired, None, effects);
+            self.drop_message(terms, publication, DropCause::Expired, None, effects);
             return;
         }
         // [MQTT5-3.8.4-8] [MQTT311-3.8.4-6] [MQTT31-3.8-3]
@@ -67,8 +68,8 @@ impl Shard {
             self.enqueue(publication, terms, qos, effects);
             return;
         };
-        if let Some(limit) = self.too_large(id, publication, &terms, qos) {
-            self.drop_message(&terms, publication, DropCause::PacketTooLarge, Some(limit), effects);
+        if let Some(limit) = self.too_large(id, publication, terms, qos) {
+            self.drop_message(terms, publication, DropCause::PacketTooLarge, Some(limit), effects);
             return;
         }
         let delivery = Delivery {
@@ -82,8 +83,8 @@ impl Shard {
         if let Ok(packet_id) = session.sender.send_now(delivery, qos) {
             session.held_bytes += bytes;
             self.memory.grow(bytes);
-            let class = Class::of(qos, &terms);
-            self.transmit(id, publication, &class, (Some(packet_id), false), several);
+            let class = Class::of(qos, terms);
+            self.transmit(id, publication, class, (Some(packet_id), false), several);
         }
     }
 
@@ -91,23 +92,31 @@ impl Shard {
         &mut self,
         connection: Option<ConnectionId>,
         publication: &mut Publication<'_>,
-        terms: Terms,
+        terms: &Terms,
         several: bool,
         effects: &mut Effects,
     ) {
-        let Some(id) = connection.filter(|id| self.is_online(*id)) else { return };
-        if !self.has_room(id) {
+        let Some(id) = connection else { return };
+        let Some(found) = self.connections.find_mut(id) else { return };
+        if found.session().is_none() {
+            return;
+        }
+        let takes_any_size = found.maximum_packet_size == u32::MAX;
+        let has_room = found.has_room(self.settings.limits.outbound_bytes_max as usize);
+        if !has_room {
             let maximum = u64::from(self.settings.limits.outbound_bytes_max);
             let limit = Limit { setting: "limits.outbound_bytes_max", maximum, wanted: 0 };
-            self.drop_message(&terms, publication, DropCause::SlowReader, Some(limit), effects);
+            self.drop_message(terms, publication, DropCause::SlowReader, Some(limit), effects);
         } else if let Some(limit) = self.shortage_for(id) {
-            self.drop_message(&terms, publication, DropCause::SlowReader, Some(limit), effects);
-        } else if let Some(limit) = self.too_large(id, publication, &terms, QoS::AtMostOnce) {
-            self.drop_message(&terms, publication, DropCause::PacketTooLarge, Some(limit), effects);
+            self.drop_message(terms, publication, DropCause::SlowReader, Some(limit), effects);
+        } else if !takes_any_size
+            && let Some(limit) = self.too_large(id, publication, terms, QoS::AtMostOnce)
+        {
+            self.drop_message(terms, publication, DropCause::PacketTooLarge, Some(limit), effects);
         } else {
             // [MQTT5-4.3.1-1] [MQTT311-4.3.1-1]
-            let class = Class::of(QoS::AtMostOnce, &terms);
-            self.transmit(id, publication, &class, (None, false), several);
+            let class = Class::of(QoS::AtMostOnce, terms);
+            self.transmit(id, publication, class, (None, false), several);
         }
     }
 
@@ -115,7 +124,7 @@ impl Shard {
     fn enqueue(
         &mut self,
         publication: &mut Publication<'_>,
-        terms: Terms,
+        terms: &Terms,
         qos: QoS,
         effects: &mut Effects,
     ) {
@@ -124,11 +133,11 @@ impl Shard {
             self.drop_expired(terms.session, effects);
         }
         if let Some(limit) = self.queue_full(terms.session, bytes) {
-            self.drop_message(&terms, publication, DropCause::QueueFull, Some(limit), effects);
+            self.drop_message(terms, publication, DropCause::QueueFull, Some(limit), effects);
             return;
         }
         let Some(session) = self.registry.session_mut(terms.session) else { return };
-        let Terms { retain, identifiers, group, .. } = terms;
+        let Terms { retain, identifiers, group, .. } = terms.clone();
         let message = publication.message();
         session.enqueue(Delivery { message, retain, identifiers, group }, qos);
         self.memory.grow(bytes);
@@ -222,7 +231,7 @@ impl Shard {
             return true;
         }
         let class = Class::of(qos, &terms);
-        self.transmit(id, &mut publication, &class, (Some(packet_id), dup), false);
+        self.transmit(id, &mut publication, class, (Some(packet_id), dup), false);
         true
     }
 
@@ -259,10 +268,7 @@ impl Shard {
         if connection.session().is_none() {
             return false;
         }
-        if connection.outbound.len() >= maximum {
-            connection.congested = true;
-        }
-        !connection.congested
+        connection.has_room(maximum)
     }
 
     // [MQTT5-3.2.0-1] [MQTT311-3.2.0-1]
@@ -284,38 +290,12 @@ impl Shard {
             return None;
         }
         let class = Class::of(qos, terms);
-        let mut head = self.head(connection.version, publication, &class);
+        let mut head = head(self.now, connection.version, publication, class);
         head.packet_id = (qos > QoS::AtMostOnce).then_some(PacketId::MIN);
         let (maximum, wanted) =
             (u64::from(connection.maximum_packet_size), head.encoded_length() as u64);
         let setting = "maximum packet size in CONNECT";
         (wanted > maximum).then_some(Limit { setting, maximum, wanted })
-    }
-
-    /// A PUBLISH without what differs between the receivers of one class.
-    // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18]
-    // [MQTT5-3.3.2-20]
-    fn head<'a>(
-        &self,
-        version: Version,
-        publication: &'a Publication<'_>,
-        class: &'a Class,
-    ) -> PublishHead<'a> {
-        let v5 = version.is_v5();
-        PublishHead {
-            version,
-            dup: false,
-            qos: class.qos,
-            retain: class.retain,
-            topic: publication.topic.as_str(),
-            packet_id: None,
-            topic_alias: None,
-            message_expiry_interval: publication.remaining_expiry_interval(self.now).filter(|_| v5),
-            // [MQTT5-3.3.4-3]
-            subscription_identifiers: if v5 { &class.identifiers } else { &[] },
-            forwarded: if v5 { publication.properties.as_bytes() } else { &[] },
-            payload_length: publication.payload.len(),
-        }
     }
 
     /// Encodes a PUBLISH, with its packet identifier and whether it is a repetition, into the
@@ -324,7 +304,7 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         publication: &mut Publication<'_>,
-        class: &Class,
+        class: Class<'_>,
         (packet_id, dup): (Option<PacketId>, bool),
         several: bool,
     ) {
@@ -332,30 +312,29 @@ impl Shard {
         let share =
             publication.payload.len() >= SHARE_BYTES && (several || publication.is_message());
         let shared = share.then(|| publication.message());
-        let Some(connection) = self.connections.find(id) else { return };
-        let version = connection.version;
-        let mut head = self.head(version, publication, class);
-        head.packet_id = packet_id;
         #[cfg(feature = "planted-faults")]
-        if self.is_planted(crate::planted::PlantedFault::ReuseIdentifier) && !dup {
-            head.packet_id = packet_id.and_then(|known| PacketId::new(known.value().max(2) - 1));
-        }
+        let packet_id = match packet_id {
+            Some(known)
+                if !dup && self.is_planted(crate::planted::PlantedFault::ReuseIdentifier) =>
+            {
+                PacketId::new(known.value().max(2) - 1)
+            }
+            other => other,
+        };
+        let Some(connection) = self.connections.find_mut(id) else { return };
+        let mut head = head(self.now, connection.version, publication, class);
+        head.packet_id = packet_id;
         // Whatever the publisher's packet said.
         // [MQTT5-3.3.1-1] [MQTT5-3.3.1-3] [MQTT311-3.3.1-1] [MQTT311-3.3.1-3] [MQTT31-3.3-1]
         // [MQTT5-4.3.2-2] [MQTT5-4.3.3-2]
         head.dup = dup;
-        let Some(connection) = self.connections.find_mut(id) else { return };
-        if !connection.outbound.has_memory()
-            && let Some(spare) = self.spare_buffers.pop()
-        {
-            connection.outbound.lend(spare);
-        }
+        self.spares.lend(&mut connection.outbound);
         let payload = if shared.is_some() { &[] } else { publication.payload };
         let before = connection.outbound.len();
         use_alias(connection, &mut head);
         let out = connection.outbound.buffer();
         if several && !dup && head.topic_alias.is_none() {
-            self.frames.append((version.is_v5(), class), &head, payload, out);
+            self.frames.append(class, &head, payload, out);
         } else {
             head.encode(out);
             out.extend_from_slice(payload);
@@ -363,10 +342,15 @@ impl Shard {
         if let Some(message) = shared {
             connection.outbound.share_payload(message);
         }
-        self.statistics.bytes_sent += (connection.outbound.len() - before) as u64;
+        let waiting = connection.outbound.len();
+        self.statistics.bytes_sent += (waiting - before) as u64;
         self.statistics.packets_sent += 1;
         self.statistics.publish_sent += 1;
-        self.mark_dirty(id);
+        let counted = core::mem::replace(&mut connection.counted, waiting);
+        if !core::mem::replace(&mut connection.dirty, true) {
+            self.dirty.push(id);
+        }
+        self.memory.change(counted as u64, waiting as u64);
     }
 
     pub(crate) fn count_drop(&mut self, cause: DropCause) {
@@ -400,6 +384,9 @@ const SHRINKING_TOPIC_BYTES_MIN: usize = 4;
 
 /// Lets an alias stand for the topic, where the client takes one.
 fn use_alias(connection: &mut Connection, head: &mut PublishHead<'_>) {
+    if !connection.outbound_aliases.are_taken() {
+        return;
+    }
     // [MQTT5-3.1.2-24] A packet that was not too large must not become so.
     let maximum = connection.maximum_packet_size;
     let may_grow =
@@ -412,8 +399,34 @@ fn use_alias(connection: &mut Connection, head: &mut PublishHead<'_>) {
     }
 }
 
-impl Class {
-    fn of(qos: QoS, terms: &Terms) -> Self {
-        Self { qos, retain: terms.retain, identifiers: terms.identifiers.clone() }
+/// A PUBLISH without what differs between the receivers of one class.
+// [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18]
+// [MQTT5-3.3.2-20]
+fn head<'a>(
+    now: Timestamp,
+    version: Version,
+    publication: &'a Publication<'_>,
+    class: Class<'a>,
+) -> PublishHead<'a> {
+    let v5 = version.is_v5();
+    PublishHead {
+        version,
+        dup: false,
+        qos: class.qos,
+        retain: class.retain,
+        topic: publication.topic.as_str(),
+        packet_id: None,
+        topic_alias: None,
+        message_expiry_interval: publication.remaining_expiry_interval(now).filter(|_| v5),
+        // [MQTT5-3.3.4-3]
+        subscription_identifiers: if v5 { class.identifiers } else { &[] },
+        forwarded: if v5 { publication.properties.as_bytes() } else { &[] },
+        payload_length: publication.payload.len(),
+    }
+}
+
+impl<'a> Class<'a> {
+    fn of(qos: QoS, terms: &'a Terms) -> Self {
+        Self { qos, retain: terms.retain, identifiers: &terms.identifiers }
     }
 }

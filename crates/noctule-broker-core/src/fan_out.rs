@@ -72,7 +72,9 @@ impl Shard {
         matches: &[Match],
         effects: &mut Effects,
     ) -> Option<usize> {
-        if self.work.iter().any(|earlier| earlier.publisher == publication.publisher) {
+        if !self.work.is_empty()
+            && self.work.iter().any(|earlier| earlier.publisher == publication.publisher)
+        {
             return Some(0);
         }
         self.fan_out(publication, matches, 0, effects)
@@ -94,19 +96,17 @@ impl Shard {
                 return Some(at);
             }
             self.budget -= 1;
-            let same = matches
-                .get(at..)
-                .unwrap_or_default()
-                .iter()
-                .take_while(|other| other.target == first.target)
-                .count();
-            let run = matches.get(at..at + same).unwrap_or_default();
-            at += same;
+            let from = at;
+            at += 1;
+            while matches.get(at).is_some_and(|other| other.target == first.target) {
+                at += 1;
+            }
+            let run = matches.get(from..at).unwrap_or_default();
             match first.target {
                 // [MQTT5-4.5.0-1] [MQTT311-4.5.0-1]
                 Target::Session(session) => {
                     if let Some(terms) = merge(session, run, publication) {
-                        self.deliver(publication, terms, several, effects);
+                        self.deliver(publication, &terms, several, effects);
                     }
                 }
                 Target::Group(group) => self.assign(group, publication, several, effects),
@@ -207,7 +207,9 @@ fn merge(session: SessionKey, run: &[Match], publication: &Publication<'_>) -> O
         qos = qos.max(Some(options.qos));
         retain |= options.retain_as_published;
         // [MQTT5-3.3.4-3] [MQTT5-3.3.4-4]
-        identifiers.extend(subscription.identifier);
+        if let Some(identifier) = subscription.identifier {
+            identifiers.push(identifier);
+        }
     }
     let qos: QoS = qos?;
     // [MQTT5-3.3.1-12] [MQTT5-3.3.1-13] [MQTT311-3.3.1-9] [MQTT31-3.3-2]

@@ -8,11 +8,11 @@ use noctule_packet::{PacketId, PublishHead, QoS};
 use crate::session::Identifiers;
 
 /// What makes two receivers' PUBLISH packets differ, but for the packet identifier.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Class {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Class<'a> {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
-    pub(crate) identifiers: Identifiers,
+    pub(crate) identifiers: &'a [u32],
 }
 
 /// The encoded forms of the publication that is being fanned out.
@@ -25,7 +25,9 @@ pub(crate) struct Frames {
 #[derive(Debug)]
 struct Entry {
     v5: bool,
-    class: Class,
+    qos: QoS,
+    retain: bool,
+    identifiers: Identifiers,
     range: Range<usize>,
     /// Where in the packet its identifier stands.
     packet_id_at: Option<usize>,
@@ -50,14 +52,13 @@ impl Frames {
     /// if it is sent by other means; `head` counts it all the same.
     pub(crate) fn append(
         &mut self,
-        (v5, class): (bool, &Class),
+        class: Class<'_>,
         head: &PublishHead<'_>,
         payload: &[u8],
         out: &mut Vec<u8>,
     ) {
-        if let Some(entry) =
-            self.entries.iter().find(|entry| entry.v5 == v5 && entry.class == *class)
-        {
+        let v5 = head.version.is_v5();
+        if let Some(entry) = self.entries.iter().find(|entry| entry.v5 == v5 && entry.is(class)) {
             let start = out.len();
             out.extend_from_slice(self.bytes.get(entry.range.clone()).unwrap_or_default());
             patch(out, entry.packet_id_at.map(|at| start + at), head.packet_id);
@@ -70,8 +71,17 @@ impl Frames {
             let from = self.bytes.len();
             self.bytes.extend_from_slice(out.get(start..).unwrap_or_default());
             let range = from..self.bytes.len();
-            self.entries.push(Entry { v5, class: class.clone(), range, packet_id_at });
+            let Class { qos, retain, identifiers } = class;
+            let identifiers = identifiers.into();
+            self.entries.push(Entry { v5, qos, retain, identifiers, range, packet_id_at });
         }
+    }
+}
+
+impl Entry {
+    fn is(&self, class: Class<'_>) -> bool {
+        let Class { qos, retain, identifiers } = class;
+        self.qos == qos && self.retain == retain && *self.identifiers == *identifiers
     }
 }
 
@@ -89,7 +99,7 @@ mod tests {
 
     const PAYLOAD: &[u8] = b"payload";
 
-    fn head(version: Version, class: &Class, packet_id: u16) -> PublishHead<'_> {
+    fn head<'a>(version: Version, class: &Class<'a>, packet_id: u16) -> PublishHead<'a> {
         PublishHead {
             version,
             dup: false,
@@ -99,21 +109,20 @@ mod tests {
             packet_id: PacketId::new(packet_id),
             topic_alias: None,
             message_expiry_interval: None,
-            subscription_identifiers: &class.identifiers,
+            subscription_identifiers: class.identifiers,
             forwarded: &[],
             payload_length: PAYLOAD.len(),
         }
     }
 
-    fn classes() -> Vec<(Version, Class)> {
+    fn classes() -> Vec<(Version, Class<'static>)> {
         let mut classes = Vec::new();
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             for retain in [false, true] {
-                let plain = Class { qos, retain, identifiers: Identifiers::new() };
-                let mut identified = plain.clone();
-                identified.identifiers.extend([7, 300]);
+                let plain = Class { qos, retain, identifiers: &[] };
+                let identified = Class { identifiers: &[7, 300], ..plain };
                 classes.extend([
-                    (Version::V5_0, plain.clone()),
+                    (Version::V5_0, plain),
                     (Version::V5_0, identified),
                     (Version::V3_1_1, plain),
                 ]);
@@ -135,7 +144,7 @@ mod tests {
                 head.encode(&mut expected);
                 expected.extend_from_slice(PAYLOAD);
                 let mut out = b"before".to_vec();
-                frames.append((version.is_v5(), &class), &head, PAYLOAD, &mut out);
+                frames.append(class, &head, PAYLOAD, &mut out);
                 assert_eq!(out, expected, "{class:?}");
             }
         }
@@ -147,10 +156,10 @@ mod tests {
         let mut frames = Frames::default();
         let (version, class) = &classes()[0];
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        frames.append((true, class), &head(*version, class, 1), PAYLOAD, &mut first);
+        frames.append(*class, &head(*version, class, 1), PAYLOAD, &mut first);
         frames.clear();
         let other = PublishHead { topic: "c", ..head(*version, class, 1) };
-        frames.append((true, class), &other, PAYLOAD, &mut second);
+        frames.append(*class, &other, PAYLOAD, &mut second);
         assert_ne!(first, second);
     }
 
@@ -160,7 +169,7 @@ mod tests {
         let (version, class) = &classes()[0];
         let payload = std::vec![0; BYTES_KEPT_MAX + 1];
         let large = PublishHead { payload_length: payload.len(), ..head(*version, class, 1) };
-        frames.append((true, class), &large, &payload, &mut Vec::new());
+        frames.append(*class, &large, &payload, &mut Vec::new());
         assert!(frames.bytes.capacity() > BYTES_KEPT_MAX);
         frames.clear();
         assert!(frames.bytes.capacity() <= BYTES_KEPT_MAX);

@@ -68,6 +68,7 @@ mod settings;
 mod shard;
 mod shard_message;
 mod shared;
+mod spares;
 mod statistics;
 mod stored;
 mod subscribe;

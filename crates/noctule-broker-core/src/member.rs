@@ -165,7 +165,7 @@ impl Shard {
         let Some(mut publication) = Publication::of(&message, Publisher::Nobody) else { return };
         let group = queued.then_some(tag);
         let terms = Terms { session: key, qos, retain, identifiers, group };
-        self.deliver(&mut publication, terms, false, effects);
+        self.deliver(&mut publication, &terms, false, effects);
     }
 
     /// A member is done with a message, one way or the other: if its group lives on another shard,

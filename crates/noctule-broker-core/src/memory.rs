@@ -48,6 +48,15 @@ impl Memory {
         }
     }
 
+    /// What was `before` is `after` now.
+    pub(crate) fn change(&mut self, before: u64, after: u64) {
+        if after > before {
+            self.grow(after - before);
+        } else {
+            self.shrink(before - after);
+        }
+    }
+
     pub(crate) fn used(&self) -> u64 {
         self.used
     }

@@ -79,7 +79,6 @@ impl Placement {
 #[cfg(test)]
 mod tests {
     use std::format;
-    use std::vec::Vec;
 
     use super::*;
 
@@ -102,8 +101,7 @@ mod tests {
     fn homes_are_spread_evenly() {
         for shards in [2, 3, 4, 7] {
             let placement = Placement::new([3; 16], shards);
-            let mut counts: Vec<u32> = Vec::new();
-            counts.resize(usize::from(shards), 0);
+            let mut counts = std::vec![0_u32; usize::from(shards)];
             for number in 0..10_000 {
                 counts[usize::from(placement.client(&format!("client-{number}")).0)] += 1;
             }

@@ -5,7 +5,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use noctule_packet::{ForwardedProperties, PacketId, Publish, QoS, ReasonCode, TopicName};
+use noctule_packet::{
+    ForwardedProperties, Frame, KeptTopicName, PacketId, Publish, QoS, ReasonCode, TopicName,
+    Version,
+};
 use noctule_session::{AnswerId, Arrival};
 use smallvec::SmallVec;
 
@@ -59,19 +62,70 @@ pub(crate) struct Held {
     is_kept: bool,
 }
 
+/// The topic of the last publication of any client: publications to one topic often come one after
+/// the other, and what was found out about it need not be found out again.
+#[derive(Debug, Default)]
+pub(crate) struct LastTopic {
+    name: KeptTopicName,
+    /// Memory for the next name.
+    spare: KeptTopicName,
+    routed: Option<Routed>,
+}
+
+/// Who wants a topic, and when that was found out.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    matches: Matches,
+    epoch: u64,
+}
+
 impl Shard {
-    /// Step 3: may this packet come now, and which topic is meant?
+    /// A PUBLISH packet. A topic that the last one had too is neither judged nor looked up again.
+    pub(crate) fn on_publish_frame(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        version: Version,
+        frame: &Frame<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let mut last = self.last_topic.take().unwrap_or_default();
+        let LastTopic { name, spare, routed } = &mut *last;
+        let known = name.name();
+        let publish = Publish::decode_knowing(frame, version, self.settings.text_rules, known)?;
+        let is_known = known.is_some_and(|known| publish.topic.is_some_and(|it| it.is_same(known)));
+        if !is_known {
+            *routed = None;
+        }
+        let flow = self.on_publish(id, key, &publish, routed, effects);
+        if !is_known {
+            match publish.topic.filter(|_| routed.is_some()) {
+                Some(topic) => spare.set(topic),
+                None => {
+                    spare.clear();
+                    *routed = None;
+                }
+            }
+            core::mem::swap(name, spare);
+        }
+        self.last_topic = Some(last);
+        flow
+    }
+
+    /// Step 3: may this packet come now, and which topic is meant? What is in `routed` belongs to
+    /// the topic.
     pub(crate) fn on_publish(
         &mut self,
         id: ConnectionId,
         key: SessionKey,
-        publish: Publish<'_>,
+        publish: &Publish<'_>,
+        routed: &mut Option<Routed>,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         self.statistics.publish_received += 1;
-        self.check_features(&publish)?;
+        self.check_features(publish)?;
         let resolved;
-        let topic = match self.resolve_alias(id, &publish)? {
+        let topic = match self.resolve_alias(id, publish)? {
             None => publish.topic,
             Some(text) => {
                 resolved = text;
@@ -79,7 +133,7 @@ impl Shard {
             }
         };
         let Some(topic) = topic else { return Ok(Flow::Next) };
-        let acknowledgement = match self.admit(id, key, &publish, effects)? {
+        let acknowledgement = match self.admit(id, key, publish, effects)? {
             #[cfg(feature = "planted-faults")]
             Admitted::Duplicate
                 if self.is_planted(crate::planted::PlantedFault::PassOnDuplicate) =>
@@ -100,12 +154,11 @@ impl Shard {
             .map(|seconds| self.now.plus_seconds(seconds));
         publication.publisher = Publisher::Session(key);
         let user_properties = publish.properties.user_properties.len();
-        if let Err(refused) =
-            self.check_topic(topic).and_then(|()| self.check_user_properties(user_properties))
-        {
+        let checked = if routed.is_some() { Ok(()) } else { self.check_topic(topic) };
+        if let Err(refused) = checked.and_then(|()| self.check_user_properties(user_properties)) {
             return self.refuse_publish(id, key, topic.as_str(), acknowledgement, refused, effects);
         }
-        self.authorize(id, key, publication, acknowledgement, effects)
+        self.authorize(id, key, &mut publication, acknowledgement, routed, effects)
     }
 
     /// Step 4: may it be published?
@@ -113,12 +166,13 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         key: SessionKey,
-        mut publication: Publication<'_>,
+        publication: &mut Publication<'_>,
         acknowledgement: Option<Acknowledge>,
+        routed: &mut Option<Routed>,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         if self.settings.authorization == Authorization::AllowAll {
-            return self.accept(id, key, publication, acknowledgement, effects);
+            return self.accept(id, key, publication, acknowledgement, routed, effects);
         }
         let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
         let (client_id, principal) = (Arc::clone(&session.client_id), session.principal.clone());
@@ -156,7 +210,9 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         let ParkedPublish { message, session, acknowledgement } = parked;
         match Publication::of(&message, Publisher::Session(session)) {
-            Some(publication) => self.accept(id, session, publication, acknowledgement, effects),
+            Some(mut publication) => {
+                self.accept(id, session, &mut publication, acknowledgement, &mut None, effects)
+            }
             None => Ok(Flow::Next),
         }
     }
@@ -166,19 +222,20 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         key: SessionKey,
-        mut publication: Publication<'_>,
+        publication: &mut Publication<'_>,
         acknowledgement: Option<Acknowledge>,
+        routed: &mut Option<Routed>,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
-        let matches = self.route(publication.topic);
-        let owner = self.retained_elsewhere(&publication);
-        if let Some(shard) = self.blocked_by(&matches, owner) {
+        let matches = self.route_once(publication.topic, routed);
+        let owner = self.retained_elsewhere(publication);
+        if let Some(shard) = self.blocked_by(matches, owner) {
             let message = publication.message();
             let parked = ParkedPublish { message, session: key, acknowledgement };
             self.wait_for_credit(id, shard, parked);
             return Ok(Flow::Wait);
         }
-        if let Err(refused) = self.check_retained(&publication) {
+        if let Err(refused) = self.check_retained(publication) {
             let topic = publication.topic.as_str();
             return self.refuse_publish(id, key, topic, acknowledgement, refused, effects);
         }
@@ -188,9 +245,9 @@ impl Shard {
         } else {
             ReasonCode::Success
         };
-        let kept = self.persist(key, &mut publication, &matches, acknowledgement.as_ref(), effects);
+        let kept = self.persist(key, publication, matches, acknowledgement.as_ref(), effects);
         let Some(owed) = acknowledgement else {
-            let rest = self.make_public(&mut publication, &matches, None, effects).1;
+            let rest = self.make_public(publication, matches, None, effects).1;
             return Ok(self.go_on_behind(id, publication, matches, rest, None));
         };
         let (answer, packet_id) = (owed.answer.value(), Some(owed.packet_id));
@@ -200,7 +257,7 @@ impl Shard {
             self.outstanding.insert(waiting, Outstanding { parts: 1, reason, packet_id });
             return Ok(Flow::Next);
         }
-        let (parts, rest) = self.make_public(&mut publication, &matches, Some(waiting), effects);
+        let (parts, rest) = self.make_public(publication, matches, Some(waiting), effects);
         let parts = kept + parts + u32::from(rest.is_some());
         if parts > 0 {
             self.outstanding.insert(waiting, Outstanding { parts, reason, packet_id });
@@ -208,6 +265,20 @@ impl Shard {
             self.acknowledge(id, key, answer, reason);
         }
         Ok(self.go_on_behind(id, publication, matches, rest, Some(waiting)))
+    }
+
+    /// Everybody who wants the topic, unless that is known.
+    fn route_once<'r>(
+        &mut self,
+        topic: TopicName<'_>,
+        routed: &'r mut Option<Routed>,
+    ) -> &'r Matches {
+        let epoch = self.router.epoch();
+        if routed.as_ref().is_some_and(|routed| routed.epoch != epoch) {
+            *routed = None;
+        }
+        let routed = routed.get_or_insert_with(|| Routed { matches: self.route(topic), epoch });
+        &routed.matches
     }
 
     /// Steps 5 to 7: keeps what is retained, forwards and delivers. How many answers of other
@@ -234,15 +305,15 @@ impl Shard {
     fn go_on_behind(
         &mut self,
         id: ConnectionId,
-        mut publication: Publication<'_>,
-        matches: Matches,
+        publication: &mut Publication<'_>,
+        matches: &Matches,
         rest: Option<usize>,
         acknowledge: Option<(SessionKey, u64)>,
     ) -> Flow {
         let Some(from) = rest else { return Flow::Next };
         self.park(id, Parked::FanOut);
         let then = Then { resume: Some(id), acknowledge, forwarded: None };
-        self.defer(&mut publication, matches, from, then);
+        self.defer(publication, Arc::clone(matches), from, then);
         Flow::Wait
     }
 
@@ -318,6 +389,9 @@ impl Shard {
         waiting: Option<(SessionKey, u64)>,
         effects: &mut Effects,
     ) -> u32 {
+        if self.settings.placement.shards() == 1 {
+            return 0;
+        }
         let owner = self.retained_elsewhere(publication);
         // Other shards stand behind all targets of this one, the same ones next to each other.
         let mut others: SmallVec<[ShardId; 8]> = matches
@@ -557,7 +631,7 @@ impl Shard {
             let code = ReasonCode::TopicNameInvalid;
             return Err(Refused::limit(code, "the topic is too long", setting, maximum, wanted));
         }
-        let levels = topic.levels().take(usize::from(limits.topic_levels_max) + 1).count();
+        let levels = 1 + text.bytes().filter(|byte| *byte == b'/').count();
         if levels > usize::from(limits.topic_levels_max) {
             let (maximum, wanted) = (limits.topic_levels_max, levels as u64);
             let setting = "limits.topic_levels_max";
@@ -654,10 +728,13 @@ impl Shard {
     }
 
     fn check_retained(&self, publication: &Publication<'_>) -> Result<(), Refused> {
+        if !publication.retain {
+            return Ok(());
+        }
         let limits = &self.settings.limits;
         let topic = publication.topic.as_str();
         let unbounded = topic.starts_with("$SYS/") || publication.payload.is_empty();
-        if !publication.retain || unbounded || self.retained_elsewhere(publication).is_some() {
+        if unbounded || self.retained_elsewhere(publication).is_some() {
             return Ok(());
         }
         let (totals, before) = (&self.settings.totals, self.retained.find(topic));

@@ -93,6 +93,11 @@ impl Replays {
         self.put(self.last, replay);
     }
 
+    /// Whether nothing is owed, and nothing remembered for it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.live.is_empty()
+    }
+
     fn put(&mut self, number: u64, replay: Replay) {
         let turn = Turn { needs_window: !replay.is_at_most_once(), number };
         self.by_filter.insert(Arc::clone(&replay.filter), turn);
@@ -125,6 +130,10 @@ impl Replays {
     fn forget_live(&mut self) {
         if !self.is_watching() && !self.live.is_empty() {
             self.live = BTreeMap::new();
+        }
+        if self.waiting.is_empty() {
+            // An emptied map keeps its memory, and most sessions never have another replay.
+            (self.waiting, self.by_filter) = (BTreeMap::new(), BTreeMap::new());
         }
     }
 
@@ -456,7 +465,7 @@ impl Shard {
         identifiers.extend(replay.identifier);
         let terms =
             Terms { session: key, qos: replay.options.qos, retain: true, identifiers, group: None };
-        self.deliver(&mut publication, terms, false, effects);
+        self.deliver(&mut publication, &terms, false, effects);
     }
 
     fn schedule_replay(&mut self, key: SessionKey) {

@@ -82,6 +82,11 @@ impl Session {
 }
 
 impl Session {
+    /// Whether nothing waits for the connection to take more.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.sender.is_open() && self.groups.is_empty() && self.replays.is_empty()
+    }
+
     /// Lets a message wait behind all others.
     pub(crate) fn enqueue(&mut self, delivery: Delivery, qos: QoS) {
         let bytes = delivery.message.bytes() as u64;

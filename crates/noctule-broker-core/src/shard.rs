@@ -25,7 +25,7 @@ use crate::member::Joins;
 use crate::memory::Memory;
 use crate::origin::{Positions, Row};
 use crate::outbound::Outbound;
-use crate::publish::{Held, Outstanding};
+use crate::publish::{Held, LastTopic, Outstanding};
 use crate::rate::Rate;
 use crate::registry::{Registry, SessionKey};
 use crate::retained::Retained;
@@ -33,6 +33,7 @@ use crate::router::Router;
 use crate::routes::Routes;
 use crate::settings::Settings;
 use crate::shard_message::AskRetained;
+use crate::spares::Spares;
 use crate::statistics::{ClientSummary, Gauges, Statistics};
 use crate::system::{Counters, Loads};
 use crate::timers::{Timer, Timers};
@@ -40,10 +41,6 @@ use crate::will::DueWills;
 
 /// How many packets, deliveries and timers one turn may take.
 const TURN_BUDGET: usize = 8_192;
-
-/// How much memory of drained buffers is kept for others: so many pieces, none larger than this.
-const SPARE_BUFFERS_MAX: usize = 256;
-const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 /// A part of a broker that shares nothing with others. See the [crate's front page](crate) for an
 /// example.
@@ -75,9 +72,10 @@ pub struct Shard {
     pub(crate) subscriptions: u64,
     /// Connections with something to write.
     pub(crate) dirty: Vec<ConnectionId>,
-    /// Memory of buffers that ran empty, for others to use.
-    pub(crate) spare_buffers: Vec<Vec<u8>>,
+    pub(crate) spares: Spares,
     pub(crate) frames: Frames,
+    /// `None` while it is in use.
+    pub(crate) last_topic: Option<Box<LastTopic>>,
     pub(crate) memory: Memory,
     pub(crate) connect_rate: Rate,
     /// Fan-outs that wait for a turn.
@@ -140,8 +138,9 @@ impl Shard {
             statistics: Statistics::default(),
             subscriptions: 0,
             dirty: Vec::new(),
-            spare_buffers: Vec::new(),
+            spares: Spares::default(),
             frames: Frames::default(),
+            last_topic: None,
             memory: Memory::new(
                 settings.limits.memory_bytes_max,
                 shards,
@@ -236,12 +235,7 @@ impl Shard {
         if connection.outbound.is_empty() {
             self.memory.shrink(core::mem::take(&mut connection.counted) as u64);
         }
-        if let Some(spare) = connection.outbound.take_spare()
-            && self.spare_buffers.len() < SPARE_BUFFERS_MAX
-            && spare.capacity() <= SPARE_BYTES_MAX
-        {
-            self.spare_buffers.push(spare);
-        }
+        self.spares.take_back(&mut connection.outbound);
     }
 
     /// What was counted.

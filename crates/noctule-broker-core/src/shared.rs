@@ -47,7 +47,9 @@ impl Shard {
                 let group = key.and_then(|key| self.groups.group_mut(key));
                 if let Some(member) = group.and_then(|group| group.member_mut(from, session)) {
                     member.window = window;
-                    self.feed((from, session), &filter, effects);
+                    if let Some(key) = key {
+                        self.feed_all(key, effects);
+                    }
                 }
             }
             GroupMessage::Settle { group, session } => {
@@ -127,6 +129,8 @@ impl Shard {
             group.members.retain(|member| (member.shard, member.session) != (shard, session));
         }
         self.take_back(key, unfinished, effects);
+        // What waited for the room of this one need not wait any more.
+        self.feed_all(key, effects);
         if !self.groups.members(key).is_empty() {
             return Change::None;
         }
@@ -151,13 +155,19 @@ impl Shard {
         for (number, message) in unfinished {
             self.keep_in_backlog(key, number, message);
         }
-        let members = self.groups.members(key).iter();
-        let members: Vec<_> = members.map(|member| (member.shard, member.session)).collect();
-        let filter = self.groups.group(key).map(|group| Arc::clone(&group.filter));
-        for member in members {
-            if let Some(filter) = &filter {
-                self.feed(member, filter, effects);
-            }
+        self.feed_all(key, effects);
+    }
+
+    /// Lets the members of a group have what waits in it, as far as they can take it.
+    fn feed_all(&mut self, key: GroupKey, effects: &mut Effects) {
+        let Some(group) = self.groups.group(key) else { return };
+        if group.first_waiting().is_none() {
+            return;
+        }
+        let filter = Arc::clone(&group.filter);
+        let members = group.members.iter().map(|member| (member.shard, member.session));
+        for member in members.collect::<Vec<_>>() {
+            self.feed(member, &filter, effects);
         }
     }
 
@@ -186,15 +196,9 @@ impl Shard {
     }
 
     /// Another shard takes more again: so do the members that live there.
-    pub(crate) fn feed_members_of(&mut self, shard: ShardId, effects: &mut Effects) {
+    pub(crate) fn feed_groups(&mut self, effects: &mut Effects) {
         for key in self.groups.backlogged() {
-            let Some(group) = self.groups.group(key) else { continue };
-            let filter = Arc::clone(&group.filter);
-            let members = group.members.iter().filter(|member| member.shard == shard);
-            let members: Vec<_> = members.map(|member| (member.shard, member.session)).collect();
-            for member in members {
-                self.feed(member, &filter, effects);
-            }
+            self.feed_all(key, effects);
         }
     }
 
@@ -215,7 +219,7 @@ impl Shard {
         {
             if member.shard == self.settings.shard {
                 let terms = member.terms(self.tag(key, number), publication.retain);
-                self.deliver(publication, terms, several, effects);
+                self.deliver(publication, &terms, several, effects);
             } else {
                 self.hand_over(key, number, &member, publication, effects);
             }
@@ -335,7 +339,7 @@ impl Shard {
                     continue;
                 };
                 let terms = member.terms(self.tag(key, number), publication.retain);
-                self.deliver(&mut publication, terms, false, effects);
+                self.deliver(&mut publication, &terms, false, effects);
             }
         }
     }

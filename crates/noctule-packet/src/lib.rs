@@ -92,7 +92,7 @@ pub use subscribe::{
     RetainHandling, Subscribe, Subscription, SubscriptionList, SubscriptionOptions,
 };
 pub use text::TextRules;
-pub use topic::{ShareName, TopicError, TopicFilter, TopicName};
+pub use topic::{KeptTopicName, ShareName, TopicError, TopicFilter, TopicName};
 pub use unsuback::Unsuback;
 pub use unsubscribe::{FilterList, Unsubscribe};
 pub use user_property::UserProperties;

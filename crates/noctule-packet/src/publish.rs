@@ -78,6 +78,17 @@ impl<'a> Publish<'a> {
         version: Version,
         rules: TextRules,
     ) -> Result<Self, DecodeError> {
+        Self::decode_knowing(frame, version, rules, None)
+    }
+
+    /// Reads a PUBLISH like [`decode`](Self::decode), but does not judge a topic name again that is
+    /// known: if the packet has this one, it becomes [`topic`](Self::topic).
+    pub fn decode_knowing(
+        frame: &Frame<'a>,
+        version: Version,
+        rules: TextRules,
+        known: Option<TopicName<'a>>,
+    ) -> Result<Self, DecodeError> {
         frame.check(PacketType::Publish, version)?;
         // [MQTT5-3.3.1-4] [MQTT311-3.3.1-4] [MQTT31-2.1-2]
         let qos =
@@ -85,12 +96,15 @@ impl<'a> Publish<'a> {
         let dup = decode_dup(frame.flags, qos, version)?;
         let mut body = Reader::new(frame.body);
         // [MQTT5-3.3.2-1] [MQTT311-3.3.2-1]
-        let topic = body.text(rules)?;
-        let topic = if topic.is_empty() && version.is_v5() {
-            None
-        } else {
-            // [MQTT5-3.3.2-2] [MQTT311-3.3.2-2]
-            Some(TopicName::new(topic).map_err(DecodeError::InvalidTopicName)?)
+        let topic = body.binary()?;
+        let topic = match known {
+            Some(known) if known.as_str().as_bytes() == topic => Some(known),
+            _ if topic.is_empty() && version.is_v5() => None,
+            _ => {
+                let topic = rules.check(topic)?;
+                // [MQTT5-3.3.2-2] [MQTT311-3.3.2-2]
+                Some(TopicName::new(topic).map_err(DecodeError::InvalidTopicName)?)
+            }
         };
         let packet_id = match qos {
             // [MQTT5-2.2.1-2] [MQTT311-2.3.1-5]
@@ -99,8 +113,10 @@ impl<'a> Publish<'a> {
         };
         let mut properties = PublishProperties::default();
         if version.is_v5() {
-            let read = Properties::read(&mut body, PacketType::Publish, rules)?;
-            properties = PublishProperties::decode(read)?;
+            if !body.skip_zero() {
+                let read = Properties::read(&mut body, PacketType::Publish, rules)?;
+                properties = PublishProperties::decode(read)?;
+            }
             if topic.is_none() && properties.topic_alias.is_none() {
                 return Err(DecodeError::MissingTopic);
             }

@@ -3,7 +3,7 @@
 use alloc::vec;
 
 use super::*;
-use crate::{Framing, TopicError, spec, split};
+use crate::{Framing, KeptTopicName, TopicError, spec, split};
 
 fn decode(bytes: &[u8], version: Version) -> Result<Publish<'_>, DecodeError> {
     let Ok(Framing::Complete(frame)) = split(bytes, u32::MAX) else { panic!("{bytes:x?}") };
@@ -173,4 +173,26 @@ fn fields_that_are_too_long_are_not_written() {
     publish.properties.subscription_identifiers = vec![1, 0];
     assert_eq!(publish.encode(Version::V5_0, &mut out), Err(EncodeError::InvalidValue));
     assert!(out.is_empty());
+}
+
+#[test]
+fn a_known_topic_is_taken_as_it_is_and_every_other_is_judged() {
+    let mut kept = KeptTopicName::default();
+    assert_eq!(kept.name(), None);
+    kept.set(TopicName::new("a/b").unwrap());
+    for (packet, expected) in [
+        (&b"\x30\x06\x00\x03a/bx"[..], Ok(true)),
+        (b"\x30\x06\x00\x03a/cx", Ok(false)),
+        (b"\x30\x06\x00\x03a/+x", Err(DecodeError::InvalidTopicName(TopicError::WildcardInName))),
+        (b"\x30\x03\x00\x00x", Err(DecodeError::InvalidTopicName(TopicError::Empty))),
+    ] {
+        let Ok(Framing::Complete(frame)) = split(packet, u32::MAX) else { panic!() };
+        let (version, rules) = (Version::V3_1_1, TextRules::Strict);
+        let knowing = Publish::decode_knowing(&frame, version, rules, kept.name());
+        assert_eq!(knowing, Publish::decode(&frame, version, rules));
+        let known = kept.name().unwrap();
+        assert_eq!(knowing.map(|publish| publish.topic.unwrap().is_same(known)), expected);
+    }
+    kept.clear();
+    assert_eq!(kept.name(), None);
 }

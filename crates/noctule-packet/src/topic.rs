@@ -1,5 +1,6 @@
 //! Topic names, topic filters and share names: parsed once, so that invalid ones cannot exist.
 
+use alloc::string::String;
 use core::fmt;
 
 use memchr::{memchr, memchr2, memchr3};
@@ -99,6 +100,11 @@ impl<'a> TopicName<'a> {
         self.0.split('/')
     }
 
+    /// Whether both are one and the same text in memory.
+    pub fn is_same(&self, other: TopicName<'_>) -> bool {
+        core::ptr::eq(self.0, other.0)
+    }
+
     /// Whether the name belongs to the server: filters that begin with a wildcard do not match it.
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')
@@ -114,6 +120,29 @@ impl fmt::Debug for TopicName<'_> {
 impl fmt::Display for TopicName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
+    }
+}
+
+/// A topic name that is kept, to be compared with the next one; its memory is used again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptTopicName(String);
+
+impl KeptTopicName {
+    /// Keeps another name in place of the last one.
+    pub fn set(&mut self, name: TopicName<'_>) {
+        self.0.clear();
+        self.0.push_str(name.as_str());
+    }
+
+    /// Keeps none.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The name, if one is kept.
+    pub fn name(&self) -> Option<TopicName<'_>> {
+        // A topic name is never empty.
+        (!self.0.is_empty()).then_some(TopicName(&self.0))
     }
 }
 

@@ -46,6 +46,13 @@ impl<'a> Reader<'a> {
         self.array().map(|[byte]| byte)
     }
 
+    /// Takes a byte off the front if it is 0: a length of nothing.
+    pub(crate) fn skip_zero(&mut self) -> bool {
+        let Some((0, rest)) = self.rest.split_first() else { return false };
+        self.rest = rest;
+        true
+    }
+
     pub(crate) fn two_byte(&mut self) -> Result<u16, DecodeError> {
         self.array().map(u16::from_be_bytes)
     }

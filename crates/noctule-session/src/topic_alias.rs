@@ -88,6 +88,11 @@ impl OutboundAliases {
         Self { topics: Vec::new(), maximum, clock: 0 }
     }
 
+    /// Whether the peer takes any.
+    pub const fn are_taken(&self) -> bool {
+        self.maximum > 0
+    }
+
     /// The alias that the peer knows for a topic, so that the topic name is left out.
     pub fn find(&mut self, topic: &str) -> Option<u16> {
         self.clock += 1;

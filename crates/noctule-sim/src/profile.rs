@@ -44,12 +44,14 @@ impl Profile {
         limits.queue_messages_max = small(random, 20, 4, 20, 100_000) as u32;
         limits.outbound_bytes_max = small(random, 40, 1_024, 3_000, 64 * 1024) as u32;
         limits.forward_bytes_max = small(random, 40, 1, 900, 1024 * 1024) as u32;
+        limits.memory_bytes_max = small(random, 10, 10_000, 60_000, 1 << 31);
         limits.topic_alias_maximum = random.pick(&[0, 2, 10]);
         let wraps = seed.is_multiple_of(WRAP_EVERY);
         if wraps {
             // Messages that nobody has to wait for.
             limits.in_flight_max = 1_024;
             limits.queue_messages_max = 100_000;
+            limits.memory_bytes_max = 1 << 31;
             limits.outbound_bytes_max = 64 * 1024;
         }
         if !wraps {

@@ -58,6 +58,11 @@ impl MatchCache {
         self.changes.push_back(filter.into());
     }
 
+    /// Counts changes of subscriptions.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     pub(crate) fn find(&mut self, topic: TopicName<'_>) -> Option<Matches> {
         let epoch = self.epoch;
         if let Some(entry) = self.young.get_mut(topic.as_str()) {

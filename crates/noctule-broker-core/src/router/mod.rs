@@ -60,6 +60,11 @@ impl Router {
         self.trie.remove(filter, target)
     }
 
+    /// Counts changes of subscriptions: what was matched at another count may not hold any more.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.cache.epoch()
+    }
+
     /// Every subscription that `topic` matches.
     pub(crate) fn matches(&mut self, topic: TopicName<'_>) -> Matches {
         if let Some(matches) = self.cache.find(topic) {

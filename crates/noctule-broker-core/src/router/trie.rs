@@ -66,7 +66,13 @@ impl Trie {
                     *known = subscription;
                 }
             }
-            Err(place) => list.insert(place, subscription),
+            Err(place) => {
+                if list.is_empty() {
+                    // Most filters have one subscriber.
+                    list.reserve_exact(1);
+                }
+                list.insert(place, subscription);
+            }
         }
         if !was_local && is_local(&subscription) { Change::First } else { Change::None }
     }

@@ -34,6 +34,14 @@ impl ForwardedProperties {
             topic_alias: _,
             subscription_identifiers: _,
         } = properties;
+        let is_plain = payload_format_indicator.is_none()
+            && content_type.is_none()
+            && response_topic.is_none()
+            && correlation_data.is_none()
+            && user_properties.is_empty();
+        if is_plain {
+            return Self::empty();
+        }
         Self::of(
             *payload_format_indicator,
             *content_type,
@@ -185,9 +193,21 @@ impl PublishHead<'_> {
         // [MQTT5-3.3.1-2] [MQTT311-3.3.1-2]
         let dup = if self.dup && self.qos != QoS::AtMostOnce { DUP } else { 0 };
         let retain = if self.retain { RETAIN } else { 0 };
-        out.push(PacketType::Publish.value() << 4 | dup | self.qos.level() << QOS_SHIFT | retain);
-        put_variable(out, remaining);
-        put_bounded(out, self.topic.as_bytes());
+        let first = PacketType::Publish.value() << 4 | dup | self.qos.level() << QOS_SHIFT | retain;
+        let topic = bounded(self.topic.as_bytes());
+        let [high, low] = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
+        match u8::try_from(remaining) {
+            // In one piece, as nearly all packets are small.
+            Ok(remaining) if remaining < 0x80 => {
+                out.extend_from_slice(&[first, remaining, high, low]);
+            }
+            _ => {
+                out.push(first);
+                put_variable(out, remaining);
+                out.extend_from_slice(&[high, low]);
+            }
+        }
+        out.extend_from_slice(topic);
         let position = self.sent_packet_id().map(|packet_id| {
             let position = out.len();
             out.extend_from_slice(&packet_id.value().to_be_bytes());
@@ -195,7 +215,9 @@ impl PublishHead<'_> {
         });
         if self.version.is_v5() {
             put_variable(out, properties);
-            self.encode_properties(out);
+            if properties > 0 {
+                self.encode_properties(out);
+            }
         }
         position
     }
