@@ -39,6 +39,7 @@ mod session;
 mod shared;
 mod shared_in_flight;
 mod shared_shards;
+mod shared_sticky;
 mod slow_reader;
 mod statistics;
 mod stored;
