@@ -158,3 +158,37 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use noctule_packet::SubscriptionOptions;
+    use noctule_session::Timestamp;
+
+    use super::*;
+    use crate::placement::Placement;
+    use crate::registry::SessionKey;
+    use crate::settings::Settings;
+    use crate::shard_message::{GroupMessage, Unfinished};
+
+    #[test]
+    fn a_request_to_join_that_is_withdrawn_leaves_nothing_waiting() {
+        let settings = Settings { placement: Placement::new([7; 16], 3), ..Settings::default() };
+        let mut shard = Shard::new(settings, Timestamp::default(), 7);
+        let mut effects = Effects::new();
+        let (from, session) = (ShardId(1), SessionKey::for_test(0));
+        let join = GroupMessage::Join {
+            token: Token::nobody(),
+            filter: "$share/g/x".into(),
+            session,
+            options: SubscriptionOptions::default(),
+            identifier: None,
+            window: Some(1),
+        };
+        shard.on_group_message(from, join, &mut effects);
+        assert_eq!((shard.joins.waiting.len(), shard.routes.unconfirmed.len()), (1, 1));
+        let (filter, unfinished) = ("$share/g/x".into(), Unfinished::new());
+        let leave = GroupMessage::Leave { filter, session, unfinished };
+        shard.on_group_message(from, leave, &mut effects);
+        assert_eq!((shard.joins.waiting.len(), shard.routes.unconfirmed.len()), (0, 0));
+    }
+}
