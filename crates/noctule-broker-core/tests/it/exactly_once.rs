@@ -1,7 +1,9 @@
 //! QoS 2 from a publisher: repetitions are recognised, also while the broker is still at work, and
 //! on another connection.
 
-use noctule_broker_core::{Authorization, Durability, Effect, Input, Record, StoredSession, Token};
+use noctule_broker_core::{
+    Authorization, Durability, Effect, Event, Input, Record, StoredSession, Token,
+};
 use noctule_packet::{PacketId, PacketType, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedPublish, VERSIONS};
 
@@ -320,5 +322,38 @@ fn a_pubrel_before_its_pubrec_is_answered_behind_it() {
         broker.answer();
         publisher.expect_pubrec(7);
         assert_eq!(subscriber.receive().text(), "y");
+    }
+}
+
+#[test]
+fn a_retained_message_that_others_have_left_no_room_for_when_it_is_stored_is_refused() {
+    for version in VERSIONS {
+        // On one shard, where all topics are.
+        let broker = Broker::placed(1, &[], |settings| {
+            settings.durability = Durability::Stored;
+            settings.limits.retained_messages_max = 1;
+        });
+        let mut subscriber = subscriber(&broker, version);
+        let [mut publisher, mut other] =
+            ["publisher", "other"].map(|name| broker.client(version, name));
+        broker.hold();
+        publisher.send_publish(&message(1, "held").retain(true));
+        let (token, _) = persist(&broker);
+        other.publish_with(&OwnedPublish::new("u", "kept", QoS::AtMostOnce).retain(true));
+        broker.events();
+        broker.input(Input::Persisted { token });
+        if version.is_v5() {
+            publisher.expect_pubrec_with(1, ReasonCode::QuotaExceeded);
+        } else {
+            publisher.expect_pubrec(1);
+        }
+        let refused = |event: &Event| {
+            matches!(event, Event::PacketRefused { client_id, topic, reason }
+                if (&**client_id, &**topic) == ("publisher", "t")
+                    && reason.code == ReasonCode::QuotaExceeded)
+        };
+        assert_eq!(broker.events().iter().filter(|event| refused(event)).count(), 1);
+        assert_eq!(broker.look(|shards| shards.gauges().retained_messages), 1);
+        subscriber.expect_nothing_before_pong();
     }
 }
