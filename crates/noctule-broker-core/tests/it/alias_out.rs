@@ -146,6 +146,24 @@ fn a_definition_makes_no_packet_too_large() {
 }
 
 #[test]
+fn an_alias_that_is_longer_than_its_topic_makes_no_packet_too_large() {
+    spec!("MQTT5-3.1.2-24");
+    let broker = Broker::new();
+    // Without an alias: 2 + 2 + 1 + 1 + 114 bytes. Instead of the topic it would take 2 more.
+    let connect = OwnedConnect::v5("s").topic_alias_maximum(5).maximum_packet_size(120);
+    let mut subscriber = subscriber(&broker, connect);
+    let mut publisher = broker.client(Version::V5_0, "p");
+    let mut send = |payload: usize| {
+        publisher.publish("t", vec![b'x'; payload], AtMostOnce);
+        next(&mut subscriber)
+    };
+    assert_eq!(send(1), ("t".to_owned(), Some(1)));
+    assert_eq!(send(1), (String::new(), Some(1)));
+    assert_eq!(send(114), ("t".to_owned(), None));
+    assert_eq!(send(1), (String::new(), Some(1)));
+}
+
+#[test]
 fn clients_with_and_without_aliases_get_the_same_message() {
     let broker = Broker::new();
     let mut with = subscriber(&broker, OwnedConnect::v5("with").topic_alias_maximum(5));
