@@ -183,6 +183,8 @@ impl Shard {
             && let Some(since) = &mut parked.since
         {
             since.positions.note_all(from, published);
+            // What has come before this may still be on its way to the session.
+            since.fan_outs = self.fan_outs_deferred;
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use noctule_broker_core::{
-    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Reading, Settings, Shard,
-    ShardId, ShardMessage, Timestamp,
+    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Placement, Reading, Settings,
+    Shard, ShardId, ShardMessage, Timestamp,
 };
 use noctule_packet::{
     Framing, Packet, PacketId, QoS, Subscribe, SubscriptionList, SubscriptionOptions, TextRules,
@@ -361,29 +361,41 @@ fn carry(two: &mut [Turns; 2]) {
     }
 }
 
-#[test]
-fn a_publication_from_another_shard_is_acknowledged_behind_its_last_delivery() {
+/// Two shards that know of each other.
+fn two() -> (Placement, [Turns; 2]) {
     let placement = placement_of(2, &[]);
-    let mut two = [0, 1].map(|shard| {
+    let shard = |shard| {
         Turns::with(|settings| {
             settings.placement = placement;
             settings.shard = ShardId(shard);
         })
-    });
-    let at_home = |home: u16| {
-        (0_u32..).filter(move |slot| placement.client(&format!("client-{slot:04}")).0 == home)
     };
-    let clients: Vec<_> = at_home(0)
-        .take(TURN + 1)
-        .map(|slot| {
-            let client = two[0].client(slot);
-            two[0].subscribe(client, &["t"]);
-            carry(&mut two);
-            assert_eq!(two[0].take(client), ["SUBACK"]);
-            client
-        })
-        .collect();
-    let slot = at_home(1).next().expect("a name");
+    (placement, [0, 1].map(shard))
+}
+
+/// The numbers of clients that are at home there.
+fn slots_at(placement: Placement, home: u16) -> impl Iterator<Item = u32> {
+    (0_u32..).filter(move |slot| placement.client(&format!("client-{slot:04}")).0 == home)
+}
+
+/// More subscribers on the first shard than a turn has deliveries.
+fn subscribers(placement: Placement, two: &mut [Turns; 2], topic: &str) -> Vec<ConnectionId> {
+    let slots = slots_at(placement, 0).take(TURN + 1);
+    let clients = slots.map(|slot| {
+        let client = two[0].client(slot);
+        two[0].subscribe(client, &[topic]);
+        carry(two);
+        assert_eq!(two[0].take(client), ["SUBACK"]);
+        client
+    });
+    clients.collect()
+}
+
+#[test]
+fn a_publication_from_another_shard_is_acknowledged_behind_its_last_delivery() {
+    let (placement, mut two) = two();
+    let clients = subscribers(placement, &mut two, "t");
+    let slot = slots_at(placement, 1).next().expect("a name");
     let publisher = two[1].client(slot);
     two[1].publish(publisher, &[OwnedPublish::new("t", "m", QoS::AtLeastOnce).packet_id(1)]);
     carry(&mut two);
@@ -394,4 +406,30 @@ fn a_publication_from_another_shard_is_acknowledged_behind_its_last_delivery() {
     assert_eq!(two[1].take(publisher), [""; 0]);
     carry(&mut two);
     assert_eq!(two[1].take(publisher), ["PUBACK"]);
+}
+
+/// What comes before the confirmation of a route may still be on its way to the subscriber when
+/// that has come.
+#[test]
+fn a_replay_waits_for_older_messages_of_other_shards_that_are_still_on_their_way() {
+    for owner in [0, 1] {
+        let (placement, mut two) = two();
+        let names = (0_u32..).map(|number| format!("a/{number}"));
+        let at_owner = |name: &String| placement.client(name).0 == owner;
+        let topic = &*names.into_iter().find(at_owner).expect("a name");
+        subscribers(placement, &mut two, topic);
+        let slot = slots_at(placement, 0).nth(TURN + 1).expect("a name");
+        let subscriber = two[0].client(slot);
+        let slot = slots_at(placement, 1).next().expect("a name");
+        let publisher = two[1].client(slot);
+        two[0].subscribe(subscriber, &["a/+"]);
+        two[1].publish(publisher, &[retained(topic, "1"), retained(topic, "2")]);
+        carry(&mut two);
+        assert_eq!(two[0].take(subscriber), ["SUBACK"]);
+        while two[0].turn() {
+            carry(&mut two);
+        }
+        let live = ["1", "2"].map(|text| format!("{topic} {text} live"));
+        assert_eq!(two[0].take(subscriber), live);
+    }
 }
