@@ -166,6 +166,20 @@ fn a_window_that_publications_to_others_have_filled_holds_a_group_up_no_longer_t
 }
 
 #[test]
+fn a_member_elsewhere_gets_much_more_than_its_shard_takes_at_a_time() {
+    let broker = three(|settings| settings.limits.forward_bytes_max = 1_000);
+    for qos in [QoS::AtMostOnce, AT_LEAST_ONCE, QoS::ExactlyOnce] {
+        let mut member = member(&broker, "m1", AT_LEAST_ONCE);
+        let mut publisher = broker.client(V5, "p");
+        for number in 0..20 {
+            publisher.publish("x", format!("{number:03}{}", "x".repeat(400)), qos);
+            assert_eq!(member.receive().text()[..3], format!("{number:03}"), "{qos:?}");
+        }
+        member.unsubscribe(&[FILTER]);
+    }
+}
+
+#[test]
 fn a_group_without_members_on_its_own_shard_works_and_ends_with_the_last_elsewhere() {
     for version in VERSIONS {
         let broker = three(|_| {});
