@@ -12,6 +12,9 @@ use crate::message::Message;
 use crate::registry::SessionKey;
 use crate::session::Subscription;
 
+/// How many members that have left a group with work in flight are remembered.
+const DEPARTED_MAX: usize = 64;
+
 /// Names a group: a place that is used again, and how often it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GroupKey {
@@ -46,6 +49,8 @@ pub(crate) struct Groups {
 pub(crate) struct Group {
     pub(crate) filter: Arc<str>,
     pub(crate) members: Vec<Member>,
+    /// Who of other shards has left and is not done with so many messages, the last one at the end.
+    departed: Vec<((ShardId, SessionKey), u32)>,
     /// Where round robin goes on; behind the last member, it begins anew.
     pub(crate) next: usize,
     /// The number of the last message.
@@ -83,6 +88,50 @@ impl Group {
         session: SessionKey,
     ) -> Option<&mut Member> {
         self.members.iter_mut().find(|known| (known.shard, known.session) == (shard, session))
+    }
+
+    /// Takes a member in, or changes one. Whoever has left and comes back is still busy with what
+    /// it was given before.
+    pub(crate) fn join(&mut self, mut member: Member) {
+        let id = (member.shard, member.session);
+        if let Some(known) = self.member_mut(member.shard, member.session) {
+            (known.subscription, known.window) = (member.subscription, member.window);
+            return;
+        }
+        if let Some(at) = self.departed.iter().position(|(departed, _)| *departed == id) {
+            member.outstanding = self.departed.remove(at).1;
+        }
+        self.members.push(member);
+    }
+
+    /// Takes a member out that has given so many messages back.
+    pub(crate) fn leave(&mut self, id: (ShardId, SessionKey), given_back: usize) {
+        self.settle(id, given_back);
+        let is_it = |member: &Member| (member.shard, member.session) == id;
+        let Some(at) = self.members.iter().position(is_it) else { return };
+        let outstanding = self.members.remove(at).outstanding;
+        if outstanding > 0 {
+            // A session that ends with a QoS 2 message says no more about it.
+            if self.departed.len() == DEPARTED_MAX {
+                self.departed.remove(0);
+            }
+            self.departed.push((id, outstanding));
+        }
+    }
+
+    /// A member, or who was one, is done with so many messages.
+    pub(crate) fn settle(&mut self, id: (ShardId, SessionKey), count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if let Some(member) = self.member_mut(id.0, id.1) {
+            member.outstanding = member.outstanding.saturating_sub(count);
+        } else if let Some(at) = self.departed.iter().position(|(departed, _)| *departed == id)
+            && let Some((_, outstanding)) = self.departed.get_mut(at)
+        {
+            *outstanding = outstanding.saturating_sub(count);
+            if *outstanding == 0 {
+                self.departed.remove(at);
+            }
+        }
     }
 }
 
@@ -142,6 +191,7 @@ impl Groups {
             *group = Some(Group {
                 filter: Arc::clone(&filter),
                 members: Vec::new(),
+                departed: Vec::new(),
                 next: 0,
                 number: 0,
                 backlog: BTreeMap::new(),

@@ -95,12 +95,7 @@ impl Shard {
     pub(crate) fn join_group(&mut self, filter: TopicFilter<'_>, member: Member) -> Change {
         let (key, made) = self.groups.find_or_make(filter.as_str());
         if let Some(group) = self.groups.group_mut(key) {
-            match group.member_mut(member.shard, member.session) {
-                Some(known) => {
-                    (known.subscription, known.window) = (member.subscription, member.window);
-                }
-                None => group.members.push(member),
-            }
+            group.join(member);
         }
         if member.shard == self.settings.shard
             && let Some(session) = self.registry.session_mut(member.session)
@@ -126,7 +121,7 @@ impl Shard {
     ) -> Change {
         let Some(key) = self.groups.find(filter.as_str()) else { return Change::None };
         if let Some(group) = self.groups.group_mut(key) {
-            group.members.retain(|member| (member.shard, member.session) != (shard, session));
+            group.leave((shard, session), unfinished.len());
         }
         self.take_back(key, unfinished, effects);
         // What waited for the room of this one need not wait any more.
@@ -266,16 +261,9 @@ impl Shard {
         Tag { owner: self.settings.shard, group, number }
     }
 
-    fn settle_outstanding(
-        &mut self,
-        key: GroupKey,
-        (shard, session): (ShardId, SessionKey),
-        count: usize,
-    ) {
-        let group = self.groups.group_mut(key);
-        if let Some(member) = group.and_then(|group| group.member_mut(shard, session)) {
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
-            member.outstanding = member.outstanding.saturating_sub(count);
+    fn settle_outstanding(&mut self, key: GroupKey, member: (ShardId, SessionKey), count: usize) {
+        if let Some(group) = self.groups.group_mut(key) {
+            group.settle(member, count);
         }
     }
 

@@ -40,7 +40,7 @@ fn texts(packets: &[Arrived]) -> Vec<&str> {
     publishes.collect()
 }
 
-fn unsubscribe(client: &mut Client) {
+pub(crate) fn unsubscribe(client: &mut Client) {
     client.send_bytes(&packet_bytes(0xa2, &format!("0005 00 s'{FILTER}'")));
 }
 

@@ -6,6 +6,7 @@ use noctule_packet::{QoS, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
 use crate::broker::{Broker, Client, lasting};
+use crate::shared_in_flight::unsubscribe;
 use crate::subscribe::send_subscribe;
 
 const V5: Version = Version::V5_0;
@@ -177,6 +178,35 @@ fn a_member_elsewhere_gets_much_more_than_its_shard_takes_at_a_time() {
         }
         member.unsubscribe(&[FILTER]);
     }
+}
+
+#[test]
+fn a_member_elsewhere_that_leaves_and_comes_back_is_as_busy_as_before() {
+    let broker = three(|_| {});
+    let mut members = ["m1", "m2"].map(|name| member(&broker, name, AT_LEAST_ONCE));
+    publish(&broker, "p", AT_LEAST_ONCE, &numbers(0..4));
+    let mut held = members.each_mut().map(Client::publishes_before_pong);
+    assert_eq!(held.each_ref().map(Vec::len), [2, 2]);
+    let [busy, free] = &mut members;
+    broker.hold_mail();
+    // Some of it is on its way meanwhile.
+    publish(&broker, "p", AT_LEAST_ONCE, &numbers(4..6));
+    unsubscribe(busy);
+    busy.expect_unsuback(5);
+    send_subscribe(busy, 9, &[(FILTER, 1)]);
+    broker.answer_all();
+    held[0].push(busy.expect_publish());
+    busy.expect_suback(9);
+    held[1].extend(free.publishes_before_pong());
+    assert_eq!(held.each_ref().map(Vec::len), [3, 3]);
+    held[1].drain(..).for_each(|message| free.acknowledge(&message));
+    publish(&broker, "p", AT_LEAST_ONCE, &numbers(6..9));
+    assert_eq!(texts(&free.publishes_before_pong()), numbers(6..9));
+    busy.expect_nothing_before_pong();
+    // With what it was given before it can be done too.
+    held[0].drain(..).for_each(|message| busy.acknowledge(&message));
+    publish(&broker, "p", AT_LEAST_ONCE, &numbers(9..12));
+    assert_eq!(texts(&busy.publishes_before_pong()), numbers(9..12));
 }
 
 #[test]
