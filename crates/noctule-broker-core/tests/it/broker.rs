@@ -6,84 +6,25 @@
 //! packet that is not there fails at once.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
 use noctule_broker_core::{
-    ClientSummary, Command, ConnectionId, Effect, Effects, Event, Gauges, Input, ListenerId,
-    Placement, Principal, Question, Reading, Settings, Shard, ShardId, ShardMessage, Statistics,
-    Timestamp, Token,
+    Command, ConnectionId, Event, Input, ListenerId, Placement, Settings, ShardId, Timestamp,
 };
 use noctule_packet::{ReasonCode, Version};
-use noctule_testkit::{OwnedConnect, Peer, Stream};
+use noctule_testkit::{OwnedConnect, Peer};
+
+use crate::wire::{Link, Wire};
+use crate::world::{Shards, World};
 
 /// A scripted peer of a [`Broker`].
 pub(crate) type Client = Peer<Wire>;
 
-/// How many rounds the shard may take to come to rest.
-const ROUNDS: usize = 100_000;
-
 /// A shard and the world around it.
 #[derive(Clone, Debug)]
 pub(crate) struct Broker {
-    world: Rc<RefCell<World>>,
-}
-
-#[derive(Debug)]
-struct World {
-    shards: Shards,
-    now: Timestamp,
-    effects: Vec<Effects>,
-    /// What shards have said to each other: from, to, what.
-    mail: VecDeque<(ShardId, ShardId, ShardMessage)>,
-    /// Which shard has asked with a token.
-    askers: Vec<(Token, ShardId)>,
-    links: Vec<Link>,
-    events: Vec<Event>,
-    /// Questions to the driver, which answers none of them by itself while they are held.
-    asked: VecDeque<(ShardId, Effect)>,
-    holds: bool,
-    /// What shards say to each other is held too.
-    holds_mail: bool,
-    /// Every effect, for tests of their order.
-    trace: Vec<String>,
-}
-
-/// All shards of a broker, counted together.
-#[derive(Debug)]
-pub(crate) struct Shards(Vec<Shard>);
-
-impl Shards {
-    pub(crate) fn statistics(&self) -> Statistics {
-        let mut sum = Statistics::default();
-        self.0.iter().for_each(|shard| sum.add(shard.statistics()));
-        sum
-    }
-
-    pub(crate) fn gauges(&self) -> Gauges {
-        let mut sum = Gauges::default();
-        self.0.iter().for_each(|shard| sum.add(&shard.gauges()));
-        sum
-    }
-
-    pub(crate) fn clients(&self) -> impl Iterator<Item = ClientSummary> + '_ {
-        self.0.iter().flat_map(Shard::clients)
-    }
-
-    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.0.iter().filter_map(Shard::poll_timeout).min()
-    }
-
-    fn of(&mut self, id: ShardId) -> &mut Shard {
-        &mut self.0[usize::from(id.0)]
-    }
-
-    fn ids(&self) -> impl Iterator<Item = ShardId> + use<> {
-        (0..self.0.len() as u16).map(ShardId)
-    }
+    pub(crate) world: Rc<RefCell<World>>,
 }
 
 /// A placement over so many shards with these client identifiers, or filters of shared
@@ -101,25 +42,6 @@ pub(crate) fn shards() -> u16 {
     std::env::var("NOCTULE_SHARDS").map_or(1, |count| count.parse().expect("a number of shards"))
 }
 
-/// One connection, seen from the driver.
-#[derive(Debug)]
-struct Link {
-    id: ConnectionId,
-    shard: ShardId,
-    /// Sent by the peer and not consumed by the shard.
-    sent: Vec<u8>,
-    has_news: bool,
-    paused: bool,
-    /// Written by the shard and not read by the peer.
-    arrived: Vec<u8>,
-    /// Whether the peer takes nothing, so that the outbound buffer fills.
-    stalled: bool,
-    /// The shard has closed it.
-    closed: bool,
-    /// The peer is gone.
-    gone: bool,
-}
-
 impl Broker {
     /// A broker with default settings, but without `$SYS`, which would keep time moving.
     pub(crate) fn new() -> Self {
@@ -132,27 +54,7 @@ impl Broker {
         settings.system_interval_seconds = 0;
         settings.placement = Placement::new([7; 16], shards());
         change(&mut settings);
-        let now = Timestamp::from_millis(1_000_000);
-        let shards = (0..settings.placement.shards()).map(|shard| {
-            let mut settings = settings.clone();
-            settings.shard = ShardId(shard);
-            Shard::new(settings, now, 7 + u64::from(shard))
-        });
-        let shards = Shards(shards.collect());
-        let world = World {
-            effects: shards.ids().map(|_| Effects::new()).collect(),
-            shards,
-            now,
-            mail: VecDeque::new(),
-            askers: Vec::new(),
-            links: Vec::new(),
-            events: Vec::new(),
-            asked: VecDeque::new(),
-            holds: false,
-            holds_mail: false,
-            trace: Vec::new(),
-        };
-        Self { world: Rc::new(RefCell::new(world)) }
+        Self { world: Rc::new(RefCell::new(World::new(&settings))) }
     }
 
     /// A broker of so many shards with these names at home where the test wants them.
@@ -181,17 +83,7 @@ impl Broker {
         let mut world = self.world.borrow_mut();
         let slot = world.links.len();
         let id = ConnectionId { slot: slot as u32, generation: 0 };
-        world.links.push(Link {
-            id,
-            shard,
-            sent: Vec::new(),
-            has_news: false,
-            paused: false,
-            arrived: Vec::new(),
-            stalled: false,
-            closed: false,
-            gone: false,
-        });
+        world.links.push(Link::new(id, shard));
         let peer = format!("peer-{slot}").into();
         let opened = Input::Opened { connection: id, listener: ListenerId(0), peer, moved: false };
         world.input(shard, opened);
@@ -286,120 +178,6 @@ impl Broker {
         std::mem::take(&mut self.world.borrow_mut().events)
     }
 
-    /// From now on questions to the driver (authenticate, authorise, persist, load, forward, change
-    /// a route) wait for [`Broker::asked`] instead of being answered with yes.
-    pub(crate) fn hold(&self) {
-        self.world.borrow_mut().holds = true;
-    }
-
-    /// From now on what shards say to each other waits too.
-    pub(crate) fn hold_mail(&self) {
-        self.hold();
-        self.world.borrow_mut().holds_mail = true;
-    }
-
-    /// The oldest question that was held.
-    #[track_caller]
-    pub(crate) fn asked(&self) -> Effect {
-        self.asked_by().1
-    }
-
-    /// The oldest question that was held, and which shard has asked it.
-    #[track_caller]
-    pub(crate) fn asked_by(&self) -> (ShardId, Effect) {
-        let asked = self.world.borrow_mut().asked.pop_front();
-        asked.expect("the shard has asked nothing")
-    }
-
-    /// The newest question that was held, and which shard has asked it.
-    #[track_caller]
-    pub(crate) fn asked_last(&self) -> (ShardId, Effect) {
-        let asked = self.world.borrow_mut().asked.pop_back();
-        asked.expect("the shard has asked nothing")
-    }
-
-    /// Answers a question with yes, or carries what one shard has said to another.
-    pub(crate) fn give(&self, (from, asked): (ShardId, Effect)) {
-        let mut world = self.world.borrow_mut();
-        world.answer(from, asked);
-        world.settle();
-    }
-
-    /// What shards have said to each other and is held, oldest first: from, to, what.
-    pub(crate) fn letters(&self) -> Vec<(u16, u16, String)> {
-        let world = self.world.borrow();
-        let letters = world.asked.iter().filter_map(|(from, asked)| match asked {
-            Effect::ToShard { to, .. } => Some((from.0, to.0, name_of(asked))),
-            _ => None,
-        });
-        letters.collect()
-    }
-
-    /// Carries the oldest that one shard has said to another and that is held; its name.
-    #[track_caller]
-    pub(crate) fn carry(&self, from: u16, to: u16) -> String {
-        let wanted = |(by, asked): &(ShardId, Effect)| {
-            by.0 == from && matches!(asked, Effect::ToShard { to: whom, .. } if whom.0 == to)
-        };
-        let mut world = self.world.borrow_mut();
-        let at = world.asked.iter().position(wanted).expect("nothing is held between them");
-        let letter = world.asked.remove(at).expect("it was there");
-        drop(world);
-        let name = name_of(&letter.1);
-        self.give(letter);
-        name
-    }
-
-    /// Carries all that one shard says to another; the names.
-    pub(crate) fn carry_between(&self, from: u16, to: u16) -> Vec<String> {
-        let is_between = |letters: &[(u16, u16, String)]| {
-            letters.iter().any(|(by, whom, _)| (*by, *whom) == (from, to))
-        };
-        let mut names = Vec::new();
-        while is_between(&self.letters()) {
-            names.push(self.carry(from, to));
-        }
-        names
-    }
-
-    /// Carries all that shards say to each other until nothing is left; more will be held again.
-    pub(crate) fn carry_all(&self) {
-        while let Some((from, to, _)) = self.letters().first() {
-            self.carry(*from, *to);
-        }
-    }
-
-    /// Whether no question is held.
-    pub(crate) fn has_asked_nothing(&self) -> bool {
-        self.world.borrow().asked.is_empty()
-    }
-
-    /// Answers the oldest question that was held as memory mode does: with yes.
-    #[track_caller]
-    pub(crate) fn answer(&self) {
-        self.give(self.asked_by());
-    }
-
-    /// Answers the oldest question of a kind that was held with yes.
-    #[track_caller]
-    pub(crate) fn answer_first(&self, wanted: impl Fn(&Effect) -> bool) {
-        let mut world = self.world.borrow_mut();
-        let at = world.asked.iter().position(|(_, asked)| wanted(asked));
-        let asked = world.asked.remove(at.expect("it was not asked")).expect("it was there");
-        drop(world);
-        self.give(asked);
-    }
-
-    /// Answers everything that was held, in order, and holds nothing any more.
-    pub(crate) fn answer_all(&self) {
-        let mut world = self.world.borrow_mut();
-        (world.holds, world.holds_mail) = (false, false);
-        drop(world);
-        while !self.has_asked_nothing() {
-            self.answer();
-        }
-    }
-
     /// The names of the effects since the last call, in order; what was written to connections is
     /// among them as `Write` with the packet's type.
     pub(crate) fn trace(&self) -> Vec<String> {
@@ -460,286 +238,6 @@ impl Broker {
 pub(crate) fn lasting(version: Version, client_id: &str) -> OwnedConnect {
     let connect = OwnedConnect::new(version, client_id).clean_start(false);
     if version.is_v5() { connect.session_expiry_interval(3_600) } else { connect }
-}
-
-impl World {
-    fn input(&mut self, shard: ShardId, input: Input<'_>) {
-        let _ = self.turn(shard, input);
-        self.settle();
-    }
-
-    fn turn(&mut self, shard: ShardId, input: Input<'_>) -> noctule_broker_core::Consumed {
-        let effects = &mut self.effects[usize::from(shard.0)];
-        self.shards.of(shard).on_input(self.now, input, effects)
-    }
-
-    /// Which shard an input of a test is for.
-    fn meant(&self, input: &Input<'_>) -> ShardId {
-        let asker = |token: &Token| {
-            let asker = self.askers.iter().rev().find(|(asked, _)| asked == token);
-            asker.map_or(ShardId(0), |(_, shard)| *shard)
-        };
-        match input {
-            Input::Authenticated { token, .. }
-            | Input::Authorized { token, .. }
-            | Input::Persisted { token }
-            | Input::Loaded { token, .. } => asker(token),
-            Input::Opened { connection, .. }
-            | Input::Bytes { connection, .. }
-            | Input::Continue { connection, .. }
-            | Input::Flushed { connection }
-            | Input::Closed { connection } => {
-                let link = self.links.get(connection.slot as usize);
-                link.map_or(ShardId(0), |link| link.shard)
-            }
-            Input::Command(Command::Kick { client_id, .. }) => {
-                self.shards.0[0].settings().placement.client(client_id)
-            }
-            Input::Command(_) | Input::FromShard { .. } | Input::Timeout => ShardId(0),
-        }
-    }
-
-    /// Runs until nothing is left to do at this moment.
-    fn settle(&mut self) {
-        for _ in 0..ROUNDS {
-            self.apply_effects();
-            self.write_out();
-            let mut is_busy = false;
-            for shard in self.shards.ids() {
-                if self.shards.of(shard).poll_timeout().is_some_and(|due| due <= self.now) {
-                    is_busy = true;
-                    let _ = self.turn(shard, Input::Timeout);
-                }
-            }
-            is_busy |= self.read_once();
-            while let Some((from, to, message)) = self.mail.pop_front() {
-                is_busy = true;
-                let _ = self.turn(to, Input::FromShard { from, message });
-            }
-            if !is_busy && self.effects.iter().all(Effects::is_empty) {
-                return;
-            }
-        }
-        panic!("the broker does not come to rest");
-    }
-
-    fn apply_effects(&mut self) {
-        let mut questions = Vec::new();
-        for shard in self.shards.ids() {
-            let mut effects = std::mem::take(&mut self.effects[usize::from(shard.0)]);
-            for effect in effects.drain() {
-                if self.holds_mail || !matches!(effect, Effect::ToShard { .. }) {
-                    self.trace.push(name_of(&effect));
-                }
-                match effect {
-                    Effect::Close { connection } => {
-                        self.links[connection.slot as usize].closed = true;
-                    }
-                    Effect::Resume { connection } => {
-                        let link = &mut self.links[connection.slot as usize];
-                        (link.paused, link.has_news) = (false, true);
-                    }
-                    Effect::Event(event) => self.events.push(event),
-                    Effect::ToShard { to, message } if !self.holds_mail => {
-                        self.mail.push_back((shard, to, message));
-                    }
-                    asked if self.holds => {
-                        self.note_asker(shard, &asked);
-                        self.asked.push_back((shard, asked));
-                    }
-                    asked => questions.push((shard, asked)),
-                }
-            }
-        }
-        for (shard, question) in questions {
-            self.answer(shard, question);
-        }
-    }
-
-    fn note_asker(&mut self, shard: ShardId, asked: &Effect) {
-        if let Effect::Authenticate { token, .. }
-        | Effect::Authorize { token, .. }
-        | Effect::Persist { token, .. }
-        | Effect::Load { token, .. } = asked
-        {
-            self.askers.push((*token, shard));
-        }
-    }
-
-    fn answer(&mut self, shard: ShardId, asked: Effect) {
-        let input = match asked {
-            Effect::Authenticate { token, credentials, .. } => {
-                let user_name = credentials.user_name;
-                Input::Authenticated { token, outcome: Ok(Principal { user_name }) }
-            }
-            Effect::Authorize { token, question, .. } => {
-                Input::Authorized { token, allowed: is_allowed(&question) }
-            }
-            Effect::Persist { token, .. } => Input::Persisted { token },
-            Effect::Load { token, .. } => Input::Loaded { token, session: None },
-            Effect::ToShard { to, message } => {
-                let _ = self.turn(to, Input::FromShard { from: shard, message });
-                return;
-            }
-            Effect::Close { .. } | Effect::Resume { .. } | Effect::Event(_) => return,
-        };
-        let _ = self.turn(shard, input);
-    }
-
-    /// Moves what the shards have to say to the peers that listen.
-    fn write_out(&mut self) {
-        let mut dirty = Vec::new();
-        for shard in self.shards.ids() {
-            self.shards.of(shard).take_dirty(&mut dirty);
-        }
-        dirty.extend(self.links.iter().map(|link| link.id));
-        for id in dirty {
-            let link = &mut self.links[id.slot as usize];
-            let shard = link.shard;
-            let outbound = self.shards.of(shard).outbound(id);
-            let Some(outbound) = outbound.filter(|_| !link.stalled) else { continue };
-            let bytes: Vec<u8> = outbound.chunks().flatten().copied().collect();
-            if bytes.is_empty() {
-                continue;
-            }
-            outbound.advance(bytes.len());
-            self.trace.push(format!("Write {}", packet_types(&bytes)));
-            link.arrived.extend(bytes);
-            let _ = self.turn(shard, Input::Flushed { connection: id });
-        }
-    }
-
-    /// Passes on what peers have sent. Whether there was anything.
-    fn read_once(&mut self) -> bool {
-        let mut any = false;
-        for slot in 0..self.links.len() {
-            let link = &mut self.links[slot];
-            if link.closed || link.paused || !std::mem::take(&mut link.has_news) {
-                continue;
-            }
-            any = true;
-            let (connection, shard, sent) = (link.id, link.shard, std::mem::take(&mut link.sent));
-            let consumed = self.turn(shard, Input::Bytes { connection, bytes: &sent });
-            let link = &mut self.links[slot];
-            link.sent = sent;
-            link.sent.drain(..consumed.bytes);
-            match consumed.reading {
-                Reading::Drained => {}
-                Reading::Budget => link.has_news = true,
-                Reading::Paused => link.paused = true,
-                Reading::Moved(home) => {
-                    (link.shard, link.has_news) = (home, true);
-                    let (listener, peer) = (ListenerId(0), format!("peer-{slot}").into());
-                    let opened = Input::Opened { connection, listener, peer, moved: true };
-                    let _ = self.turn(home, opened);
-                }
-            }
-        }
-        any
-    }
-}
-
-/// In these tests nobody may publish or subscribe below `secret/`.
-fn is_allowed(question: &Question) -> bool {
-    let (Question::Publish { topic: place, .. } | Question::Subscribe { filter: place }) = question;
-    !place.starts_with("secret/")
-}
-
-fn name_of(effect: &Effect) -> String {
-    let text = match effect {
-        // What it says is nobody's affair but the shards', and its name is enough here.
-        Effect::ToShard { message, .. } => {
-            let text = format!("{message:?}");
-            text.trim_start_matches("ShardMessage(").trim_start_matches("Group(").to_owned()
-        }
-        other => format!("{other:?}"),
-    };
-    text.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
-}
-
-/// The types of the packets in `bytes`, as far as they are whole.
-fn packet_types(mut bytes: &[u8]) -> String {
-    let mut types = Vec::new();
-    while let Ok(noctule_packet::Framing::Complete(frame)) = noctule_packet::split(bytes, u32::MAX)
-    {
-        types.push(frame.packet_type.to_string());
-        bytes = &bytes[frame.length..];
-    }
-    types.join(" ")
-}
-
-/// The peer's end of a connection in memory. Dropping it is a connection that is lost.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    world: Rc<RefCell<World>>,
-    slot: usize,
-}
-
-impl Read for Wire {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut world = self.world.borrow_mut();
-        let link = &mut world.links[self.slot];
-        if link.arrived.is_empty() {
-            return if link.closed { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
-        }
-        let count = link.arrived.len().min(into.len());
-        into[..count].copy_from_slice(&link.arrived[..count]);
-        link.arrived.drain(..count);
-        Ok(count)
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut world = self.world.borrow_mut();
-        let link = &mut world.links[self.slot];
-        if link.closed {
-            return Err(ErrorKind::BrokenPipe.into());
-        }
-        link.sent.extend_from_slice(bytes);
-        link.has_news = true;
-        world.settle();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Stream for Wire {
-    fn set_read_timeout(&self, _: Duration) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn set_write_timeout(&self, _: Duration) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn shut_down(&self, _: Shutdown) -> io::Result<()> {
-        self.world.borrow_mut().hang_up(self.slot);
-        Ok(())
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        // A test that fails while the world is borrowed must show its own panic.
-        if let Ok(mut world) = self.world.try_borrow_mut() {
-            world.hang_up(self.slot);
-        }
-    }
-}
-
-impl World {
-    fn hang_up(&mut self, slot: usize) {
-        let link = &mut self.links[slot];
-        if !std::mem::replace(&mut link.gone, true) {
-            link.closed = true;
-            let (connection, shard) = (link.id, link.shard);
-            self.input(shard, Input::Closed { connection });
-        }
-    }
 }
 
 /// Whether the events say that this client was refused or disconnected for this reason.

@@ -6,7 +6,8 @@ use noctule_broker_core::{
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedDisconnect, OwnedPublish, VERSIONS};
 
-use crate::broker::{Broker, Shards, ended_with, lasting};
+use crate::broker::{Broker, ended_with, lasting};
+use crate::world::Shards;
 
 fn kick(broker: &Broker, client_id: &str, reason: ReasonCode) {
     broker.input(Input::Command(Command::Kick { client_id: client_id.into(), reason }));

@@ -7,7 +7,8 @@ use noctule_broker_core::{ConnectionId, Effects, Input, ListenerId, Settings, Sh
 use noctule_packet::{QoS, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, packet_bytes};
 
-use crate::broker::{Broker, Client, Shards, placement_of, shards};
+use crate::broker::{Broker, Client, placement_of, shards};
+use crate::world::Shards;
 
 fn expiring(payload: &str, seconds: u32) -> OwnedPublish {
     OwnedPublish::new("a", payload, QoS::AtLeastOnce).retain(true).message_expiry_interval(seconds)

@@ -5,7 +5,8 @@ use noctule_packet::{QoS, ReasonCode, Version};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, bytes};
 use proptest::prelude::*;
 
-use crate::broker::{Broker, Client, Shards, lasting};
+use crate::broker::{Broker, Client, lasting};
+use crate::world::Shards;
 
 fn gauges(broker: &Broker) -> Gauges {
     broker.look(Shards::gauges)

@@ -4,7 +4,8 @@ use noctule_broker_core::{Durability, Event};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
 
-use crate::broker::{Broker, Client, Shards};
+use crate::broker::{Broker, Client};
+use crate::world::Shards;
 
 /// A broker that says something of itself every ten seconds.
 fn broker() -> Broker {
