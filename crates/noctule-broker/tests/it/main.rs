@@ -27,6 +27,8 @@ mod requests;
 mod retained;
 mod rules;
 mod shards;
+mod shards_moving;
+mod shards_stopping;
 mod strangers;
 
 use std::net::SocketAddr;
