@@ -11,6 +11,7 @@ use tokio::io::ReadBuf;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::flush::Mark;
 use crate::peer::Peer;
 use crate::shard::{Connection, ShardDriver, SharedDriver};
 use crate::stream::Stream;
@@ -40,8 +41,8 @@ pub(crate) struct Socket {
     pub(crate) rest: Vec<u8>,
     next: Next,
     writing: Writing,
-    /// On the driver's list of connections to write to.
-    is_dirty: bool,
+    /// On which of the driver's lists of connections to write to.
+    pub(crate) mark: Mark,
     /// The shard has finished with it.
     is_closing: bool,
     /// [`Effect::Resume`](noctule_broker_core::Effect::Resume) has come since the last input.
@@ -91,7 +92,7 @@ impl Socket {
             rest: Vec::new(),
             next: Next::Read,
             writing: Writing::Ready,
-            is_dirty: false,
+            mark: Mark::Clean,
             is_closing: false,
             is_resumed: false,
             read_task: None,
@@ -101,11 +102,6 @@ impl Socket {
 
     pub(crate) fn may_write(&self) -> bool {
         self.writing == Writing::Ready
-    }
-
-    /// Whether it was not marked before.
-    pub(crate) fn mark_dirty(&mut self) -> bool {
-        !mem::replace(&mut self.is_dirty, true)
     }
 
     pub(crate) fn resume(&mut self) {
@@ -346,7 +342,10 @@ impl ShardDriver {
 
     fn turn_after(&mut self, id: ConnectionId) -> Turn {
         match self.socket(id).map(|socket| socket.next) {
-            Some(Next::Continue | Next::LookAround) => Turn::Yield,
+            Some(Next::Continue | Next::LookAround) => {
+                self.goes_on = true;
+                Turn::Yield
+            }
             Some(Next::Read | Next::AwaitResume) => Turn::Again,
             None => Turn::Lost,
         }
@@ -355,7 +354,7 @@ impl ShardDriver {
     /// Tries to write what waits, and leaves what does not fit to a task of its own.
     pub(crate) fn write_once(&mut self, id: ConnectionId) {
         let Some(Connection::Socket(socket)) = self.connections.find(id) else { return };
-        socket.is_dirty = false;
+        socket.mark = Mark::Clean;
         if !socket.may_write() {
             return;
         }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use crate::error::{PublishError, Stopped, SubscribeError};
+use crate::flush::Mark;
 use crate::peer::Peer;
 use crate::publisher::Publisher;
 use crate::request::{PublishRequest, Request};
@@ -38,8 +39,8 @@ pub(crate) struct HostClient {
     /// Bytes from the shard that were not decoded: part of a packet, or what finds no room.
     outbound: Vec<u8>,
     next: Next,
-    /// On the driver's list of connections to write to.
-    is_dirty: bool,
+    /// On which of the driver's lists of connections to write to.
+    pub(crate) mark: Mark,
     is_closing: bool,
     is_resumed: bool,
     /// The Server Keep Alive, until somebody sees to it.
@@ -75,16 +76,11 @@ impl HostClient {
             inbound: Vec::new(),
             outbound: Vec::new(),
             next: Next::Feed,
-            is_dirty: false,
+            mark: Mark::Clean,
             is_closing: false,
             is_resumed: false,
             keep_alive_seconds: None,
         }
-    }
-
-    /// Whether it was not marked before.
-    pub(crate) fn mark_dirty(&mut self) -> bool {
-        !mem::replace(&mut self.is_dirty, true)
     }
 
     pub(crate) fn start_closing(&mut self) {
@@ -245,7 +241,7 @@ impl ShardDriver {
     pub(crate) fn host_receive(&mut self, id: ConnectionId) {
         loop {
             let Some(Connection::Host(host)) = self.connections.find(id) else { return };
-            host.is_dirty = false;
+            host.mark = Mark::Clean;
             if host.decode(id) == Room::Full {
                 break;
             }

@@ -172,7 +172,8 @@ impl Mail {
         self.is_reading() || !self.inbox().is_none_or(Inbox::is_empty)
     }
 
-    fn is_reading(&self) -> bool {
+    /// Whether some of what was taken out of the inbox waits for another turn.
+    pub(crate) fn is_reading(&self) -> bool {
         self.reading.len() > 0 || !self.arrived.is_empty()
     }
 

@@ -28,6 +28,7 @@ mod effects;
 mod error;
 mod event_log;
 mod farewell;
+mod flush;
 mod handle;
 mod host;
 mod inbox;

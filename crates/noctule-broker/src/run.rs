@@ -18,13 +18,14 @@ use tracing::{info, warn};
 
 use crate::error::BrokerError;
 use crate::farewell::Farewell;
+use crate::flush::flush_loop;
 use crate::host;
 use crate::inbox::{Inbox, inbox_loop};
 use crate::life::Life;
 use crate::listener::{AsyncAcceptor, OpenListener, accept_loop};
 use crate::request::{PublishRequest, Request};
 use crate::shard::{ShardDriver, SharedDriver};
-use crate::task::{spawn, step_aside};
+use crate::task::spawn;
 
 /// Everything that a shard's thread starts with.
 #[derive(Debug)]
@@ -140,25 +141,6 @@ async fn stop(driver: &SharedDriver, life: &Life, farewell: Farewell) {
         if connections > 0 {
             warn!(target: "noctule", connections, ?deadline,
                 "connections were cut off because they did not end within the deadline");
-        }
-    }
-}
-
-/// Ends a turn: hands over and writes out what the tasks that ran before it have produced, in one
-/// piece for each shard and with one attempt for each connection.
-///
-/// The signal puts this task behind those that are ready already, so that one write carries what
-/// all of them had for a connection.
-async fn flush_loop(driver: SharedDriver) {
-    let signals = Rc::clone(driver.borrow().signals());
-    loop {
-        signals.flush.raised().await;
-        driver.borrow_mut().flush();
-        if driver.borrow().has_waiting_hosts() {
-            yield_now().await;
-            driver.borrow_mut().continue_hosts();
-        } else if signals.flush.is_raised() {
-            step_aside().await;
         }
     }
 }

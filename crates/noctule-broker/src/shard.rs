@@ -2,7 +2,6 @@
 //! shard leaves to its host: connections, mail, the read buffer, the list of those to write to.
 
 use std::cell::RefCell;
-use std::mem;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -14,15 +13,13 @@ use tokio::time::Instant;
 use crate::connection::{READ_AHEAD_BYTES, READ_BYTES_MAX, Socket};
 use crate::connections::Connections;
 use crate::event_log::EventLog;
+use crate::flush::Dirty;
 use crate::host::HostClient;
 use crate::inbox::{Inbox, Mail};
 use crate::peer::Peer;
 use crate::publisher::PublisherDoor;
 use crate::signal::Signal;
 use crate::task::Failure;
-
-/// A connection with this much to write does not wait for the end of the turn.
-const FLUSH_EARLY_BYTES: usize = 64 * 1024;
 
 /// The driver as the tasks of its thread share it. A borrow never crosses an await.
 pub(crate) type SharedDriver = Rc<RefCell<ShardDriver>>;
@@ -69,15 +66,11 @@ pub(crate) struct ShardDriver {
     pub(crate) waiting_hosts: Vec<ConnectionId>,
     /// From this many written bytes on the shard is told that the buffer has drained.
     pub(crate) flushed_bytes_min: usize,
+    pub(crate) dirty: Dirty,
+    /// Some connection has let others pass in this turn and reads on in the next.
+    pub(crate) goes_on: bool,
     /// When all shards' clocks began.
     started: Instant,
-    /// Connections that the shard has just named; empty between inputs.
-    fresh: Vec<ConnectionId>,
-    /// Connections to write to at the end of the turn, each once.
-    dirty: Vec<ConnectionId>,
-    dirty_spare: Vec<ConnectionId>,
-    /// Connections whose full buffers were written out, which the shard does not know yet.
-    flushed: Vec<ConnectionId>,
     /// The deadline that the timer task knows of.
     armed: Option<Timestamp>,
     is_stopping: bool,
@@ -111,10 +104,8 @@ impl ShardDriver {
             waiting_hosts: Vec::new(),
             flushed_bytes_min,
             started,
-            fresh: Vec::new(),
-            dirty: Vec::new(),
-            dirty_spare: Vec::new(),
-            flushed: Vec::new(),
+            dirty: Dirty::default(),
+            goes_on: false,
             armed: None,
             is_stopping: false,
             signals: Rc::default(),
@@ -214,58 +205,8 @@ impl ShardDriver {
         }
     }
 
-    fn note_dirty(&mut self) {
-        let mut fresh = mem::take(&mut self.fresh);
-        self.shard.take_dirty(&mut fresh);
-        for id in fresh.drain(..) {
-            if self.marks_dirty(id) {
-                self.dirty.push(id);
-            }
-        }
-        self.fresh = fresh;
-        if !self.dirty.is_empty() {
-            self.signals.flush.raise();
-        }
-    }
-
-    /// Remembers to tell the shard that a full buffer has been written out. Not at once: this may
-    /// be in the middle of another input.
-    pub(crate) fn note_flushed(&mut self, id: ConnectionId) {
-        self.flushed.push(id);
-        self.signals.flush.raise();
-    }
-
-    /// Whether a connection is to be put on the list; one with much to write is served at once.
-    fn marks_dirty(&mut self, id: ConnectionId) -> bool {
-        let waiting = self.shard.outbound(id).map_or(0, |outbound| outbound.len());
-        match self.connections.find(id) {
-            Some(Connection::Socket(socket)) => {
-                if waiting >= FLUSH_EARLY_BYTES && socket.may_write() {
-                    self.write_once(id);
-                    return false;
-                }
-                socket.mark_dirty()
-            }
-            Some(Connection::Host(host)) => host.mark_dirty(),
-            None => false,
-        }
-    }
-
-    /// Ends a turn: hands over what is for other shards, and writes once to each connection that
-    /// has something to write.
-    pub(crate) fn flush(&mut self) {
-        self.mail.post();
-        let mut dirty = mem::replace(&mut self.dirty, mem::take(&mut self.dirty_spare));
-        for id in dirty.drain(..) {
-            match self.connections.find(id) {
-                Some(Connection::Socket(_)) => self.write_once(id),
-                Some(Connection::Host(_)) => self.host_receive(id),
-                None => {}
-            }
-        }
-        self.dirty_spare = dirty;
-        for connection in mem::take(&mut self.flushed) {
-            let _ = self.input(Input::Flushed { connection });
-        }
+    /// Whether the shard has left work for another turn.
+    pub(crate) fn has_work(&self) -> bool {
+        self.shard.poll_timeout().is_some_and(|at| at <= self.now())
     }
 }
