@@ -123,6 +123,16 @@ class Peer {
     return found;
   }
 
+  // So many messages, whichever of these they arrive at.
+  static takeOfAny(peers, count) {
+    const [first, ...others] = peers;
+    for (const other of others) {
+      first.messages.push(...other.messages);
+      Object.assign(other, { messages: first.messages, waiting: first.waiting });
+    }
+    return first.takeMany(count);
+  }
+
   // The messages that arrive before the one with this payload.
   async until(payload) {
     const before = [];
