@@ -29,6 +29,7 @@ mod rules;
 mod shards;
 mod shards_moving;
 mod shards_stopping;
+mod standing;
 mod strangers;
 
 use std::net::SocketAddr;

@@ -11,6 +11,7 @@ use noctule_packet::{Framing, split};
 use noctule_testkit::{OwnedConnect, OwnedWill, Peer, bytes, packet_bytes};
 
 use crate::shards::{SHARDS, start};
+use crate::standing::Standing;
 use crate::{DEADLINE, wait};
 
 /// CONNECT, SUBSCRIBE to "t" and PUBLISH to it, as a client sends them that waits for nothing.
@@ -140,6 +141,34 @@ fn a_disconnect_counts_before_the_connect_that_follows_it_on_another_shard() {
         witness.expect_nothing_before_pong();
         broker.stop_blocking(DEADLINE).unwrap();
     }
+}
+
+/// The same where both wait for a thread that has had no time for either.
+#[test]
+fn a_connection_that_has_moved_waits_until_all_sockets_have_been_looked_at() {
+    let mut standing = Standing::new();
+    let name = standing.far_names[0].clone();
+    standing.near.subscribe(&[("will", QoS::AtMostOnce)]);
+    let connect = OwnedConnect::v5(&name).resumable(3_600).will(OwnedWill::new("will", "sent"));
+    let mut old = Peer::connect_with(standing.address, &connect);
+    standing.stand_still();
+    old.send_disconnect(ReasonCode::Success);
+    let names = standing.near_names[1..3].to_vec();
+    let (_served, _waiting, served_first) = standing.arrive(&names);
+    // The next one goes to the first shard too, if need be behind another one.
+    let _other = (!served_first).then(|| TcpStream::connect(standing.address).unwrap());
+    let mut new = Peer::connect(standing.address);
+    new.send_connect(&OwnedConnect::v5(&name).clean_start(false));
+    for _ in 0..4 {
+        // Time for the first shard to accept it, to read CONNECT, and to send it on.
+        standing.near.expect_nothing_before_pong();
+    }
+    standing.go_on();
+    standing.near.expect_puback(1);
+    assert!(new.expect_connack().session_present);
+    new.publish("will", "not sent", QoS::AtLeastOnce);
+    assert_eq!(standing.near.receive().text(), "not sent");
+    standing.broker.stop_blocking(DEADLINE).unwrap();
 }
 
 #[test]

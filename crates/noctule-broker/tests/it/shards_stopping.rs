@@ -9,6 +9,7 @@ use noctule_broker::{Broker, BrokerError, Handle, QoS, ReadRules, ReasonCode, St
 use noctule_testkit::{OwnedPublish, Peer, packet_bytes};
 
 use crate::shards::{Homes, SHARDS, start};
+use crate::standing::{STAND_STILL, Standing, answered};
 use crate::{DEADLINE, next, wait};
 
 #[test]
@@ -26,6 +27,86 @@ fn stopping_says_good_bye_on_every_shard() {
         stopped.join().unwrap().unwrap();
         assert_eq!(wait(broker.statistics()), Err(Stopped));
     }
+}
+
+/// What is in the inbox of a shard when the broker is stopped, and it last of all: a publication,
+/// which nobody has acknowledged, and sockets whose CONNECT waits in them. A socket that is just
+/// dropped would be reset.
+#[test]
+fn sockets_in_the_inbox_of_a_shard_that_stops_last_come_to_an_orderly_end() {
+    let mut standing = Standing::new();
+    standing.stand_still();
+    let names = standing.near_names[1..].to_vec();
+    let (served, waiting): (Vec<_>, Vec<_>) = names
+        .chunks_exact(2)
+        .map(|names| {
+            let (served, waiting, _) = standing.arrive(names);
+            (served, waiting)
+        })
+        .unzip();
+    let stopping = standing.broker.clone();
+    let stopped = thread::spawn(move || stopping.stop_blocking(4 * DEADLINE));
+    // The first shard has nobody left.
+    standing.near.expect_disconnect(ReasonCode::ServerShuttingDown);
+    standing.near.expect_closed();
+    standing.near.shut_down_writing();
+    for mut stream in served {
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    standing.go_on();
+    for mut stream in waiting {
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    stopped.join().unwrap().unwrap();
+}
+
+/// A shard that has nobody left waits for what another one has not handed over yet: here a socket
+/// whose CONNECT was read just before that one stood still.
+#[test]
+fn a_shard_that_has_nobody_left_waits_for_sockets_that_others_still_send() {
+    let mut standing = Standing::new();
+    let address = standing.address;
+    standing.near.subscribe(&[(STAND_STILL[0], QoS::AtMostOnce)]);
+    let stand_still = OwnedPublish::new(STAND_STILL[0], "", QoS::AtMostOnce);
+    let mut other = Peer::v5(address, &standing.near_names[1]);
+    let mut far = Peer::v5(address, &standing.far_names[0]);
+    // One of both comes in on each shard.
+    let mut pair = [(); 2].map(|()| TcpStream::connect(address).unwrap());
+    for _ in 0..4 {
+        standing.near.expect_nothing_before_pong();
+    }
+    standing.near.send_publish(&stand_still);
+    standing.stands_still();
+    // What comes now, the first shard sees at one look, and in this order.
+    for (stream, name) in pair.iter_mut().zip(&standing.far_names[1..]) {
+        let connect = packet_bytes(0x10, &format!("s'MQTT' 04 02 0000 s'{name}'"));
+        // So much that it is not read at once. If it is never read, the end is a reset.
+        let pings = packet_bytes(0xC0, "").repeat(50_000);
+        stream.write_all(&[connect, pings].concat()).unwrap();
+    }
+    other.send_publish(&stand_still);
+    let at_second = answered(&pair);
+    standing.go_on();
+    standing.stands_still();
+    let stopping = standing.broker.clone();
+    let stopped = thread::spawn(move || stopping.stop_blocking(4 * DEADLINE));
+    far.expect_disconnect(ReasonCode::ServerShuttingDown);
+    far.expect_closed();
+    drop(far);
+    let [mut first, mut second] = pair;
+    if at_second == 0 {
+        std::mem::swap(&mut first, &mut second);
+    }
+    second.read_to_end(&mut Vec::new()).unwrap();
+    drop(second);
+    for _ in 0..20 {
+        // It is still there.
+        assert_eq!(wait(standing.broker.kick(&standing.far_names[2])), Ok(false));
+    }
+    standing.go_on();
+    first.read_to_end(&mut Vec::new()).unwrap();
+    drop((first, standing.near, other));
+    stopped.join().unwrap().unwrap();
 }
 
 /// Sockets that were accepted, and are on their way to another shard or its inbox, are closed too.
