@@ -1,5 +1,5 @@
-//! A broker of two shards, one of which stands still for as long as a test wants, so that what is on
-//! its way to it, or from it, can be known and need not be hit by luck.
+//! A broker of two shards, one of which stands still for as long as a test wants, so that what is
+//! on its way to it, or from it, can be known and need not be hit by luck.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
