@@ -121,6 +121,11 @@ impl Running {
         processor_time(self.child.id())
     }
 
+    /// For how long its threads could have run while the processor did something else.
+    pub(crate) fn waiting_time(&self) -> Result<Duration> {
+        scheduled(self.child.id(), 1)
+    }
+
     /// Bytes of memory of its own, without what the kernel holds for it.
     pub(crate) fn anonymous_bytes(&self) -> Result<u64> {
         let path = format!("/proc/{}/status", self.child.id());
@@ -202,13 +207,17 @@ pub(crate) fn pause() {
 
 /// User and system time of all threads that live.
 pub(crate) fn processor_time(process: u32) -> Result<Duration> {
+    scheduled(process, 0)
+}
+
+/// A column of the scheduler's statistics, summed over all threads that live.
+fn scheduled(process: u32, column: usize) -> Result<Duration> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let path = thread?.path().join("schedstat");
         let text = fs::read_to_string(&path)?;
-        let spent = text.split(' ').next().unwrap_or_default();
-        nanoseconds +=
-            spent.parse::<u64>().with_context(|| format!("{} {text}", path.display()))?;
+        let time = text.split(' ').nth(column).unwrap_or_default();
+        nanoseconds += time.parse::<u64>().with_context(|| format!("{} {text}", path.display()))?;
     }
     Ok(Duration::from_nanos(nanoseconds))
 }
