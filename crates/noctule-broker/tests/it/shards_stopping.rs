@@ -81,8 +81,8 @@ fn a_shard_that_has_nobody_left_waits_for_sockets_that_others_still_send() {
     for (stream, name) in pair.iter_mut().zip(&standing.far_names[1..]) {
         let connect = packet_bytes(0x10, &format!("s'MQTT' 04 02 0000 s'{name}'"));
         // So much that it is not read at once. If it is never read, the end is a reset.
-        let pings = packet_bytes(0xC0, "").repeat(50_000);
-        stream.write_all(&[connect, pings].concat()).unwrap();
+        let publish = packet_bytes(0x30, &format!("s'none' '{}'", "x".repeat(1_000)));
+        stream.write_all(&[connect, publish.repeat(100)].concat()).unwrap();
     }
     other.send_publish(&stand_still);
     let at_second = answered(&pair);
