@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
-use noctule_packet::{Ack, Packet, PacketId, ReasonCode, Version};
+use noctule_packet::{Ack, Packet, PacketId, PacketType, ReasonCode, Version};
 use noctule_session::{Acknowledgement, AcknowledgementKind, AnswerId, SenderError};
 
 use crate::connection::Flow;
@@ -21,17 +21,39 @@ use crate::stored::Record;
 /// The bit of a packet's first byte that marks a repetition.
 const DUP: u8 = 0b1000;
 
+/// The packet that acknowledges.
+// [MQTT5-3.3.4-1] [MQTT311-3.3.4-1]
+const fn packet_type(kind: AcknowledgementKind) -> PacketType {
+    match kind {
+        // [MQTT5-4.3.2-4] [MQTT311-4.3.2-2] [MQTT31-4.1-1]
+        AcknowledgementKind::Puback => PacketType::Puback,
+        // [MQTT5-4.3.3-8] [MQTT311-4.3.3-2] [MQTT31-4.1-2]
+        AcknowledgementKind::Pubrec => PacketType::Pubrec,
+        // [MQTT5-4.3.3-11] [MQTT311-4.3.3-2] [MQTT31-4.1-2]
+        AcknowledgementKind::Pubcomp => PacketType::Pubcomp,
+    }
+}
+
 impl Shard {
     pub(crate) fn on_puback(
         &mut self,
-        _: ConnectionId,
         key: SessionKey,
-        ack: &Ack<'_>,
+        packet_id: PacketId,
+        reason: ReasonCode,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
-        let settled = session.sender.on_puback(ack.packet_id).map(Some);
-        self.make_room(key, settled, ack.reason_code, effects)
+        match session.sender.on_puback(packet_id) {
+            // Nearly always nobody else has to be told, and there is nothing more to send.
+            Ok(delivery) if delivery.is_plain() && !reason.is_error() && session.is_settled() => {
+                let bytes = delivery.message.bytes() as u64;
+                session.held_bytes = session.held_bytes.saturating_sub(bytes);
+                self.memory.shrink(bytes);
+                self.spares.keep(delivery.message);
+                Ok(Flow::Next)
+            }
+            settled => self.make_room(key, settled.map(Some), reason, effects),
+        }
     }
 
     /// PUBREC ends the message's first half; a failed one ends the message.
@@ -54,7 +76,7 @@ impl Shard {
                 self.send_pubrel(id, ack.packet_id);
                 if let Some(delivery) = delivery {
                     self.release_delivery(key, &delivery);
-                    self.settle_shared(key, delivery.group, effects);
+                    self.settle_shared(key, delivery.group(), effects);
                 }
             }
             Err(SenderError::WrongStep) => {
@@ -98,8 +120,10 @@ impl Shard {
             // [MQTT5-4.8.2-6]
             Ok(Some(delivery)) => {
                 self.release_delivery(key, &delivery);
-                self.settle_shared(key, delivery.group, effects);
-                self.note_refusal(key, &delivery, reason, effects);
+                self.settle_shared(key, delivery.group(), effects);
+                if reason.is_error() {
+                    self.note_refusal(key, &delivery, effects);
+                }
             }
             Ok(None) => {}
             Err(SenderError::UnknownPacketId) => return Ok(Flow::Next),
@@ -107,7 +131,6 @@ impl Shard {
                 return Err(ProtocolError::UnexpectedAcknowledgement.into());
             }
         }
-        // Nearly always there is nothing more to send.
         if !self.registry.session(key).is_some_and(Session::is_settled) {
             self.pump(key, effects);
         }
@@ -170,17 +193,17 @@ impl Shard {
             }
             let Some(next) = session.receiver.next_acknowledgement() else { return };
             let Acknowledgement { kind, packet_id, reason } = next;
+            if reason == ReasonCode::Success {
+                self.send_bare(id, packet_type(kind), packet_id);
+                continue;
+            }
             let explanation = self.explain(id, kind, (packet_id, reason));
-            // [MQTT5-2.2.1-5] [MQTT311-2.3.1-6]
             let mut ack = Ack::new(packet_id, reason);
             ack.reason_string = explanation.as_deref();
             // [MQTT5-3.3.4-1] [MQTT311-3.3.4-1]
             let packet = match kind {
-                // [MQTT5-4.3.2-4] [MQTT311-4.3.2-2] [MQTT31-4.1-1]
                 AcknowledgementKind::Puback => Packet::Puback(ack),
-                // [MQTT5-4.3.3-8] [MQTT311-4.3.3-2] [MQTT31-4.1-2]
                 AcknowledgementKind::Pubrec => Packet::Pubrec(ack),
-                // [MQTT5-4.3.3-11] [MQTT311-4.3.3-2] [MQTT31-4.1-2]
                 AcknowledgementKind::Pubcomp => Packet::Pubcomp(ack),
             };
             self.send(id, &packet);
@@ -209,7 +232,7 @@ impl Shard {
         if self.is_planted(crate::planted::PlantedFault::ForgetPubrel) {
             return;
         }
-        self.send(id, &Packet::Pubrel(Ack::new(packet_id, ReasonCode::Success)));
+        self.send_bare(id, PacketType::Pubrel, packet_id);
     }
 
     /// Sends a PUBREL that an earlier connection may have sent; 3.1 has a flag that says so.
@@ -227,16 +250,7 @@ impl Shard {
     }
 
     /// A client's refusal ends the message for it, and for the shared subscription too.
-    fn note_refusal(
-        &mut self,
-        key: SessionKey,
-        delivery: &Delivery,
-        reason: ReasonCode,
-        effects: &mut Effects,
-    ) {
-        if !reason.is_error() {
-            return;
-        }
+    fn note_refusal(&mut self, key: SessionKey, delivery: &Delivery, effects: &mut Effects) {
         self.count_drop(DropCause::RefusedByClient);
         let Some(session) = self.registry.session(key) else { return };
         effects.push(Effect::Event(Event::Dropped {

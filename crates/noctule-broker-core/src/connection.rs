@@ -5,7 +5,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use noctule_packet::{
-    Ack, Connect, ConnectError, DecodeError, Frame, Packet, PacketId, PacketType, Version,
+    Ack, Connect, ConnectError, DecodeError, Frame, Packet, PacketId, PacketType, ReasonCode,
+    Version,
 };
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Timestamp};
 
@@ -13,6 +14,7 @@ use crate::connect::Connecting;
 use crate::effect::Effects;
 use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::{ConnectionId, ListenerId};
+use crate::memory::Memory;
 use crate::outbound::Outbound;
 use crate::publish::ParkedPublish;
 use crate::rate::Rate;
@@ -136,6 +138,23 @@ impl Connection {
     pub(crate) fn has_room(&mut self, maximum: usize) -> bool {
         self.congested |= self.outbound.len() >= maximum;
         !self.congested
+    }
+
+    /// Whether the client is online and takes every PUBLISH just as it comes: of any size, and
+    /// without an alias for its topic.
+    pub(crate) fn takes_anything(&self) -> bool {
+        self.session().is_some()
+            && self.maximum_packet_size == u32::MAX
+            && !self.outbound_aliases.are_taken()
+    }
+
+    /// Counts what waits to be written now. Whether it has to be put on the list of those that have
+    /// something to write.
+    pub(crate) fn note_waiting(&mut self, memory: &mut Memory) -> bool {
+        let waiting = self.outbound.len();
+        let counted = core::mem::replace(&mut self.counted, waiting);
+        memory.change(counted as u64, waiting as u64);
+        !core::mem::replace(&mut self.dirty, true)
     }
 
     /// The session that is served, if CONNACK was sent.
@@ -262,59 +281,76 @@ fn without_explanation<'a>(packet: &Packet<'a>) -> Packet<'a> {
 
 impl Shard {
     /// Takes one whole packet of a connection.
+    #[inline]
     pub(crate) fn on_frame(
         &mut self,
         id: ConnectionId,
+        (phase, version): (Phase, Version),
         frame: &Frame<'_>,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         self.statistics.packets_received += 1;
-        let Some(connection) = self.connections.find_mut(id) else { return Ok(Flow::Wait) };
-        connection.heard = self.now;
-        let (phase, version) = (connection.phase, connection.version);
-        match phase {
-            Phase::Closing => Ok(Flow::Wait),
-            Phase::Connecting if frame.packet_type == PacketType::Connect => {
-                match Connect::decode(frame, self.settings.text_rules) {
-                    Ok(connect) => {
-                        let flow = self.on_connect(id, &connect, effects);
-                        if let Some(connection) = self.connections.find_mut(id)
-                            && flow.is_err()
-                        {
-                            let refused = || Parked::Refused(connect.client_id.into());
-                            connection.parked.get_or_insert_with(refused);
-                        }
-                        flow
-                    }
-                    Err(refused) => {
-                        if let Some(connection) = self.connections.find_mut(id) {
-                            connection.version = version_to_answer_in(&refused);
-                        }
-                        Err(Fault::Decode(refused.error))
-                    }
+        let Phase::Online(session) = phase else {
+            return self.on_frame_before_session(id, phase, frame, effects);
+        };
+        match frame.packet_type {
+            // The two that come most often, without a detour.
+            PacketType::Publish => self.on_publish_frame(id, session, version, frame, effects),
+            PacketType::Puback => match Ack::bare_packet_id(frame) {
+                Some(packet_id) => self.on_puback(session, packet_id, ReasonCode::Success, effects),
+                None => self.on_other_frame(id, session, version, frame, effects),
+            },
+            // [MQTT5-3.1.0-2] [MQTT311-3.1.0-2]
+            PacketType::Connect => Err(ProtocolError::SecondConnect.into()),
+            _ => self.on_other_frame(id, session, version, frame, effects),
+        }
+    }
+
+    #[inline(never)]
+    fn on_other_frame(
+        &mut self,
+        id: ConnectionId,
+        session: SessionKey,
+        version: Version,
+        frame: &Frame<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        refuse_by_type(frame, version)?;
+        let packet = Packet::decode(frame, version, self.settings.text_rules)?;
+        self.on_packet(id, session, packet, effects)
+    }
+
+    #[inline(never)]
+    fn on_frame_before_session(
+        &mut self,
+        id: ConnectionId,
+        phase: Phase,
+        frame: &Frame<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        if phase == Phase::Closing {
+            return Ok(Flow::Wait);
+        }
+        // The first byte has shown that already: see `on_bytes`.
+        if frame.packet_type != PacketType::Connect {
+            return Err(ProtocolError::FirstPacketNotConnect.into());
+        }
+        match Connect::decode(frame, self.settings.text_rules) {
+            Ok(connect) => {
+                let flow = self.on_connect(id, &connect, effects);
+                if let Some(connection) = self.connections.find_mut(id)
+                    && flow.is_err()
+                {
+                    let refused = || Parked::Refused(connect.client_id.into());
+                    connection.parked.get_or_insert_with(refused);
                 }
+                flow
             }
-            // The first byte has shown that already: see `next_frame`.
-            Phase::Connecting => Err(ProtocolError::FirstPacketNotConnect.into()),
-            Phase::Online(session) => {
-                // [MQTT5-3.1.0-2] [MQTT311-3.1.0-2]
-                if frame.packet_type == PacketType::Connect {
-                    return Err(ProtocolError::SecondConnect.into());
+            Err(refused) => {
+                if let Some(connection) = self.connections.find_mut(id) {
+                    connection.version = version_to_answer_in(&refused);
                 }
-                match frame.packet_type {
-                    // The two that come most often, without a detour.
-                    PacketType::Publish => {
-                        return self.on_publish_frame(id, session, version, frame, effects);
-                    }
-                    PacketType::Puback => {
-                        let ack = Ack::decode(frame, version, self.settings.text_rules)?;
-                        return self.on_puback(id, session, &ack, effects);
-                    }
-                    _ => {}
-                }
-                refuse_by_type(frame, version)?;
-                let packet = Packet::decode(frame, version, self.settings.text_rules)?;
-                self.on_packet(id, session, packet, effects)
+                Err(Fault::Decode(refused.error))
             }
         }
     }
@@ -329,7 +365,7 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         match packet {
             Packet::Publish(publish) => self.on_publish(id, session, &publish, &mut None, effects),
-            Packet::Puback(ack) => self.on_puback(id, session, &ack, effects),
+            Packet::Puback(ack) => self.on_puback(session, ack.packet_id, ack.reason_code, effects),
             Packet::Pubrec(ack) => self.on_pubrec(id, session, &ack, effects),
             Packet::Pubrel(ack) => self.on_pubrel(id, session, &ack, effects),
             Packet::Pubcomp(ack) => self.on_pubcomp(id, session, &ack, effects),
@@ -379,23 +415,30 @@ impl Shard {
             buffer.truncate(start);
             return false;
         }
-        let bytes = (buffer.len() - start) as u64;
-        self.statistics.packets_sent += 1;
-        self.statistics.bytes_sent += bytes;
-        self.mark_dirty(id);
+        let bytes = buffer.len() - start;
+        self.statistics.note_sent(bytes);
+        if connection.note_waiting(&mut self.memory) {
+            self.dirty.push(id);
+        }
         true
     }
 
-    /// Puts a connection on the list of those that have something to write.
-    pub(crate) fn mark_dirty(&mut self, id: ConnectionId) {
+    /// Sends an acknowledgement of success that says nothing more, as nearly all do.
+    // [MQTT5-2.2.1-5] [MQTT311-2.3.1-6]
+    pub(crate) fn send_bare(&mut self, id: ConnectionId, packet: PacketType, packet_id: PacketId) {
         let Some(connection) = self.connections.find_mut(id) else { return };
-        let (waiting, counted) = (connection.outbound.len(), connection.counted);
-        connection.counted = waiting;
-        if !connection.dirty {
-            connection.dirty = true;
+        let bytes = Ack::bare(packet, packet_id);
+        // [MQTT5-3.1.2-24]
+        let fits = bytes.len() <= connection.maximum_packet_size as usize;
+        if connection.phase == Phase::Closing || !fits {
+            return;
+        }
+        self.spares.lend(&mut connection.outbound);
+        connection.outbound.buffer().extend_from_slice(&bytes);
+        self.statistics.note_sent(bytes.len());
+        if connection.note_waiting(&mut self.memory) {
             self.dirty.push(id);
         }
-        self.memory.change(counted as u64, waiting as u64);
     }
 }
 

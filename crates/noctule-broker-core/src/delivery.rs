@@ -17,7 +17,7 @@ use crate::session::{Delivery, Identifiers};
 use crate::shard::Shard;
 
 /// From this size on a payload is shared, where it would be copied for each receiver.
-const SHARE_BYTES: usize = 8 * 1024;
+pub(crate) const SHARE_BYTES: usize = 8 * 1024;
 
 /// How one session is to get a publication.
 #[derive(Clone, Debug)]
@@ -72,12 +72,8 @@ impl Shard {
             self.drop_message(terms, publication, DropCause::PacketTooLarge, Some(limit), effects);
             return;
         }
-        let delivery = Delivery {
-            message: publication.message(),
-            retain: terms.retain,
-            identifiers: terms.identifiers.clone(),
-            group: terms.group,
-        };
+        let Terms { retain, identifiers, group, .. } = terms.clone();
+        let delivery = Delivery::new(publication.message(), retain, identifiers, group);
         let bytes = delivery.message.bytes() as u64;
         let Some(session) = self.registry.session_mut(terms.session) else { return };
         if let Ok(packet_id) = session.sender.send_now(delivery, qos) {
@@ -139,7 +135,7 @@ impl Shard {
         let Some(session) = self.registry.session_mut(terms.session) else { return };
         let Terms { retain, identifiers, group, .. } = terms.clone();
         let message = publication.message();
-        session.enqueue(Delivery { message, retain, identifiers, group }, qos);
+        session.enqueue(Delivery::new(message, retain, identifiers, group), qos);
         self.memory.grow(bytes);
     }
 
@@ -217,8 +213,8 @@ impl Shard {
             session: key,
             qos,
             retain: delivery.retain,
-            identifiers: delivery.identifiers.clone(),
-            group: delivery.group,
+            identifiers: delivery.identifiers(),
+            group: delivery.group(),
         };
         if let Some(limit) = self.too_large(id, &publication, &terms, qos) {
             // [MQTT5-3.1.2-25]
@@ -248,7 +244,7 @@ impl Shard {
                 return;
             };
             session.note_dequeued(&delivery);
-            let tag = delivery.group;
+            let tag = delivery.group();
             let client_id = Arc::clone(&session.client_id);
             let topic = delivery.message.topic.clone();
             self.count_drop(DropCause::Expired);
@@ -342,15 +338,11 @@ impl Shard {
         if let Some(message) = shared {
             connection.outbound.share_payload(message);
         }
-        let waiting = connection.outbound.len();
-        self.statistics.bytes_sent += (waiting - before) as u64;
-        self.statistics.packets_sent += 1;
         self.statistics.publish_sent += 1;
-        let counted = core::mem::replace(&mut connection.counted, waiting);
-        if !core::mem::replace(&mut connection.dirty, true) {
+        self.statistics.note_sent(connection.outbound.len() - before);
+        if connection.note_waiting(&mut self.memory) {
             self.dirty.push(id);
         }
-        self.memory.change(counted as u64, waiting as u64);
     }
 
     pub(crate) fn count_drop(&mut self, cause: DropCause) {

@@ -77,14 +77,14 @@ pub enum Question {
     /// May this be published to the topic?
     Publish {
         /// The topic name.
-        topic: Box<str>,
+        topic: Arc<str>,
         /// Whether it would be retained.
         retain: bool,
     },
     /// May this filter be subscribed to?
     Subscribe {
         /// The whole filter, share name included.
-        filter: Box<str>,
+        filter: Arc<str>,
     },
 }
 

@@ -54,7 +54,7 @@ pub enum Event {
         /// The client.
         client_id: Arc<str>,
         /// What it wanted: a topic name or filter.
-        topic: Box<str>,
+        topic: Arc<str>,
         /// Why not.
         reason: Reason,
     },
@@ -63,7 +63,7 @@ pub enum Event {
         /// The client, or the whole filter of the shared subscription.
         client_id: Arc<str>,
         /// Where it was published.
-        topic: Box<str>,
+        topic: Arc<str>,
         /// Why.
         cause: DropCause,
         /// The bound that was reached, if one was.
@@ -95,7 +95,7 @@ pub enum Event {
         /// The client.
         client_id: Arc<str>,
         /// Where.
-        topic: Box<str>,
+        topic: Arc<str>,
     },
 }
 

@@ -140,7 +140,7 @@ impl Shard {
     /// Whether a session outlives its connection, so that a store keeps it.
     pub(crate) fn is_stored(&self, key: SessionKey) -> bool {
         self.settings.durability == Durability::Stored
-            && self.registry.session(key).is_some_and(|session| session.expiry_interval > 0)
+            && self.registry.session(key).is_some_and(Session::may_return)
     }
 }
 

@@ -45,12 +45,14 @@ mod forwarded;
 mod frames;
 mod groups;
 mod input;
+mod last_topic;
 mod loads;
 mod member;
 mod memory;
 mod message;
 mod origin;
 mod outbound;
+mod payload;
 mod pick;
 mod placement;
 #[cfg(feature = "planted-faults")]
@@ -71,6 +73,7 @@ mod shared;
 mod spares;
 mod statistics;
 mod stored;
+mod straight;
 mod subscribe;
 mod system;
 mod timers;
@@ -86,6 +89,7 @@ pub use input::{Command, ConnectionId, Consumed, Input, ListenerId, Reading, Sha
 pub use message::Message;
 pub use noctule_session::Timestamp;
 pub use outbound::Outbound;
+pub use payload::Payload;
 pub use placement::Placement;
 #[cfg(feature = "planted-faults")]
 pub use planted::PlantedFault;

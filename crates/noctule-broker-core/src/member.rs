@@ -224,7 +224,7 @@ impl Shard {
             && session.connection.is_none()
         {
             // [MQTT5-4.8.2-5]
-            let sent = session.sender.take_at_least_once(|sent| sent.group.is_some_and(leaves));
+            let sent = session.sender.take_at_least_once(|sent| sent.group().is_some_and(leaves));
             for delivery in sent {
                 self.release_delivery(key, &delivery);
                 sort_in(&mut taken, delivery);
@@ -240,7 +240,7 @@ impl Shard {
         if session.queued_shared == 0 {
             return;
         }
-        let waiting = session.sender.take_waiting(|waits| waits.group.is_some_and(&leaves));
+        let waiting = session.sender.take_waiting(|waits| waits.group().is_some_and(&leaves));
         for (delivery, _) in waiting {
             if let Some(session) = self.registry.session_mut(key) {
                 session.note_dequeued(&delivery);
@@ -252,7 +252,7 @@ impl Shard {
 }
 
 fn sort_in(unfinished: &mut ByGroup, delivery: Delivery) {
-    if let Some(tag) = delivery.group {
+    if let Some(tag) = delivery.group() {
         let group = unfinished.entry((tag.owner, tag.group)).or_default();
         group.push((tag.number, delivery.message));
     }

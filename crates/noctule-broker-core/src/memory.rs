@@ -75,8 +75,12 @@ impl Memory {
     /// The limit, if all shards together have used it up: nothing new is taken then.
     pub(crate) fn shortage(&self) -> Option<Limit> {
         let (maximum, wanted) = (self.maximum, self.totals.memory_bytes.count());
-        let is_short = self.used > self.leased;
-        is_short.then_some(Limit { setting: "limits.memory_bytes_max", maximum, wanted })
+        self.is_short().then_some(Limit { setting: "limits.memory_bytes_max", maximum, wanted })
+    }
+
+    /// Whether there is such a [`shortage`](Self::shortage).
+    pub(crate) fn is_short(&self) -> bool {
+        self.used > self.leased
     }
 }
 

@@ -1,17 +1,19 @@
 //! An Application Message that outlives the packet which brought it.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use noctule_packet::{ForwardedProperties, QoS};
 use noctule_session::Timestamp;
+
+use crate::payload::Payload;
 
 /// An Application Message as the broker keeps it: immutable, and shared by all who will get it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Where it was published.
-    pub topic: Box<str>,
+    pub topic: Arc<str>,
     /// The Application Message's bytes.
-    pub payload: Box<[u8]>,
+    pub payload: Payload,
     /// The quality of service of the publication.
     pub qos: QoS,
     /// Whether the publisher set RETAIN.
@@ -26,6 +28,20 @@ pub struct Message {
 const OVERHEAD_BYTES: usize = 128;
 
 impl Message {
+    /// A message that has nothing but a topic and a payload.
+    pub(crate) fn plain(topic: Arc<str>, payload: Payload, qos: QoS) -> Self {
+        let properties = ForwardedProperties::empty();
+        Self { topic, payload, qos, retain: false, properties, expires_at: None }
+    }
+
+    /// Whether it is such a message, and takes no memory but its own.
+    pub(crate) fn is_small_and_plain(&self) -> bool {
+        !self.retain
+            && self.payload.is_inline()
+            && self.properties.is_empty()
+            && self.expires_at.is_none()
+    }
+
     /// What the message counts against byte limits.
     pub fn bytes(&self) -> usize {
         bytes(&self.topic, &self.payload, &self.properties)

@@ -5,10 +5,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use noctule_packet::{
-    ForwardedProperties, Frame, KeptTopicName, PacketId, Publish, QoS, ReasonCode, TopicName,
-    Version,
-};
+use noctule_packet::{ForwardedProperties, PacketId, Publish, QoS, ReasonCode, TopicName};
 use noctule_session::{AnswerId, Arrival};
 use smallvec::SmallVec;
 
@@ -19,6 +16,7 @@ use crate::event::Event;
 use crate::fan_out::Then;
 use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::{ConnectionId, ShardId};
+use crate::last_topic::Routed;
 use crate::message::Message;
 use crate::origin::Origin;
 use crate::publication::{Publication, Publisher};
@@ -62,56 +60,7 @@ pub(crate) struct Held {
     is_kept: bool,
 }
 
-/// The topic of the last publication of any client: publications to one topic often come one after
-/// the other, and what was found out about it need not be found out again.
-#[derive(Debug, Default)]
-pub(crate) struct LastTopic {
-    name: KeptTopicName,
-    /// Memory for the next name.
-    spare: KeptTopicName,
-    routed: Option<Routed>,
-}
-
-/// Who wants a topic, and when that was found out.
-#[derive(Debug)]
-pub(crate) struct Routed {
-    matches: Matches,
-    epoch: u64,
-}
-
 impl Shard {
-    /// A PUBLISH packet. A topic that the last one had too is neither judged nor looked up again.
-    pub(crate) fn on_publish_frame(
-        &mut self,
-        id: ConnectionId,
-        key: SessionKey,
-        version: Version,
-        frame: &Frame<'_>,
-        effects: &mut Effects,
-    ) -> Result<Flow, Fault> {
-        let mut last = self.last_topic.take().unwrap_or_default();
-        let LastTopic { name, spare, routed } = &mut *last;
-        let known = name.name();
-        let publish = Publish::decode_knowing(frame, version, self.settings.text_rules, known)?;
-        let is_known = known.is_some_and(|known| publish.topic.is_some_and(|it| it.is_same(known)));
-        if !is_known {
-            *routed = None;
-        }
-        let flow = self.on_publish(id, key, &publish, routed, effects);
-        if !is_known {
-            match publish.topic.filter(|_| routed.is_some()) {
-                Some(topic) => spare.set(topic),
-                None => {
-                    spare.clear();
-                    *routed = None;
-                }
-            }
-            core::mem::swap(name, spare);
-        }
-        self.last_topic = Some(last);
-        flow
-    }
-
     /// Step 3: may this packet come now, and which topic is meant? What is in `routed` belongs to
     /// the topic.
     pub(crate) fn on_publish(
@@ -265,20 +214,6 @@ impl Shard {
             self.acknowledge(id, key, answer, reason);
         }
         Ok(self.go_on_behind(id, publication, matches, rest, Some(waiting)))
-    }
-
-    /// Everybody who wants the topic, unless that is known.
-    fn route_once<'r>(
-        &mut self,
-        topic: TopicName<'_>,
-        routed: &'r mut Option<Routed>,
-    ) -> &'r Matches {
-        let epoch = self.router.epoch();
-        if routed.as_ref().is_some_and(|routed| routed.epoch != epoch) {
-            *routed = None;
-        }
-        let routed = routed.get_or_insert_with(|| Routed { matches: self.route(topic), epoch });
-        &routed.matches
     }
 
     /// Steps 5 to 7: keeps what is retained, forwards and delivers. How many answers of other

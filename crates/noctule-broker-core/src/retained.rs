@@ -50,7 +50,7 @@ pub(crate) struct Kept {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
     Start,
-    After(Box<str>),
+    After(Arc<str>),
     End,
 }
 
@@ -318,7 +318,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The topic of the node that was visited last.
-    fn path(&self) -> Box<str> {
+    fn path(&self) -> Arc<str> {
         let levels: Vec<&str> = self.chain.iter().filter_map(|(_, last)| *last).collect();
         levels.join("/").into()
     }

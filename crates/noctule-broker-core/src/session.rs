@@ -87,19 +87,30 @@ impl Session {
         self.sender.is_open() && self.groups.is_empty() && self.replays.is_empty()
     }
 
+    /// Whether it goes on without its connection.
+    pub(crate) fn may_return(&self) -> bool {
+        self.expiry_interval > 0
+    }
+
+    /// Whether a publication that arrives with QoS 1 may be acknowledged on this connection without
+    /// being noted before: nothing is owed for an earlier one.
+    pub(crate) fn acknowledges_at_once(&self, connection: ConnectionId) -> bool {
+        self.connection == Some(connection) && self.receiver.may_acknowledge_at_once()
+    }
+
     /// Lets a message wait behind all others.
     pub(crate) fn enqueue(&mut self, delivery: Delivery, qos: QoS) {
         let bytes = delivery.message.bytes() as u64;
         self.queued_bytes += bytes;
         self.held_bytes += bytes;
-        self.queued_shared += usize::from(delivery.group.is_some());
+        self.queued_shared += usize::from(delivery.group().is_some());
         self.sender.enqueue(delivery, qos);
     }
 
     /// A message waits no more.
     pub(crate) fn note_dequeued(&mut self, delivery: &Delivery) {
         self.queued_bytes -= delivery.message.bytes() as u64;
-        self.queued_shared -= usize::from(delivery.group.is_some());
+        self.queued_shared -= usize::from(delivery.group().is_some());
     }
 }
 
@@ -118,7 +129,44 @@ pub(crate) type Identifiers = SmallVec<[u32; 2]>;
 pub(crate) struct Delivery {
     pub(crate) message: Arc<Message>,
     pub(crate) retain: bool,
-    pub(crate) identifiers: Identifiers,
+    /// Boxed, as hardly any delivery has them and there may be many deliveries.
+    details: Option<Box<Details>>,
+}
+
+#[derive(Clone, Debug)]
+struct Details {
+    identifiers: Identifiers,
+    group: Option<Tag>,
+}
+
+impl Delivery {
+    pub(crate) fn new(
+        message: Arc<Message>,
+        retain: bool,
+        identifiers: Identifiers,
+        group: Option<Tag>,
+    ) -> Self {
+        let is_plain = identifiers.is_empty() && group.is_none();
+        let details = (!is_plain).then(|| Box::new(Details { identifiers, group }));
+        Self { message, retain, details }
+    }
+
+    /// A delivery without RETAIN for the one subscription that matches, which has no identifier.
+    pub(crate) fn plain(message: Arc<Message>) -> Self {
+        Self { message, retain: false, details: None }
+    }
+
+    /// Whether nobody but its session has to do with it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.details.is_none()
+    }
+
+    pub(crate) fn identifiers(&self) -> Identifiers {
+        self.details.as_ref().map(|details| details.identifiers.clone()).unwrap_or_default()
+    }
+
     /// The shared subscription that it belongs to.
-    pub(crate) group: Option<Tag>,
+    pub(crate) fn group(&self) -> Option<Tag> {
+        self.details.as_ref()?.group
+    }
 }

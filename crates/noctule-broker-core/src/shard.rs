@@ -21,11 +21,12 @@ use crate::fault::{Fault, ProtocolError};
 use crate::frames::Frames;
 use crate::groups::Groups;
 use crate::input::{ConnectionId, Consumed, Input, Reading, ShardId};
+use crate::last_topic::LastTopic;
 use crate::member::Joins;
 use crate::memory::Memory;
 use crate::origin::{Positions, Row};
 use crate::outbound::Outbound;
-use crate::publish::{Held, LastTopic, Outstanding};
+use crate::publish::{Held, Outstanding};
 use crate::rate::Rate;
 use crate::registry::{Registry, SessionKey};
 use crate::retained::Retained;
@@ -74,6 +75,8 @@ pub struct Shard {
     pub(crate) dirty: Vec<ConnectionId>,
     pub(crate) spares: Spares,
     pub(crate) frames: Frames,
+    /// Whether nobody has to be asked about a publication; see [`straight`](crate::straight).
+    pub(crate) goes_straight: bool,
     /// `None` while it is in use.
     pub(crate) last_topic: Option<Box<LastTopic>>,
     pub(crate) memory: Memory,
@@ -140,6 +143,7 @@ impl Shard {
             dirty: Vec::new(),
             spares: Spares::default(),
             frames: Frames::default(),
+            goes_straight: crate::straight::is_free(&settings),
             last_topic: None,
             memory: Memory::new(
                 settings.limits.memory_bytes_max,
@@ -336,7 +340,7 @@ impl Shard {
 
     /// Takes every complete packet, as long as nothing waits and the turn lasts.
     fn on_bytes(&mut self, id: ConnectionId, bytes: &[u8], effects: &mut Effects) -> Consumed {
-        let mut consumed = 0;
+        let mut rest = bytes;
         while let Some(connection) = self.connections.find_mut(id) {
             let limits = &self.settings.limits;
             // [MQTT5-3.1.4-6] [MQTT311-3.1.4-5] [MQTT5-4.13.2-1]
@@ -355,32 +359,40 @@ impl Shard {
                 None
             };
             if let Some(reading) = reading {
-                return Consumed { bytes: consumed, reading };
+                return Consumed { bytes: bytes.len() - rest.len(), reading };
             }
-            let rest = bytes.get(consumed..).unwrap_or_default();
-            let connecting = connection.phase == Phase::Connecting;
+            let (phase, version) = (connection.phase, connection.version);
+            let connecting = phase == Phase::Connecting;
             let maximum =
                 if connecting { limits.connect_bytes_max } else { limits.maximum_packet_size };
-            let outcome = match next_frame(rest, connecting, maximum) {
+            if connecting && is_no_connect(rest) {
+                self.fail(id, &ProtocolError::FirstPacketNotConnect.into(), effects);
+                continue;
+            }
+            let frame = match split(rest, maximum) {
+                Ok(Framing::Complete(frame)) => frame,
                 Ok(Framing::Partial { .. }) => {
-                    return Consumed { bytes: consumed, reading: Reading::Drained };
+                    let bytes = bytes.len() - rest.len();
+                    return Consumed { bytes, reading: Reading::Drained };
                 }
-                Ok(Framing::Complete(frame)) => {
-                    if connecting && let Some(home) = self.home_elsewhere(&frame) {
-                        self.forget(id);
-                        return Consumed { bytes: consumed, reading: Reading::Moved(home) };
-                    }
-                    consumed += frame.length;
-                    self.budget -= 1;
-                    self.statistics.bytes_received += frame.length as u64;
-                    if frame.packet_type == PacketType::Publish {
-                        self.note_rate(id, frame.length);
-                    }
-                    self.on_frame(id, &frame, effects).map(|_| ())
+                Err(error) => {
+                    self.fail(id, &error.into(), effects);
+                    continue;
                 }
-                Err(fault) => Err(fault),
             };
-            if let Err(fault) = outcome {
+            connection.heard = self.now;
+            if connecting && let Some(home) = self.home_elsewhere(&frame) {
+                self.forget(id);
+                let bytes = bytes.len() - rest.len();
+                return Consumed { bytes, reading: Reading::Moved(home) };
+            }
+            rest = rest.get(frame.length..).unwrap_or_default();
+            self.budget -= 1;
+            self.statistics.bytes_received += frame.length as u64;
+            if frame.packet_type == PacketType::Publish {
+                self.note_rate(id, frame.length);
+            }
+            if let Err(fault) = self.on_frame(id, (phase, version), &frame, effects) {
                 self.fail(id, &fault, effects);
             }
         }
@@ -518,15 +530,9 @@ impl Shard {
     }
 }
 
-/// The next packet; the first one is looked at before it is whole, so that only a CONNECT is
+/// Whether the first packet is another one, which shows before it is whole: only a CONNECT is
 /// waited for.
 // [MQTT5-3.1.0-1] [MQTT311-3.1.0-1]
-fn next_frame(rest: &[u8], connecting: bool, maximum: u32) -> Result<Framing<'_>, Fault> {
-    if connecting
-        && let Some(first) = rest.first()
-        && first >> 4 != PacketType::Connect as u8
-    {
-        return Err(ProtocolError::FirstPacketNotConnect.into());
-    }
-    Ok(split(rest, maximum)?)
+fn is_no_connect(rest: &[u8]) -> bool {
+    rest.first().is_some_and(|first| first >> 4 != PacketType::Connect as u8)
 }

@@ -1,8 +1,13 @@
 //! Memory of buffers that were written out, for the next connection that has something to write:
-//! an idle connection holds none.
+//! an idle connection holds none. And memory of small messages that nobody keeps any more, for the
+//! next one.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use noctule_packet::QoS;
+
+use crate::message::Message;
 use crate::outbound::Outbound;
 
 /// How much is kept in all, and how large one piece may be.
@@ -10,12 +15,15 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 const PIECE_BYTES_MAX: usize = 64 * 1024;
 /// What a buffer begins with if nothing is kept: growing from nothing would cost more.
 const FIRST_BYTES: usize = 512;
+/// How many messages: as many as come one after the other before they are acknowledged.
+const MESSAGES_MAX: usize = 1_024;
 
-/// The buffers that nobody uses.
+/// The buffers and messages that nobody uses.
 #[derive(Debug, Default)]
 pub(crate) struct Spares {
     pieces: Vec<Vec<u8>>,
     bytes: usize,
+    messages: Vec<Arc<Message>>,
 }
 
 impl Spares {
@@ -27,6 +35,31 @@ impl Spares {
         let piece = self.pieces.pop();
         self.bytes -= piece.as_ref().map_or(0, Vec::capacity);
         outbound.lend(piece.unwrap_or_else(|| Vec::with_capacity(FIRST_BYTES)));
+    }
+
+    /// A message that has nothing but a topic and a payload, in memory that another one has had if
+    /// there is some.
+    #[inline]
+    pub(crate) fn message(&mut self, topic: &Arc<str>, payload: &[u8], qos: QoS) -> Arc<Message> {
+        if let Some(mut spare) = self.messages.pop()
+            && let Some(place) = Arc::get_mut(&mut spare)
+        {
+            if !Arc::ptr_eq(&place.topic, topic) {
+                place.topic = Arc::clone(topic);
+            }
+            (place.payload, place.qos) = (payload.into(), qos);
+            return spare;
+        }
+        Arc::new(Message::plain(Arc::clone(topic), payload.into(), qos))
+    }
+
+    /// Takes a message that one holder less needs, and keeps its memory if that was the last one.
+    #[inline]
+    pub(crate) fn keep(&mut self, message: Arc<Message>) {
+        let is_last = Arc::strong_count(&message) == 1;
+        if is_last && message.is_small_and_plain() && self.messages.len() < MESSAGES_MAX {
+            self.messages.push(message);
+        }
     }
 
     /// Takes the memory of an empty buffer back.
@@ -42,7 +75,38 @@ impl Spares {
 
 #[cfg(test)]
 mod tests {
+    use noctule_session::Timestamp;
+
     use super::*;
+
+    #[test]
+    fn the_memory_of_a_message_that_nobody_has_is_used_again() {
+        let mut spares = Spares::default();
+        let topics: [Arc<str>; 2] = ["a".into(), "b".into()];
+        let first = spares.message(&topics[0], b"1", QoS::AtMostOnce);
+        let at = Arc::as_ptr(&first);
+        spares.keep(Arc::clone(&first));
+        assert_eq!(spares.messages.len(), 0, "somebody has it");
+        spares.keep(first);
+        for topic in &topics {
+            let second = spares.message(topic, b"22", QoS::AtLeastOnce);
+            let expected = Message::plain(Arc::clone(topic), b"22"[..].into(), QoS::AtLeastOnce);
+            assert_eq!((Arc::as_ptr(&second), &*second), (at, &expected));
+            spares.keep(second);
+        }
+        spares.messages.clear();
+
+        let plain = Message::plain(Arc::clone(&topics[0]), b""[..].into(), QoS::AtLeastOnce);
+        spares.keep(Arc::new(Message { payload: [0; 1_000][..].into(), ..plain.clone() }));
+        spares.keep(Arc::new(Message { retain: true, ..plain.clone() }));
+        let expires_at = Some(Timestamp::from_millis(1));
+        spares.keep(Arc::new(Message { expires_at, ..plain.clone() }));
+        assert_eq!(spares.messages.len(), 0, "what the next one must not inherit");
+        for _ in 0..=MESSAGES_MAX {
+            spares.keep(Arc::new(plain.clone()));
+        }
+        assert_eq!(spares.messages.len(), MESSAGES_MAX);
+    }
 
     #[test]
     fn memory_is_lent_again_but_not_kept_without_bound() {

@@ -67,6 +67,12 @@ impl Statistics {
         }
     }
 
+    /// A packet was put into an outbound buffer.
+    pub(crate) fn note_sent(&mut self, bytes: usize) {
+        self.packets_sent += 1;
+        self.bytes_sent += bytes as u64;
+    }
+
     /// Messages not delivered, for any cause.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()

@@ -121,12 +121,8 @@ impl Shard {
             session.receiver.restore(packet_id);
         }
         for stored in stored.messages {
-            let delivery = Delivery {
-                message: stored.message,
-                retain: stored.retain,
-                identifiers: stored.identifiers.into(),
-                group: None,
-            };
+            let identifiers = stored.identifiers.into();
+            let delivery = Delivery::new(stored.message, stored.retain, identifiers, None);
             self.memory.grow(delivery.message.bytes() as u64);
             session.enqueue(delivery, stored.qos);
         }

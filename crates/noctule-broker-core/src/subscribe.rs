@@ -129,7 +129,7 @@ impl Shard {
             };
             let client_id = Arc::clone(&session.client_id);
             let principal = session.principal.clone();
-            let question = Question::Subscribe { filter: request.filter.clone() };
+            let question = Question::Subscribe { filter: (&*request.filter).into() };
             let step = self.park(id, Parked::Subscribe(Box::new(parked)));
             let token = Token(Waiting::Packet { connection: id, step });
             effects.push(Effect::Authorize { token, client_id, principal, question });

@@ -1,6 +1,5 @@
 //! Wills: what is published for a client that went without saying so, and when.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
@@ -11,6 +10,7 @@ use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::Event;
 use crate::fault::Refused;
 use crate::message::Message;
+use crate::payload::Payload;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::shard::Shard;
@@ -19,8 +19,8 @@ use crate::timers::Timer;
 /// A will as CONNECT gave it.
 #[derive(Clone, Debug)]
 pub(crate) struct Will {
-    topic: Box<str>,
-    payload: Box<[u8]>,
+    topic: Arc<str>,
+    payload: Payload,
     qos: QoS,
     retain: bool,
     properties: ForwardedProperties,

@@ -37,6 +37,17 @@ impl<'a> Ack<'a> {
         Ack { packet_id, reason_code, reason_string: None, user_properties: UserProperties::new() }
     }
 
+    /// The packet identifier of a successful acknowledgement that says nothing more, as nearly all
+    /// do. `None` for any other packet, well-formed or not: [`Ack::decode`] tells.
+    #[inline]
+    pub fn bare_packet_id(frame: &Frame<'_>) -> Option<PacketId> {
+        let is_bare = is_ack(frame.packet_type)
+            && frame.flags == frame.packet_type.flags()
+            && frame.is_minimal();
+        let packet_id = <[u8; 2]>::try_from(frame.body).ok().filter(|_| is_bare)?;
+        PacketId::new(u16::from_be_bytes(packet_id))
+    }
+
     /// Reads one of the four packets; `frame.packet_type` says which.
     pub fn decode(
         frame: &Frame<'a>,
@@ -76,6 +87,14 @@ impl<'a> Ack<'a> {
         Ok(())
     }
 
+    /// The bytes of a successful acknowledgement that says nothing more; `packet_type` is one of
+    /// the four.
+    #[inline]
+    pub const fn bare(packet_type: PacketType, packet_id: PacketId) -> [u8; 4] {
+        let [high, low] = packet_id.value().to_be_bytes();
+        [packet_type.first_byte(), 2, high, low]
+    }
+
     /// Appends one of the four packets.
     pub fn encode_as(
         &self,
@@ -91,7 +110,7 @@ impl<'a> Ack<'a> {
         let bare = self.reason_string.is_none() && self.user_properties.is_empty();
         // Nearly every acknowledgement is this one.
         if !version.is_v5() || (bare && self.reason_code == ReasonCode::Success) {
-            out.extend_from_slice(&[first, 2, high, low]);
+            out.extend_from_slice(&Self::bare(packet_type, self.packet_id));
             return Ok(());
         }
         // [MQTT5-3.4.2-1] [MQTT5-3.5.2-1] [MQTT5-3.6.2-1] [MQTT5-3.7.2-1]
@@ -136,6 +155,24 @@ mod tests {
     fn check(bytes: &[u8], version: Version, code: Option<u8>) {
         let found = decode(bytes, version).err().map(|error| error.reason_code().value());
         assert_eq!(found, code, "{bytes:x?} {version}");
+    }
+
+    #[test]
+    fn a_bare_acknowledgement_is_read_the_short_way_and_nothing_else_is() {
+        let mut bare = 0;
+        for first in 0..=0xFF {
+            for rest in [&[2, 1, 2][..], &[2, 0, 0], &[1, 1], &[3, 1, 2, 0], &[0x82, 0, 1, 2]] {
+                let bytes = [&[first], rest].concat();
+                let Ok(Framing::Complete(frame)) = split(&bytes, u32::MAX) else { continue };
+                let Some(found) = Ack::bare_packet_id(&frame) else { continue };
+                for version in [Version::V3_1, Version::V3_1_1, Version::V5_0] {
+                    let ack = Ack::decode(&frame, version, TextRules::Strict).unwrap();
+                    assert_eq!(ack, Ack::new(found, ReasonCode::Success), "{bytes:x?}");
+                }
+                bare += 1;
+            }
+        }
+        assert_eq!(bare, 4);
     }
 
     #[test]

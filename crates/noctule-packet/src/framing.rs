@@ -98,8 +98,7 @@ impl Frame<'_> {
             return Err(DecodeError::UnexpectedPacketType { packet_type: self.packet_type });
         }
         // [MQTT5-1.5.5-1] 3.1 and 3.1.1 do not forbid a padded remaining length.
-        let minimal = 1 + variable_length(self.body.len());
-        if version.is_v5() && self.length != self.body.len() + minimal {
+        if version.is_v5() && !self.is_minimal() {
             return Err(DecodeError::VariableByteIntegerNotMinimal);
         }
         let fixed = packet_type.flags();
@@ -115,6 +114,11 @@ impl Frame<'_> {
             Version::V3_1_1 | Version::V5_0 => self.flags == fixed,
         };
         if right { Ok(()) } else { Err(DecodeError::ReservedFlags { packet_type }) }
+    }
+
+    /// Whether the remaining length takes no more bytes than it must.
+    pub(crate) const fn is_minimal(&self) -> bool {
+        self.length == 1 + variable_length(self.body.len()) + self.body.len()
     }
 }
 

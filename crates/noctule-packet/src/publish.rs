@@ -1,10 +1,12 @@
 //! PUBLISH: an application message on its way.
 
 mod forward;
+mod plain;
 
 use alloc::vec::Vec;
 
 pub use forward::{ForwardedProperties, PublishHead};
+pub use plain::PlainPublish;
 
 use crate::property::{Properties, PropertyId};
 use crate::wire::{Reader, VARIABLE_MAX};

@@ -164,6 +164,15 @@ impl Receiver {
         self.owed.len()
     }
 
+    /// Whether a PUBLISH with QoS 1 may be answered with PUBACK before the next packet, and without
+    /// [`Receiver::on_publish`]: nothing is owed that would have to leave before, and it is within
+    /// the Receive Maximum.
+    // [MQTT5-3.3.4-7] [MQTT5-4.6.0-2] [MQTT311-4.6.0-2]
+    #[inline]
+    pub fn may_acknowledge_at_once(&self) -> bool {
+        self.owed.is_empty() && self.open < self.maximum
+    }
+
     /// A PUBLISH with QoS 1 or 2.
     pub fn on_publish(&mut self, qos: QoS, packet_id: PacketId) -> Result<Arrival, ReceiverError> {
         let known = match qos {

@@ -131,6 +131,7 @@ impl<M> Sender<M> {
 
     /// Sends a message past the queue, which [`Sender::is_open`] says is empty: its packet
     /// identifier, or the message back if it has to wait after all.
+    #[inline]
     pub fn send_now(&mut self, message: M, qos: QoS) -> Result<PacketId, M> {
         if !self.is_open() {
             return Err(message);
@@ -244,6 +245,7 @@ impl<M> Sender<M> {
 
     /// PUBACK: the message is done, whatever its reason code says.
     // [MQTT5-4.3.2-3] [MQTT5-4.4.0-2] [MQTT311-4.3.2-1]
+    #[inline]
     pub fn on_puback(&mut self, packet_id: PacketId) -> Result<M, SenderError> {
         self.finish_published(packet_id, QoS::AtLeastOnce)
     }
@@ -337,16 +339,38 @@ impl<M> Sender<M> {
         taken
     }
 
+    #[inline]
     fn finish_published(&mut self, packet_id: PacketId, expected: QoS) -> Result<M, SenderError> {
-        let at = self.index_of(packet_id)?;
+        let is_first = packet_id == packet_id_of(self.first);
+        let at = if is_first { 0 } else { self.index_of(packet_id)? };
         match self.slots.get(at) {
             Some(Slot::Published { qos, .. }) if *qos == expected => {}
+            Some(Slot::Done) | None => return Err(SenderError::UnknownPacketId),
             _ => return Err(SenderError::WrongStep),
         }
-        match self.finish(at) {
+        let slot = if at == 0 { self.finish_first() } else { self.finish(at) };
+        match slot {
             Some(Slot::Published { message, .. }) => Ok(message),
             _ => Err(SenderError::UnknownPacketId),
         }
+    }
+
+    /// What [`finish`](Self::finish) does, for a published message in front of all others, where
+    /// nearly all acknowledgements find theirs.
+    #[inline]
+    fn finish_first(&mut self) -> Option<Slot<M>> {
+        let slot = self.slots.pop_front();
+        self.first += 1;
+        self.in_flight -= 1;
+        if self.sent > 0 {
+            self.sent -= 1;
+            self.quota_used -= 1;
+        }
+        // Otherwise no slot is done, and all in front were sent.
+        if self.in_flight < self.slots.len() || self.sent == 0 {
+            self.tidy();
+        }
+        slot
     }
 
     /// Where the message with this packet identifier stands. An acknowledgement may be for what an
@@ -375,6 +399,7 @@ impl<M> Sender<M> {
     }
 
     /// Forgets the slots in front that are all done.
+    #[inline]
     fn tidy(&mut self) {
         self.tidy_behind();
         while matches!(self.slots.front(), Some(Slot::Done)) {

@@ -44,6 +44,7 @@ mod shared_sticky;
 mod slow_reader;
 mod statistics;
 mod stored;
+mod straight;
 mod subscribe;
 mod system;
 mod system_shards;

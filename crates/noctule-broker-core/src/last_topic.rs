@@ -1,0 +1,120 @@
+//! The topic of the last publication of any client: publications to one topic often come one after
+//! the other, and what was found out about it need not be found out again.
+
+use alloc::sync::Arc;
+
+use noctule_packet::{Frame, KeptTopicName, Publish, QoS, TopicName, Version};
+
+use crate::connection::Flow;
+use crate::effect::Effects;
+use crate::fault::Fault;
+use crate::input::ConnectionId;
+use crate::registry::SessionKey;
+use crate::router::{Match, Matches, Target};
+use crate::shard::Shard;
+
+/// A topic, and who wants it.
+#[derive(Debug, Default)]
+pub(crate) struct LastTopic {
+    pub(crate) name: KeptTopicName,
+    /// Memory for the next name.
+    spare: KeptTopicName,
+    /// The name, as the messages that are kept share it; made for the first of them.
+    pub(crate) shared: Option<Arc<str>>,
+    routed: Option<Routed>,
+}
+
+/// Who wants a topic, and when that was found out.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    matches: Matches,
+    only: Option<(SessionKey, QoS)>,
+    epoch: u64,
+}
+
+impl LastTopic {
+    /// The one session that wants the topic and how much of it, if it is one of this shard with a
+    /// plain subscription, and if that has not changed since.
+    pub(crate) fn only_receiver(&self, epoch: u64) -> Option<(SessionKey, QoS)> {
+        self.routed.as_ref().filter(|routed| routed.epoch == epoch)?.only
+    }
+}
+
+impl Routed {
+    fn new(matches: Matches, epoch: u64) -> Self {
+        let only = match &*matches {
+            [Match { target: Target::Session(session), options, identifier: None }]
+                if !options.no_local =>
+            {
+                Some((*session, options.qos))
+            }
+            _ => None,
+        };
+        Self { matches, only, epoch }
+    }
+}
+
+impl Shard {
+    /// A PUBLISH packet. A topic that the last one had too is neither judged nor looked up again.
+    pub(crate) fn on_publish_frame(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        version: Version,
+        frame: &Frame<'_>,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let mut last = self.last_topic.take().unwrap_or_default();
+        let flow = match self.go_straight(id, key, version, frame, &mut last) {
+            Some(()) => Ok(Flow::Next),
+            None => self.go_the_long_way(id, key, version, frame, &mut last, effects),
+        };
+        self.last_topic = Some(last);
+        flow
+    }
+
+    #[inline(never)]
+    fn go_the_long_way(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        version: Version,
+        frame: &Frame<'_>,
+        last: &mut LastTopic,
+        effects: &mut Effects,
+    ) -> Result<Flow, Fault> {
+        let LastTopic { name, spare, shared, routed } = last;
+        let known = name.name();
+        let publish = Publish::decode_knowing(frame, version, self.settings.text_rules, known)?;
+        let is_known = known.is_some_and(|known| publish.topic.is_some_and(|it| it.is_same(known)));
+        if !is_known {
+            (*shared, *routed) = (None, None);
+        }
+        let flow = self.on_publish(id, key, &publish, routed, effects);
+        if !is_known {
+            match publish.topic.filter(|_| routed.is_some()) {
+                Some(topic) => spare.set(topic),
+                None => {
+                    spare.clear();
+                    *routed = None;
+                }
+            }
+            core::mem::swap(name, spare);
+        }
+        flow
+    }
+
+    /// Everybody who wants the topic, unless that is known.
+    pub(crate) fn route_once<'r>(
+        &mut self,
+        topic: TopicName<'_>,
+        routed: &'r mut Option<Routed>,
+    ) -> &'r Matches {
+        let epoch = self.router.epoch();
+        if routed.as_ref().is_some_and(|routed| routed.epoch != epoch) {
+            *routed = None;
+        }
+        let routed = routed.get_or_insert_with(|| Routed::new(self.route(topic), epoch));
+        &routed.matches
+    }
+}

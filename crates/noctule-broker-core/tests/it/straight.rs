@@ -1,0 +1,206 @@
+//! The commonest publications take a shorter way through the shard than all others: whatever comes,
+//! it must lead to the same.
+
+use std::sync::Arc;
+
+use noctule_broker_core::ReadRules;
+use noctule_packet::{Framing, Packet, PacketType, QoS, TextRules, Version, split};
+use noctule_testkit::{OwnedConnect, OwnedPublish, packet_bytes};
+
+use crate::broker::{Broker, Client};
+use crate::orders::{Choices, random_orders};
+
+const CLIENTS: usize = 4;
+const ACTS: usize = 150;
+const TOPICS: [&str; 3] = ["a", "b", "c/d"];
+const FILTERS: [&str; 5] = ["a", "b", "c/d", "+", "#"];
+const PAYLOAD_BYTES: [usize; 5] = [0, 4, 30, 200, 9_000];
+
+/// One of the two brokers, and what it has sent to each client.
+struct Side {
+    broker: Broker,
+    clients: Vec<Client>,
+}
+
+/// What a client has got and not acknowledged, and its next packet identifier.
+#[derive(Default)]
+struct Peer {
+    owes: Vec<(PacketType, u16)>,
+    packet_id: u16,
+    stalled: bool,
+}
+
+fn version(client: usize) -> Version {
+    [Version::V5_0, Version::V3_1_1, Version::V5_0, Version::V3_1][client]
+}
+
+fn connect(client: usize) -> OwnedConnect {
+    let connect = OwnedConnect::new(version(client), &format!("c{client}")).keep_alive(0);
+    match client {
+        // Windows, sizes and aliases that the short way does not know.
+        0 => connect.receive_maximum(3),
+        2 => connect.maximum_packet_size(150),
+        _ => connect,
+    }
+}
+
+/// A broker that lets publications go the short way, or one that has everything asked first.
+fn side(is_short: bool) -> Side {
+    let broker = Broker::with(|settings| {
+        settings.limits.outbound_bytes_max = 2_000;
+        settings.limits.queue_messages_max = 10;
+        settings.limits.memory_bytes_max = 40_000;
+        if !is_short {
+            settings.read_rules = Some(ReadRules(Arc::new(|_: &str, _: &str| true)));
+        }
+    });
+    let clients = (0..CLIENTS).map(|client| broker.connect(&connect(client))).collect();
+    Side { broker, clients }
+}
+
+impl Peer {
+    fn next_id(&mut self) -> u16 {
+        self.packet_id = self.packet_id % 60_000 + 1;
+        self.packet_id
+    }
+
+    /// Most are plain and go where the last one went, several at once.
+    fn publishes(&mut self, version: Version, choices: &mut Choices) -> Vec<u8> {
+        let topic = TOPICS[choices.choose(TOPICS.len())];
+        let mut bytes = Vec::new();
+        for _ in 0..=choices.choose(5) {
+            let qos = match choices.choose(8) {
+                0..4 => QoS::AtMostOnce,
+                4..7 => QoS::AtLeastOnce,
+                _ => QoS::ExactlyOnce,
+            };
+            let length = PAYLOAD_BYTES[choices.choose(8).saturating_sub(3)];
+            let mut publish = OwnedPublish::new(topic, vec![b'.'; length], qos);
+            if qos > QoS::AtMostOnce {
+                publish = publish.packet_id(self.next_id()).dup(choices.choose(9) == 0);
+            }
+            match choices.choose(12) {
+                0 => publish = publish.retain(true),
+                1 if version.is_v5() => publish = publish.content_type("text"),
+                2 if version.is_v5() => publish = publish.message_expiry_interval(9),
+                _ => {}
+            }
+            publish.to_packet().encode(version, &mut bytes).unwrap();
+            if qos == QoS::ExactlyOnce {
+                bytes.extend(acknowledgement(PacketType::Pubrel, self.packet_id));
+            }
+        }
+        bytes
+    }
+
+    fn subscription(&mut self, version: Version, choices: &mut Choices) -> Vec<u8> {
+        let filter = FILTERS[choices.choose(FILTERS.len())];
+        let (id, properties) = (self.next_id(), if version.is_v5() { "00" } else { "" });
+        if choices.choose(3) == 0 {
+            return packet_bytes(0xA2, &format!("{id:04x} {properties} s'{filter}'"));
+        }
+        let mut options = choices.choose(3);
+        let mut identified = properties;
+        if version.is_v5() {
+            // No Local and Retain As Published.
+            options |= [0, 0, 0, 4, 8][choices.choose(5)];
+            identified = ["00", "00", "020B07"][choices.choose(3)];
+        }
+        packet_bytes(0x82, &format!("{id:04x} {identified} s'{filter}' {options:02x}"))
+    }
+
+    /// Acknowledges some of what it has got, mostly in order.
+    fn acknowledgements(&mut self, choices: &mut Choices) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for _ in 0..choices.choose(6).min(self.owes.len()) {
+            let at = if choices.choose(5) == 0 { choices.choose(self.owes.len()) } else { 0 };
+            let (packet_type, packet_id) = self.owes.remove(at);
+            bytes.extend(acknowledgement(packet_type, packet_id));
+        }
+        bytes
+    }
+
+    fn note(&mut self, version: Version, mut bytes: &[u8]) {
+        while let Ok(Framing::Complete(frame)) = split(bytes, u32::MAX) {
+            match Packet::decode(&frame, version, TextRules::Strict).unwrap() {
+                Packet::Publish(publish) => {
+                    let answer = match publish.qos {
+                        QoS::ExactlyOnce => PacketType::Pubrec,
+                        _ => PacketType::Puback,
+                    };
+                    self.owes.extend(publish.packet_id.map(|id| (answer, id.value())));
+                }
+                Packet::Pubrel(ack) => self.owes.push((PacketType::Pubcomp, ack.packet_id.value())),
+                _ => {}
+            }
+            bytes = &bytes[frame.length..];
+        }
+        assert!(bytes.is_empty(), "whole packets");
+    }
+}
+
+fn acknowledgement(packet_type: PacketType, packet_id: u16) -> Vec<u8> {
+    let flags = if packet_type == PacketType::Pubrel { 2 } else { 0 };
+    packet_bytes((packet_type as u8) << 4 | flags, &format!("{packet_id:04x}"))
+}
+
+/// Everything that can be told apart from outside.
+fn state(side: &Side) -> String {
+    let (events, trace) = (side.broker.events(), side.broker.trace());
+    side.broker.look(|shards| {
+        format!("{:?}\n{:?}\n{events:?}\n{trace:?}", shards.statistics(), shards.gauges())
+    })
+}
+
+fn act(sides: &mut [Side; 2], client: usize, peer: &mut Peer, choices: &mut Choices) -> String {
+    let (name, bytes) = match choices.choose(20) {
+        0 => {
+            peer.stalled = !peer.stalled;
+            for Side { broker, clients } in &*sides {
+                match peer.stalled {
+                    true => broker.stall(&clients[client]),
+                    false => broker.unstall(&clients[client]),
+                }
+            }
+            return format!("{client} stalled: {}", peer.stalled);
+        }
+        1 => {
+            *peer = Peer { packet_id: peer.packet_id, ..Peer::default() };
+            for Side { broker, clients } in &mut *sides {
+                clients[client] = broker.connect(&connect(client));
+            }
+            return format!("{client} comes again");
+        }
+        2..4 => ("subscription", peer.subscription(version(client), choices)),
+        4..9 => ("acknowledgements", peer.acknowledgements(choices)),
+        _ => ("publishes", peer.publishes(version(client), choices)),
+    };
+    for Side { clients, .. } in sides {
+        clients[client].send_bytes(&bytes);
+    }
+    format!("{client} {name} {bytes:x?}")
+}
+
+#[test]
+fn the_short_way_leads_to_the_same_as_the_long_one() {
+    let mut delivered = 0;
+    random_orders(60, |choices| {
+        let mut sides = [side(true), side(false)];
+        let mut peers: [Peer; CLIENTS] = Default::default();
+        let mut said = Vec::new();
+        for _ in 0..ACTS {
+            let client = choices.choose(CLIENTS);
+            said.push(act(&mut sides, client, &mut peers[client], choices));
+            let [short, long] = &sides;
+            for (client, peer) in peers.iter_mut().enumerate() {
+                let arrived = short.broker.arrived(&short.clients[client]);
+                let expected = long.broker.arrived(&long.clients[client]);
+                assert_eq!(arrived, expected, "to {client} after {said:#?}");
+                peer.note(version(client), &arrived);
+            }
+            assert_eq!(state(short), state(long), "after {said:#?}");
+        }
+        delivered += sides[0].broker.look(|shards| shards.statistics().publish_sent);
+    });
+    assert!(delivered > 5_000, "{delivered}");
+}
