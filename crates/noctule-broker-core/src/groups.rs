@@ -261,3 +261,33 @@ impl Groups {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outstanding(group: &mut Group, id: (ShardId, SessionKey)) -> u32 {
+        let subscription = Subscription { options: Default::default(), identifier: None };
+        let (shard, session) = id;
+        group.join(Member { shard, session, subscription, window: None, outstanding: 0 });
+        group.member_mut(shard, session).expect("it has joined").outstanding
+    }
+
+    #[test]
+    fn only_so_many_who_have_left_with_work_are_remembered_and_nobody_without() {
+        let mut groups = Groups::new(7);
+        let (key, _) = groups.find_or_make("$share/g/x");
+        let group = groups.group_mut(key).expect("it was made");
+        let id = |slot: usize| (ShardId(1), SessionKey::for_test(slot as u32));
+        for slot in 0..=DEPARTED_MAX {
+            assert_eq!(outstanding(group, id(slot)), 0);
+            group.member_mut(id(slot).0, id(slot).1).expect("a member").outstanding = 3;
+            group.leave(id(slot), 1);
+        }
+        assert_eq!((group.departed.len(), group.members.len()), (DEPARTED_MAX, 0));
+        group.settle(id(2), 1);
+        group.settle(id(3), 2);
+        assert_eq!(group.departed.len(), DEPARTED_MAX - 1, "one is done");
+        assert_eq!([0, 1, 2, 3].map(|slot| outstanding(group, id(slot))), [0, 2, 1, 0]);
+    }
+}
