@@ -222,7 +222,7 @@ impl Shard {
         }
         let refusals = &mut self.connections.find_mut(id)?.refusals;
         let at = refusals.iter().position(|(refused, _)| *refused == packet_id)?;
-        let (_, refused) = refusals.remove(at)?;
+        let (_, refused) = refusals.remove(at);
         Some(refused.reason().to_string())
     }
 

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::sync::Arc;
 
 use noctule_packet::{Connack, ConnackProperties, Connect, Packet, ReasonCode, Version};
-use noctule_session::{InboundAliases, KeepAlive, OutboundAliases};
+use noctule_session::{KeepAlive, OutboundAliases};
 
 use crate::access::Authentication;
 use crate::connection::{Connection, Flow, Parked, Phase};
@@ -539,9 +539,10 @@ impl Shard {
         connection.maximum_packet_size = connecting.maximum_packet_size;
         connection.request_problem_information = connecting.request_problem_information;
         // [MQTT5-3.3.2-7]
-        connection.inbound_aliases = InboundAliases::new(alias_maximum);
+        connection.topic_alias_maximum = alias_maximum;
+        let outbound_max = connecting.topic_alias_maximum.min(alias_outbound_max);
         connection.outbound_aliases =
-            OutboundAliases::new(connecting.topic_alias_maximum.min(alias_outbound_max));
+            (outbound_max > 0).then(|| Box::new(OutboundAliases::new(outbound_max)));
     }
 
     /// Tells the client what it got and what it may do, if it takes packets of that size.

@@ -1,7 +1,6 @@
 //! What the shard knows about one network connection, and where its packets go.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use noctule_packet::{
@@ -58,10 +57,14 @@ pub(crate) struct Connection {
     /// The largest packet that the client takes.
     pub(crate) maximum_packet_size: u32,
     pub(crate) request_problem_information: bool,
-    pub(crate) inbound_aliases: InboundAliases,
-    pub(crate) outbound_aliases: OutboundAliases,
+    /// How many topic aliases the client may define.
+    pub(crate) topic_alias_maximum: u16,
+    /// Boxed like all that most connections never have.
+    inbound_aliases: Option<Box<InboundAliases>>,
+    /// `None` if the client takes no aliases.
+    pub(crate) outbound_aliases: Option<Box<OutboundAliases>>,
     /// What the PUBACKs and PUBRECs that refuse a publication will say, by its packet identifier.
-    pub(crate) refusals: VecDeque<(PacketId, Refused)>,
+    pub(crate) refusals: Vec<(PacketId, Refused)>,
 }
 
 /// How far a connection has come.
@@ -128,9 +131,10 @@ impl Connection {
             requested_expiry_interval: 0,
             maximum_packet_size: u32::MAX,
             request_problem_information: true,
-            inbound_aliases: InboundAliases::new(0),
-            outbound_aliases: OutboundAliases::new(0),
-            refusals: VecDeque::new(),
+            topic_alias_maximum: 0,
+            inbound_aliases: None,
+            outbound_aliases: None,
+            refusals: Vec::new(),
         }
     }
 
@@ -140,12 +144,18 @@ impl Connection {
         !self.congested
     }
 
+    /// The topic aliases that the client has defined.
+    pub(crate) fn inbound_aliases(&mut self) -> &mut InboundAliases {
+        let maximum = self.topic_alias_maximum;
+        self.inbound_aliases.get_or_insert_with(|| Box::new(InboundAliases::new(maximum)))
+    }
+
     /// Whether the client is online and takes every PUBLISH just as it comes: of any size, and
     /// without an alias for its topic.
     pub(crate) fn takes_anything(&self) -> bool {
         self.session().is_some()
             && self.maximum_packet_size == u32::MAX
-            && !self.outbound_aliases.are_taken()
+            && self.outbound_aliases.is_none()
     }
 
     /// Counts what waits to be written now. Whether it has to be put on the list of those that have

@@ -376,18 +376,16 @@ const SHRINKING_TOPIC_BYTES_MIN: usize = 4;
 
 /// Lets an alias stand for the topic, where the client takes one.
 fn use_alias(connection: &mut Connection, head: &mut PublishHead<'_>) {
-    if !connection.outbound_aliases.are_taken() {
-        return;
-    }
+    let Some(aliases) = &mut connection.outbound_aliases else { return };
     // [MQTT5-3.1.2-24] A packet that was not too large must not become so.
     let maximum = connection.maximum_packet_size;
     let may_grow =
         maximum == u32::MAX || head.encoded_length() + DEFINITION_BYTES_MAX <= maximum as usize;
     let may_replace = may_grow || head.topic.len() >= SHRINKING_TOPIC_BYTES_MIN;
-    if let Some(alias) = connection.outbound_aliases.find(head.topic).filter(|_| may_replace) {
+    if let Some(alias) = aliases.find(head.topic).filter(|_| may_replace) {
         (head.topic, head.topic_alias) = ("", Some(alias));
     } else if may_grow {
-        head.topic_alias = connection.outbound_aliases.define(head.topic);
+        head.topic_alias = aliases.define(head.topic);
     }
 }
 

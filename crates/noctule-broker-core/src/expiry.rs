@@ -123,7 +123,7 @@ impl Shard {
         let Session { client_id, stored, expires_at, subscriptions, held_bytes, .. } = session;
         self.memory.shrink(held_bytes);
         self.budget = self.budget.saturating_sub(subscriptions.len());
-        for filter in subscriptions.keys() {
+        for filter in subscriptions.filters() {
             self.unroute(key, filter, effects);
         }
         if let Some(at) = expires_at {

@@ -75,6 +75,7 @@ mod statistics;
 mod stored;
 mod straight;
 mod subscribe;
+mod subscriptions;
 mod system;
 mod timers;
 mod totals;

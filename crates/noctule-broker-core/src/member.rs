@@ -3,7 +3,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::ops::Bound::{Included, Unbounded};
 
 use noctule_packet::{QoS, TopicFilter};
 
@@ -121,10 +120,10 @@ impl Shard {
         }
         let Some(session) = self.registry.session(key) else { return };
         let window = self.window_to_lend(key);
-        let shared = session.subscriptions.range::<str, _>((Included(SHARE), Unbounded));
-        for (filter, _) in shared.take_while(|(filter, _)| filter.starts_with(SHARE)) {
+        let filters = session.subscriptions.filters();
+        for filter in filters.filter(|filter| filter.starts_with(SHARE)) {
             if let Some(owner) = self.group_elsewhere(filter) {
-                let filter = (&**filter).into();
+                let filter = filter.into();
                 let lend = GroupMessage::Lend { filter, session: key, window };
                 effects.tell(owner, Body::Group(lend));
             }
@@ -145,7 +144,7 @@ impl Shard {
         let queued = qos > QoS::AtMostOnce;
         let member = self.registry.session_mut(key).filter(|session| {
             // It may have left, or gone, since this was sent. [MQTT5-3.10.4-2]
-            session.subscriptions.contains_key(&*filter) && session.connection.is_some()
+            session.subscriptions.contains(&filter) && session.connection.is_some()
         });
         let Some(session) = member else {
             if queued {

@@ -1,5 +1,6 @@
 //! The bytes that wait to be written to one connection, and how a driver takes them.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,7 +17,8 @@ const COMPACT_BYTES: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub struct Outbound {
     buffer: Vec<u8>,
-    shared: VecDeque<Shared>,
+    /// Boxed, as most connections never have any.
+    shared: Option<Box<VecDeque<Shared>>>,
     /// How many bytes of `buffer` are written.
     written: usize,
     shared_bytes: usize,
@@ -44,12 +46,14 @@ impl Outbound {
     /// The next pieces to write, in order, for one vectored write; never an empty piece.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = self.written;
-        let copied_then_shared = self.shared.iter().flat_map(move |shared| {
+        let all_shared = self.shared.iter().flat_map(|shared| shared.iter());
+        let copied_then_shared = all_shared.flat_map(move |shared| {
             let copied = self.buffer.get(from..shared.at).unwrap_or_default();
             from = shared.at;
             [copied, shared.message.payload.get(shared.written..).unwrap_or_default()]
         });
-        let last = self.shared.back().map_or(self.written, |shared| shared.at);
+        let last = self.shared.as_ref().and_then(|shared| shared.back());
+        let last = last.map_or(self.written, |shared| shared.at);
         let tail = self.buffer.get(last..).unwrap_or_default();
         copied_then_shared.chain([tail]).filter(|chunk| !chunk.is_empty())
     }
@@ -57,23 +61,20 @@ impl Outbound {
     /// Forgets the first `count` waiting bytes, which have been written.
     pub fn advance(&mut self, mut count: usize) {
         while count > 0 {
-            let copied_end = self.shared.front().map_or(self.buffer.len(), |shared| shared.at);
+            let shared = self.shared.as_mut().and_then(|shared| shared.front_mut());
+            let copied_end = shared.as_ref().map_or(self.buffer.len(), |shared| shared.at);
             let copied = count.min(copied_end - self.written);
             self.written += copied;
             count -= copied;
-            let Some(shared) = self.shared.front_mut().filter(|_| self.written == copied_end)
-            else {
-                break;
-            };
+            let Some(shared) = shared.filter(|_| self.written == copied_end) else { break };
             let taken = count.min(shared.message.payload.len() - shared.written);
             shared.written += taken;
             self.shared_bytes -= taken;
             count -= taken;
-            if shared.written == shared.message.payload.len() {
-                self.shared.pop_front();
-            } else {
+            if shared.written < shared.message.payload.len() {
                 break;
             }
+            self.forget_first_shared();
         }
         if self.is_empty() {
             self.buffer.clear();
@@ -83,10 +84,19 @@ impl Outbound {
         }
     }
 
+    fn forget_first_shared(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.pop_front();
+            if shared.is_empty() {
+                self.shared = None;
+            }
+        }
+    }
+
     /// Moves what waits to the front, so that a buffer that never runs empty does not grow.
     fn compact(&mut self) {
         self.buffer.drain(..self.written);
-        for shared in &mut self.shared {
+        for shared in self.shared.iter_mut().flat_map(|shared| shared.iter_mut()) {
             shared.at -= self.written;
         }
         self.written = 0;
@@ -119,7 +129,8 @@ impl Outbound {
             return;
         }
         self.shared_bytes += message.payload.len();
-        self.shared.push_back(Shared { at: self.buffer.len(), message, written: 0 });
+        let shared = Shared { at: self.buffer.len(), message, written: 0 };
+        self.shared.get_or_insert_default().push_back(shared);
     }
 }
 

@@ -525,12 +525,12 @@ impl Shard {
         let Some(connection) = self.connections.find_mut(id) else { return Ok(None) };
         match publish.topic {
             Some(topic) => {
-                let defined = connection.inbound_aliases.define(alias, topic.as_str());
+                let defined = connection.inbound_aliases().define(alias, topic.as_str());
                 defined.map_err(ProtocolError::TopicAlias)?;
                 Ok(None)
             }
             None => {
-                let topic = connection.inbound_aliases.resolve(alias);
+                let topic = connection.inbound_aliases().resolve(alias);
                 Ok(Some(Arc::clone(topic.map_err(ProtocolError::TopicAlias)?)))
             }
         }
@@ -608,7 +608,7 @@ impl Shard {
         if let Some(owed) = acknowledgement {
             let told = if v5 { refused.code } else { ReasonCode::Success };
             if let Some(connection) = self.connections.find_mut(id).filter(|_| v5) {
-                connection.refusals.push_back((owed.packet_id, refused));
+                connection.refusals.push((owed.packet_id, refused));
             }
             self.acknowledge(id, key, owed.answer.value(), told);
         }

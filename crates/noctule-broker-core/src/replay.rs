@@ -63,20 +63,28 @@ pub(crate) struct Since {
     fan_outs: u64,
 }
 
-/// The replays of one session, in the order in which they are served, and by filter.
+/// The replays of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Replays {
-    waiting: BTreeMap<Turn, Replay>,
-    by_filter: BTreeMap<Arc<str>, Turn>,
+    /// Boxed, as most sessions have none most of the time.
+    open: Option<Box<OpenReplays>>,
     /// The number of the last one.
     last: u64,
     /// Whether SUBACK is still to come for a subscription that has been made.
     pub(crate) is_expecting: bool,
+    /// Counts what was put into [`OpenReplays::live`].
+    deliveries: u64,
+}
+
+/// Those that are not done.
+#[derive(Debug, Default)]
+struct OpenReplays {
+    /// In the order in which they are served.
+    waiting: BTreeMap<Turn, Replay>,
+    by_filter: BTreeMap<Arc<str>, Turn>,
     /// With several shards, what was delivered live meanwhile, and as which of all deliveries: a
     /// shard that is asked may not have seen it yet, or may give it once more.
     live: BTreeMap<Box<str>, SmallVec<[(u64, Origin); 1]>>,
-    /// Counts what was put there.
-    deliveries: u64,
 }
 
 /// When a replay is served: what needs no window must not wait for one; else by number.
@@ -95,60 +103,71 @@ impl Replays {
 
     /// Whether nothing is owed, and nothing remembered for it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.live.is_empty()
+        self.open.as_ref().is_none_or(|open| open.waiting.is_empty() && open.live.is_empty())
     }
 
     fn put(&mut self, number: u64, replay: Replay) {
         let turn = Turn { needs_window: !replay.is_at_most_once(), number };
-        self.by_filter.insert(Arc::clone(&replay.filter), turn);
-        self.waiting.insert(turn, replay);
+        let open = self.open.get_or_insert_default();
+        open.by_filter.insert(Arc::clone(&replay.filter), turn);
+        open.waiting.insert(turn, replay);
     }
 
     fn end(&mut self, filter: &str) -> Option<(u64, Replay)> {
-        let turn = self.by_filter.remove(filter)?;
-        Some((turn.number, self.waiting.remove(&turn)?))
+        let open = self.open.as_mut()?;
+        let turn = open.by_filter.remove(filter)?;
+        Some((turn.number, open.waiting.remove(&turn)?))
     }
 
     fn take(&mut self, number: u64) -> Option<Replay> {
-        let turn = self.waiting.keys().copied().find(|turn| turn.number == number)?;
-        let replay = self.waiting.remove(&turn)?;
-        self.by_filter.remove(&replay.filter);
+        let open = self.open.as_mut()?;
+        let turn = open.waiting.keys().copied().find(|turn| turn.number == number)?;
+        let replay = open.waiting.remove(&turn)?;
+        open.by_filter.remove(&replay.filter);
         Some(replay)
     }
 
     fn take_first(&mut self) -> Option<(u64, Replay)> {
-        let (turn, replay) = self.waiting.pop_first()?;
-        self.by_filter.remove(&replay.filter);
+        let open = self.open.as_mut()?;
+        let (turn, replay) = open.waiting.pop_first()?;
+        open.by_filter.remove(&replay.filter);
         Some((turn.number, replay))
     }
 
     /// Whether what is delivered live has to be remembered.
     fn is_watching(&self) -> bool {
-        self.is_expecting || !self.waiting.is_empty()
+        self.is_expecting || self.open.as_ref().is_some_and(|open| !open.waiting.is_empty())
+    }
+
+    /// Remembers what is delivered live, unless that is too much.
+    fn note_live(&mut self, topic: &str, origin: Origin) {
+        let open = self.open.get_or_insert_default();
+        if open.live.len() < LIVE_TOPICS_MAX {
+            self.deliveries += 1;
+            open.live.entry(topic.into()).or_default().push((self.deliveries, origin));
+        }
     }
 
     fn forget_live(&mut self) {
-        if !self.is_watching() && !self.live.is_empty() {
-            self.live = BTreeMap::new();
-        }
-        if self.waiting.is_empty() {
-            // An emptied map keeps its memory, and most sessions never have another replay.
-            (self.waiting, self.by_filter) = (BTreeMap::new(), BTreeMap::new());
+        if !self.is_watching() {
+            self.open = None;
         }
     }
 
     /// Whether, since a subscription was made, a message was delivered live, or something newer
     /// that its owner, which has seen `seen`, does not know yet.
     fn is_outdated(&self, since: &Since, topic: &str, origin: Origin, seen: &Seen) -> bool {
-        let live = self.live.get(topic).map(SmallVec::as_slice).unwrap_or_default();
+        let live = self.open.as_ref().and_then(|open| open.live.get(topic));
+        let live = live.map(SmallVec::as_slice).unwrap_or_default();
         let mut later = live.iter().filter(|(number, _)| *number > since.deliveries);
         later.any(|(_, live)| *live == origin || !seen.covers(*live))
     }
 
     /// Ends all that send nothing above QoS 0.
     pub(crate) fn end_at_most_once(&mut self) {
-        self.waiting.retain(|turn, _| turn.needs_window);
-        self.by_filter.retain(|_, turn| turn.needs_window);
+        let Some(open) = &mut self.open else { return };
+        open.waiting.retain(|turn, _| turn.needs_window);
+        open.by_filter.retain(|_, turn| turn.needs_window);
     }
 }
 
@@ -203,12 +222,8 @@ impl Shard {
             return;
         }
         let Some(session) = self.registry.session_mut(terms.session) else { return };
-        let replays = &mut session.replays;
-        if replays.is_watching() && replays.live.len() < LIVE_TOPICS_MAX {
-            let topic = publication.topic.as_str().into();
-            replays.deliveries += 1;
-            let delivery = (replays.deliveries, publication.origin);
-            replays.live.entry(topic).or_default().push(delivery);
+        if session.replays.is_watching() {
+            session.replays.note_live(publication.topic.as_str(), publication.origin);
         }
     }
 

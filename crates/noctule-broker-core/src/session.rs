@@ -1,7 +1,6 @@
 //! The state of a session, which outlives its connections.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -14,6 +13,7 @@ use crate::groups::{GroupKey, Tag};
 use crate::input::ConnectionId;
 use crate::message::Message;
 use crate::replay::Replays;
+use crate::subscriptions::Subscriptions;
 use crate::will::Will;
 
 /// A Session Expiry Interval that never ends.
@@ -30,7 +30,7 @@ pub(crate) struct Session {
     pub(crate) expiry_interval: u32,
     /// When the session ends, while it has no connection.
     pub(crate) expires_at: Option<Timestamp>,
-    pub(crate) subscriptions: BTreeMap<Box<str>, Subscription>,
+    pub(crate) subscriptions: Subscriptions,
     /// The shared subscriptions of its own shard that it is a member of, in order.
     pub(crate) groups: SmallVec<[GroupKey; 1]>,
     /// Those of other shards that have assigned something to it, by their filters.
@@ -64,7 +64,7 @@ impl Session {
             connection: None,
             expiry_interval: 0,
             expires_at: None,
-            subscriptions: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
             groups: SmallVec::new(),
             groups_elsewhere: Vec::new(),
             sender: Sender::new(u16::MAX),

@@ -383,7 +383,7 @@ impl Shard {
         let Some(session) = self.registry.session(key) else { return Ok(()) };
         let maximum = self.settings.limits.subscriptions_max;
         let held = session.subscriptions.len();
-        if held < maximum as usize || session.subscriptions.contains_key(filter) {
+        if held < maximum as usize || session.subscriptions.contains(filter) {
             return Ok(());
         }
         Err(too_many_subscriptions(maximum, held + 1))

@@ -10,6 +10,7 @@
 //! Whoever takes a message may need long to keep it; [`Receiver::complete`] may come in any order,
 //! [`Receiver::next_acknowledgement`] hands them out as the packets came.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use noctule_packet::{PacketId, QoS, ReasonCode};
@@ -25,13 +26,19 @@ pub struct Receiver {
     open: u16,
     /// QoS 2 packet identifiers between PUBLISH and PUBCOMP.
     exactly_once: BTreeMap<PacketId, Exchange>,
+    /// Boxed, as hardly any receiver ever has them.
+    rare: Option<Box<Rare>>,
+    owed: VecDeque<Owed>,
+    /// The number of `owed[0]`.
+    first: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rare {
     /// The exchanges whose message is still being kept since an earlier connection.
     earlier: BTreeMap<AnswerId, PacketId>,
     /// Identifiers of no exchange whose PUBCOMP is owed all the same.
     unknown: BTreeSet<PacketId>,
-    owed: VecDeque<Owed>,
-    /// The number of `owed[0]`.
-    first: u64,
 }
 
 /// A QoS 2 publication that is not released.
@@ -119,8 +126,7 @@ impl Receiver {
             maximum,
             open: 0,
             exactly_once: BTreeMap::new(),
-            earlier: BTreeMap::new(),
-            unknown: BTreeSet::new(),
+            rare: None,
             owed: VecDeque::new(),
             first: 0,
         }
@@ -135,7 +141,9 @@ impl Receiver {
     /// was not acknowledged. The peer's quota begins anew.
     pub fn resume(&mut self, maximum: u16) {
         self.maximum = maximum;
-        self.unknown.clear();
+        if let Some(rare) = &mut self.rare {
+            rare.unknown.clear();
+        }
         while let Some(owed) = self.owed.pop_front() {
             let answer = AnswerId(self.first);
             self.first += 1;
@@ -150,7 +158,9 @@ impl Receiver {
         for (packet_id, exchange) in &mut self.exactly_once {
             let keeping = exchange.keeping;
             *exchange = Exchange { keeping, ..Exchange::default() };
-            self.earlier.extend(keeping.map(|answer| (answer, *packet_id)));
+            if let Some(answer) = keeping {
+                self.rare.get_or_insert_default().earlier.insert(answer, *packet_id);
+            }
         }
     }
 
@@ -213,7 +223,7 @@ impl Receiver {
     /// with `unknown` as its reason code.
     pub fn on_pubrel(&mut self, packet_id: PacketId, unknown: ReasonCode) -> Option<AnswerId> {
         let Some(mut exchange) = self.exactly_once.get(&packet_id).copied() else {
-            if self.unknown.insert(packet_id) {
+            if self.rare.get_or_insert_default().unknown.insert(packet_id) {
                 self.owe(AcknowledgementKind::Pubcomp, packet_id, Some(unknown));
             }
             return None;
@@ -235,7 +245,7 @@ impl Receiver {
                 owed.reason = Some(reason);
                 owed.packet_id
             }
-            None => match self.earlier.remove(&answer) {
+            None => match self.rare.as_mut().and_then(|rare| rare.earlier.remove(&answer)) {
                 Some(packet_id) => packet_id,
                 None => return,
             },
@@ -291,7 +301,9 @@ impl Receiver {
     fn pubcomp_leaves(&mut self, packet_id: PacketId, answer: AnswerId) {
         let exchange = self.exactly_once.get(&packet_id).copied();
         let Some(exchange) = exchange.filter(|exchange| exchange.pubcomp == Some(answer)) else {
-            self.unknown.remove(&packet_id);
+            if let Some(rare) = &mut self.rare {
+                rare.unknown.remove(&packet_id);
+            }
             return;
         };
         // [MQTT5-4.3.3-12] [MQTT311-4.3.3-2]
@@ -301,8 +313,8 @@ impl Receiver {
         self.open = self.open.saturating_sub(1);
         // The peer has released what it may not know to be kept; a repetition that came after
         // that waits for nothing any more.
-        if let Some(answer) = exchange.keeping {
-            self.earlier.remove(&answer);
+        if let Some((answer, rare)) = exchange.keeping.zip(self.rare.as_mut()) {
+            rare.earlier.remove(&answer);
         }
         if let Some(owed) = exchange.pubrec.and_then(|pubrec| self.owed_mut(pubrec)) {
             owed.reason.get_or_insert(ReasonCode::Success);

@@ -34,11 +34,14 @@ struct Node {
     children: u32,
     /// The child `+`, 0 for none.
     plus: u32,
-    /// Those whose filter ends here, sorted by target.
-    here: Vec<Match>,
-    /// Those whose filter goes on with `#`, sorted by target.
-    below: Vec<Match>,
+    /// Those whose filter ends here.
+    here: Subscribers,
+    /// Those whose filter goes on with `#`; boxed, as few nodes have any.
+    below: Option<Box<Subscribers>>,
 }
+
+/// Sorted by target. Most filters have one subscriber.
+type Subscribers = SmallVec<[Match; 1]>;
 
 impl Trie {
     pub(crate) fn new(seed: u64) -> Self {
@@ -56,7 +59,8 @@ impl Trie {
         for level in path.into_iter().flat_map(|path| path.split('/')) {
             at = self.child(at, level).unwrap_or_else(|| self.add_child(at, level));
         }
-        let Some(list) = self.list(at, multi_level) else { return Change::None };
+        let Some(node) = self.nodes.get_mut(at as usize) else { return Change::None };
+        let list = if multi_level { node.below.get_or_insert_default() } else { &mut node.here };
         // Other shards are sorted behind everything of this one.
         let was_local = list.first().is_some_and(is_local);
         match list.binary_search_by_key(&subscription.target, |known| known.target) {
@@ -66,13 +70,7 @@ impl Trie {
                     *known = subscription;
                 }
             }
-            Err(place) => {
-                if list.is_empty() {
-                    // Most filters have one subscriber.
-                    list.reserve_exact(1);
-                }
-                list.insert(place, subscription);
-            }
+            Err(place) => list.insert(place, subscription),
         }
         if !was_local && is_local(&subscription) { Change::First } else { Change::None }
     }
@@ -84,14 +82,19 @@ impl Trie {
             let Some(child) = self.child(at, level) else { return Change::None };
             at = child;
         }
-        let Some(list) = self.list(at, multi_level) else { return Change::None };
+        let Some(node) = self.nodes.get_mut(at as usize) else { return Change::None };
+        let list = if multi_level { node.below.as_deref_mut() } else { Some(&mut node.here) };
+        let Some(list) = list else { return Change::None };
         let Ok(place) = list.binary_search_by_key(&target, |known| known.target) else {
             return Change::None;
         };
         let removed = list.remove(place);
         let last = is_local(&removed) && !list.first().is_some_and(is_local);
         if list.len() < list.capacity() / 4 {
-            list.shrink_to(2 * list.len());
+            list.shrink_to_fit();
+        }
+        if multi_level && list.is_empty() {
+            node.below = None;
         }
         self.prune(at);
         self.give_memory_back();
@@ -116,8 +119,8 @@ impl Trie {
             // [MQTT5-4.7.2-1] [MQTT311-4.7.2-1]
             let wildcards = at != ROOT || !topic.is_system();
             // [MQTT5-4.7.1-1] [MQTT311-4.7.1-2]
-            if wildcards {
-                take(&node.below);
+            if let Some(below) = node.below.as_ref().filter(|_| wildcards) {
+                take(below);
             }
             let Some(start) = rest else {
                 take(&node.here);
@@ -182,16 +185,11 @@ impl Trie {
         at
     }
 
-    fn list(&mut self, at: u32, multi_level: bool) -> Option<&mut Vec<Match>> {
-        let node = self.nodes.get_mut(at as usize)?;
-        Some(if multi_level { &mut node.below } else { &mut node.here })
-    }
-
     /// Removes a node that serves nothing any more, and those above it that it leaves empty.
     fn prune(&mut self, mut at: u32) {
         while at != ROOT {
             let Some(node) = self.nodes.get(at as usize) else { return };
-            if node.children > 0 || !node.here.is_empty() || !node.below.is_empty() {
+            if node.children > 0 || !node.here.is_empty() || node.below.is_some() {
                 return;
             }
             let hash = self.hasher.hash_one((node.parent, &*node.level));
