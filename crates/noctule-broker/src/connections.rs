@@ -13,7 +13,8 @@ pub(crate) struct Connections<T> {
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
-    connection: Option<T>,
+    /// Boxed, because there may be many more slots than connections.
+    connection: Option<Box<T>>,
 }
 
 impl<T> Connections<T> {
@@ -38,7 +39,7 @@ impl<T> Connections<T> {
         };
         let entry = self.slots.get_mut(slot as usize)?;
         entry.generation = entry.generation.wrapping_add(1);
-        entry.connection = Some(connection);
+        entry.connection = Some(Box::new(connection));
         self.open += 1;
         Some(ConnectionId { slot, generation: entry.generation })
     }
@@ -46,11 +47,11 @@ impl<T> Connections<T> {
     /// The connection, if it is still open.
     pub(crate) fn find(&mut self, id: ConnectionId) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.slot as usize)?;
-        slot.connection.as_mut().filter(|_| slot.generation == id.generation)
+        slot.connection.as_deref_mut().filter(|_| slot.generation == id.generation)
     }
 
     /// Takes a connection out; its slot can be used again.
-    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<T> {
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Box<T>> {
         self.find(id)?;
         let connection = self.slots.get_mut(id.slot as usize)?.connection.take();
         self.free.push(id.slot);
@@ -70,7 +71,7 @@ mod tests {
         let second = connections.insert("b").unwrap();
         assert_eq!((first.slot, second.slot, connections.len()), (0, 1, 2));
 
-        assert_eq!(connections.remove(first), Some("a"));
+        assert_eq!(connections.remove(first).as_deref(), Some(&"a"));
         assert_eq!(connections.remove(first), None);
         let third = connections.insert("c").unwrap();
         assert_eq!(third.slot, 0);

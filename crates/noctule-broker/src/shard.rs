@@ -41,7 +41,7 @@ pub(crate) struct Signals {
 #[derive(Debug)]
 pub(crate) enum Connection {
     /// A client's.
-    Socket(Box<Socket>),
+    Socket(Socket),
     /// The host program's.
     Host(Box<HostClient>),
 }
@@ -157,8 +157,8 @@ impl ShardDriver {
             return;
         }
         let _ = self.input(Input::Closed { connection: id });
-        match self.connections.remove(id) {
-            Some(Connection::Socket(socket)) => socket.wake_tasks(),
+        match self.connections.remove(id).as_deref() {
+            Some(Connection::Socket(socket)) => socket.wake_task(),
             Some(Connection::Host(_)) => self.signals.publisher.raise(),
             None => {}
         }

@@ -86,7 +86,7 @@ impl ShardDriver {
     /// Serves a socket, beginning with what was read from it elsewhere.
     fn open(&mut self, arrival: Arrival<Stream>) {
         let Arrival { stream, peer, listener, rest, moved } = arrival;
-        let socket = Connection::Socket(Box::new(Socket::new(stream, peer, listener)));
+        let socket = Connection::Socket(Socket::new(stream, peer, listener));
         let Some(connection) = self.connections.insert(socket) else { return };
         let peer = peer.to_string().into();
         let _ = self.input(Input::Opened { connection, listener, peer, moved });
