@@ -18,11 +18,15 @@ const COMPACT_BYTES: usize = 64 * 1024;
 pub struct Outbound {
     buffer: Vec<u8>,
     /// Boxed, as most connections never have any.
-    shared: Option<Box<VecDeque<Shared>>>,
+    shared: Option<Box<SharedPayloads>>,
     /// How many bytes of `buffer` are written.
     written: usize,
     shared_bytes: usize,
 }
+
+/// In the order of their places.
+#[derive(Debug, Default)]
+struct SharedPayloads(VecDeque<Shared>);
 
 /// A payload that stands in the stream behind `buffer[..at]`.
 #[derive(Debug)]
@@ -46,13 +50,13 @@ impl Outbound {
     /// The next pieces to write, in order, for one vectored write; never an empty piece.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = self.written;
-        let all_shared = self.shared.iter().flat_map(|shared| shared.iter());
+        let all_shared = self.shared.iter().flat_map(|shared| shared.0.iter());
         let copied_then_shared = all_shared.flat_map(move |shared| {
             let copied = self.buffer.get(from..shared.at).unwrap_or_default();
             from = shared.at;
             [copied, shared.message.payload.get(shared.written..).unwrap_or_default()]
         });
-        let last = self.shared.as_ref().and_then(|shared| shared.back());
+        let last = self.shared.as_ref().and_then(|shared| shared.0.back());
         let last = last.map_or(self.written, |shared| shared.at);
         let tail = self.buffer.get(last..).unwrap_or_default();
         copied_then_shared.chain([tail]).filter(|chunk| !chunk.is_empty())
@@ -61,7 +65,7 @@ impl Outbound {
     /// Forgets the first `count` waiting bytes, which have been written.
     pub fn advance(&mut self, mut count: usize) {
         while count > 0 {
-            let shared = self.shared.as_mut().and_then(|shared| shared.front_mut());
+            let shared = self.shared.as_mut().and_then(|shared| shared.0.front_mut());
             let copied_end = shared.as_ref().map_or(self.buffer.len(), |shared| shared.at);
             let copied = count.min(copied_end - self.written);
             self.written += copied;
@@ -86,8 +90,8 @@ impl Outbound {
 
     fn forget_first_shared(&mut self) {
         if let Some(shared) = &mut self.shared {
-            shared.pop_front();
-            if shared.is_empty() {
+            shared.0.pop_front();
+            if shared.0.is_empty() {
                 self.shared = None;
             }
         }
@@ -96,7 +100,7 @@ impl Outbound {
     /// Moves what waits to the front, so that a buffer that never runs empty does not grow.
     fn compact(&mut self) {
         self.buffer.drain(..self.written);
-        for shared in self.shared.iter_mut().flat_map(|shared| shared.iter_mut()) {
+        for shared in self.shared.iter_mut().flat_map(|shared| &mut shared.0) {
             shared.at -= self.written;
         }
         self.written = 0;
@@ -130,7 +134,7 @@ impl Outbound {
         }
         self.shared_bytes += message.payload.len();
         let shared = Shared { at: self.buffer.len(), message, written: 0 };
-        self.shared.get_or_insert_default().push_back(shared);
+        self.shared.get_or_insert_default().0.push_back(shared);
     }
 }
 

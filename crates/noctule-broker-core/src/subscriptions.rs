@@ -121,7 +121,7 @@ mod tests {
         for step in 0..4 * 3 * MANY as u32 {
             let number = step * 7_919 % (3 * MANY as u32);
             let filter = format!("filter/{number}");
-            let adds = step / (3 * MANY as u32) % 2 == 0;
+            let adds = (step / (3 * MANY as u32)).is_multiple_of(2);
             if adds {
                 let new = subscription(step);
                 let before = model.insert(filter.clone(), new);
