@@ -11,7 +11,7 @@ use crate::effect::{Effect, Effects, Token, Waiting};
 use crate::event::{DropCause, Event};
 use crate::fault::{Fault, ProtocolError};
 use crate::input::ConnectionId;
-use crate::publish::Outstanding;
+use crate::outstanding::Outstanding;
 use crate::registry::SessionKey;
 use crate::session::{Delivery, Session};
 use crate::settings::Durability;

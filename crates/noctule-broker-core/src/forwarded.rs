@@ -1,15 +1,18 @@
-//! What other shards say: one arm for each kind of message, and what becomes of a publication that
-//! comes from another shard.
+//! What other shards say: one arm for each kind of message. And a publication on its way to another
+//! shard, and from there to its subscribers.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::effect::{Effect, Effects, Token, Waiting};
-use crate::event::Event;
+use smallvec::SmallVec;
+
+use crate::effect::{Effects, Token, Waiting};
 use crate::fan_out::Then;
 use crate::fault::Refused;
 use crate::input::ShardId;
 use crate::publication::{Publication, Publisher};
+use crate::registry::SessionKey;
+use crate::router::{Matches, Target};
 use crate::shard::Shard;
 use crate::shard_message::{Body, Forward, ShardMessage};
 
@@ -62,6 +65,52 @@ impl Shard {
         }
     }
 
+    /// Step 6: one record for each other shard that has subscribers or keeps the retained message.
+    /// How many answers to wait for.
+    pub(crate) fn forward(
+        &mut self,
+        publication: &mut Publication<'_>,
+        matches: &Matches,
+        waiting: Option<(SessionKey, u64)>,
+        effects: &mut Effects,
+    ) -> u32 {
+        if self.settings.placement.shards() == 1 {
+            return 0;
+        }
+        let owner = self.retained_elsewhere(publication);
+        // Other shards stand behind all targets of this one, the same ones next to each other.
+        let mut others: SmallVec<[ShardId; 8]> = matches
+            .iter()
+            .rev()
+            .map_while(|found| match found.target {
+                Target::Shard(shard) => Some(shard),
+                Target::Session(_) | Target::Group(_) => None,
+            })
+            .chain(owner)
+            .collect();
+        if others.is_empty() {
+            return 0;
+        }
+        others.sort_unstable();
+        others.dedup();
+        let token =
+            waiting.map(|(session, answer)| Token(Waiting::Acknowledgement { session, answer }));
+        let publisher = self.publisher_number(publication.publisher);
+        let (message, origin) = (publication.message(), publication.origin);
+        for to in &others {
+            let keep_for = (owner == Some(*to)).then(|| self.publisher_name(publication.publisher));
+            let message = Arc::clone(&message);
+            self.windows.spend(*to, message.bytes());
+            let forward = Forward { token, message, origin, publisher, keep_for };
+            effects.tell(*to, Body::Forward(forward));
+        }
+        if waiting.is_none() {
+            return 0;
+        }
+        // There are no more shards than a u16 counts.
+        u32::try_from(others.len()).unwrap_or(u32::MAX)
+    }
+
     /// Another shard's publication, for the subscribers of this one only, and perhaps to keep. The
     /// answer says that all of that is done.
     fn on_forward(&mut self, from: ShardId, forward: Forward, effects: &mut Effects) {
@@ -74,9 +123,7 @@ impl Shard {
             if let Some(client_id) = keep_for
                 && let Err(refused) = self.keep_retained(&mut publication)
             {
-                self.statistics.publish_refused += 1;
-                let (topic, reason) = (message.topic.clone(), refused.reason());
-                effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
+                self.note_refused(client_id, Arc::clone(&message.topic), &refused, effects);
                 forwarded.refused = Some(Box::new(refused));
             }
             self.answer_asks(effects);

@@ -52,7 +52,9 @@ mod memory;
 mod message;
 mod origin;
 mod outbound;
+mod outstanding;
 mod payload;
+mod persist;
 mod pick;
 mod placement;
 #[cfg(feature = "planted-faults")]
@@ -62,6 +64,7 @@ mod publish;
 mod rate;
 mod registry;
 mod replay;
+mod retain;
 mod retained;
 mod router;
 mod routes;

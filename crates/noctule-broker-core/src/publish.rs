@@ -3,11 +3,9 @@
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use noctule_packet::{ForwardedProperties, PacketId, Publish, QoS, ReasonCode, TopicName};
 use noctule_session::{AnswerId, Arrival};
-use smallvec::SmallVec;
 
 use crate::access::Authorization;
 use crate::connection::{Flow, Parked};
@@ -15,18 +13,14 @@ use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::Event;
 use crate::fan_out::Then;
 use crate::fault::{Fault, ProtocolError, Refused};
-use crate::input::{ConnectionId, ShardId};
+use crate::input::ConnectionId;
 use crate::last_topic::Routed;
 use crate::message::Message;
-use crate::origin::Origin;
+use crate::outstanding::Outstanding;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
-use crate::router::{Matches, Target};
-use crate::settings::Durability;
+use crate::router::Matches;
 use crate::shard::Shard;
-use crate::shard_message::{Body, Forward};
-use crate::stored::Record;
-use crate::timers::Timer;
 
 /// A publication that waits for authorisation.
 #[derive(Debug)]
@@ -39,25 +33,8 @@ pub(crate) struct ParkedPublish {
 /// The acknowledgement that a QoS 1 or 2 publication is owed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Acknowledge {
-    packet_id: PacketId,
-    answer: AnswerId,
-}
-
-/// What an acknowledgement still waits for.
-#[derive(Debug)]
-pub(crate) struct Outstanding {
-    parts: u32,
-    reason: ReasonCode,
-    /// That of the publication; `None` for a release.
-    packet_id: Option<PacketId>,
-}
-
-/// A QoS 2 publication that is routed when it is kept, and behind those of its publisher that came
-/// earlier.
-#[derive(Debug)]
-pub(crate) struct Held {
-    message: Arc<Message>,
-    is_kept: bool,
+    pub(crate) packet_id: PacketId,
+    pub(crate) answer: AnswerId,
 }
 
 impl Shard {
@@ -203,13 +180,13 @@ impl Shard {
         let waiting = (key, answer);
         if publication.qos == QoS::ExactlyOnce && (kept > 0 || self.is_holding(key)) {
             self.hold(key, answer, publication.message(), kept == 0);
-            self.outstanding.insert(waiting, Outstanding { parts: 1, reason, packet_id });
+            self.outstanding.insert(waiting, Outstanding::new(1, reason, packet_id));
             return Ok(Flow::Next);
         }
         let (parts, rest) = self.make_public(publication, matches, Some(waiting), effects);
         let parts = kept + parts + u32::from(rest.is_some());
         if parts > 0 {
-            self.outstanding.insert(waiting, Outstanding { parts, reason, packet_id });
+            self.outstanding.insert(waiting, Outstanding::new(parts, reason, packet_id));
         } else {
             self.acknowledge(id, key, answer, reason);
         }
@@ -218,7 +195,7 @@ impl Shard {
 
     /// Steps 5 to 7: keeps what is retained, forwards and delivers. How many answers of other
     /// shards there will be, and where the fan-out has stopped.
-    fn make_public(
+    pub(crate) fn make_public(
         &mut self,
         publication: &mut Publication<'_>,
         matches: &Matches,
@@ -250,248 +227,6 @@ impl Shard {
         let then = Then { resume: Some(id), acknowledge, forwarded: None };
         self.defer(publication, Arc::clone(matches), from, then);
         Flow::Wait
-    }
-
-    /// Step 6: hands out what must be durable. How many answers the acknowledgement waits for.
-    pub(crate) fn persist(
-        &mut self,
-        key: SessionKey,
-        publication: &mut Publication<'_>,
-        matches: &Matches,
-        acknowledgement: Option<&Acknowledge>,
-        effects: &mut Effects,
-    ) -> u32 {
-        if self.settings.durability == Durability::Memory {
-            return 0;
-        }
-        let sessions = self.stored_sessions(publication, matches);
-        let received = acknowledgement
-            .filter(|_| publication.qos == QoS::ExactlyOnce && self.is_stored(key))
-            .and_then(|owed| {
-                let session = self.registry.session(key)?;
-                Some((Arc::clone(&session.client_id), owed.packet_id))
-            });
-        if sessions.is_empty() && !publication.retain && received.is_none() {
-            return 0;
-        }
-        let token = match acknowledgement {
-            Some(owed) => {
-                Token(Waiting::Acknowledgement { session: key, answer: owed.answer.value() })
-            }
-            None => Token::nobody(),
-        };
-        let message = publication.message();
-        let record = Record::Published { received, message, sessions };
-        effects.push(Effect::Persist { token, record });
-        u32::from(acknowledgement.is_some())
-    }
-
-    /// The client identifiers of the stored sessions that the message will wait for, each once.
-    fn stored_sessions(&self, publication: &Publication<'_>, matches: &Matches) -> Vec<Arc<str>> {
-        let mut keys = Vec::new();
-        // What is delivered at most once waits for nobody.
-        for found in matches.iter().filter(|_| publication.qos > QoS::AtMostOnce) {
-            match found.target {
-                Target::Session(session) => {
-                    let publisher = publication.publisher.session();
-                    let own = found.options.no_local && publisher == Some(session);
-                    if found.options.qos > QoS::AtMostOnce && !own {
-                        keys.push(session);
-                    }
-                }
-                Target::Group(group) => {
-                    let own = self.settings.shard;
-                    let members = self.groups.members(group).iter();
-                    let own_members = members.filter(|member| member.shard == own);
-                    keys.extend(own_members.map(|member| member.session));
-                }
-                Target::Shard(_) => {}
-            }
-        }
-        keys.retain(|key| self.is_stored(*key));
-        keys.sort_unstable();
-        keys.dedup();
-        let names = keys.into_iter().filter_map(|key| self.registry.session(key));
-        names.map(|session| Arc::clone(&session.client_id)).collect()
-    }
-
-    /// Step 6: one record for each other shard that has subscribers or keeps the retained message.
-    /// How many answers to wait for.
-    pub(crate) fn forward(
-        &mut self,
-        publication: &mut Publication<'_>,
-        matches: &Matches,
-        waiting: Option<(SessionKey, u64)>,
-        effects: &mut Effects,
-    ) -> u32 {
-        if self.settings.placement.shards() == 1 {
-            return 0;
-        }
-        let owner = self.retained_elsewhere(publication);
-        // Other shards stand behind all targets of this one, the same ones next to each other.
-        let mut others: SmallVec<[ShardId; 8]> = matches
-            .iter()
-            .rev()
-            .map_while(|found| match found.target {
-                Target::Shard(shard) => Some(shard),
-                Target::Session(_) | Target::Group(_) => None,
-            })
-            .chain(owner)
-            .collect();
-        if others.is_empty() {
-            return 0;
-        }
-        others.sort_unstable();
-        others.dedup();
-        let token =
-            waiting.map(|(session, answer)| Token(Waiting::Acknowledgement { session, answer }));
-        let publisher = self.publisher_number(publication.publisher);
-        let (message, origin) = (publication.message(), publication.origin);
-        for to in &others {
-            let keep_for = (owner == Some(*to)).then(|| self.publisher_name(publication.publisher));
-            let message = Arc::clone(&message);
-            self.windows.spend(*to, message.bytes());
-            let forward = Forward { token, message, origin, publisher, keep_for };
-            effects.tell(*to, Body::Forward(forward));
-        }
-        if waiting.is_none() {
-            return 0;
-        }
-        // There are no more shards than a u16 counts.
-        u32::try_from(others.len()).unwrap_or(u32::MAX)
-    }
-
-    /// The shard that keeps the retained message of this topic, if another one does and it is to be
-    /// changed.
-    pub(crate) fn retained_elsewhere(&self, publication: &Publication<'_>) -> Option<ShardId> {
-        // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
-        if !publication.retain {
-            return None;
-        }
-        let owner = self.settings.placement.retained(publication.topic.as_str());
-        (owner != self.settings.shard).then_some(owner)
-    }
-
-    /// Gives a retained publication its number, by which all shards know it.
-    pub(crate) fn number(&mut self, publication: &mut Publication<'_>) {
-        if !publication.retain {
-            return;
-        }
-        let owner = self.settings.placement.retained(publication.topic.as_str());
-        if let Some(position) = self.published.get_mut(usize::from(owner.0)) {
-            *position += 1;
-            publication.origin = Origin { shard: self.settings.shard, position: *position };
-            self.seen.note(owner, publication.origin);
-        }
-    }
-
-    /// Notes that a retained publication, of whatever shard, was seen.
-    pub(crate) fn note_seen(&mut self, publication: &Publication<'_>) {
-        if publication.retain {
-            let owner = self.settings.placement.retained(publication.topic.as_str());
-            self.seen.note(owner, publication.origin);
-        }
-    }
-
-    /// Lets a QoS 2 publication wait for its own record: a repetition after a crash must not double
-    /// it.
-    fn hold(&mut self, key: SessionKey, answer: u64, message: Arc<Message>, is_kept: bool) {
-        self.held.insert((key, answer), Held { message, is_kept });
-    }
-
-    /// Whether a QoS 2 publication of this session waits to be routed.
-    fn is_holding(&self, key: SessionKey) -> bool {
-        self.held.range((key, 0)..=(key, u64::MAX)).next().is_some()
-    }
-
-    /// Step 8: the store has the record.
-    pub(crate) fn on_persisted(&mut self, key: SessionKey, answer: u64, effects: &mut Effects) {
-        let Some(held) = self.held.get_mut(&(key, answer)) else {
-            self.on_answered(key, answer, None, effects);
-            return;
-        };
-        held.is_kept = true;
-        // [MQTT5-4.6.0-5] [MQTT311-4.6.0-6]
-        while let Some(next) = self.held.range((key, 0)..=(key, u64::MAX)).next()
-            && next.1.is_kept
-        {
-            let at = *next.0;
-            if let Some(held) = self.held.remove(&at) {
-                self.route_held(at, &held.message, effects);
-            }
-        }
-    }
-
-    /// Steps 5 to 7 for a QoS 2 publication that is kept.
-    fn route_held(&mut self, at: (SessionKey, u64), message: &Arc<Message>, effects: &mut Effects) {
-        let (key, answer) = at;
-        let in_time = !message.is_expired(self.now);
-        let publication = Publication::of(message, Publisher::Session(key));
-        if let Some(mut publication) = publication.filter(|_| in_time) {
-            // Others may have been kept since this one was looked at.
-            if let Err(refused) = self.check_retained(&publication) {
-                let client_id = self.publisher_name(publication.publisher);
-                let (topic, reason) = (message.topic.clone(), refused.reason());
-                self.statistics.publish_refused += 1;
-                effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
-                self.on_answered(key, answer, Some(Box::new(refused)), effects);
-                return;
-            }
-            let matches = self.route(publication.topic);
-            let (mut parts, rest) = self.make_public(&mut publication, &matches, Some(at), effects);
-            if let Some(from) = rest {
-                parts += 1;
-                let then = Then { acknowledge: Some(at), ..Then::default() };
-                self.defer(&mut publication, matches, from, then);
-            }
-            if let Some(outstanding) = self.outstanding.get_mut(&at) {
-                outstanding.parts += parts;
-            }
-        }
-        // [MQTT5-4.3.3-13]
-        self.on_answered(key, answer, None, effects);
-    }
-
-    /// Step 8: one of the parts that an acknowledgement waits for is done, or refused.
-    pub(crate) fn on_answered(
-        &mut self,
-        key: SessionKey,
-        answer: u64,
-        refused: Option<Box<Refused>>,
-        effects: &mut Effects,
-    ) {
-        let Some(outstanding) = self.outstanding.get_mut(&(key, answer)) else { return };
-        outstanding.parts = outstanding.parts.saturating_sub(1);
-        let (done, packet_id) = (outstanding.parts == 0, outstanding.packet_id);
-        let session = self.registry.session(key);
-        let connection = session.and_then(|session| session.connection);
-        if let Some(refused) = refused
-            && let Some(session) = session
-        {
-            if session.version.is_v5() {
-                outstanding.reason = refused.code;
-                if let Some(connection) = connection.and_then(|id| self.connections.find_mut(id)) {
-                    connection.refusals.extend(packet_id.map(|packet_id| (packet_id, *refused)));
-                }
-            } else if let Some(id) = connection
-                && self.settings.close_on_refused_publish
-            {
-                self.fail(id, &Fault::Refused(*refused), effects);
-            }
-        }
-        if !done {
-            return;
-        }
-        let Some(done) = self.outstanding.remove(&(key, answer)) else { return };
-        let connection = self.registry.session(key).and_then(|session| session.connection);
-        match connection {
-            Some(id) => self.acknowledge(id, key, answer, done.reason),
-            None => {
-                if let Some(session) = self.registry.session_mut(key) {
-                    session.receiver.complete(AnswerId::from_value(answer), done.reason);
-                }
-            }
-        }
     }
 
     /// Retained messages and the publisher's QoS are only taken where they were announced.
@@ -593,18 +328,13 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         let Some(session) = self.registry.session(key) else { return Ok(Flow::Wait) };
         let v5 = session.version.is_v5();
-        self.statistics.publish_refused += 1;
         if !v5 && self.settings.close_on_refused_publish {
+            self.statistics.publish_refused += 1;
             self.withdraw(key, acknowledgement);
             return Err(refused.into());
         }
         let client_id = Arc::clone(&session.client_id);
-        let reason = refused.reason();
-        effects.push(Effect::Event(Event::PacketRefused {
-            client_id,
-            topic: topic.into(),
-            reason,
-        }));
+        self.note_refused(client_id, topic.into(), &refused, effects);
         if let Some(owed) = acknowledgement {
             let told = if v5 { refused.code } else { ReasonCode::Success };
             if let Some(connection) = self.connections.find_mut(id).filter(|_| v5) {
@@ -613,6 +343,19 @@ impl Shard {
             self.acknowledge(id, key, owed.answer.value(), told);
         }
         Ok(Flow::Next)
+    }
+
+    /// Counts and tells that a publication is not made.
+    pub(crate) fn note_refused(
+        &mut self,
+        client_id: Arc<str>,
+        topic: Arc<str>,
+        refused: &Refused,
+        effects: &mut Effects,
+    ) {
+        self.statistics.publish_refused += 1;
+        let reason = refused.reason();
+        effects.push(Effect::Event(Event::PacketRefused { client_id, topic, reason }));
     }
 
     /// The connection ends before it is decided whether a publication may be made: if its client
@@ -624,71 +367,6 @@ impl Shard {
             session.receiver.complete(owed.answer, ReasonCode::UnspecifiedError);
         }
     }
-
-    /// Keeps or forgets the topic's retained message, if there is room for it.
-    pub(crate) fn keep_retained(
-        &mut self,
-        publication: &mut Publication<'_>,
-    ) -> Result<(), Refused> {
-        self.check_retained(publication)?;
-        self.change_retained(publication);
-        Ok(())
-    }
-
-    fn change_retained(&mut self, publication: &mut Publication<'_>) {
-        // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
-        if !publication.retain {
-            return;
-        }
-        #[cfg(feature = "planted-faults")]
-        if self.is_planted(crate::planted::PlantedFault::KeepOldRetained) {
-            return;
-        }
-        let topic = publication.topic.as_str();
-        // [MQTT5-3.3.1-7] [MQTT311-3.3.1-11]
-        let (before, until) = if publication.payload.is_empty() {
-            // [MQTT5-3.3.1-6] [MQTT311-3.3.1-10] [MQTT31-3.3-3]
-            (self.retained.remove(topic), None)
-        } else {
-            let (message, origin) = (publication.message(), publication.origin);
-            // [MQTT5-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]
-            (self.retained.insert(message, origin), publication.expires_at)
-        };
-        if let Some(at) = before.and_then(|before| before.expires_at) {
-            self.timers.cancel(at, Timer::Retained(topic.into()));
-        }
-        if let Some(at) = until {
-            self.timers.set(at, Timer::Retained(topic.into()));
-        }
-    }
-
-    fn check_retained(&self, publication: &Publication<'_>) -> Result<(), Refused> {
-        if !publication.retain {
-            return Ok(());
-        }
-        let limits = &self.settings.limits;
-        let topic = publication.topic.as_str();
-        let unbounded = topic.starts_with("$SYS/") || publication.payload.is_empty();
-        if unbounded || self.retained_elsewhere(publication).is_some() {
-            return Ok(());
-        }
-        let (totals, before) = (&self.settings.totals, self.retained.find(topic));
-        let count = totals.retained_messages.count() + u64::from(before.is_none());
-        let code = ReasonCode::QuotaExceeded;
-        if count > limits.retained_messages_max {
-            let (setting, maximum) = ("limits.retained_messages_max", limits.retained_messages_max);
-            let text = "too many retained messages";
-            return Err(Refused::limit(code, text, setting, maximum, count));
-        }
-        let bytes = totals.retained_bytes.count() - self.retained.bytes()
-            + self.retained.bytes_with(topic, publication.bytes() as u64);
-        if bytes > limits.retained_bytes_max {
-            let (setting, maximum) = ("limits.retained_bytes_max", limits.retained_bytes_max);
-            let text = "too many bytes of retained messages";
-            return Err(Refused::limit(code, text, setting, maximum, bytes));
-        }
-        Ok(())
-    }
 }
 
 /// What [`Shard::admit`] says.
@@ -697,11 +375,4 @@ enum Admitted {
     New(Option<Acknowledge>),
     /// It was passed on before.
     Duplicate,
-}
-
-impl Outstanding {
-    /// What a PUBCOMP waits for.
-    pub(crate) const fn release() -> Self {
-        Self { parts: 1, reason: ReasonCode::Success, packet_id: None }
-    }
 }

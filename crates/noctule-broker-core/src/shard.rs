@@ -26,7 +26,7 @@ use crate::member::Joins;
 use crate::memory::Memory;
 use crate::origin::{Positions, Row};
 use crate::outbound::Outbound;
-use crate::publish::{Held, Outstanding};
+use crate::outstanding::{Held, Outstanding};
 use crate::rate::Rate;
 use crate::registry::{Registry, SessionKey};
 use crate::retained::Retained;

@@ -1,0 +1,110 @@
+//! What RETAIN in a publication changes: its topic's retained message, here or on the shard that
+//! owns the topic.
+
+use noctule_packet::ReasonCode;
+
+use crate::fault::Refused;
+use crate::input::ShardId;
+use crate::origin::Origin;
+use crate::publication::Publication;
+use crate::shard::Shard;
+use crate::timers::Timer;
+
+impl Shard {
+    /// The shard that keeps the retained message of this topic, if another one does and it is to be
+    /// changed.
+    pub(crate) fn retained_elsewhere(&self, publication: &Publication<'_>) -> Option<ShardId> {
+        // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
+        if !publication.retain {
+            return None;
+        }
+        let owner = self.settings.placement.retained(publication.topic.as_str());
+        (owner != self.settings.shard).then_some(owner)
+    }
+
+    /// Gives a retained publication its number, by which all shards know it.
+    pub(crate) fn number(&mut self, publication: &mut Publication<'_>) {
+        if !publication.retain {
+            return;
+        }
+        let owner = self.settings.placement.retained(publication.topic.as_str());
+        if let Some(position) = self.published.get_mut(usize::from(owner.0)) {
+            *position += 1;
+            publication.origin = Origin { shard: self.settings.shard, position: *position };
+            self.seen.note(owner, publication.origin);
+        }
+    }
+
+    /// Notes that a retained publication, of whatever shard, was seen.
+    pub(crate) fn note_seen(&mut self, publication: &Publication<'_>) {
+        if publication.retain {
+            let owner = self.settings.placement.retained(publication.topic.as_str());
+            self.seen.note(owner, publication.origin);
+        }
+    }
+
+    /// Keeps or forgets the topic's retained message, if there is room for it.
+    pub(crate) fn keep_retained(
+        &mut self,
+        publication: &mut Publication<'_>,
+    ) -> Result<(), Refused> {
+        self.check_retained(publication)?;
+        self.change_retained(publication);
+        Ok(())
+    }
+
+    pub(crate) fn change_retained(&mut self, publication: &mut Publication<'_>) {
+        // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
+        if !publication.retain {
+            return;
+        }
+        #[cfg(feature = "planted-faults")]
+        if self.is_planted(crate::planted::PlantedFault::KeepOldRetained) {
+            return;
+        }
+        let topic = publication.topic.as_str();
+        // [MQTT5-3.3.1-7] [MQTT311-3.3.1-11]
+        let (before, until) = if publication.payload.is_empty() {
+            // [MQTT5-3.3.1-6] [MQTT311-3.3.1-10] [MQTT31-3.3-3]
+            (self.retained.remove(topic), None)
+        } else {
+            let (message, origin) = (publication.message(), publication.origin);
+            // [MQTT5-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]
+            (self.retained.insert(message, origin), publication.expires_at)
+        };
+        if let Some(at) = before.and_then(|before| before.expires_at) {
+            self.timers.cancel(at, Timer::Retained(topic.into()));
+        }
+        if let Some(at) = until {
+            self.timers.set(at, Timer::Retained(topic.into()));
+        }
+    }
+
+    pub(crate) fn check_retained(&self, publication: &Publication<'_>) -> Result<(), Refused> {
+        if !publication.retain {
+            return Ok(());
+        }
+        let limits = &self.settings.limits;
+        let topic = publication.topic.as_str();
+        let unbounded = topic.starts_with("$SYS/") || publication.payload.is_empty();
+        if unbounded || self.retained_elsewhere(publication).is_some() {
+            return Ok(());
+        }
+        let (totals, before) = (&self.settings.totals, self.retained.find(topic));
+        let count = totals.retained_messages.count() + u64::from(before.is_none());
+        let code = ReasonCode::QuotaExceeded;
+        if count > limits.retained_messages_max {
+            let (setting, maximum) = ("limits.retained_messages_max", limits.retained_messages_max);
+            let text = "too many retained messages";
+            return Err(Refused::limit(code, text, setting, maximum, count));
+        }
+        let bytes = totals.retained_bytes.count() - self.retained.bytes()
+            + self.retained.bytes_with(topic, publication.bytes() as u64);
+        if bytes > limits.retained_bytes_max {
+            let (setting, maximum) = ("limits.retained_bytes_max", limits.retained_bytes_max);
+            let text = "too many bytes of retained messages";
+            return Err(Refused::limit(code, text, setting, maximum, bytes));
+        }
+        Ok(())
+    }
+}
