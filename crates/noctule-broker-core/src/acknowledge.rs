@@ -43,17 +43,8 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
-        match session.sender.on_puback(packet_id) {
-            // Nearly always nobody else has to be told, and there is nothing more to send.
-            Ok(delivery) if delivery.is_plain() && !reason.is_error() && session.is_settled() => {
-                let bytes = delivery.message.bytes() as u64;
-                session.held_bytes = session.held_bytes.saturating_sub(bytes);
-                self.memory.shrink(bytes);
-                self.spares.keep(delivery.message);
-                Ok(Flow::Next)
-            }
-            settled => self.make_room(key, settled.map(Some), reason, effects),
-        }
+        let settled = session.sender.on_puback(packet_id).map(Some);
+        self.make_room(key, settled, reason, effects)
     }
 
     /// PUBREC ends the message's first half; a failed one ends the message.
@@ -109,7 +100,7 @@ impl Shard {
 
     /// An acknowledgement that settles its message makes room for others; one for a packet
     /// identifier that is not in use changes nothing.
-    fn make_room(
+    pub(crate) fn make_room(
         &mut self,
         key: SessionKey,
         settled: Result<Option<Delivery>, SenderError>,

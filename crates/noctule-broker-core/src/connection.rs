@@ -4,8 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use noctule_packet::{
-    Ack, Connect, ConnectError, DecodeError, Frame, Packet, PacketId, PacketType, ReasonCode,
-    Version,
+    Ack, Connect, ConnectError, DecodeError, Frame, Packet, PacketId, PacketType, Version,
 };
 use noctule_session::{InboundAliases, KeepAlive, OutboundAliases, Timestamp};
 
@@ -291,7 +290,6 @@ fn without_explanation<'a>(packet: &Packet<'a>) -> Packet<'a> {
 
 impl Shard {
     /// Takes one whole packet of a connection.
-    #[inline]
     pub(crate) fn on_frame(
         &mut self,
         id: ConnectionId,
@@ -304,33 +302,18 @@ impl Shard {
             return self.on_frame_before_session(id, phase, frame, effects);
         };
         match frame.packet_type {
-            // The two that come most often, without a detour.
+            // It comes most often.
             PacketType::Publish => self.on_publish_frame(id, session, version, frame, effects),
-            PacketType::Puback => match Ack::bare_packet_id(frame) {
-                Some(packet_id) => self.on_puback(session, packet_id, ReasonCode::Success, effects),
-                None => self.on_other_frame(id, session, version, frame, effects),
-            },
             // [MQTT5-3.1.0-2] [MQTT311-3.1.0-2]
             PacketType::Connect => Err(ProtocolError::SecondConnect.into()),
-            _ => self.on_other_frame(id, session, version, frame, effects),
+            _ => {
+                refuse_by_type(frame, version)?;
+                let packet = Packet::decode(frame, version, self.settings.text_rules)?;
+                self.on_packet(id, session, packet, effects)
+            }
         }
     }
 
-    #[inline(never)]
-    fn on_other_frame(
-        &mut self,
-        id: ConnectionId,
-        session: SessionKey,
-        version: Version,
-        frame: &Frame<'_>,
-        effects: &mut Effects,
-    ) -> Result<Flow, Fault> {
-        refuse_by_type(frame, version)?;
-        let packet = Packet::decode(frame, version, self.settings.text_rules)?;
-        self.on_packet(id, session, packet, effects)
-    }
-
-    #[inline(never)]
     fn on_frame_before_session(
         &mut self,
         id: ConnectionId,

@@ -65,22 +65,18 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let mut last = self.last_topic.take().unwrap_or_default();
-        let flow = match self.go_straight(id, key, version, frame, &mut last) {
-            Some(()) => Ok(Flow::Next),
-            None => self.go_the_long_way(id, key, version, frame, &mut last, effects),
-        };
+        let flow = self.on_publish_after(&mut last, id, key, version, frame, effects);
         self.last_topic = Some(last);
         flow
     }
 
-    #[inline(never)]
-    fn go_the_long_way(
+    fn on_publish_after(
         &mut self,
+        last: &mut LastTopic,
         id: ConnectionId,
         key: SessionKey,
         version: Version,
         frame: &Frame<'_>,
-        last: &mut LastTopic,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
         let LastTopic { name, spare, shared, routed } = last;

@@ -362,7 +362,15 @@ impl Shard {
                 return Consumed { bytes: bytes.len() - rest.len(), reading };
             }
             let (phase, version) = (connection.phase, connection.version);
+            if let Phase::Online(session) = phase {
+                let taken = self.go_straight(id, session, version, rest, effects);
+                if taken > 0 {
+                    rest = rest.get(taken..).unwrap_or_default();
+                    continue;
+                }
+            }
             let connecting = phase == Phase::Connecting;
+            let limits = &self.settings.limits;
             let maximum =
                 if connecting { limits.connect_bytes_max } else { limits.maximum_packet_size };
             if connecting && is_no_connect(rest) {
@@ -380,7 +388,9 @@ impl Shard {
                     continue;
                 }
             };
-            connection.heard = self.now;
+            if let Some(connection) = self.connections.find_mut(id) {
+                connection.heard = self.now;
+            }
             if connecting && let Some(home) = self.home_elsewhere(&frame) {
                 self.forget(id);
                 let bytes = bytes.len() - rest.len();

@@ -1,21 +1,45 @@
-//! The straight way of the commonest publication: a topic that the last one had too, a payload and
-//! nothing else, at QoS 0 or 1, for one session of this shard that can take it at once.
+//! The straight way: the commonest packets, many at a time, without the detour over all that they
+//! might have meant.
 //!
-//! It asks whether all that holds, and then does in one go what the long way does step by step, to
-//! the same effect. Whatever is otherwise takes the long way, and finds nothing changed.
+//! That is a PUBLISH at QoS 0 or 1 with nothing but a payload and a topic that the last one had
+//! too, for one session of this shard that can take it at once; and a PUBACK that says nothing and
+//! after which nothing is to be done. For a run of such packets everything that they have in common
+//! is asked once. The outcome is that of the long way; whatever is otherwise takes it, and finds
+//! nothing changed.
 
-use alloc::sync::Arc;
-
-use noctule_packet::{Frame, PacketType, PlainPublish, QoS, Version};
+use noctule_packet::{
+    Ack, Framing, PacketId, PacketType, PlainPublish, QoS, ReasonCode, Version, split,
+};
+use smallvec::SmallVec;
 
 use crate::access::Authorization;
 use crate::delivery::SHARE_BYTES;
+use crate::effect::Effects;
 use crate::input::ConnectionId;
 use crate::last_topic::LastTopic;
+use crate::rate::UNLIMITED;
 use crate::registry::SessionKey;
 use crate::session::Delivery;
 use crate::settings::{Durability, Settings};
 use crate::shard::Shard;
+
+/// How many publications are taken at a time at most.
+const RUN_MAX: usize = 64;
+
+/// The first byte of a PUBLISH that may be plain, but for DUP and the lower bit of its QoS.
+const PUBLISH: u8 = (PacketType::Publish as u8) << 4;
+const VARYING: u8 = 0b1010;
+const PUBACK: u8 = (PacketType::Puback as u8) << 4;
+/// The bytes of a PUBACK.
+const PUBACK_BYTES: usize = 4;
+
+/// Publications that went the straight way together.
+#[derive(Default)]
+struct Run {
+    count: u64,
+    bytes: usize,
+    acknowledge: SmallVec<[PacketId; RUN_MAX]>,
+}
 
 /// Whether a publication may be passed on without asking anybody about it, or changing its QoS.
 pub(crate) fn is_free(settings: &Settings) -> bool {
@@ -29,79 +53,169 @@ pub(crate) fn is_free(settings: &Settings) -> bool {
 }
 
 impl Shard {
-    /// Passes a PUBLISH on and acknowledges it. `None` if it has to take the long way.
+    /// Takes the packets at the front of `bytes` that can go the straight way. How many bytes they
+    /// have.
+    #[inline]
     pub(crate) fn go_straight(
         &mut self,
         id: ConnectionId,
         key: SessionKey,
         version: Version,
-        frame: &Frame<'_>,
-        last: &mut LastTopic,
-    ) -> Option<()> {
-        let (receiver, granted) = last.only_receiver(self.router.epoch())?;
-        let LastTopic { name, shared, .. } = last;
-        let plain = PlainPublish::decode(frame, version, name.name()?)?;
-        if !self.goes_straight || plain.payload.len() >= SHARE_BYTES || self.is_pressed() {
-            return None;
+        bytes: &[u8],
+        effects: &mut Effects,
+    ) -> usize {
+        match bytes.first() {
+            Some(first) if first & !VARYING == PUBLISH => {
+                // Whoever waits for a turn has to have it first.
+                if !self.goes_straight || !self.work.is_empty() {
+                    return 0;
+                }
+                let mut run = Run::default();
+                let _ = self.pass_on(id, key, version, bytes, &mut run);
+                if run.count > 0 {
+                    self.finish_run(id, &run);
+                }
+                run.bytes
+            }
+            Some(&PUBACK) => self.take_pubacks(id, key, bytes, effects),
+            _ => 0,
         }
-        if plain.packet_id.is_some() && !self.registry.session(key)?.acknowledges_at_once(id) {
-            return None;
-        }
-        self.pass_on(&plain, receiver, plain.qos().min(granted), shared)?;
-        self.statistics.publish_received += 1;
-        self.budget -= 1;
-        if let Some(packet_id) = plain.packet_id {
-            self.send_bare(id, PacketType::Puback, packet_id);
-        }
-        Some(())
     }
 
-    /// Whether others have to have their turn first, or memory is short.
-    fn is_pressed(&self) -> bool {
-        self.budget == 0 || !self.work.is_empty() || self.memory.is_short()
-    }
-
-    /// Delivers to a session if it can take the message at once.
-    #[inline]
+    /// Delivers a run of publications. `None` if there is nothing to be asked any more.
     fn pass_on(
         &mut self,
-        plain: &PlainPublish<'_>,
-        receiver: SessionKey,
-        qos: QoS,
-        name: &mut Option<Arc<str>>,
+        id: ConnectionId,
+        key: SessionKey,
+        version: Version,
+        bytes: &[u8],
+        run: &mut Run,
     ) -> Option<()> {
-        let is_kept = qos > QoS::AtMostOnce;
+        let limits = &self.settings.limits;
+        let last = self.last_topic.as_deref_mut()?;
+        let (receiver, granted) = last.only_receiver(self.router.epoch())?;
+        let LastTopic { name, shared, .. } = last;
+        let name = name.name()?;
+        let answers_waiting = self.connections.find(id)?.outbound.len();
+        let answers_max = 2 * limits.outbound_bytes_max as usize;
+        let is_answered = self.registry.session(key)?.acknowledges_at_once(id);
         let session = self.registry.session_mut(receiver)?;
         // What is kept for a session that is stored must be durable first.
         let is_stored = self.settings.durability == Durability::Stored && session.may_return();
-        if is_kept && (is_stored || !session.sender.is_open()) {
+        let to = session.connection?;
+        let connection = self.connections.find_mut(to)?;
+        if !connection.takes_anything() {
             return None;
         }
-        let id = session.connection?;
-        let connection = self.connections.find_mut(id)?;
-        let maximum = self.settings.limits.outbound_bytes_max as usize;
-        if !connection.takes_anything() || !connection.has_room(maximum) {
-            return None;
+        let is_alone = to == id || is_limited(&self.settings);
+        for _ in 0..if is_alone { 1 } else { RUN_MAX } {
+            let rest = bytes.get(run.bytes..)?;
+            let Ok(Framing::Complete(frame)) = split(rest, limits.maximum_packet_size) else {
+                return None;
+            };
+            let plain = PlainPublish::decode(&frame, version, name)?;
+            let qos = plain.qos().min(granted);
+            let answers = answers_waiting + run.acknowledge.len() * PUBACK_BYTES;
+            let is_refused = plain.packet_id.is_some() && (!is_answered || answers >= answers_max)
+                || qos > QoS::AtMostOnce && (is_stored || !session.sender.is_open())
+                || plain.payload.len() >= SHARE_BYTES
+                || self.memory.is_short()
+                // One for the packet, one for its delivery.
+                || self.budget < 2;
+            if is_refused || !connection.has_room(limits.outbound_bytes_max as usize) {
+                return None;
+            }
+            let mut packet_id = None;
+            if qos > QoS::AtMostOnce {
+                let topic = shared.get_or_insert_with(|| name.as_str().into());
+                let message = self.spares.message(topic, plain.payload, plain.qos());
+                let bytes = message.bytes() as u64;
+                // [MQTT5-4.3.2-1] [MQTT311-4.3.2-1]
+                packet_id = Some(session.sender.send_now(Delivery::plain(message), qos).ok()?);
+                session.held_bytes += bytes;
+                self.memory.grow(bytes);
+            }
+            self.spares.lend(&mut connection.outbound);
+            let out = connection.outbound.buffer();
+            let before = out.len();
+            plain.encode(connection.version, packet_id, out);
+            self.statistics.note_sent(out.len() - before);
+            if connection.note_waiting(&mut self.memory) {
+                self.dirty.push(to);
+            }
+            self.budget -= 2;
+            run.count += 1;
+            run.bytes += frame.length;
+            if let Some(packet_id) = plain.packet_id {
+                run.acknowledge.push(packet_id);
+            }
         }
-        let mut packet_id = None;
-        if is_kept {
-            let topic = name.get_or_insert_with(|| plain.topic.as_str().into());
-            let message = self.spares.message(topic, plain.payload, plain.qos());
-            let bytes = message.bytes() as u64;
-            // [MQTT5-4.3.2-1] [MQTT311-4.3.2-1]
-            packet_id = Some(session.sender.send_now(Delivery::plain(message), qos).ok()?);
-            session.held_bytes += bytes;
-            self.memory.grow(bytes);
-        }
-        self.spares.lend(&mut connection.outbound);
-        let buffer = connection.outbound.buffer();
-        let before = buffer.len();
-        plain.encode(connection.version, packet_id, buffer);
-        self.statistics.publish_sent += 1;
-        self.statistics.note_sent(buffer.len() - before);
-        if connection.note_waiting(&mut self.memory) {
-            self.dirty.push(id);
-        }
-        Some(())
+        None
     }
+
+    /// Counts and acknowledges the publications of a run.
+    fn finish_run(&mut self, id: ConnectionId, run: &Run) {
+        self.statistics.bytes_received += run.bytes as u64;
+        self.statistics.packets_received += run.count;
+        self.statistics.publish_received += run.count;
+        self.statistics.publish_sent += run.count;
+        if is_limited(&self.settings) {
+            self.note_rate(id, run.bytes);
+        }
+        if let Some(connection) = self.connections.find_mut(id) {
+            connection.heard = self.now;
+        }
+        for packet_id in &run.acknowledge {
+            self.send_bare(id, PacketType::Puback, *packet_id);
+        }
+    }
+
+    /// Takes a run of PUBACKs, up to the first that lets something else happen.
+    fn take_pubacks(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        bytes: &[u8],
+        effects: &mut Effects,
+    ) -> usize {
+        let Some(session) = self.registry.session_mut(key) else { return 0 };
+        let (mut taken, mut freed, mut other) = (0, 0, None);
+        let mut rest = bytes;
+        while self.budget > 0
+            && let Some((packet_id, behind)) = Ack::split_bare_puback(rest)
+        {
+            rest = behind;
+            taken += 1;
+            self.budget -= 1;
+            match session.sender.on_puback(packet_id) {
+                Ok(delivery) if delivery.is_plain() && session.is_settled() => {
+                    freed += delivery.message.bytes() as u64;
+                    self.spares.keep(delivery.message);
+                }
+                settled => {
+                    other = Some(settled);
+                    break;
+                }
+            }
+        }
+        session.held_bytes = session.held_bytes.saturating_sub(freed);
+        self.memory.shrink(freed);
+        if let Some(connection) = self.connections.find_mut(id) {
+            connection.heard = self.now;
+        }
+        self.statistics.packets_received += taken;
+        self.statistics.bytes_received += (bytes.len() - rest.len()) as u64;
+        if let Some(settled) = other
+            && let Err(fault) = self.make_room(key, settled.map(Some), ReasonCode::Success, effects)
+        {
+            self.fail(id, &fault, effects);
+        }
+        bytes.len() - rest.len()
+    }
+}
+
+/// Whether each publication counts against a rate.
+fn is_limited(settings: &Settings) -> bool {
+    let limits = &settings.limits;
+    limits.publish_rate_max != UNLIMITED || limits.publish_bytes_rate_max != UNLIMITED
 }

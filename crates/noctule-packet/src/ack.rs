@@ -37,15 +37,14 @@ impl<'a> Ack<'a> {
         Ack { packet_id, reason_code, reason_string: None, user_properties: UserProperties::new() }
     }
 
-    /// The packet identifier of a successful acknowledgement that says nothing more, as nearly all
-    /// do. `None` for any other packet, well-formed or not: [`Ack::decode`] tells.
+    /// Takes a PUBACK off the front of a stream that is successful and says nothing more, as nearly
+    /// all are: its packet identifier, and what is behind it. `None` if anything else comes first,
+    /// well-formed or not: [`split`](crate::split) and [`Ack::decode`] tell.
     #[inline]
-    pub fn bare_packet_id(frame: &Frame<'_>) -> Option<PacketId> {
-        let is_bare = is_ack(frame.packet_type)
-            && frame.flags == frame.packet_type.flags()
-            && frame.is_minimal();
-        let packet_id = <[u8; 2]>::try_from(frame.body).ok().filter(|_| is_bare)?;
-        PacketId::new(u16::from_be_bytes(packet_id))
+    pub fn split_bare_puback(stream: &[u8]) -> Option<(PacketId, &[u8])> {
+        const FIRST: u8 = PacketType::Puback.first_byte();
+        let ([FIRST, 2, high, low], rest) = stream.split_first_chunk()? else { return None };
+        Some((PacketId::new(u16::from_be_bytes([*high, *low]))?, rest))
     }
 
     /// Reads one of the four packets; `frame.packet_type` says which.
@@ -158,21 +157,23 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_acknowledgement_is_read_the_short_way_and_nothing_else_is() {
+    fn a_bare_puback_is_read_the_short_way_and_nothing_else_is() {
         let mut bare = 0;
         for first in 0..=0xFF {
             for rest in [&[2, 1, 2][..], &[2, 0, 0], &[1, 1], &[3, 1, 2, 0], &[0x82, 0, 1, 2]] {
-                let bytes = [&[first], rest].concat();
-                let Ok(Framing::Complete(frame)) = split(&bytes, u32::MAX) else { continue };
-                let Some(found) = Ack::bare_packet_id(&frame) else { continue };
+                let bytes = [&[first], rest, &[9]].concat();
+                let Some((found, behind)) = Ack::split_bare_puback(&bytes) else { continue };
                 for version in [Version::V3_1, Version::V3_1_1, Version::V5_0] {
+                    let Ok(Framing::Complete(frame)) = split(&bytes, 4) else { panic!() };
+                    assert_eq!((frame.packet_type, behind), (PacketType::Puback, &[9][..]));
                     let ack = Ack::decode(&frame, version, TextRules::Strict).unwrap();
                     assert_eq!(ack, Ack::new(found, ReasonCode::Success), "{bytes:x?}");
                 }
                 bare += 1;
             }
         }
-        assert_eq!(bare, 4);
+        assert_eq!(bare, 1);
+        assert_eq!(Ack::split_bare_puback(&[0x40, 2, 1]), None);
     }
 
     #[test]
