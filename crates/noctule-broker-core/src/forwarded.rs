@@ -117,6 +117,11 @@ impl Shard {
         let Forward { token, message, origin, publisher, keep_for } = forward;
         let bytes = message.bytes() as u64;
         let mut forwarded = Forwarded { from, token, bytes, refused: None };
+        if self.deliver_straight(&message).is_some() {
+            self.finish_forward(forwarded, effects);
+            self.spares.keep(message);
+            return;
+        }
         if let Some(mut publication) = Publication::of(&message, Publisher::Elsewhere(publisher)) {
             publication.origin = origin;
             self.note_seen(&publication);
@@ -127,7 +132,7 @@ impl Shard {
                 forwarded.refused = Some(Box::new(refused));
             }
             self.answer_asks(effects);
-            let matches = self.route(publication.topic);
+            let matches = self.route_forwarded(publication.topic);
             if let Some(at) = self.start_fan_out(&mut publication, &matches, effects) {
                 let then = Then { forwarded: Some(forwarded), ..Then::default() };
                 self.defer(&mut publication, matches, at, then);

@@ -8,7 +8,7 @@ use noctule_packet::{Frame, KeptTopicName, Publish, QoS, TopicName, Version};
 use crate::connection::Flow;
 use crate::effect::Effects;
 use crate::fault::Fault;
-use crate::input::ConnectionId;
+use crate::input::{ConnectionId, ShardId};
 use crate::registry::SessionKey;
 use crate::router::{Match, Matches, Target};
 use crate::shard::Shard;
@@ -28,15 +28,29 @@ pub(crate) struct LastTopic {
 #[derive(Debug)]
 pub(crate) struct Routed {
     matches: Matches,
-    only: Option<(SessionKey, QoS)>,
+    only: Option<Only>,
     epoch: u64,
 }
 
+/// The only one who wants a topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Only {
+    /// A session of this shard with a plain subscription, and how much it wants of it.
+    Session(SessionKey, QoS),
+    /// Another shard.
+    Shard(ShardId),
+}
+
 impl LastTopic {
-    /// The one session that wants the topic and how much of it, if it is one of this shard with a
-    /// plain subscription, and if that has not changed since.
-    pub(crate) fn only_receiver(&self, epoch: u64) -> Option<(SessionKey, QoS)> {
+    /// The only one who wants the topic, if there is but one, and if that has not changed since.
+    pub(crate) fn only(&self, epoch: u64) -> Option<Only> {
         self.routed.as_ref().filter(|routed| routed.epoch == epoch)?.only
+    }
+
+    /// Puts another topic in place of the last one.
+    fn set(&mut self, name: TopicName<'_>, routed: Routed) {
+        self.name.set(name);
+        (self.shared, self.routed) = (None, Some(routed));
     }
 }
 
@@ -46,8 +60,9 @@ impl Routed {
             [Match { target: Target::Session(session), options, identifier: None }]
                 if !options.no_local =>
             {
-                Some((*session, options.qos))
+                Some(Only::Session(*session, options.qos))
             }
+            [Match { target: Target::Shard(shard), .. }] => Some(Only::Shard(*shard)),
             _ => None,
         };
         Self { matches, only, epoch }
@@ -98,6 +113,24 @@ impl Shard {
             core::mem::swap(name, spare);
         }
         flow
+    }
+
+    /// Everybody who wants the topic of what another shard has published. It is remembered.
+    pub(crate) fn route_forwarded(&mut self, topic: TopicName<'_>) -> Matches {
+        let epoch = self.router.epoch();
+        let mut last = self.last_topic.take().unwrap_or_default();
+        let known = last.name.name().filter(|known| *known == topic);
+        let routed = last.routed.as_ref().filter(|routed| known.is_some() && routed.epoch == epoch);
+        let matches = match routed {
+            Some(routed) => Arc::clone(&routed.matches),
+            None => {
+                let matches = self.route(topic);
+                last.set(topic, Routed::new(Arc::clone(&matches), epoch));
+                matches
+            }
+        };
+        self.last_topic = Some(last);
+        matches
     }
 
     /// Everybody who wants the topic, unless that is known.

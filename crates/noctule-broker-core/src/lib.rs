@@ -52,6 +52,7 @@ mod memory;
 mod message;
 mod origin;
 mod outbound;
+mod outlet;
 mod outstanding;
 mod payload;
 mod persist;

@@ -34,12 +34,9 @@ impl Message {
         Self { topic, payload, qos, retain: false, properties, expires_at: None }
     }
 
-    /// Whether it is such a message, and takes no memory but its own.
-    pub(crate) fn is_small_and_plain(&self) -> bool {
-        !self.retain
-            && self.payload.is_inline()
-            && self.properties.is_empty()
-            && self.expires_at.is_none()
+    /// Whether it is such a message.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.retain && self.properties.is_empty() && self.expires_at.is_none()
     }
 
     /// What the message counts against byte limits.

@@ -56,8 +56,9 @@ impl Spares {
     /// Takes a message that one holder less needs, and keeps its memory if that was the last one.
     #[inline]
     pub(crate) fn keep(&mut self, message: Arc<Message>) {
+        let is_small = message.is_plain() && message.payload.is_inline();
         let is_last = Arc::strong_count(&message) == 1;
-        if is_last && message.is_small_and_plain() && self.messages.len() < MESSAGES_MAX {
+        if is_last && is_small && self.messages.len() < MESSAGES_MAX {
             self.messages.push(message);
         }
     }

@@ -2,29 +2,33 @@
 //! might have meant.
 //!
 //! That is a PUBLISH at QoS 0 or 1 with nothing but a payload and a topic that the last one had
-//! too, for one session of this shard that can take it at once; and a PUBACK that says nothing and
-//! after which nothing is to be done. For a run of such packets everything that they have in common
-//! is asked once. The outcome is that of the long way; whatever is otherwise takes it, and finds
-//! nothing changed.
+//! too, for one session of this shard that can take it at once, or at QoS 0 for one other shard;
+//! and there its delivery. And it is a PUBACK that says nothing and after which nothing is to be
+//! done. For a run of such packets everything that they have in common is asked once. The outcome
+//! is that of the long way; whatever is otherwise takes it, and finds nothing changed.
+
+use alloc::sync::Arc;
 
 use noctule_packet::{
-    Ack, Framing, PacketId, PacketType, PlainPublish, QoS, ReasonCode, Version, split,
+    Ack, Framing, PacketId, PacketType, PlainPublish, QoS, ReasonCode, TopicName, Version, split,
 };
 use smallvec::SmallVec;
 
 use crate::access::Authorization;
-use crate::delivery::SHARE_BYTES;
 use crate::effect::Effects;
-use crate::input::ConnectionId;
-use crate::last_topic::LastTopic;
+use crate::input::{ConnectionId, ShardId};
+use crate::last_topic::{LastTopic, Only};
+use crate::message::Message;
+use crate::origin::Origin;
+use crate::publication::Publisher;
 use crate::rate::UNLIMITED;
 use crate::registry::SessionKey;
-use crate::session::Delivery;
-use crate::settings::{Durability, Settings};
+use crate::settings::Settings;
 use crate::shard::Shard;
+use crate::shard_message::{Body, Forward};
 
 /// How many publications are taken at a time at most.
-const RUN_MAX: usize = 64;
+const RUN_MAX: u64 = 64;
 
 /// The first byte of a PUBLISH that may be plain, but for DUP and the lower bit of its QoS.
 const PUBLISH: u8 = (PacketType::Publish as u8) << 4;
@@ -33,12 +37,44 @@ const PUBACK: u8 = (PacketType::Puback as u8) << 4;
 /// The bytes of a PUBACK.
 const PUBACK_BYTES: usize = 4;
 
-/// Publications that went the straight way together.
-#[derive(Default)]
-struct Run {
+/// Publications that go the straight way together.
+struct Run<'a> {
+    /// What has been read, the run first.
+    stream: &'a [u8],
+    version: Version,
+    packet_bytes_max: u32,
     count: u64,
     bytes: usize,
-    acknowledge: SmallVec<[PacketId; RUN_MAX]>,
+    acknowledge: SmallVec<[PacketId; RUN_MAX as usize]>,
+}
+
+impl<'a> Run<'a> {
+    fn new(stream: &'a [u8], version: Version, packet_bytes_max: u32) -> Self {
+        let acknowledge = SmallVec::new();
+        Self { stream, version, packet_bytes_max, count: 0, bytes: 0, acknowledge }
+    }
+
+    /// The next packet and its length, if it is a plain one on this topic.
+    #[inline]
+    fn next(&self, topic: TopicName<'a>) -> Option<(PlainPublish<'a>, usize)> {
+        let rest = self.stream.get(self.bytes..)?;
+        match split(rest, self.packet_bytes_max) {
+            Ok(Framing::Complete(frame)) => {
+                Some((PlainPublish::decode(&frame, self.version, topic)?, frame.length))
+            }
+            _ => None,
+        }
+    }
+
+    /// It was passed on.
+    #[inline]
+    fn note(&mut self, plain: &PlainPublish<'_>, length: usize) {
+        self.count += 1;
+        self.bytes += length;
+        if let Some(packet_id) = plain.packet_id {
+            self.acknowledge.push(packet_id);
+        }
+    }
 }
 
 /// Whether a publication may be passed on without asking anybody about it, or changing its QoS.
@@ -66,99 +102,140 @@ impl Shard {
     ) -> usize {
         match bytes.first() {
             Some(first) if first & !VARYING == PUBLISH => {
-                // Whoever waits for a turn has to have it first.
-                if !self.goes_straight || !self.work.is_empty() {
-                    return 0;
-                }
-                let mut run = Run::default();
-                let _ = self.pass_on(id, key, version, bytes, &mut run);
-                if run.count > 0 {
-                    self.finish_run(id, &run);
-                }
-                run.bytes
+                self.pass_on(id, key, version, bytes, effects)
             }
             Some(&PUBACK) => self.take_pubacks(id, key, bytes, effects),
             _ => 0,
         }
     }
 
-    /// Delivers a run of publications. `None` if there is nothing to be asked any more.
+    /// Takes a run of publications.
     fn pass_on(
         &mut self,
         id: ConnectionId,
         key: SessionKey,
         version: Version,
         bytes: &[u8],
-        run: &mut Run,
+        effects: &mut Effects,
+    ) -> usize {
+        // Whoever waits for a turn has to have it first.
+        if !self.goes_straight || !self.work.is_empty() {
+            return 0;
+        }
+        let Some(mut last) = self.last_topic.take() else { return 0 };
+        let only = last.only(self.router.epoch());
+        let mut run = Run::new(bytes, version, self.settings.limits.maximum_packet_size);
+        let _ = match only {
+            Some(Only::Session(to, granted)) => {
+                self.run_to_session(id, key, (to, granted), &mut last, &mut run)
+            }
+            Some(Only::Shard(to)) => self.run_to_shard(key, to, &mut last, &mut run, effects),
+            None => None,
+        };
+        self.last_topic = Some(last);
+        if run.count > 0 {
+            self.finish_run(id, &run);
+        }
+        run.bytes
+    }
+
+    /// Delivers a run to a session of this shard. It ends, like every run, before a packet that has
+    /// to take the long way.
+    fn run_to_session(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        (receiver, granted): (SessionKey, QoS),
+        last: &mut LastTopic,
+        run: &mut Run<'_>,
     ) -> Option<()> {
-        let limits = &self.settings.limits;
-        let last = self.last_topic.as_deref_mut()?;
-        let (receiver, granted) = last.only_receiver(self.router.epoch())?;
         let LastTopic { name, shared, .. } = last;
         let name = name.name()?;
+        let is_limited = is_limited(&self.settings);
+        let answers_max = 2 * self.settings.limits.outbound_bytes_max as usize;
         let answers_waiting = self.connections.find(id)?.outbound.len();
-        let answers_max = 2 * limits.outbound_bytes_max as usize;
         let is_answered = self.registry.session(key)?.acknowledges_at_once(id);
-        let session = self.registry.session_mut(receiver)?;
-        // What is kept for a session that is stored must be durable first.
-        let is_stored = self.settings.durability == Durability::Stored && session.may_return();
-        let to = session.connection?;
-        let connection = self.connections.find_mut(to)?;
-        if !connection.takes_anything() {
-            return None;
-        }
-        let is_alone = to == id || is_limited(&self.settings);
-        for _ in 0..if is_alone { 1 } else { RUN_MAX } {
-            let rest = bytes.get(run.bytes..)?;
-            let Ok(Framing::Complete(frame)) = split(rest, limits.maximum_packet_size) else {
-                return None;
-            };
-            let plain = PlainPublish::decode(&frame, version, name)?;
+        let mut outlet = self.outlet(receiver)?;
+        let is_alone = outlet.id == id || is_limited;
+        while run.count < if is_alone { 1 } else { RUN_MAX } {
+            let (plain, length) = run.next(name)?;
             let qos = plain.qos().min(granted);
             let answers = answers_waiting + run.acknowledge.len() * PUBACK_BYTES;
-            let is_refused = plain.packet_id.is_some() && (!is_answered || answers >= answers_max)
-                || qos > QoS::AtMostOnce && (is_stored || !session.sender.is_open())
-                || plain.payload.len() >= SHARE_BYTES
-                || self.memory.is_short()
-                // One for the packet, one for its delivery.
-                || self.budget < 2;
-            if is_refused || !connection.has_room(limits.outbound_bytes_max as usize) {
+            let is_refused = plain.packet_id.is_some() && (!is_answered || answers >= answers_max);
+            // One for the packet, one for its delivery.
+            if is_refused || *outlet.budget < 2 || !outlet.takes(plain.payload, qos) {
                 return None;
             }
-            let mut packet_id = None;
-            if qos > QoS::AtMostOnce {
+            *outlet.budget -= 1;
+            outlet.deliver(&plain, qos, |spares| {
                 let topic = shared.get_or_insert_with(|| name.as_str().into());
-                let message = self.spares.message(topic, plain.payload, plain.qos());
-                let bytes = message.bytes() as u64;
-                // [MQTT5-4.3.2-1] [MQTT311-4.3.2-1]
-                packet_id = Some(session.sender.send_now(Delivery::plain(message), qos).ok()?);
-                session.held_bytes += bytes;
-                self.memory.grow(bytes);
-            }
-            self.spares.lend(&mut connection.outbound);
-            let out = connection.outbound.buffer();
-            let before = out.len();
-            plain.encode(connection.version, packet_id, out);
-            self.statistics.note_sent(out.len() - before);
-            if connection.note_waiting(&mut self.memory) {
-                self.dirty.push(to);
-            }
-            self.budget -= 2;
-            run.count += 1;
-            run.bytes += frame.length;
-            if let Some(packet_id) = plain.packet_id {
-                run.acknowledge.push(packet_id);
-            }
+                spares.message(topic, plain.payload, plain.qos())
+            });
+            run.note(&plain, length);
         }
-        None
+        Some(())
+    }
+
+    /// Hands a run to the one other shard that wants it, at QoS 0.
+    fn run_to_shard(
+        &mut self,
+        key: SessionKey,
+        to: ShardId,
+        last: &mut LastTopic,
+        run: &mut Run<'_>,
+        effects: &mut Effects,
+    ) -> Option<()> {
+        let LastTopic { name, shared, .. } = last;
+        let name = name.name()?;
+        let publisher = self.publisher_number(Publisher::Session(key));
+        while run.count < if is_limited(&self.settings) { 1 } else { RUN_MAX } {
+            let (plain, length) = run.next(name)?;
+            if plain.packet_id.is_some() || self.budget < 2 || !self.windows.is_open(to) {
+                return None;
+            }
+            let topic = shared.get_or_insert_with(|| name.as_str().into());
+            let message = self.spares.message(topic, plain.payload, QoS::AtMostOnce);
+            self.windows.spend(to, message.bytes());
+            let (token, origin, keep_for) = (None, Origin::default(), None);
+            let forward = Forward { token, message, origin, publisher, keep_for };
+            effects.tell(to, Body::Forward(forward));
+            self.budget -= 2;
+            run.note(&plain, length);
+        }
+        Some(())
+    }
+
+    /// Delivers another shard's publication. `None` if it has to take the long way.
+    pub(crate) fn deliver_straight(&mut self, message: &Arc<Message>) -> Option<()> {
+        if !self.goes_straight || !self.work.is_empty() || !message.is_plain() || self.budget == 0 {
+            return None;
+        }
+        let last = self.last_topic.take()?;
+        let epoch = self.router.epoch();
+        let done = match last.name.name() {
+            Some(name) if name.as_str() == &*message.topic => match last.only(epoch) {
+                Some(Only::Session(receiver, granted)) => {
+                    let plain = PlainPublish::new(name, &message.payload);
+                    let qos = message.qos.min(granted);
+                    let outlet = self.outlet(receiver);
+                    outlet.filter(|_| qos < QoS::ExactlyOnce).and_then(|mut outlet| {
+                        let takes = outlet.takes(plain.payload, qos);
+                        takes.then(|| outlet.deliver(&plain, qos, |_| Arc::clone(message)))
+                    })
+                }
+                Some(Only::Shard(_)) | None => None,
+            },
+            _ => None,
+        };
+        self.last_topic = Some(last);
+        done
     }
 
     /// Counts and acknowledges the publications of a run.
-    fn finish_run(&mut self, id: ConnectionId, run: &Run) {
+    fn finish_run(&mut self, id: ConnectionId, run: &Run<'_>) {
         self.statistics.bytes_received += run.bytes as u64;
         self.statistics.packets_received += run.count;
         self.statistics.publish_received += run.count;
-        self.statistics.publish_sent += run.count;
         if is_limited(&self.settings) {
             self.note_rate(id, run.bytes);
         }

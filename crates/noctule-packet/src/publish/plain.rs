@@ -29,8 +29,8 @@ pub struct PlainPublish<'a> {
     pub packet_id: Option<PacketId>,
     /// The message itself.
     pub payload: &'a [u8],
-    /// All of it behind the fixed header, and whether that has properties.
-    body: (&'a [u8], bool),
+    /// All of it behind the fixed header, if it was read, and whether that has properties.
+    body: Option<(&'a [u8], bool)>,
 }
 
 const AT_LEAST_ONCE: u8 = QoS::AtLeastOnce as u8;
@@ -38,6 +38,11 @@ const FLAGS: u8 = AT_LEAST_ONCE << QOS_SHIFT;
 const REPEATED: u8 = FLAGS | DUP;
 
 impl<'a> PlainPublish<'a> {
+    /// A message that was not read from a packet.
+    pub const fn new(topic: TopicName<'a>, payload: &'a [u8]) -> Self {
+        Self { topic, packet_id: None, payload, body: None }
+    }
+
     /// Reads a PUBLISH that is plain and has the topic `known`. `None` for any other packet,
     /// well-formed or not: [`Publish::decode`](crate::Publish::decode) tells.
     #[inline]
@@ -63,7 +68,7 @@ impl<'a> PlainPublish<'a> {
             let (0, behind) = rest.split_first()? else { return None };
             rest = behind;
         }
-        let body = (frame.body, version.is_v5());
+        let body = Some((frame.body, version.is_v5()));
         Some(Self { topic: known, packet_id, payload: rest, body })
     }
 
@@ -76,14 +81,14 @@ impl<'a> PlainPublish<'a> {
     /// identifier, at QoS 0 without. It repeats nothing, so DUP is not set.
     #[inline]
     pub fn encode(&self, version: Version, packet_id: Option<PacketId>, out: &mut Vec<u8>) {
-        let (body, has_properties) = self.body;
-        let topic = self.topic.as_str().as_bytes();
-        if has_properties != version.is_v5() || packet_id.is_some() != self.packet_id.is_some() {
-            return self.encode_anew(version, packet_id, out);
-        }
+        let is_alike = packet_id.is_some() == self.packet_id.is_some();
+        let body = match self.body {
+            Some((body, has_properties)) if is_alike && has_properties == version.is_v5() => body,
+            _ => return self.encode_anew(version, packet_id, out),
+        };
         // What came in goes out, but for the identifier.
         put_header(packet_id, body.len(), out);
-        let identifier_at = out.len() + 2 + topic.len();
+        let identifier_at = out.len() + 2 + self.topic.as_str().len();
         out.extend_from_slice(body);
         if let Some(packet_id) = packet_id
             && let Some(place) = out.get_mut(identifier_at..identifier_at + 2)
@@ -202,6 +207,9 @@ mod tests {
                     long.encode(to, &mut long_way).unwrap();
                     plain.encode(to, packet_id, &mut short_way);
                     assert_eq!(short_way, long_way, "{from} {publish:?} to {to} {packet_id:?}");
+                    short_way.truncate(b"before".len());
+                    PlainPublish::new(known, payload).encode(to, packet_id, &mut short_way);
+                    assert_eq!(short_way, long_way, "anew to {to} {packet_id:?}");
                     written += 1;
                 }
             }

@@ -1,0 +1,101 @@
+//! Where plain messages for one session go, looked up once for many of them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use noctule_packet::{PlainPublish, QoS};
+
+use crate::connection::Connection;
+use crate::delivery::SHARE_BYTES;
+use crate::input::ConnectionId;
+use crate::memory::Memory;
+use crate::message::Message;
+use crate::registry::SessionKey;
+use crate::session::{Delivery, Session};
+use crate::settings::Durability;
+use crate::shard::Shard;
+use crate::spares::Spares;
+use crate::statistics::Statistics;
+
+/// A session that is online and takes every message just as it comes, and all that a delivery to it
+/// touches.
+pub(crate) struct Outlet<'a> {
+    pub(crate) id: ConnectionId,
+    session: &'a mut Session,
+    connection: &'a mut Connection,
+    /// What is kept for a session that is stored must be durable first.
+    is_stored: bool,
+    bytes_max: usize,
+    pub(crate) budget: &'a mut usize,
+    spares: &'a mut Spares,
+    memory: &'a mut Memory,
+    statistics: &'a mut Statistics,
+    dirty: &'a mut Vec<ConnectionId>,
+}
+
+impl Outlet<'_> {
+    /// Whether a message may be delivered at once with this QoS, as the long way would do it.
+    #[inline]
+    pub(crate) fn takes(&mut self, payload: &[u8], qos: QoS) -> bool {
+        let is_kept = qos > QoS::AtMostOnce;
+        let waits = is_kept && (self.is_stored || !self.session.sender.is_open());
+        !waits
+            && payload.len() < SHARE_BYTES
+            && !self.memory.is_short()
+            && self.connection.has_room(self.bytes_max)
+    }
+
+    /// Delivers a message that it [`takes`](Self::takes); `share` gives it if it is to be kept.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        plain: &PlainPublish<'_>,
+        qos: QoS,
+        share: impl FnOnce(&mut Spares) -> Arc<Message>,
+    ) {
+        let mut packet_id = None;
+        if qos > QoS::AtMostOnce {
+            let message = share(self.spares);
+            let bytes = message.bytes() as u64;
+            // [MQTT5-4.3.2-1] [MQTT311-4.3.2-1]
+            let Ok(sent) = self.session.sender.send_now(Delivery::plain(message), qos) else {
+                return;
+            };
+            packet_id = Some(sent);
+            self.session.held_bytes += bytes;
+            self.memory.grow(bytes);
+        }
+        self.spares.lend(&mut self.connection.outbound);
+        let out = self.connection.outbound.buffer();
+        let before = out.len();
+        plain.encode(self.connection.version, packet_id, out);
+        self.statistics.publish_sent += 1;
+        self.statistics.note_sent(out.len() - before);
+        if self.connection.note_waiting(self.memory) {
+            self.dirty.push(self.id);
+        }
+        *self.budget -= 1;
+    }
+}
+
+impl Shard {
+    /// The way to a session, if plain messages can go there without being changed.
+    pub(crate) fn outlet(&mut self, key: SessionKey) -> Option<Outlet<'_>> {
+        let session = self.registry.session_mut(key)?;
+        let id = session.connection?;
+        let connection = self.connections.find_mut(id)?;
+        let is_stored = self.settings.durability == Durability::Stored && session.may_return();
+        connection.takes_anything().then_some(Outlet {
+            id,
+            session,
+            connection,
+            is_stored,
+            bytes_max: self.settings.limits.outbound_bytes_max as usize,
+            budget: &mut self.budget,
+            spares: &mut self.spares,
+            memory: &mut self.memory,
+            statistics: &mut self.statistics,
+            dirty: &mut self.dirty,
+        })
+    }
+}
