@@ -28,7 +28,7 @@ use crate::shard::Shard;
 use crate::shard_message::{Body, Forward};
 
 /// How many publications are taken at a time at most.
-const RUN_MAX: u64 = 64;
+const RUN_MAX: usize = 64;
 
 /// The first byte of a PUBLISH that may be plain, but for DUP and the lower bit of its QoS.
 const PUBLISH: u8 = (PacketType::Publish as u8) << 4;
@@ -43,9 +43,9 @@ struct Run<'a> {
     stream: &'a [u8],
     version: Version,
     packet_bytes_max: u32,
-    count: u64,
+    count: usize,
     bytes: usize,
-    acknowledge: SmallVec<[PacketId; RUN_MAX as usize]>,
+    acknowledge: SmallVec<[PacketId; RUN_MAX]>,
 }
 
 impl<'a> Run<'a> {
@@ -234,8 +234,8 @@ impl Shard {
     /// Counts and acknowledges the publications of a run.
     fn finish_run(&mut self, id: ConnectionId, run: &Run<'_>) {
         self.statistics.bytes_received += run.bytes as u64;
-        self.statistics.packets_received += run.count;
-        self.statistics.publish_received += run.count;
+        self.statistics.packets_received += run.count as u64;
+        self.statistics.publish_received += run.count as u64;
         if is_limited(&self.settings) {
             self.note_rate(id, run.bytes);
         }
