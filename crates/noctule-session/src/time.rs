@@ -2,6 +2,7 @@
 //! backwards.
 
 use core::fmt;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// A point on the caller's monotonic clock, in milliseconds since an origin of the caller's choice.
@@ -15,28 +16,45 @@ use core::time::Duration;
 /// let start = Timestamp::from_millis(1_000);
 /// assert_eq!((start + Duration::from_secs(2)).since(start), Duration::from_secs(2));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(
+    /// One more than the milliseconds, so that a point in time that may be missing takes no room
+    /// for saying so: there are many deadlines.
+    NonZeroU64,
+);
 
 impl Timestamp {
-    /// The timestamp that lies `millis` milliseconds behind the origin.
+    /// The timestamp that lies `millis` milliseconds behind the origin, `u64::MAX - 1` at most.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
+        Self(NonZeroU64::MIN.saturating_add(millis))
     }
 
     /// Milliseconds since the origin.
     pub const fn as_millis(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// The time that has passed since `earlier`, zero if `earlier` lies ahead.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
+        Duration::from_millis(self.as_millis().saturating_sub(earlier.as_millis()))
     }
 
     /// This point plus a number of seconds, as MQTT counts its intervals.
     pub const fn plus_seconds(self, seconds: u32) -> Self {
         Self(self.0.saturating_add(seconds as u64 * 1_000))
+    }
+}
+
+impl Default for Timestamp {
+    /// The origin.
+    fn default() -> Self {
+        Self::from_millis(0)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Timestamp").field(&self.as_millis()).finish()
     }
 }
 
@@ -51,6 +69,7 @@ impl core::ops::Add<Duration> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{:03}s", self.0 / 1_000, self.0 % 1_000)
+        let millis = self.as_millis();
+        write!(formatter, "{}.{:03}s", millis / 1_000, millis % 1_000)
     }
 }
