@@ -99,15 +99,15 @@ impl Shard {
     fn forget_own_group(&mut self, key: SessionKey, filter: &str) -> Option<GroupKey> {
         let group = self.groups.find(filter)?;
         if let Some(session) = self.registry.session_mut(key)
-            && let Ok(place) = session.groups.binary_search(&group)
+            && let Ok(place) = session.groups().binary_search(&group)
         {
-            session.groups.remove(place);
+            session.memberships_mut().here.remove(place);
         }
         Some(group)
     }
 
     fn forget_group_elsewhere(&mut self, key: SessionKey, filter: &str) -> Option<GroupKey> {
-        let known = &mut self.registry.session_mut(key)?.groups_elsewhere;
+        let known = &mut self.registry.session_mut(key)?.memberships_mut().elsewhere;
         let at = known.iter().position(|(known, _)| &**known == filter)?;
         Some(known.swap_remove(at).1)
     }
@@ -156,9 +156,10 @@ impl Shard {
             }
             return;
         };
-        if !session.groups_elsewhere.iter().any(|(_, known)| *known == tag.group) {
-            session.groups_elsewhere.retain(|(known, _)| *known != filter);
-            session.groups_elsewhere.push((filter, tag.group));
+        let elsewhere = &mut session.memberships_mut().elsewhere;
+        if !elsewhere.iter().any(|(_, known)| *known == tag.group) {
+            elsewhere.retain(|(known, _)| *known != filter);
+            elsewhere.push((filter, tag.group));
         }
         self.frames.clear();
         let Some(mut publication) = Publication::of(&message, Publisher::Nobody) else { return };

@@ -2,11 +2,11 @@
 //! session.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::BuildHasher;
 
 use foldhash::quality::FixedState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use crate::session::Session;
 
@@ -30,7 +30,9 @@ impl SessionKey {
 pub(crate) struct Registry {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_client_id: HashMap<Arc<str>, SessionKey, FixedState>,
+    /// By client identifier, which stands in the session.
+    by_client_id: HashTable<SessionKey>,
+    hasher: FixedState,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,8 @@ impl Registry {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            by_client_id: HashMap::with_hasher(FixedState::with_seed(seed)),
+            by_client_id: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
         }
     }
 
@@ -54,7 +57,10 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, client_id: &str) -> Option<SessionKey> {
-        self.by_client_id.get(client_id).copied()
+        let is_it = |key: &SessionKey| {
+            self.session(*key).is_some_and(|session| &*session.client_id == client_id)
+        };
+        self.by_client_id.find(self.hasher.hash_one(client_id), is_it).copied()
     }
 
     pub(crate) fn session(&self, key: SessionKey) -> Option<&Session> {
@@ -69,7 +75,7 @@ impl Registry {
 
     /// Adds a session under its client identifier, which must have none.
     pub(crate) fn insert(&mut self, session: Session) -> SessionKey {
-        let client_id = Arc::clone(&session.client_id);
+        let hash = self.hasher.hash_one(&*session.client_id);
         let key = match self.free.pop() {
             Some(slot) => self.reuse(slot, session),
             None => {
@@ -78,7 +84,11 @@ impl Registry {
                 SessionKey { slot, generation: 0 }
             }
         };
-        self.by_client_id.insert(client_id, key);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.by_client_id.insert_unique(hash, key, |key| {
+            let slot = slots.get(key.slot as usize).and_then(|slot| slot.session.as_deref());
+            slot.map_or(0, |session| hasher.hash_one(&*session.client_id))
+        });
         key
     }
 
@@ -90,7 +100,10 @@ impl Registry {
         let session = *slot.session.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.slot);
-        self.by_client_id.remove(&session.client_id);
+        let hash = self.hasher.hash_one(&*session.client_id);
+        if let Ok(entry) = self.by_client_id.find_entry(hash, |known| *known == key) {
+            entry.remove();
+        }
         Some(session)
     }
 

@@ -31,10 +31,8 @@ pub(crate) struct Session {
     /// When the session ends, while it has no connection.
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) subscriptions: Subscriptions,
-    /// The shared subscriptions of its own shard that it is a member of, in order.
-    pub(crate) groups: SmallVec<[GroupKey; 1]>,
-    /// Those of other shards that have assigned something to it, by their filters.
-    pub(crate) groups_elsewhere: Vec<(Arc<str>, GroupKey)>,
+    /// Boxed, as most sessions have none.
+    memberships: Option<Box<Memberships>>,
     pub(crate) sender: Sender<Delivery>,
     /// Whether the store knows it, and has to be told when it ends.
     pub(crate) stored: bool,
@@ -65,8 +63,7 @@ impl Session {
             expiry_interval: 0,
             expires_at: None,
             subscriptions: Subscriptions::default(),
-            groups: SmallVec::new(),
-            groups_elsewhere: Vec::new(),
+            memberships: None,
             sender: Sender::new(u16::MAX),
             stored: false,
             queued_bytes: 0,
@@ -81,10 +78,28 @@ impl Session {
     }
 }
 
+/// The shared subscriptions of a session.
+#[derive(Debug, Default)]
+pub(crate) struct Memberships {
+    /// Those of its own shard, in order.
+    pub(crate) here: Vec<GroupKey>,
+    /// Those of other shards that have assigned something to it, by their filters.
+    pub(crate) elsewhere: Vec<(Arc<str>, GroupKey)>,
+}
+
 impl Session {
+    /// The shared subscriptions of its own shard that it is a member of, in order.
+    pub(crate) fn groups(&self) -> &[GroupKey] {
+        self.memberships.as_ref().map(|known| &*known.here).unwrap_or_default()
+    }
+
+    pub(crate) fn memberships_mut(&mut self) -> &mut Memberships {
+        self.memberships.get_or_insert_default()
+    }
+
     /// Whether nothing waits for the connection to take more.
     pub(crate) fn is_settled(&self) -> bool {
-        self.sender.is_open() && self.groups.is_empty() && self.replays.is_empty()
+        self.sender.is_open() && self.groups().is_empty() && self.replays.is_empty()
     }
 
     /// Whether it goes on without its connection.

@@ -99,9 +99,9 @@ impl Shard {
         }
         if member.shard == self.settings.shard
             && let Some(session) = self.registry.session_mut(member.session)
-            && let Err(place) = session.groups.binary_search(&key)
+            && let Err(place) = session.groups().binary_search(&key)
         {
-            session.groups.insert(place, key);
+            session.memberships_mut().here.insert(place, key);
         }
         if !made {
             return Change::None;
@@ -313,7 +313,7 @@ impl Shard {
         let own = self.settings.shard;
         let mut last = None;
         loop {
-            let groups = self.registry.session(session).map(|session| session.groups.as_slice());
+            let groups = self.registry.session(session).map(|session| session.groups());
             last = self.groups.next_backlogged(groups.unwrap_or_default(), last);
             let Some(key) = last else { return };
             while let Some((member, number, message)) = self.take_from_backlog((own, session), key)

@@ -30,7 +30,7 @@ pub(crate) struct Trie {
 #[derive(Debug, Default)]
 struct Node {
     parent: u32,
-    level: Box<str>,
+    level: Level,
     children: u32,
     /// The child `+`, 0 for none.
     plus: u32,
@@ -39,6 +39,9 @@ struct Node {
     /// Those whose filter goes on with `#`; boxed, as few nodes have any.
     below: Option<Box<Subscribers>>,
 }
+
+/// The text of a level. Most are short enough to lie in their node.
+type Level = SmallVec<[u8; 16]>;
 
 /// Sorted by target. Most filters have one subscriber.
 type Subscribers = SmallVec<[Match; 1]>;
@@ -150,6 +153,7 @@ impl Trie {
     }
 
     fn child(&self, parent: u32, level: &str) -> Option<u32> {
+        let level = level.as_bytes();
         let hash = self.hasher.hash_one((parent, level));
         let found = self.children.find(hash, |child| {
             self.nodes
@@ -160,7 +164,8 @@ impl Trie {
     }
 
     fn add_child(&mut self, parent: u32, level: &str) -> u32 {
-        let node = Node { parent, level: level.into(), ..Node::default() };
+        let text = level.as_bytes();
+        let node = Node { parent, level: Level::from_slice(text), ..Node::default() };
         let at = match self.free.pop() {
             Some(at) => {
                 if let Some(place) = self.nodes.get_mut(at as usize) {
@@ -180,7 +185,7 @@ impl Trie {
             }
         }
         let (nodes, hasher) = (&self.nodes, &self.hasher);
-        let hash = hasher.hash_one((parent, level));
+        let hash = hasher.hash_one((parent, text));
         self.children.insert_unique(hash, at, |child| hash_of(nodes, hasher, *child));
         at
     }
@@ -197,7 +202,7 @@ impl Trie {
                 entry.remove();
             }
             let parent = self.nodes.get_mut(at as usize).map_or(ROOT, |node| {
-                node.level = Box::default();
+                node.level = Level::new();
                 node.parent
             });
             self.free.push(at);
