@@ -24,21 +24,21 @@ pub struct Receiver {
     maximum: u16,
     /// Publications of this connection whose exchange is not over: the peer's send quota, used.
     open: u16,
-    /// QoS 2 packet identifiers between PUBLISH and PUBCOMP.
-    exactly_once: BTreeMap<PacketId, Exchange>,
-    /// Boxed, as hardly any receiver ever has them.
-    rare: Option<Box<Rare>>,
-    owed: VecDeque<Owed>,
-    /// The number of `owed[0]`.
+    /// Boxed, as whoever only subscribes never has any.
+    state: Option<Box<State>>,
+    /// The number of the first acknowledgement that is owed.
     first: u64,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Rare {
+struct State {
+    /// QoS 2 packet identifiers between PUBLISH and PUBCOMP.
+    exactly_once: BTreeMap<PacketId, Exchange>,
     /// The exchanges whose message is still being kept since an earlier connection.
     earlier: BTreeMap<AnswerId, PacketId>,
     /// Identifiers of no exchange whose PUBCOMP is owed all the same.
     unknown: BTreeSet<PacketId>,
+    owed: VecDeque<Owed>,
 }
 
 /// A QoS 2 publication that is not released.
@@ -122,29 +122,22 @@ pub enum ReceiverError {
 impl Receiver {
     /// A receiver that has announced `maximum` as its Receive Maximum.
     pub fn new(maximum: u16) -> Self {
-        Self {
-            maximum,
-            open: 0,
-            exactly_once: BTreeMap::new(),
-            rare: None,
-            owed: VecDeque::new(),
-            first: 0,
-        }
+        Self { maximum, open: 0, state: None, first: 0 }
     }
 
     /// A QoS 2 publication that is kept, and not released, since before there was this receiver.
     pub fn restore(&mut self, packet_id: PacketId) {
-        self.exactly_once.entry(packet_id).or_default();
+        self.state().exactly_once.entry(packet_id).or_default();
     }
 
     /// A new connection is up. What was owed on the old one is owed no more: the peer repeats what
     /// was not acknowledged. The peer's quota begins anew.
     pub fn resume(&mut self, maximum: u16) {
         self.maximum = maximum;
-        if let Some(rare) = &mut self.rare {
-            rare.unknown.clear();
+        if let Some(state) = &mut self.state {
+            state.unknown.clear();
         }
-        while let Some(owed) = self.owed.pop_front() {
+        while let Some(owed) = self.state.as_mut().and_then(|state| state.owed.pop_front()) {
             let answer = AnswerId(self.first);
             self.first += 1;
             // Nobody was told of a refusal: a repetition is to be looked at afresh.
@@ -155,23 +148,24 @@ impl Receiver {
             }
         }
         self.open = 0;
-        for (packet_id, exchange) in &mut self.exactly_once {
+        let Some(State { exactly_once, earlier, .. }) = self.state.as_deref_mut() else { return };
+        for (packet_id, exchange) in exactly_once {
             let keeping = exchange.keeping;
             *exchange = Exchange { keeping, ..Exchange::default() };
             if let Some(answer) = keeping {
-                self.rare.get_or_insert_default().earlier.insert(answer, *packet_id);
+                earlier.insert(answer, *packet_id);
             }
         }
     }
 
     /// How many QoS 2 packet identifiers are not released.
     pub fn unreleased(&self) -> usize {
-        self.exactly_once.len()
+        self.state.as_ref().map_or(0, |state| state.exactly_once.len())
     }
 
     /// How many acknowledgements are owed.
     pub fn owed(&self) -> usize {
-        self.owed.len()
+        self.state.as_ref().map_or(0, |state| state.owed.len())
     }
 
     /// Whether a PUBLISH with QoS 1 may be answered with PUBACK before the next packet, and without
@@ -180,13 +174,13 @@ impl Receiver {
     // [MQTT5-3.3.4-7] [MQTT5-4.6.0-2] [MQTT311-4.6.0-2]
     #[inline]
     pub fn may_acknowledge_at_once(&self) -> bool {
-        self.owed.is_empty() && self.open < self.maximum
+        self.owed() == 0 && self.open < self.maximum
     }
 
     /// A PUBLISH with QoS 1 or 2.
     pub fn on_publish(&mut self, qos: QoS, packet_id: PacketId) -> Result<Arrival, ReceiverError> {
         let known = match qos {
-            QoS::ExactlyOnce => self.exactly_once.get(&packet_id).copied(),
+            QoS::ExactlyOnce => self.exchange(packet_id),
             // [MQTT5-4.3.2-5] [MQTT311-4.3.2-2]
             QoS::AtMostOnce | QoS::AtLeastOnce => None,
         };
@@ -205,14 +199,14 @@ impl Receiver {
                 let pubrec = self.owe(AcknowledgementKind::Pubrec, packet_id, reason);
                 exchange.pubrec = Some(pubrec);
             }
-            self.exactly_once.insert(packet_id, exchange);
+            self.state().exactly_once.insert(packet_id, exchange);
             return Ok(Arrival::Duplicate);
         }
         if qos == QoS::ExactlyOnce {
             let answer = self.owe(AcknowledgementKind::Pubrec, packet_id, None);
             let (keeping, pubrec) = (Some(answer), Some(answer));
             let exchange = Exchange { keeping, pubrec, pubcomp: None, counted: true };
-            self.exactly_once.insert(packet_id, exchange);
+            self.state().exactly_once.insert(packet_id, exchange);
             return Ok(Arrival::New(answer));
         }
         Ok(Arrival::New(self.owe(AcknowledgementKind::Puback, packet_id, None)))
@@ -222,8 +216,8 @@ impl Receiver {
     /// PUBCOMP is owed already, or the identifier is unknown; then its PUBCOMP is ready at once,
     /// with `unknown` as its reason code.
     pub fn on_pubrel(&mut self, packet_id: PacketId, unknown: ReasonCode) -> Option<AnswerId> {
-        let Some(mut exchange) = self.exactly_once.get(&packet_id).copied() else {
-            if self.rare.get_or_insert_default().unknown.insert(packet_id) {
+        let Some(mut exchange) = self.exchange(packet_id) else {
+            if self.state().unknown.insert(packet_id) {
                 self.owe(AcknowledgementKind::Pubcomp, packet_id, Some(unknown));
             }
             return None;
@@ -233,7 +227,7 @@ impl Receiver {
         }
         // [MQTT5-4.3.3-11] [MQTT311-4.3.3-2]
         exchange.pubcomp = Some(self.owe(AcknowledgementKind::Pubcomp, packet_id, None));
-        self.exactly_once.insert(packet_id, exchange);
+        self.state().exactly_once.insert(packet_id, exchange);
         exchange.pubcomp
     }
 
@@ -245,12 +239,12 @@ impl Receiver {
                 owed.reason = Some(reason);
                 owed.packet_id
             }
-            None => match self.rare.as_mut().and_then(|rare| rare.earlier.remove(&answer)) {
+            None => match self.state.as_mut().and_then(|state| state.earlier.remove(&answer)) {
                 Some(packet_id) => packet_id,
                 None => return,
             },
         };
-        let Some(exchange) = self.exactly_once.get_mut(&packet_id) else { return };
+        let Some(exchange) = self.exchange_mut(packet_id) else { return };
         if exchange.keeping != Some(answer) {
             return;
         }
@@ -263,7 +257,7 @@ impl Receiver {
             }
             // Refused, and nobody waits to be told.
             None if reason.is_error() => {
-                self.exactly_once.remove(&packet_id);
+                self.state().exactly_once.remove(&packet_id);
             }
             None => {}
         }
@@ -272,10 +266,11 @@ impl Receiver {
     /// The next acknowledgement that may leave, in the order of the packets that it answers.
     // [MQTT5-4.6.0-2] [MQTT5-4.6.0-3] [MQTT311-4.6.0-2] [MQTT311-4.6.0-3] [MQTT31-4.3-1]
     pub fn next_acknowledgement(&mut self) -> Option<Acknowledgement> {
-        let Owed { kind, packet_id, reason } = *self.owed.front()?;
+        let state = self.state.as_mut()?;
+        let Owed { kind, packet_id, reason } = *state.owed.front()?;
         let reason = reason?;
         let answer = AnswerId(self.first);
-        self.owed.pop_front();
+        state.owed.pop_front();
         self.first += 1;
         match kind {
             AcknowledgementKind::Puback => self.open = self.open.saturating_sub(1),
@@ -286,44 +281,54 @@ impl Receiver {
     }
 
     fn pubrec_leaves(&mut self, packet_id: PacketId, answer: AnswerId, reason: ReasonCode) {
-        let Some(exchange) = self.exactly_once.get_mut(&packet_id) else { return };
+        let Some(exchange) = self.exchange_mut(packet_id) else { return };
         if exchange.pubrec != Some(answer) {
             return;
         }
         exchange.pubrec = None;
         // [MQTT5-4.3.3-9]
         if reason.is_error() {
-            self.exactly_once.remove(&packet_id);
+            self.state().exactly_once.remove(&packet_id);
             self.open = self.open.saturating_sub(1);
         }
     }
 
     fn pubcomp_leaves(&mut self, packet_id: PacketId, answer: AnswerId) {
-        let exchange = self.exactly_once.get(&packet_id).copied();
+        let exchange = self.exchange(packet_id);
         let Some(exchange) = exchange.filter(|exchange| exchange.pubcomp == Some(answer)) else {
-            if let Some(rare) = &mut self.rare {
-                rare.unknown.remove(&packet_id);
-            }
+            self.state().unknown.remove(&packet_id);
             return;
         };
         // [MQTT5-4.3.3-12] [MQTT311-4.3.3-2]
-        self.exactly_once.remove(&packet_id);
+        self.state().exactly_once.remove(&packet_id);
         // A peer's quota grows with each PUBCOMP, even one that ends an earlier connection's
         // exchange.
         self.open = self.open.saturating_sub(1);
         // The peer has released what it may not know to be kept; a repetition that came after
         // that waits for nothing any more.
-        if let Some((answer, rare)) = exchange.keeping.zip(self.rare.as_mut()) {
-            rare.earlier.remove(&answer);
+        if let Some(answer) = exchange.keeping {
+            self.state().earlier.remove(&answer);
         }
         if let Some(owed) = exchange.pubrec.and_then(|pubrec| self.owed_mut(pubrec)) {
             owed.reason.get_or_insert(ReasonCode::Success);
         }
     }
 
+    fn state(&mut self) -> &mut State {
+        self.state.get_or_insert_default()
+    }
+
+    fn exchange(&self, packet_id: PacketId) -> Option<Exchange> {
+        self.state.as_ref()?.exactly_once.get(&packet_id).copied()
+    }
+
+    fn exchange_mut(&mut self, packet_id: PacketId) -> Option<&mut Exchange> {
+        self.state.as_mut()?.exactly_once.get_mut(&packet_id)
+    }
+
     fn owed_mut(&mut self, answer: AnswerId) -> Option<&mut Owed> {
         let at = usize::try_from(answer.0.checked_sub(self.first)?).ok()?;
-        self.owed.get_mut(at)
+        self.state.as_mut()?.owed.get_mut(at)
     }
 
     fn owe(
@@ -332,8 +337,8 @@ impl Receiver {
         packet_id: PacketId,
         reason: Option<ReasonCode>,
     ) -> AnswerId {
-        let answer = AnswerId(self.first + self.owed.len() as u64);
-        self.owed.push_back(Owed { kind, packet_id, reason });
+        let answer = AnswerId(self.first + self.owed() as u64);
+        self.state().owed.push_back(Owed { kind, packet_id, reason });
         answer
     }
 }

@@ -402,6 +402,6 @@ proptest! {
         }
         leaving(&mut receiver);
         prop_assert_eq!(receiver.owed(), 0, "something is owed for ever");
-        prop_assert!(receiver.rare.as_ref().is_none_or(|rare| rare.earlier.is_empty()));
+        prop_assert!(receiver.state.as_ref().is_none_or(|state| state.earlier.is_empty()));
     }
 }

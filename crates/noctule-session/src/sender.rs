@@ -12,6 +12,7 @@
 //!  published in its first order, then what waits
 //! ```
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -29,9 +30,8 @@ pub struct Sender<M> {
     /// How many slots from the front need no PUBLISH any more on this connection. The slot behind
     /// them, if there is one, is published and to be repeated.
     sent: usize,
-    /// The sequence numbers of the PUBRELs that this connection has to repeat.
-    releases: VecDeque<u64>,
-    waiting: VecDeque<(M, QoS)>,
+    /// Boxed, as nearly always there is none.
+    backlog: Option<Box<Backlog<M>>>,
     receive_maximum: u16,
     /// How many slots are released, or published on this connection.
     quota_used: usize,
@@ -39,6 +39,20 @@ pub struct Sender<M> {
     in_flight: usize,
     /// How many messages were released ever.
     released: u64,
+}
+
+/// What is to be sent when its time comes.
+#[derive(Clone, Debug)]
+struct Backlog<M> {
+    /// The sequence numbers of the PUBRELs that this connection has to repeat.
+    releases: VecDeque<u64>,
+    waiting: VecDeque<(M, QoS)>,
+}
+
+impl<M> Default for Backlog<M> {
+    fn default() -> Self {
+        Self { releases: VecDeque::new(), waiting: VecDeque::new() }
+    }
 }
 
 /// One message that has its packet identifier.
@@ -87,6 +101,12 @@ pub enum SenderError {
     WrongStep,
 }
 
+impl<M> Backlog<M> {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.releases.is_empty()
+    }
+}
+
 impl<M> Sender<M> {
     /// A sender that has sent nothing, for a peer that takes `receive_maximum` messages at a time.
     pub fn new(receive_maximum: u16) -> Self {
@@ -94,8 +114,7 @@ impl<M> Sender<M> {
             slots: VecDeque::new(),
             first: 0,
             sent: 0,
-            releases: VecDeque::new(),
-            waiting: VecDeque::new(),
+            backlog: None,
             receive_maximum: receive_maximum.max(1),
             quota_used: 0,
             in_flight: 0,
@@ -120,13 +139,16 @@ impl<M> Sender<M> {
         released.sort_unstable();
         // Their PUBLISH packets still miss a PUBCOMP. [MQTT5-3.3.4-9]
         self.quota_used = released.len();
-        self.releases = released.into_iter().map(|(_, sequence)| sequence).collect();
+        let releases = released.into_iter().map(|(_, sequence)| sequence).collect();
+        let waiting = self.backlog.take().map(|backlog| backlog.waiting).unwrap_or_default();
+        let backlog = Backlog { releases, waiting };
+        self.backlog = (!backlog.is_empty()).then(|| Box::new(backlog));
         self.tidy();
     }
 
     /// Puts a message behind all others.
     pub fn enqueue(&mut self, message: M, qos: QoS) {
-        self.waiting.push_back((message, qos));
+        self.backlog.get_or_insert_default().waiting.push_back((message, qos));
     }
 
     /// Sends a message past the queue, which [`Sender::is_open`] says is empty: its packet
@@ -143,8 +165,7 @@ impl<M> Sender<M> {
     /// waits or is to be repeated.
     // [MQTT5-4.6.0-5] [MQTT5-4.6.0-6] [MQTT311-4.6.0-5] [MQTT311-4.6.0-6]
     pub fn is_open(&self) -> bool {
-        self.waiting.is_empty()
-            && self.releases.is_empty()
+        self.backlog.as_ref().is_none_or(|backlog| backlog.is_empty())
             && self.sent == self.slots.len()
             && self.has_room()
     }
@@ -167,17 +188,17 @@ impl<M> Sender<M> {
 
     /// How many messages wait for their first transmission.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting.len())
     }
 
     /// Takes the first message that waits, so that it is never sent.
     pub fn skip_waiting(&mut self) -> Option<M> {
-        self.waiting.pop_front().map(|(message, _)| message)
+        self.backlog.as_mut()?.waiting.pop_front().map(|(message, _)| message)
     }
 
     /// The message that would be sent next for the first time.
     pub fn peek_waiting(&self) -> Option<&M> {
-        self.waiting.front().map(|(message, _)| message)
+        self.backlog.as_ref()?.waiting.front().map(|(message, _)| message)
     }
 
     /// Whether quota and packet identifiers allow another PUBLISH. An identifier stands for one
@@ -197,7 +218,9 @@ impl<M> Sender<M> {
     pub fn next_transmission(&mut self) -> Option<Transmission<'_, M>> {
         // A PUBREL takes no quota of its own, and so waits for none.
         // [MQTT5-3.3.4-10] [MQTT5-4.9.0-3]
-        while let Some(sequence) = self.releases.pop_front() {
+        while let Some(sequence) =
+            self.backlog.as_mut().and_then(|backlog| backlog.releases.pop_front())
+        {
             let at = self.index_of_sequence(sequence);
             // Its PUBCOMP may have been quicker.
             if matches!(at.and_then(|at| self.slots.get(at)), Some(Slot::Released { .. })) {
@@ -219,7 +242,7 @@ impl<M> Sender<M> {
             if !self.has_room() {
                 return None;
             }
-            let (message, qos) = self.waiting.pop_front()?;
+            let (message, qos) = self.backlog.as_mut()?.waiting.pop_front()?;
             self.publish(message, qos);
         }
         let packet_id = packet_id_of(self.first + at as u64);
@@ -323,20 +346,12 @@ impl<M> Sender<M> {
 
     /// Takes everything that waits and that `leaves` says yes to, in order.
     pub fn take_waiting(&mut self, mut leaves: impl FnMut(&M) -> bool) -> Vec<(M, QoS)> {
-        let (taken, kept): (Vec<_>, VecDeque<_>) = {
-            let mut taken = Vec::new();
-            let mut kept = VecDeque::new();
-            for (message, qos) in core::mem::take(&mut self.waiting) {
-                if leaves(&message) {
-                    taken.push((message, qos));
-                } else {
-                    kept.push_back((message, qos));
-                }
-            }
-            (taken, kept)
-        };
-        self.waiting = kept;
-        taken
+        let Some(backlog) = &mut self.backlog else { return Vec::new() };
+        let (taken, kept) = core::mem::take(&mut backlog.waiting)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|(message, _)| leaves(message));
+        backlog.waiting = kept;
+        taken.into()
     }
 
     #[inline]
