@@ -16,7 +16,7 @@ const CONNECTIONS: u32 = 10_000;
 /// How many clients are asked in before the first answer is waited for.
 const OPENING: u32 = 100;
 const VERSION: Version = Version::V5_0;
-const DESCRIPTORS_SPARE: u64 = 100;
+const DESCRIPTORS_SPARE: u64 = 100 + OPENING as u64;
 
 /// A broker with connections, each of a 5.0 client with one subscription.
 #[derive(Debug)]
@@ -35,10 +35,10 @@ impl Idle {
         let running = Running::noctule(1)?;
         let Target::Broker(address) = running.target() else { bail!("this is no broker") };
         let mut streams = Vec::new();
-        // What the first connection needs is not needed again.
-        open(0..1, address, &mut streams)?;
+        // What the first ones need to be let in, others are lent.
+        open(0..OPENING, address, &mut streams)?;
         let before = running.anonymous_bytes()?;
-        for first in (1..=CONNECTIONS).step_by(OPENING as usize) {
+        for first in (OPENING..OPENING + CONNECTIONS).step_by(OPENING as usize) {
             open(first..first + OPENING, address, &mut streams)?;
         }
         let grown = running.anonymous_bytes()?.saturating_sub(before);
