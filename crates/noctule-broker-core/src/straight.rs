@@ -151,6 +151,8 @@ impl Shard {
     ) -> Option<()> {
         let LastTopic { name, shared, .. } = last;
         let name = name.name()?;
+        // Mostly it is another topic, and nothing else need be asked.
+        run.next(name)?;
         let is_limited = is_limited(&self.settings);
         let answers_max = 2 * self.settings.limits.outbound_bytes_max as usize;
         let answers_waiting = self.connections.find(id)?.outbound.len();
@@ -187,6 +189,7 @@ impl Shard {
     ) -> Option<()> {
         let LastTopic { name, shared, .. } = last;
         let name = name.name()?;
+        run.next(name)?;
         let publisher = self.publisher_number(Publisher::Session(key));
         while run.count < if is_limited(&self.settings) { 1 } else { RUN_MAX } {
             let (plain, length) = run.next(name)?;
