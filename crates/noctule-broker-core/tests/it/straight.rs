@@ -45,9 +45,9 @@ fn connect(client: usize) -> OwnedConnect {
 }
 
 /// A broker that lets publications go the short way, or one that has everything asked first.
-fn side(is_short: bool) -> Side {
+fn side(is_short: bool, outbound_bytes_max: u32) -> Side {
     let broker = Broker::with(|settings| {
-        settings.limits.outbound_bytes_max = 2_000;
+        settings.limits.outbound_bytes_max = outbound_bytes_max;
         settings.limits.queue_messages_max = 10;
         settings.limits.memory_bytes_max = 40_000;
         if !is_short {
@@ -193,7 +193,7 @@ fn act(sides: &mut [Side; 2], client: usize, peer: &mut Peer, choices: &mut Choi
 fn the_short_way_leads_to_the_same_as_the_long_one() {
     let mut delivered = 0;
     random_orders(60, |choices| {
-        let mut sides = [side(true), side(false)];
+        let mut sides = [true, false].map(|is_short| side(is_short, 2_000));
         let mut peers: [Peer; CLIENTS] = Default::default();
         let mut said = Vec::new();
         for _ in 0..ACTS {
@@ -211,4 +211,46 @@ fn the_short_way_leads_to_the_same_as_the_long_one() {
         delivered += sides[0].broker.look(|shards| shards.statistics().publish_sent);
     });
     assert!(delivered > 5_000, "{delivered}");
+}
+
+/// So many QoS 1 publications to `t`, all in one read, from a client that takes no answers.
+#[test]
+fn who_does_not_read_its_acknowledgements_is_not_read_either() {
+    let sides = [true, false].map(|is_short| {
+        let Side { broker, mut clients } = side(is_short, 100);
+        clients[3].subscribe(&[("t", QoS::AtMostOnce)]);
+        broker.stall(&clients[1]);
+        let publish = |id| OwnedPublish::new("t", "x", QoS::AtLeastOnce).packet_id(id);
+        for batch in 0..3_u16 {
+            let mut bytes = Vec::new();
+            for id in 1..=60 {
+                let publish = publish(60 * batch + id);
+                publish.to_packet().encode(version(1), &mut bytes).unwrap();
+            }
+            clients[1].send_bytes(&bytes);
+        }
+        Side { broker, clients }
+    });
+    let [short, long] = &sides;
+    let received = long.broker.look(|shards| shards.statistics().publish_received);
+    assert!((50..180).contains(&received), "{received}: it was read to the end");
+    assert_eq!(state(short), state(long));
+}
+
+#[test]
+fn a_run_that_is_longer_than_a_turn_goes_on_in_the_next() {
+    const MESSAGES: u16 = 9_000;
+    let broker = Broker::new();
+    let mut subscriber = broker.client(Version::V3_1_1, "s");
+    subscriber.subscribe(&[("t", QoS::AtMostOnce)]);
+    let mut publisher = broker.client(Version::V3_1_1, "p");
+    let mut bytes = Vec::new();
+    for number in 0..MESSAGES {
+        let publish = OwnedPublish::new("t", number.to_be_bytes(), QoS::AtMostOnce);
+        publish.to_packet().encode(Version::V3_1_1, &mut bytes).unwrap();
+    }
+    publisher.send_bytes(&bytes);
+    for number in 0..MESSAGES {
+        assert_eq!(*subscriber.receive().payload, number.to_be_bytes());
+    }
 }
