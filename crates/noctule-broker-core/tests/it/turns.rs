@@ -433,3 +433,23 @@ fn a_replay_waits_for_older_messages_of_other_shards_that_are_still_on_their_way
         assert_eq!(two[0].take(subscriber), live);
     }
 }
+
+/// However short the way that it could take.
+#[test]
+fn what_crosses_behind_a_long_fan_out_stays_behind_it() {
+    spec!("MQTT5-4.6.0-6", "MQTT311-4.6.0-6");
+    let (placement, mut two) = two();
+    let clients = subscribers(placement, &mut two, "t");
+    let last = *clients.last().expect("a client");
+    two[0].subscribe(last, &["u"]);
+    carry(&mut two);
+    assert_eq!(two[0].take(last), ["SUBACK"]);
+    let slot = slots_at(placement, 1).next().expect("a name");
+    let publisher = two[1].client(slot);
+    let publish = |topic, text| OwnedPublish::new(topic, text, QoS::AtMostOnce);
+    two[1].publish(publisher, &[publish("t", "1"), publish("u", "2"), publish("u", "3")]);
+    carry(&mut two);
+    assert_eq!(two[0].take(last), [""; 0], "the turn was long enough");
+    while two[0].turn() {}
+    assert_eq!(two[0].take(last), ["t 1 live", "u 2 live", "u 3 live"]);
+}
