@@ -1,5 +1,6 @@
-//! The topic of the last publication of any client: publications to one topic often come one after
-//! the other, and what was found out about it need not be found out again.
+//! The topic of the last publication of any client, of this shard or another: publications to one
+//! topic often come one after the other, and what was found out about it need not be found out
+//! again.
 
 use alloc::sync::Arc;
 
@@ -115,7 +116,8 @@ impl Shard {
         flow
     }
 
-    /// Everybody who wants the topic of what another shard has published. It is remembered.
+    /// Everybody who wants the topic of what another shard has published. It is remembered if
+    /// clients may publish to it, which not every topic is that a broker publishes to.
     pub(crate) fn route_forwarded(&mut self, topic: TopicName<'_>) -> Matches {
         let epoch = self.router.epoch();
         let mut last = self.last_topic.take().unwrap_or_default();
@@ -125,7 +127,10 @@ impl Shard {
             Some(routed) => Arc::clone(&routed.matches),
             None => {
                 let matches = self.route(topic);
-                last.set(topic, Routed::new(Arc::clone(&matches), epoch));
+                // The next client that names it is not judged any more.
+                if self.check_topic(topic).is_ok() {
+                    last.set(topic, Routed::new(Arc::clone(&matches), epoch));
+                }
                 matches
             }
         };

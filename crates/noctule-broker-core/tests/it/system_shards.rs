@@ -1,7 +1,7 @@
 //! The `$SYS` topics of a broker of several shards: sums over all of them, said once.
 
 use noctule_broker_core::{Durability, Settings};
-use noctule_packet::{QoS, Version};
+use noctule_packet::{QoS, ReasonCode, Version};
 use noctule_testkit::{OwnedConnect, OwnedPublish};
 
 use crate::broker::{Broker, Client};
@@ -159,4 +159,25 @@ fn they_are_kept_by_the_first_shard_and_count_nowhere() {
     broker.carry_all();
     assert!(looker.publishes_before_pong().len() > 20);
     drop(clients);
+}
+
+/// Whatever was last published there by another shard.
+#[test]
+fn no_client_publishes_to_the_topic_that_the_broker_has_just_published_to() {
+    let (broker, mut clients) = three(|_| {});
+    for client in &mut clients {
+        client.subscribe(&[("$SYS/#", QoS::AtMostOnce)]);
+        client.publishes_before_pong();
+    }
+    broker.advance_seconds(10);
+    for client in &mut clients {
+        let heard = client.publishes_before_pong();
+        assert!(heard.len() > 10, "{heard:?}");
+        for message in heard.iter().rev() {
+            let publish = OwnedPublish::new(&message.topic, "mine", QoS::AtLeastOnce);
+            client.send_publish(&publish.packet_id(1));
+            client.expect_puback_with(1, ReasonCode::NotAuthorized);
+        }
+        client.expect_nothing_before_pong();
+    }
 }
