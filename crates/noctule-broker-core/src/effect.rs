@@ -25,6 +25,8 @@ pub(crate) enum Waiting {
     Packet { connection: ConnectionId, step: u32 },
     /// A publication or a release, by its place among the session's acknowledgements.
     Acknowledgement { session: SessionKey, answer: u64 },
+    /// A publication that waits for nothing else.
+    Alone { session: SessionKey, answer: u64 },
     /// Everybody who waits until all other shards know a route.
     Route { serial: u64 },
     /// The shard of a member that has joined a group here, by the join's number.

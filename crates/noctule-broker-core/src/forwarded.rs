@@ -35,11 +35,15 @@ impl Shard {
     ) {
         match message.0 {
             Body::Forward(forward) => self.on_forward(from, forward, effects),
-            Body::Answer { token, refused } => {
-                if let Waiting::Acknowledgement { session, answer } = token.0 {
+            Body::Run(passed) => self.on_run(from, &passed, effects),
+            Body::Answers { session, first, count } => self.on_run_answered(session, first, count),
+            Body::Answer { token, refused } => match token.0 {
+                Waiting::Acknowledgement { session, answer } => {
                     self.on_answered(session, answer, refused, effects);
                 }
-            }
+                Waiting::Alone { session, answer } => self.on_run_answered(session, answer, 1),
+                _ => {}
+            },
             Body::Credit { bytes } => self.on_credit(from, bytes, effects),
             Body::ChangeRoute { token, filter, interested } => {
                 self.on_route_changed(from, &filter, interested);
@@ -113,7 +117,7 @@ impl Shard {
 
     /// Another shard's publication, for the subscribers of this one only, and perhaps to keep. The
     /// answer says that all of that is done.
-    fn on_forward(&mut self, from: ShardId, forward: Forward, effects: &mut Effects) {
+    pub(crate) fn on_forward(&mut self, from: ShardId, forward: Forward, effects: &mut Effects) {
         let Forward { token, message, origin, publisher, keep_for } = forward;
         let bytes = message.bytes() as u64;
         let mut forwarded = Forwarded { from, token, bytes, refused: None };

@@ -54,6 +54,7 @@ mod origin;
 mod outbound;
 mod outlet;
 mod outstanding;
+mod passing;
 mod payload;
 mod persist;
 mod pick;

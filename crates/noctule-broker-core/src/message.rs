@@ -65,7 +65,12 @@ pub(crate) fn remaining_expiry_interval(
     Some(u32::try_from(left).unwrap_or(u32::MAX))
 }
 
+/// What a message counts that has nothing but a topic and a payload.
+pub(crate) const fn plain_bytes(topic: &str, payload: &[u8]) -> usize {
+    OVERHEAD_BYTES + topic.len() + payload.len()
+}
+
 /// What a message with these parts counts against byte limits.
 pub(crate) fn bytes(topic: &str, payload: &[u8], properties: &ForwardedProperties) -> usize {
-    OVERHEAD_BYTES + topic.len() + payload.len() + properties.as_bytes().len()
+    plain_bytes(topic, payload) + properties.as_bytes().len()
 }

@@ -315,7 +315,8 @@ impl Shard {
                     self.on_persisted(session, answer, effects);
                 }
                 Waiting::Packet { .. } => self.on_part_done(token, effects),
-                Waiting::Route { .. }
+                Waiting::Alone { .. }
+                | Waiting::Route { .. }
                 | Waiting::Join { .. }
                 | Waiting::Will { .. }
                 | Waiting::Nobody => {}

@@ -13,6 +13,7 @@ use crate::fault::Refused;
 use crate::groups::{GroupKey, Tag};
 use crate::message::Message;
 use crate::origin::{Origin, Row, Seen};
+use crate::passing::Passed;
 use crate::registry::SessionKey;
 use crate::retained::Position;
 use crate::statistics::{Gauges, Statistics};
@@ -27,6 +28,10 @@ pub struct ShardMessage(pub(crate) Body);
 pub(crate) enum Body {
     /// A publication, for the subscribers of the receiving shard.
     Forward(Forward),
+    /// Publications of one client that are plain, and alike but for their payloads.
+    Run(Passed),
+    /// So many of them, one behind the other, have been dealt with.
+    Answers { session: SessionKey, first: u64, count: u64 },
     /// A publication has been dealt with, and a part of it refused.
     Answer { token: Token, refused: Option<Box<Refused>> },
     /// So many bytes of publications have been dealt with.

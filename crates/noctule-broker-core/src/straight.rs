@@ -2,10 +2,10 @@
 //! might have meant.
 //!
 //! That is a PUBLISH at QoS 0 or 1 with nothing but a payload and a topic that the last one had
-//! too, for one session of this shard that can take it at once, or at QoS 0 for one other shard;
-//! and there its delivery. And it is a PUBACK that says nothing and after which nothing is to be
-//! done. For a run of such packets everything that they have in common is asked once. The outcome
-//! is that of the long way; whatever is otherwise takes it, and finds nothing changed.
+//! too, for one session of this shard that can take it at once, or for one other shard; and there
+//! its delivery. And it is a PUBACK that says nothing and after which nothing is to be done. For a
+//! run of such packets everything that they have in common is asked once. The outcome is that of
+//! the long way; whatever is otherwise takes it, and finds nothing changed.
 
 use alloc::sync::Arc;
 
@@ -16,19 +16,16 @@ use smallvec::SmallVec;
 
 use crate::access::Authorization;
 use crate::effect::Effects;
-use crate::input::{ConnectionId, ShardId};
+use crate::input::ConnectionId;
 use crate::last_topic::{LastTopic, Only};
-use crate::message::Message;
-use crate::origin::Origin;
-use crate::publication::Publisher;
+use crate::message::{self, Message};
 use crate::rate::UNLIMITED;
 use crate::registry::SessionKey;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::shard_message::{Body, Forward};
 
 /// How many publications are taken at a time at most.
-const RUN_MAX: usize = 64;
+pub(crate) const RUN_MAX: usize = 64;
 
 /// The first byte of a PUBLISH that may be plain, but for DUP and the lower bit of its QoS.
 const PUBLISH: u8 = (PacketType::Publish as u8) << 4;
@@ -38,25 +35,34 @@ const PUBACK: u8 = (PacketType::Puback as u8) << 4;
 const PUBACK_BYTES: usize = 4;
 
 /// Publications that go the straight way together.
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     /// What has been read, the run first.
     stream: &'a [u8],
-    version: Version,
+    pub(crate) version: Version,
     packet_bytes_max: u32,
-    count: usize,
-    bytes: usize,
-    acknowledge: SmallVec<[PacketId; RUN_MAX]>,
+    pub(crate) count: usize,
+    /// How many bytes its packets have.
+    pub(crate) bytes: usize,
+    /// How many bytes its messages count against limits.
+    pub(crate) message_bytes: u64,
+    /// Those that have QoS 1.
+    pub(crate) acknowledge: SmallVec<[PacketId; RUN_MAX]>,
 }
 
 impl<'a> Run<'a> {
-    fn new(stream: &'a [u8], version: Version, packet_bytes_max: u32) -> Self {
-        let acknowledge = SmallVec::new();
-        Self { stream, version, packet_bytes_max, count: 0, bytes: 0, acknowledge }
+    pub(crate) fn new(stream: &'a [u8], version: Version, packet_bytes_max: u32) -> Self {
+        let (acknowledge, count, bytes, message_bytes) = (SmallVec::new(), 0, 0, 0);
+        Self { stream, version, packet_bytes_max, count, bytes, message_bytes, acknowledge }
+    }
+
+    /// Its packets.
+    pub(crate) fn packets(&self) -> &'a [u8] {
+        self.stream.get(..self.bytes).unwrap_or_default()
     }
 
     /// The next packet and its length, if it is a plain one on this topic.
     #[inline]
-    fn next(&self, topic: TopicName<'a>) -> Option<(PlainPublish<'a>, usize)> {
+    pub(crate) fn next(&self, topic: TopicName<'a>) -> Option<(PlainPublish<'a>, usize)> {
         let rest = self.stream.get(self.bytes..)?;
         match split(rest, self.packet_bytes_max) {
             Ok(Framing::Complete(frame)) => {
@@ -68,9 +74,10 @@ impl<'a> Run<'a> {
 
     /// It was passed on.
     #[inline]
-    fn note(&mut self, plain: &PlainPublish<'_>, length: usize) {
+    pub(crate) fn note(&mut self, plain: &PlainPublish<'_>, length: usize) {
         self.count += 1;
         self.bytes += length;
+        self.message_bytes += message::plain_bytes(plain.topic.as_str(), plain.payload) as u64;
         if let Some(packet_id) = plain.packet_id {
             self.acknowledge.push(packet_id);
         }
@@ -129,7 +136,7 @@ impl Shard {
             Some(Only::Session(to, granted)) => {
                 self.run_to_session(id, key, (to, granted), &mut last, &mut run)
             }
-            Some(Only::Shard(to)) => self.run_to_shard(key, to, &mut last, &mut run, effects),
+            Some(Only::Shard(to)) => self.run_to_shard(key, to, &last, &mut run, effects),
             None => None,
         };
         self.last_topic = Some(last);
@@ -173,36 +180,6 @@ impl Shard {
                 let topic = shared.get_or_insert_with(|| name.as_str().into());
                 spares.message(topic, plain.payload, plain.qos())
             });
-            run.note(&plain, length);
-        }
-        Some(())
-    }
-
-    /// Hands a run to the one other shard that wants it, at QoS 0.
-    fn run_to_shard(
-        &mut self,
-        key: SessionKey,
-        to: ShardId,
-        last: &mut LastTopic,
-        run: &mut Run<'_>,
-        effects: &mut Effects,
-    ) -> Option<()> {
-        let LastTopic { name, shared, .. } = last;
-        let name = name.name()?;
-        run.next(name)?;
-        let publisher = self.publisher_number(Publisher::Session(key));
-        while run.count < if is_limited(&self.settings) { 1 } else { RUN_MAX } {
-            let (plain, length) = run.next(name)?;
-            if plain.packet_id.is_some() || self.budget < 2 || !self.windows.is_open(to) {
-                return None;
-            }
-            let topic = shared.get_or_insert_with(|| name.as_str().into());
-            let message = self.spares.message(topic, plain.payload, QoS::AtMostOnce);
-            self.windows.spend(to, message.bytes());
-            let (token, origin, keep_for) = (None, Origin::default(), None);
-            let forward = Forward { token, message, origin, publisher, keep_for };
-            effects.tell(to, Body::Forward(forward));
-            self.budget -= 2;
             run.note(&plain, length);
         }
         Some(())
@@ -295,7 +272,7 @@ impl Shard {
 }
 
 /// Whether each publication counts against a rate.
-fn is_limited(settings: &Settings) -> bool {
+pub(crate) fn is_limited(settings: &Settings) -> bool {
     let limits = &settings.limits;
     limits.publish_rate_max != UNLIMITED || limits.publish_bytes_rate_max != UNLIMITED
 }

