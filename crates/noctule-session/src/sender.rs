@@ -12,6 +12,9 @@
 //!  published in its first order, then what waits
 //! ```
 
+mod reserve;
+mod restore;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -47,11 +50,13 @@ struct Backlog<M> {
     /// The sequence numbers of the PUBRELs that this connection has to repeat.
     releases: VecDeque<u64>,
     waiting: VecDeque<(M, QoS)>,
+    /// The packet identifiers that stand for no message and are not free.
+    reserved: Vec<PacketId>,
 }
 
 impl<M> Default for Backlog<M> {
     fn default() -> Self {
-        Self { releases: VecDeque::new(), waiting: VecDeque::new() }
+        Self { releases: VecDeque::new(), waiting: VecDeque::new(), reserved: Vec::new() }
     }
 }
 
@@ -140,9 +145,10 @@ impl<M> Sender<M> {
         // Their PUBLISH packets still miss a PUBCOMP. [MQTT5-3.3.4-9]
         self.quota_used = released.len();
         let releases = released.into_iter().map(|(_, sequence)| sequence).collect();
-        let waiting = self.backlog.take().map(|backlog| backlog.waiting).unwrap_or_default();
-        let backlog = Backlog { releases, waiting };
-        self.backlog = (!backlog.is_empty()).then(|| Box::new(backlog));
+        let backlog = self.backlog.take().map(|backlog| *backlog).unwrap_or_default();
+        let backlog = Backlog { releases, ..backlog };
+        let is_needed = !backlog.is_empty() || !backlog.reserved.is_empty();
+        self.backlog = is_needed.then(|| Box::new(backlog));
         self.tidy();
     }
 
@@ -205,7 +211,12 @@ impl<M> Sender<M> {
     /// message only while less than all of them are in use in a row.
     // [MQTT5-2.2.1-3] [MQTT5-2.2.1-4] [MQTT311-2.3.1-4]
     fn has_room(&self) -> bool {
-        self.has_quota() && (self.slots.len() as u64) < PACKET_IDS - 1
+        self.has_quota() && self.has_identifiers()
+    }
+
+    fn has_identifiers(&self) -> bool {
+        let reserved = self.backlog.as_ref().map_or(0, |backlog| backlog.reserved.len());
+        ((self.slots.len() + reserved) as u64) < PACKET_IDS - 1
     }
 
     // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
@@ -245,6 +256,8 @@ impl<M> Sender<M> {
             let (message, qos) = self.backlog.as_mut()?.waiting.pop_front()?;
             self.publish(message, qos);
         }
+        // A new one is the last, whatever identifiers it had to pass over.
+        let at = if dup { at } else { self.slots.len() - 1 };
         let packet_id = packet_id_of(self.first + at as u64);
         match self.slots.get(at)? {
             Slot::Published { message, qos } => {
@@ -258,6 +271,7 @@ impl<M> Sender<M> {
     // [MQTT5-4.3.2-1] [MQTT5-4.3.3-1] [MQTT5-2.2.1-3] [MQTT5-2.2.1-4] [MQTT311-2.3.1-4]
     // [MQTT311-4.3.2-1] [MQTT311-4.3.3-1]
     fn publish(&mut self, message: M, qos: QoS) -> PacketId {
+        self.pass_over_reserved();
         let packet_id = packet_id_of(self.first + self.slots.len() as u64);
         self.slots.push_back(Slot::Published { message, qos });
         self.sent += 1;
