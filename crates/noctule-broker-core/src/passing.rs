@@ -96,7 +96,8 @@ impl Shard {
 
     /// Delivers the front of a run to the one session that wants it and can take it at once.
     fn deliver_run(&mut self, run: &mut Run<'_>) -> Option<()> {
-        if !self.goes_straight || !self.work.is_empty() {
+        // Whoever waits for a turn has to have it first.
+        if !self.work.is_empty() {
             return None;
         }
         let mut last = self.last_topic.take()?;

@@ -244,19 +244,50 @@ fn who_does_not_read_its_acknowledgements_is_not_read_either() {
 }
 
 #[test]
+fn a_run_goes_to_another_shard_in_one_piece_and_is_answered_in_one() {
+    let broker = Broker::placed(2, &[("p", 0), ("s", 1)], |_| {});
+    let mut subscriber = broker.client(Version::V5_0, "s");
+    subscriber.subscribe(&[("t", QoS::AtLeastOnce)]);
+    let mut publisher = broker.client(Version::V3_1_1, "p");
+    publisher.publish("t", "known from now on", QoS::AtMostOnce);
+    assert_eq!(subscriber.receive_all().len(), 1);
+    broker.hold_mail();
+    let qos = |id: u16| if id.is_multiple_of(3) { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+    let mut bytes = Vec::new();
+    for id in 1..=10 {
+        let publish = OwnedPublish::new("t", id.to_string(), qos(id));
+        let publish = if qos(id) == QoS::AtLeastOnce { publish.packet_id(id) } else { publish };
+        publish.to_packet().encode(Version::V3_1_1, &mut bytes).unwrap();
+    }
+    publisher.send_bytes(&bytes);
+    assert_eq!(broker.carry_between(0, 1), ["Run"]);
+    for id in 1..=10 {
+        let message = subscriber.receive();
+        assert_eq!((message.text(), message.qos), (id.to_string().as_str(), qos(id)));
+    }
+    assert_eq!(broker.carry_between(1, 0), ["Answers"]);
+    for id in (1..=10).filter(|id| qos(*id) == QoS::AtLeastOnce) {
+        publisher.expect_puback(id);
+    }
+    publisher.expect_nothing_before_pong();
+}
+
+#[test]
 fn a_run_that_is_longer_than_a_turn_goes_on_in_the_next() {
     const MESSAGES: u16 = 9_000;
     let broker = Broker::new();
     let mut subscriber = broker.client(Version::V3_1_1, "s");
     subscriber.subscribe(&[("t", QoS::AtMostOnce)]);
-    let mut publisher = broker.client(Version::V3_1_1, "p");
     let mut bytes = Vec::new();
     for number in 0..MESSAGES {
         let publish = OwnedPublish::new("t", number.to_be_bytes(), QoS::AtMostOnce);
         publish.to_packet().encode(Version::V3_1_1, &mut bytes).unwrap();
     }
-    publisher.send_bytes(&bytes);
-    for number in 0..MESSAGES {
-        assert_eq!(*subscriber.receive().payload, number.to_be_bytes());
+    // With several shards they are at home on all of them.
+    for name in ["p0", "p1", "p2", "p3"] {
+        broker.client(Version::V3_1_1, name).send_bytes(&bytes);
+        for number in 0..MESSAGES {
+            assert_eq!(*subscriber.receive().payload, number.to_be_bytes());
+        }
     }
 }
