@@ -211,9 +211,7 @@ impl Shard {
         if !reason.is_error() || kind == AcknowledgementKind::Pubcomp {
             return None;
         }
-        let refusals = &mut self.connections.find_mut(id)?.refusals;
-        let at = refusals.iter().position(|(refused, _)| *refused == packet_id)?;
-        let (_, refused) = refusals.remove(at);
+        let refused = self.connections.find_mut(id)?.take_refusal(packet_id)?;
         Some(refused.reason().to_string())
     }
 

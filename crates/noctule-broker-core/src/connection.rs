@@ -14,6 +14,7 @@ use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::{ConnectionId, ListenerId};
 use crate::memory::Memory;
 use crate::outbound::Outbound;
+use crate::peer::Peer;
 use crate::publish::ParkedPublish;
 use crate::rate::Rate;
 use crate::registry::SessionKey;
@@ -25,7 +26,7 @@ use crate::subscribe::{ParkedSubscribe, ParkedUnsubscribe};
 pub(crate) struct Connection {
     pub(crate) generation: u32,
     pub(crate) listener: ListenerId,
-    pub(crate) peer: Box<str>,
+    pub(crate) peer: Peer,
     pub(crate) phase: Phase,
     /// Known from CONNECT on.
     pub(crate) version: Version,
@@ -63,8 +64,11 @@ pub(crate) struct Connection {
     /// `None` if the client takes no aliases.
     pub(crate) outbound_aliases: Option<Box<OutboundAliases>>,
     /// What the PUBACKs and PUBRECs that refuse a publication will say, by its packet identifier.
-    pub(crate) refusals: Vec<(PacketId, Refused)>,
+    refusals: Option<Box<Refusals>>,
 }
+
+/// What the refusals of publications will say, by their packet identifiers.
+type Refusals = Vec<(PacketId, Refused)>;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,12 +106,7 @@ pub(crate) enum Flow {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        generation: u32,
-        listener: ListenerId,
-        peer: Box<str>,
-        now: Timestamp,
-    ) -> Self {
+    pub(crate) fn new(generation: u32, listener: ListenerId, peer: Peer, now: Timestamp) -> Self {
         Self {
             generation,
             listener,
@@ -133,7 +132,7 @@ impl Connection {
             topic_alias_maximum: 0,
             inbound_aliases: None,
             outbound_aliases: None,
-            refusals: Vec::new(),
+            refusals: None,
         }
     }
 
@@ -164,6 +163,19 @@ impl Connection {
         let counted = core::mem::replace(&mut self.counted, waiting);
         memory.change(counted as u64, waiting as u64);
         !core::mem::replace(&mut self.dirty, true)
+    }
+
+    /// Notes what the acknowledgement that refuses a publication will say.
+    pub(crate) fn note_refusal(&mut self, packet_id: PacketId, refused: Refused) {
+        self.refusals.get_or_insert_default().push((packet_id, refused));
+    }
+
+    /// What was noted for the acknowledgement that leaves now.
+    pub(crate) fn take_refusal(&mut self, packet_id: PacketId) -> Option<Refused> {
+        let refusals = self.refusals.as_mut()?;
+        let at = refusals.iter().position(|(refused, _)| *refused == packet_id)?;
+        let (_, refused) = refusals.remove(at);
+        Some(refused)
     }
 
     /// The session that is served, if CONNACK was sent.

@@ -7,6 +7,7 @@ use core::fmt;
 use noctule_packet::{QoS, ReasonCode, Version};
 
 use crate::input::{ConnectionId, ListenerId};
+use crate::peer::Peer;
 
 /// Something worth a line in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum Event {
         /// Where it came in.
         listener: ListenerId,
         /// Its address.
-        peer: Box<str>,
+        peer: Peer,
         /// What it speaks.
         version: Version,
         /// Whether it went on with a session.
@@ -36,7 +37,7 @@ pub enum Event {
         /// Its identifier, as far as it was known.
         client_id: Option<Box<str>>,
         /// Its address.
-        peer: Box<str>,
+        peer: Peer,
         /// Why.
         reason: Reason,
     },

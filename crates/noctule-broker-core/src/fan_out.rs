@@ -208,7 +208,7 @@ fn merge(session: SessionKey, run: &[Match], publication: &Publication<'_>) -> O
         retain |= options.retain_as_published;
         // [MQTT5-3.3.4-3] [MQTT5-3.3.4-4]
         if let Some(identifier) = subscription.identifier {
-            identifiers.push(identifier);
+            identifiers.push(identifier.get());
         }
     }
     let qos: QoS = qos?;

@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use noctule_packet::ReasonCode;
 
 use crate::effect::{Principal, Token};
+use crate::peer::Peer;
 use crate::shard_message::ShardMessage;
 use crate::stored::StoredSession;
 
@@ -36,7 +37,7 @@ pub enum Input<'a> {
         /// Who accepted it.
         listener: ListenerId,
         /// The peer's address, for events only.
-        peer: Box<str>,
+        peer: Peer,
         /// Whether it was opened on another shard first, which said [`Reading::Moved`].
         moved: bool,
     },

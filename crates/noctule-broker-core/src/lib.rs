@@ -56,6 +56,7 @@ mod outlet;
 mod outstanding;
 mod passing;
 mod payload;
+mod peer;
 mod persist;
 mod pick;
 mod placement;
@@ -96,6 +97,7 @@ pub use message::Message;
 pub use noctule_session::Timestamp;
 pub use outbound::Outbound;
 pub use payload::Payload;
+pub use peer::Peer;
 pub use placement::Placement;
 #[cfg(feature = "planted-faults")]
 pub use planted::PlantedFault;

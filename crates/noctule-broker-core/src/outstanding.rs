@@ -126,8 +126,10 @@ impl Shard {
         {
             if session.version.is_v5() {
                 outstanding.reason = refused.code;
-                if let Some(connection) = connection.and_then(|id| self.connections.find_mut(id)) {
-                    connection.refusals.extend(packet_id.map(|packet_id| (packet_id, *refused)));
+                if let Some(connection) = connection.and_then(|id| self.connections.find_mut(id))
+                    && let Some(packet_id) = packet_id
+                {
+                    connection.note_refusal(packet_id, *refused);
                 }
             } else if let Some(id) = connection
                 && self.settings.close_on_refused_publish

@@ -338,7 +338,7 @@ impl Shard {
         if let Some(owed) = acknowledgement {
             let told = if v5 { refused.code } else { ReasonCode::Success };
             if let Some(connection) = self.connections.find_mut(id).filter(|_| v5) {
-                connection.refusals.push((owed.packet_id, refused));
+                connection.note_refusal(owed.packet_id, refused);
             }
             self.acknowledge(id, key, owed.answer.value(), told);
         }

@@ -19,7 +19,7 @@ use crate::origin::{Origin, Positions, Row, Seen};
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::retained::{Position, filter_levels};
-use crate::session::Identifiers;
+use crate::session::{Identifiers, SubscriptionIdentifier};
 use crate::shard::Shard;
 use crate::shard_message::{AskRetained, Body, GiveRetained};
 
@@ -49,7 +49,7 @@ pub(crate) struct Replay {
     asked: bool,
     since: Since,
     options: SubscriptionOptions,
-    identifier: Option<u32>,
+    identifier: Option<SubscriptionIdentifier>,
 }
 
 /// What had happened when a subscription was made.
@@ -232,7 +232,7 @@ impl Shard {
         &mut self,
         key: SessionKey,
         filter: &str,
-        terms: (SubscriptionOptions, Option<u32>),
+        terms: (SubscriptionOptions, Option<SubscriptionIdentifier>),
         since: Since,
     ) {
         let owners = self.owners(filter);
@@ -273,7 +273,7 @@ impl Shard {
         &mut self,
         key: SessionKey,
         filter: &str,
-        terms: (SubscriptionOptions, Option<u32>),
+        terms: (SubscriptionOptions, Option<SubscriptionIdentifier>),
     ) {
         let Some(session) = self.registry.session_mut(key) else { return };
         if let Some((number, mut replay)) = session.replays.end(filter) {
@@ -479,7 +479,7 @@ impl Shard {
             return;
         };
         let mut identifiers = Identifiers::new();
-        identifiers.extend(replay.identifier);
+        identifiers.extend(replay.identifier.map(SubscriptionIdentifier::get));
         let terms =
             Terms { session: key, qos: replay.options.qos, retain: true, identifiers, group: None };
         self.deliver(&mut publication, &terms, false, effects);

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use noctule_packet::{QoS, SubscriptionOptions, Version};
 use noctule_session::{Receiver, Sender, Timestamp};
@@ -41,7 +42,7 @@ pub(crate) struct Session {
     /// Bytes of all that is in `sender`, sent or not.
     pub(crate) held_bytes: u64,
     /// How much of what waits in `sender` belongs to shared subscriptions.
-    pub(crate) queued_shared: usize,
+    pub(crate) queued_shared: u32,
     pub(crate) receiver: Receiver,
     pub(crate) will: Option<Box<Will>>,
     /// When the will is sent, once the connection is gone.
@@ -118,14 +119,14 @@ impl Session {
         let bytes = delivery.message.bytes() as u64;
         self.queued_bytes += bytes;
         self.held_bytes += bytes;
-        self.queued_shared += usize::from(delivery.group().is_some());
+        self.queued_shared += u32::from(delivery.group().is_some());
         self.sender.enqueue(delivery, qos);
     }
 
     /// A message waits no more.
     pub(crate) fn note_dequeued(&mut self, delivery: &Delivery) {
         self.queued_bytes -= delivery.message.bytes() as u64;
-        self.queued_shared -= usize::from(delivery.group().is_some());
+        self.queued_shared -= u32::from(delivery.group().is_some());
     }
 }
 
@@ -133,8 +134,11 @@ impl Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub(crate) options: SubscriptionOptions,
-    pub(crate) identifier: Option<u32>,
+    pub(crate) identifier: Option<SubscriptionIdentifier>,
 }
+
+/// A Subscription Identifier, which is never 0: one that is missing takes no room.
+pub(crate) type SubscriptionIdentifier = NonZeroU32;
 
 /// The Subscription Identifiers that go with one message.
 pub(crate) type Identifiers = SmallVec<[u32; 2]>;

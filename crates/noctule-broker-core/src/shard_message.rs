@@ -16,6 +16,7 @@ use crate::origin::{Origin, Row, Seen};
 use crate::passing::Passed;
 use crate::registry::SessionKey;
 use crate::retained::Position;
+use crate::session::SubscriptionIdentifier;
 use crate::statistics::{Gauges, Statistics};
 
 /// One message between two shards of a broker. What stands in it is their own affair: a driver only
@@ -102,7 +103,7 @@ pub(crate) enum GroupMessage {
         filter: Arc<str>,
         session: SessionKey,
         options: SubscriptionOptions,
-        identifier: Option<u32>,
+        identifier: Option<SubscriptionIdentifier>,
         window: Option<u16>,
     },
     /// It leaves. What it has not finished goes back to the others.

@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::router::{Change, Match, Target};
-use crate::session::{Identifiers, Subscription};
+use crate::session::{Identifiers, Subscription, SubscriptionIdentifier};
 use crate::shard::Shard;
 use crate::shard_message::{Assign, Body, GroupMessage, Unfinished};
 
@@ -367,7 +367,7 @@ impl Member {
     fn terms(&self, tag: Tag, retain: bool) -> Terms {
         let mut identifiers = Identifiers::new();
         // [MQTT5-3.3.4-5]
-        identifiers.extend(self.subscription.identifier);
+        identifiers.extend(self.subscription.identifier.map(SubscriptionIdentifier::get));
         Terms {
             session: self.session,
             // [MQTT5-4.8.2-3]

@@ -1,6 +1,7 @@
 //! Counters of one shard; all of them only ever grow, gauges are asked of the shard itself.
 
 use crate::event::DropCause;
+use crate::peer::Peer;
 
 /// What a shard has counted since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,7 +142,7 @@ pub struct ClientSummary {
     /// Its connection, if it has one.
     pub connection: Option<crate::ConnectionId>,
     /// Its address, if it is connected.
-    pub peer: Option<alloc::boxed::Box<str>>,
+    pub peer: Option<Peer>,
     /// Its authenticated user.
     pub user_name: Option<alloc::boxed::Box<str>>,
     /// How many subscriptions it has.

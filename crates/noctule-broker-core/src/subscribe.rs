@@ -18,7 +18,7 @@ use crate::input::ConnectionId;
 use crate::registry::SessionKey;
 use crate::replay::Since;
 use crate::router::{Change, Match, Target};
-use crate::session::Subscription;
+use crate::session::{Subscription, SubscriptionIdentifier};
 use crate::shard::Shard;
 use crate::stored::{Record, StoredSubscription};
 
@@ -41,7 +41,7 @@ pub(crate) struct ParkedSubscribe {
 pub(crate) struct Request {
     filter: Box<str>,
     options: SubscriptionOptions,
-    identifier: Option<u32>,
+    identifier: Option<SubscriptionIdentifier>,
     code: ReasonCode,
     /// Whether the session did not have it before.
     new: bool,
@@ -58,6 +58,7 @@ pub(crate) struct ParkedUnsubscribe {
 impl Request {
     pub(crate) fn from_stored(stored: StoredSubscription) -> Self {
         let StoredSubscription { filter, options, identifier } = stored;
+        let identifier = identifier.and_then(SubscriptionIdentifier::new);
         Self { filter, options, identifier, code: ReasonCode::granted(options.qos), new: false }
     }
 }
@@ -91,7 +92,7 @@ impl Shard {
             requests.push(Request {
                 filter: subscription.filter.as_str().into(),
                 options: subscription.options,
-                identifier: subscribe.subscription_identifier,
+                identifier: subscribe.subscription_identifier.and_then(SubscriptionIdentifier::new),
                 code: match &refused {
                     Some(refused) => refused.code,
                     // [MQTT5-3.2.2-10] [MQTT5-3.8.4-7] [MQTT311-3.8.4-5]
@@ -306,7 +307,7 @@ impl Shard {
             let subscription = StoredSubscription {
                 filter: filter.clone(),
                 options: *options,
-                identifier: *identifier,
+                identifier: identifier.map(SubscriptionIdentifier::get),
             };
             let client_id = Arc::clone(&session.client_id);
             let record = Record::Subscribed { client_id, subscription };

@@ -101,6 +101,7 @@ fn find(few: &[(Box<str>, Subscription)], filter: &str) -> Result<usize, usize> 
 
 #[cfg(test)]
 mod tests {
+    use core::num::NonZeroU32;
     use std::format;
     use std::string::String;
 
@@ -110,7 +111,7 @@ mod tests {
 
     fn subscription(identifier: u32) -> Subscription {
         let options = SubscriptionOptions { qos: QoS::AtMostOnce, ..Default::default() };
-        Subscription { options, identifier: Some(identifier) }
+        Subscription { options, identifier: NonZeroU32::new(identifier) }
     }
 
     /// Up to many and down to none, twice, with a plain map beside it.

@@ -8,13 +8,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use noctule_broker_core::{ConnectionId, Consumed, Input, ListenerId, Reading};
+use noctule_broker_core::{ConnectionId, Consumed, Input, ListenerId, Peer, Reading};
 use tokio::io::ReadBuf;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::flush::Mark;
-use crate::peer::Peer;
 use crate::shard::{Connection, ShardDriver, SharedDriver};
 use crate::stream::Stream;
 use crate::task::spawn;

@@ -5,11 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use noctule_broker_core::{DropCause, Ended, Event, Limit, Reason};
+use noctule_broker_core::{DropCause, Ended, Event, Limit, Peer, Reason};
 use noctule_packet::ReasonCode;
 use tracing::{debug, info, warn};
 
-use crate::peer::Peer;
 use crate::shard::{ShardDriver, SharedDriver};
 use crate::task::spawn;
 
@@ -46,7 +45,7 @@ impl ShardDriver {
                 keep_alive,
                 listener: _,
             } => {
-                info!(target: "noctule", client_id = &**client_id, peer = &**peer, %version,
+                info!(target: "noctule", client_id = &**client_id, %peer, %version,
                     session_present, keep_alive, connection = connection.slot,
                     shard = self.shard_number(), "client connected");
             }
@@ -156,9 +155,9 @@ fn log_drops(client_id: &str, cause: DropCause, count: u64, topic: &str, limit: 
         "messages dropped");
 }
 
-fn log_refused(client_id: Option<&str>, peer: &str, reason: &Reason) {
+fn log_refused(client_id: Option<&str>, peer: &Peer, reason: &Reason) {
     let limit = LimitFields::new(reason.limit);
-    warn!(target: "noctule", client_id, peer, reason = reason.code.name(),
+    warn!(target: "noctule", client_id, %peer, reason = reason.code.name(),
         code = %Code(reason.code), text = &*reason.text, setting = limit.setting,
         limit = limit.maximum, wanted = limit.wanted, "connection refused");
 }

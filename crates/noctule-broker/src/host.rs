@@ -20,7 +20,6 @@ use tracing::error;
 
 use crate::error::{PublishError, Stopped, SubscribeError};
 use crate::flush::Mark;
-use crate::peer::Peer;
 use crate::publisher::Publisher;
 use crate::request::{PublishRequest, Request};
 use crate::shard::{Connection, ShardDriver, SharedDriver};
@@ -191,7 +190,7 @@ impl ShardDriver {
         let client = Connection::Host(Box::new(HostClient::new(role)));
         let connection = self.connections.insert(client)?;
         let listener = self.host_listener;
-        let peer = Peer::Host.to_string().into();
+        let peer = "host".into();
         let _ = self.input(Input::Opened { connection, listener, peer, moved: false });
         self.host(connection)?.connect(&client_id);
         self.host_feed(connection);

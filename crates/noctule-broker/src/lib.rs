@@ -34,7 +34,6 @@ mod host;
 mod inbox;
 mod life;
 mod listener;
-mod peer;
 mod publication;
 mod publisher;
 mod request;

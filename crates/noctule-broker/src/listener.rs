@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use noctule_broker_core::{Authentication, ListenerId, ListenerSettings};
+use noctule_broker_core::{Authentication, ListenerId, ListenerSettings, Peer};
 use noctule_packet::Version;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -15,7 +15,6 @@ use tracing::{debug, error, warn};
 
 use crate::address::LocalAddress;
 use crate::error::StartError;
-use crate::peer::Peer;
 use crate::shard::SharedDriver;
 use crate::stream::Stream;
 use crate::transit::Arrival;
@@ -269,11 +268,11 @@ impl AsyncAcceptor {
                 let (stream, address) = listener.accept().await?;
                 // A connection that ended already cannot be set up; reading will tell.
                 let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Peer::Tcp(address)))
+                Ok((Stream::Tcp(stream), address.into()))
             }
             Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Peer::Unix))
+                Ok((Stream::Unix(stream), "unix".into()))
             }
         }
     }

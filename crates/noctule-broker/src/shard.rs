@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Command, ConnectionId, Consumed, Effects, Input, ListenerId, Settings, Shard, Timestamp,
+    Command, ConnectionId, Consumed, Effects, Input, ListenerId, Peer, Settings, Shard, Timestamp,
 };
 use tokio::time::Instant;
 
@@ -16,7 +16,6 @@ use crate::event_log::EventLog;
 use crate::flush::Dirty;
 use crate::host::HostClient;
 use crate::inbox::{Inbox, Mail};
-use crate::peer::Peer;
 use crate::publisher::PublisherDoor;
 use crate::signal::Signal;
 use crate::task::Failure;
@@ -132,8 +131,8 @@ impl ShardDriver {
     /// The other end of a connection that is still open.
     pub(crate) fn peer(&mut self, id: ConnectionId) -> Option<Peer> {
         Some(match self.connections.find(id)? {
-            Connection::Socket(socket) => socket.peer,
-            Connection::Host(_) => Peer::Host,
+            Connection::Socket(socket) => socket.peer.clone(),
+            Connection::Host(_) => "host".into(),
         })
     }
 

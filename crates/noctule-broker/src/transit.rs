@@ -3,12 +3,11 @@
 
 use std::io;
 
-use noctule_broker_core::{Input, ListenerId, ShardId};
+use noctule_broker_core::{Input, ListenerId, Peer, ShardId};
 use tracing::debug;
 
 use crate::connection::Socket;
 use crate::inbox::Letter;
-use crate::peer::Peer;
 use crate::shard::{Connection, ShardDriver};
 use crate::stream::{DetachedStream, Stream};
 
@@ -63,7 +62,7 @@ impl ShardDriver {
     }
 
     fn send_on(&mut self, to: ShardId, arrival: Arrival<Stream>) {
-        let peer = arrival.peer;
+        let peer = arrival.peer.clone();
         match arrival.detach() {
             Ok(arrival) => self.send_letter(to, Letter::Arrival(Box::new(arrival))),
             Err(error) => {
@@ -74,7 +73,7 @@ impl ShardDriver {
 
     /// Serves a socket that has come from another thread.
     pub(crate) fn on_arrival(&mut self, arrival: Arrival<DetachedStream>) {
-        let peer = arrival.peer;
+        let peer = arrival.peer.clone();
         match arrival.attach() {
             Ok(arrival) => self.open(arrival),
             Err(error) => {
@@ -86,9 +85,8 @@ impl ShardDriver {
     /// Serves a socket, beginning with what was read from it elsewhere.
     fn open(&mut self, arrival: Arrival<Stream>) {
         let Arrival { stream, peer, listener, rest, moved } = arrival;
-        let socket = Connection::Socket(Socket::new(stream, peer, listener));
+        let socket = Connection::Socket(Socket::new(stream, peer.clone(), listener));
         let Some(connection) = self.connections.insert(socket) else { return };
-        let peer = peer.to_string().into();
         let _ = self.input(Input::Opened { connection, listener, peer, moved });
         if !rest.is_empty() {
             self.pass_later(connection, rest);

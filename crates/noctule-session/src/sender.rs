@@ -25,6 +25,8 @@ use crate::packet_id::{PACKET_IDS, distance, packet_id_of};
 
 /// The outgoing side of a session, which outlives its connections. `M` is whatever the owner needs
 /// to build the PUBLISH again.
+///
+/// There are fewer slots than packet identifiers, so that a `u16` counts them.
 #[derive(Clone, Debug)]
 pub struct Sender<M> {
     slots: VecDeque<Slot<M>>,
@@ -32,14 +34,14 @@ pub struct Sender<M> {
     first: u64,
     /// How many slots from the front need no PUBLISH any more on this connection. The slot behind
     /// them, if there is one, is published and to be repeated.
-    sent: usize,
+    sent: u16,
     /// Boxed, as nearly always there is none.
     backlog: Option<Box<Backlog<M>>>,
     receive_maximum: u16,
     /// How many slots are released, or published on this connection.
-    quota_used: usize,
+    quota_used: u16,
     /// How many slots are not done.
-    in_flight: usize,
+    in_flight: u16,
     /// How many messages were released ever.
     released: u64,
 }
@@ -143,7 +145,7 @@ impl<M> Sender<M> {
         // [MQTT5-4.6.0-4] [MQTT311-4.6.0-4] [MQTT31-4.3-1]
         released.sort_unstable();
         // Their PUBLISH packets still miss a PUBCOMP. [MQTT5-3.3.4-9]
-        self.quota_used = released.len();
+        self.quota_used = u16::try_from(released.len()).unwrap_or(u16::MAX);
         let releases = released.into_iter().map(|(_, sequence)| sequence).collect();
         let backlog = self.backlog.take().map(|backlog| *backlog).unwrap_or_default();
         let backlog = Backlog { releases, ..backlog };
@@ -172,7 +174,7 @@ impl<M> Sender<M> {
     // [MQTT5-4.6.0-5] [MQTT5-4.6.0-6] [MQTT311-4.6.0-5] [MQTT311-4.6.0-6]
     pub fn is_open(&self) -> bool {
         self.backlog.as_ref().is_none_or(|backlog| backlog.is_empty())
-            && self.sent == self.slots.len()
+            && usize::from(self.sent) == self.slots.len()
             && self.has_room()
     }
 
@@ -183,13 +185,12 @@ impl<M> Sender<M> {
 
     /// How many more messages may be sent now.
     pub fn quota(&self) -> u16 {
-        let maximum = usize::from(self.receive_maximum);
-        u16::try_from(maximum.saturating_sub(self.quota_used)).unwrap_or(u16::MAX)
+        self.receive_maximum.saturating_sub(self.quota_used)
     }
 
     /// How many messages have a packet identifier and are not done.
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        usize::from(self.in_flight)
     }
 
     /// How many messages wait for their first transmission.
@@ -221,7 +222,7 @@ impl<M> Sender<M> {
 
     // [MQTT5-3.3.4-9] [MQTT5-4.9.0-2]
     fn has_quota(&self) -> bool {
-        self.quota_used < usize::from(self.receive_maximum)
+        self.quota_used < self.receive_maximum
     }
 
     /// What to send next: first what must be repeated, then what waits. `None` when there is
@@ -238,7 +239,7 @@ impl<M> Sender<M> {
                 return Some(Transmission::Pubrel { packet_id: packet_id_of(sequence) });
             }
         }
-        let at = self.sent;
+        let at = usize::from(self.sent);
         // [MQTT5-3.3.1-1] [MQTT311-3.3.1-1] [MQTT31-3.3-1]
         let dup = at < self.slots.len();
         if dup {
@@ -299,7 +300,7 @@ impl<M> Sender<M> {
         match core::mem::replace(slot, Slot::Released { order: self.released }) {
             Slot::Published { message, qos: QoS::ExactlyOnce } => {
                 self.released += 1;
-                self.quota_used += usize::from(at >= self.sent);
+                self.quota_used += u16::from(at >= usize::from(self.sent));
                 self.tidy();
                 Ok(Some(message))
             }
@@ -351,7 +352,7 @@ impl<M> Sender<M> {
             {
                 taken.push(message);
                 self.in_flight -= 1;
-                self.quota_used -= usize::from(at < self.sent);
+                self.quota_used -= u16::from(at < usize::from(self.sent));
             }
         }
         self.tidy();
@@ -396,7 +397,7 @@ impl<M> Sender<M> {
             self.quota_used -= 1;
         }
         // Otherwise no slot is done, and all in front were sent.
-        if self.in_flight < self.slots.len() || self.sent == 0 {
+        if usize::from(self.in_flight) < self.slots.len() || self.sent == 0 {
             self.tidy();
         }
         slot
@@ -420,9 +421,9 @@ impl<M> Sender<M> {
     /// Frees a slot and its share of the quota.
     fn finish(&mut self, at: usize) -> Option<Slot<M>> {
         let slot = core::mem::replace(self.slots.get_mut(at)?, Slot::Done);
-        let counted = at < self.sent || matches!(slot, Slot::Released { .. });
+        let counted = at < usize::from(self.sent) || matches!(slot, Slot::Released { .. });
         self.in_flight -= 1;
-        self.quota_used -= usize::from(counted);
+        self.quota_used -= u16::from(counted);
         self.tidy();
         Some(slot)
     }
@@ -441,7 +442,7 @@ impl<M> Sender<M> {
     /// Passes over the slots that need no PUBLISH.
     // [MQTT5-4.3.3-6] [MQTT311-4.3.3-1]
     fn tidy_behind(&mut self) {
-        while matches!(self.slots.get(self.sent), Some(Slot::Released { .. } | Slot::Done)) {
+        while matches!(self.slots.get(usize::from(self.sent)), Some(Slot::Released { .. } | Slot::Done)) {
             self.sent += 1;
         }
     }

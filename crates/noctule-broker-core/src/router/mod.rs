@@ -10,6 +10,7 @@ use noctule_packet::{SubscriptionOptions, TopicName};
 use crate::groups::GroupKey;
 use crate::input::ShardId;
 use crate::registry::SessionKey;
+use crate::session::SubscriptionIdentifier;
 use cache::MatchCache;
 use trie::Trie;
 
@@ -30,7 +31,7 @@ pub(crate) struct Match {
     pub(crate) target: Target,
     pub(crate) options: SubscriptionOptions,
     /// The Subscription Identifier.
-    pub(crate) identifier: Option<u32>,
+    pub(crate) identifier: Option<SubscriptionIdentifier>,
 }
 
 /// All subscriptions that a topic name matches, those of one target next to each other.

@@ -35,7 +35,7 @@ impl Naive {
 }
 
 fn order(found: &Match) -> (Target, Option<u32>) {
-    (found.target, found.identifier)
+    (found.target, found.identifier.map(SubscriptionIdentifier::get))
 }
 
 fn shard(number: u16) -> Target {
@@ -48,7 +48,7 @@ fn session(number: u32) -> Target {
 
 fn subscription(target: Target, identifier: u32) -> Match {
     let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
-    Match { target, options, identifier: Some(identifier) }
+    Match { target, options, identifier: SubscriptionIdentifier::new(identifier) }
 }
 
 #[derive(Clone, Debug)]

@@ -216,7 +216,7 @@ fn a_client_is_kicked_and_listed_wherever_it_came_in() {
         let mut listed: Vec<_> = broker.look(|shards| {
             shards.clients().map(|client| (client.client_id.to_string(), client.peer)).collect()
         });
-        listed.sort_unstable();
+        listed.sort_unstable_by_key(|(client_id, _)| client_id.clone());
         assert_eq!(listed[1], ("b".to_owned(), Some("peer-1".into())));
         assert_eq!(listed.len(), 2);
         let reason = ReasonCode::AdministrativeAction;

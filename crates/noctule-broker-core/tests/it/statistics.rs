@@ -174,8 +174,8 @@ fn every_client_is_listed_with_what_is_its_own() {
     clients.sort_by(|a, b| a.client_id.cmp(&b.client_id));
     let [away, here] = &clients[..] else { panic!("{clients:?}") };
     assert_eq!((&*away.client_id, away.version, away.connection), ("away", Version::V5_0, None));
-    assert_eq!((away.peer.as_deref(), away.session_expiry_interval), (None, 3_600));
-    assert_eq!((&*here.client_id, here.peer.as_deref()), ("here", Some("peer-0")));
+    assert_eq!((&away.peer, away.session_expiry_interval), (&None, 3_600));
+    assert_eq!((&*here.client_id, &here.peer), ("here", &Some("peer-0".into())));
     assert!(here.connection.is_some() && here.version == Version::V3_1_1);
     let counts = (here.subscriptions, here.queued_messages, here.in_flight_messages);
     assert_eq!(counts, (2, 2, 1));

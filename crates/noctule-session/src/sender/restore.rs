@@ -12,7 +12,7 @@ impl<M> Sender<M> {
     /// The messages that are published and not acknowledged, in order, and whether each has been
     /// sent on this connection.
     pub fn published_mut(&mut self) -> impl Iterator<Item = (PacketId, QoS, bool, &mut M)> {
-        let sent = self.sent;
+        let sent = usize::from(self.sent);
         (self.first..).zip(&mut self.slots).enumerate().filter_map(move |(at, (sequence, slot))| {
             match slot {
                 Slot::Published { message, qos } => {
