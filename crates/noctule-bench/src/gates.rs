@@ -45,7 +45,7 @@ const BOUNDS: [Measurement; 17] = [
     ("match-10k", Unit::Instructions, 3_000.0),
     ("match-1m", Unit::Instructions, 5_500.0),
     ("retained", Unit::Instructions, 3_800.0),
-    ("idle", Unit::Bytes, 1_600.0),
+    ("idle", Unit::Bytes, 1_536.0),
     ("idle", Unit::PerCent, 0.1),
 ];
 
