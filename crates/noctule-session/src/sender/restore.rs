@@ -23,6 +23,12 @@ impl<M> Sender<M> {
         })
     }
 
+    /// Whether something of an earlier connection is still to be repeated on this one.
+    pub fn has_repetitions(&self) -> bool {
+        let releases = self.backlog.as_ref().map_or(0, |backlog| backlog.releases.len());
+        releases > 0 || usize::from(self.sent) < self.slots.len()
+    }
+
     /// The session is gone at the peer: nothing is in flight any more and all packet identifiers
     /// are free. What was published and not acknowledged comes back in order; what was released is
     /// with the peer.
@@ -159,6 +165,8 @@ mod tests {
             assert_eq!(sent, packet_id.value() == 1);
             message.push('!');
         }
+        assert!(sender.has_repetitions());
         assert_eq!(sender.on_puback(id(1)).as_deref(), Ok("a!"));
+        assert!(sender.next_transmission().is_some() && !sender.has_repetitions());
     }
 }
