@@ -1,0 +1,254 @@
+//! Reading a URL: strict, so that a mistyped one is refused and never misunderstood.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::percent;
+use crate::url::{Scheme, Url};
+use crate::url_error::UrlError;
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
+        let scheme = Scheme::parse(scheme)?;
+        if rest.chars().any(|character| character.is_control() || character == ' ') {
+            return Err(UrlError::Space);
+        }
+        if scheme == Scheme::Unix {
+            return parse_unix(rest);
+        }
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        check_path(scheme, path)?;
+        let parts = Authority::parse(authority)?;
+        let url = Self::new(scheme, parts.host, parts.port)?.with_path(path);
+        Ok(url.with_credentials(parts.user.as_deref(), parts.password.as_deref()))
+    }
+}
+
+impl TryFrom<&str> for Url {
+    type Error = UrlError;
+
+    fn try_from(text: &str) -> Result<Self, UrlError> {
+        text.parse()
+    }
+}
+
+/// `user:password@host:port`, which proxies have as well.
+pub(crate) struct Authority<'a> {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Vec<u8>>,
+    pub(crate) host: &'a str,
+    pub(crate) port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, UrlError> {
+        let (credentials, place) = match text.rsplit_once('@') {
+            Some((credentials, place)) => (Some(credentials), place),
+            None => (None, text),
+        };
+        let (user, password) = match credentials {
+            Some(credentials) => parse_credentials(credentials)?,
+            None => (None, None),
+        };
+        let (host, port) = split_port(place)?;
+        let port = port.map(parse_port).transpose()?;
+        check_host(host)?;
+        Ok(Self { user, password, host, port })
+    }
+}
+
+type Credentials = (Option<String>, Option<Vec<u8>>);
+
+fn parse_credentials(text: &str) -> Result<Credentials, UrlError> {
+    let (user, password) = match text.split_once(':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (text, None),
+    };
+    let decode = |text: &str| percent::decode(text).map_err(|_| UrlError::Escape);
+    let password = password.map(decode).transpose()?;
+    let user = String::from_utf8(decode(user)?).map_err(|_| UrlError::UserText)?;
+    // `:secret@` has a password alone, which MQTT 5.0 allows.
+    let user = (!user.is_empty() || password.is_none()).then_some(user);
+    Ok((user, password))
+}
+
+fn split_port(place: &str) -> Result<(&str, Option<&str>), UrlError> {
+    if let Some(rest) = place.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or(UrlError::Brackets)?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if rest.is_empty() => Ok((host, None)),
+            None => Err(UrlError::Brackets),
+        };
+    }
+    match place.split_once(':') {
+        Some((_, port)) if port.contains(':') => Err(UrlError::Brackets),
+        Some((host, port)) => Ok((host, Some(port))),
+        None => Ok((place, None)),
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, UrlError> {
+    // `parse` would take a plus sign as well.
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = is_number.then(|| text.parse().ok()).flatten();
+    port.filter(|port| *port != 0).ok_or(UrlError::Port)
+}
+
+pub(crate) fn check_host(host: &str) -> Result<(), UrlError> {
+    if host.is_empty() {
+        return Err(UrlError::NoHost);
+    }
+    if !host.is_ascii() {
+        return Err(UrlError::HostNotAscii);
+    }
+    // Colons and the percent sign are for IPv6 addresses and their zones.
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte);
+    if !host.bytes().all(is_host) {
+        return Err(UrlError::Host);
+    }
+    Ok(())
+}
+
+fn check_path(scheme: Scheme, path: &str) -> Result<(), UrlError> {
+    if scheme.is_websocket() {
+        if path.contains('#') {
+            return Err(UrlError::Fragment);
+        }
+        if !path.is_ascii() {
+            return Err(UrlError::PathNotAscii);
+        }
+    } else if path.starts_with(['?', '#']) {
+        return Err(UrlError::Query { scheme: scheme.name() });
+    }
+    Ok(())
+}
+
+fn parse_unix(rest: &str) -> Result<Url, UrlError> {
+    let (credentials, path) = match rest.find('/').map(|start| rest.split_at(start)) {
+        Some(("", path)) => ((None, None), path),
+        Some((before, path)) => {
+            let text = before.strip_suffix('@').ok_or(UrlError::UnixPath)?;
+            (parse_credentials(text)?, path)
+        }
+        None => return Err(UrlError::UnixPath),
+    };
+    let bytes = percent::decode(path).map_err(|_| UrlError::Escape)?;
+    if bytes.contains(&0) {
+        return Err(UrlError::UnixPath);
+    }
+    let (user, password) = credentials;
+    Ok(Url::unix(file_path(bytes)?).with_credentials(user.as_deref(), password.as_deref()))
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "other systems have paths that are no bytes")]
+fn file_path(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
+    use std::os::unix::ffi::OsStringExt;
+    Ok(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+}
+
+#[cfg(not(unix))]
+fn file_path(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
+    String::from_utf8(bytes).map(PathBuf::from).map_err(|_| UrlError::UnixPath)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[track_caller]
+    fn parse(text: &str) -> Url {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn schemes_have_their_other_names_and_ports() {
+        for (text, scheme, port) in [
+            ("mqtt://h", Scheme::Mqtt, 1883),
+            ("TCP://h", Scheme::Mqtt, 1883),
+            ("mqtts://h", Scheme::Mqtts, 8883),
+            ("ssl://h", Scheme::Mqtts, 8883),
+            ("tls://h:8884", Scheme::Mqtts, 8884),
+            ("ws://h", Scheme::Ws, 80),
+            ("wss://h", Scheme::Wss, 443),
+        ] {
+            let url = parse(text);
+            assert_eq!((url.scheme(), url.port()), (scheme, Some(port)), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded() {
+        let credentials = |text: &str| {
+            let url = parse(text);
+            (url.user().map(str::to_owned), url.password().map(<[u8]>::to_vec))
+        };
+        assert_eq!(credentials("mqtt://h"), (None, None));
+        assert_eq!(credentials("mqtt://me@h"), (Some("me".into()), None));
+        assert_eq!(credentials("mqtt://me:@h"), (Some("me".into()), Some(Vec::new())));
+        assert_eq!(credentials("mqtt://:p@h"), (None, Some(b"p".to_vec())));
+        assert_eq!(
+            credentials("mqtt://a%40b:x%3ay:z@h"),
+            (Some("a@b".into()), Some(b"x:y:z".to_vec()))
+        );
+        assert_eq!(credentials("mqtt://me:%ff%00@h"), (Some("me".into()), Some(vec![0xff, 0])));
+        assert_eq!(credentials("unix://me:p@/run/s"), (Some("me".into()), Some(b"p".to_vec())));
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_hosts() {
+        for (text, host, port) in [
+            ("mqtt://127.0.0.1", "127.0.0.1", 1883),
+            ("mqtt://[::1]", "::1", 1883),
+            ("mqtts://me@[2001:db8::7]:1", "2001:db8::7", 1),
+            ("mqtt://[fe80::1%eth0]:1884", "fe80::1%eth0", 1884),
+            ("mqtt://a-b_c.example:5", "a-b_c.example", 5),
+        ] {
+            let url = parse(text);
+            assert_eq!((url.host(), url.port()), (Some(host), Some(port)), "{text}");
+            assert_eq!(parse(&url.to_string()), url.clone().with_credentials(url.user(), None));
+        }
+    }
+
+    #[test]
+    fn a_websocket_asks_for_path_and_query() {
+        for (text, target) in [
+            ("ws://h", "/mqtt"),
+            ("ws://h/", "/"),
+            ("wss://h:1/a%20b?c=/d", "/a%20b?c=/d"),
+            ("wss://h?token=1", "/mqtt?token=1"),
+        ] {
+            assert_eq!(parse(text).request_target(), target, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_the_port_can_be_taken_off() {
+        let url = parse("mqtt://h/plant/#");
+        assert_eq!(url.path(), "/plant/#");
+        assert_eq!(url.without_path(), parse("mqtt://h:1883"));
+    }
+
+    #[test]
+    fn a_unix_socket_is_a_path() {
+        assert_eq!(parse("unix:///run/my%20s").socket_path(), Some(Path::new("/run/my s")));
+        assert_eq!(parse("unix:///run/s").host(), None);
+        assert_eq!(Url::unix("/run/a b").to_string(), "unix:///run/a%20b");
+    }
+
+    #[test]
+    fn neither_form_of_text_shows_a_secret() {
+        let url = parse("wss://me:sesame@h/mqtt?X-Signature=sesame");
+        assert_eq!(url.to_string(), "wss://me:***@h:443/mqtt?***");
+        assert_eq!(format!("{url:?}"), "Url(wss://me:***@h:443/mqtt?***)");
+        assert_eq!(format!("{:?}", parse("mqtt://:sesame@h")), "Url(mqtt://:***@h:1883)");
+    }
+}
