@@ -10,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::proxy::ProxyError;
+use crate::stage::Stage;
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
 use crate::websocket::WebSocketError;
@@ -99,43 +100,6 @@ pub enum TransportError {
     Io(#[from] io::Error),
 }
 
-/// What an attempt to connect is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Stage {
-    /// Asking for the addresses of a host.
-    Resolving,
-    /// Waiting for TCP or a Unix socket.
-    Connecting,
-    /// Waiting for the TLS handshake with a proxy.
-    ProxyTls,
-    /// Waiting for a proxy's consent.
-    Proxy,
-    /// Waiting for the TLS handshake with the server.
-    Tls,
-    /// Waiting for the program's handshake hook.
-    Hook,
-    /// Waiting for the WebSocket handshake.
-    WebSocket,
-    /// Waiting for the program's own connector.
-    Connector,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Resolving => "resolving the host's name",
-            Self::Connecting => "connecting the socket",
-            Self::ProxyTls => "in the TLS handshake with the proxy",
-            Self::Proxy => "waiting for the proxy's answer",
-            Self::Tls => "in the TLS handshake",
-            Self::Hook => "waiting for the WebSocket handshake hook",
-            Self::WebSocket => "waiting for the server's WebSocket handshake",
-            Self::Connector => "waiting for the program's own connector",
-        })
-    }
-}
-
 /// The addresses that were tried, each with its reason, in the order in which they failed.
 #[derive(Debug, Default)]
 pub struct Attempts(pub Vec<(SocketAddr, io::Error)>);
@@ -147,5 +111,12 @@ impl fmt::Display for Attempts {
             write!(formatter, "{separator}{address}: {error}")?;
         }
         Ok(())
+    }
+}
+
+impl TransportError {
+    /// Whether a proxy works but does not reach one address of the server, so that another may do.
+    pub(crate) fn is_about_the_target(&self) -> bool {
+        matches!(self, Self::Proxy { source: ProxyError::Unreachable { .. }, .. })
     }
 }

@@ -284,11 +284,6 @@ impl TlsClient {
         Arc::clone(&self.config)
     }
 
-    /// The protocols that are offered, for errors.
-    pub(crate) fn alpn(&self) -> &[Vec<u8>] {
-        &self.config.alpn_protocols
-    }
-
     /// The name to check for: the one that was set, or the host's.
     pub(crate) fn server_name(&self, host: &str) -> Result<ServerName<'static>, BuildError> {
         self.server_name.clone().map_or_else(|| parse_server_name(host), Ok)

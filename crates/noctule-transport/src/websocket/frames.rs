@@ -229,6 +229,11 @@ impl Frames {
         Ok(self.outbound.get(self.sent..).unwrap_or_default())
     }
 
+    /// Whether there are bytes to be sent.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.outbound.is_empty() || (self.pong.is_some() && !self.is_close_sent)
+    }
+
     /// So many of the pending bytes were sent.
     pub(crate) fn on_sent(&mut self, bytes: usize) {
         self.sent += bytes;
