@@ -1,0 +1,125 @@
+//! What happened: everything that a session tells its user, in order.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+
+use noctule_packet::ReasonCode;
+
+use crate::ended::Ended;
+use crate::fault::ProtocolError;
+use crate::held::AckToken;
+use crate::message::Message;
+use crate::negotiated::Negotiated;
+use crate::operation::{OperationId, Outcome, RequestOutcome, Stage};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server has accepted the connection.
+    Connected {
+        /// Which connection of the session it is.
+        epoch: Epoch,
+        /// What holds on it.
+        negotiated: Box<Negotiated>,
+    },
+    /// A connection ended, or did not come about: exactly once for each `transport_up`.
+    Disconnected {
+        /// Which connection of the session it was.
+        epoch: Epoch,
+        /// Whether the server had accepted it.
+        was_connected: bool,
+        /// Why.
+        ended: Ended,
+    },
+    /// A message has arrived.
+    Message {
+        /// What.
+        message: Message,
+        /// What to acknowledge it with, where the user acknowledges.
+        token: Option<AckToken>,
+    },
+    /// A QoS 2 publication has come further.
+    Progressed {
+        /// Which.
+        operation: OperationId,
+        /// How far.
+        stage: Stage,
+    },
+    /// A publication has ended.
+    Published {
+        /// Which.
+        operation: OperationId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A SUBSCRIBE has ended.
+    Subscribed {
+        /// Which.
+        operation: OperationId,
+        /// How.
+        outcome: RequestOutcome,
+    },
+    /// An UNSUBSCRIBE has ended.
+    Unsubscribed {
+        /// Which.
+        operation: OperationId,
+        /// How.
+        outcome: RequestOutcome,
+    },
+    /// The server had forgotten the session, and a subscription was asked for again.
+    Resubscribed {
+        /// The whole filter.
+        filter: Box<str>,
+        /// What the server says; `None` if it cannot be asked, because it supports no such
+        /// subscription any more.
+        code: Option<ReasonCode>,
+    },
+    /// The server had forgotten the session.
+    SessionLost,
+    /// There is room in the queue, after a publication was refused with
+    /// [`Overflow::Wait`](crate::Overflow::Wait).
+    RoomAgain,
+    /// A re-authentication has ended.
+    Reauthenticated,
+    /// The server did something wrong that was let pass.
+    Tolerated(ProtocolError),
+}
+
+/// Counts the connections of a session; the first is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub(crate) u32);
+
+impl Epoch {
+    /// The number.
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+}
+
+/// The events that nobody has taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    list: VecDeque<Event>,
+    /// The bytes of the messages among them that nobody has to acknowledge.
+    pub(crate) message_bytes: usize,
+}
+
+impl Events {
+    #[inline]
+    pub(crate) fn push(&mut self, event: Event) {
+        self.list.push_back(event);
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        let event = self.list.pop_front()?;
+        if let Event::Message { message, token: None } = &event {
+            self.message_bytes = self.message_bytes.saturating_sub(message.bytes());
+        }
+        Some(event)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}

@@ -1,0 +1,184 @@
+//! Messages that are with the user and not acknowledged: how many bytes they are, who still has to
+//! say something, and which answer waits for it.
+
+use alloc::collections::VecDeque;
+
+use noctule_packet::ReasonCode;
+use noctule_session::AnswerId;
+
+use crate::event::Epoch;
+
+/// Acknowledges one message. It is bound to the connection that the message came on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AckToken {
+    pub(crate) serial: u64,
+    pub(crate) epoch: Epoch,
+}
+
+impl AckToken {
+    /// Which connection the message came on.
+    pub const fn epoch(self) -> Epoch {
+        self.epoch
+    }
+}
+
+/// What an acknowledgement by the user has brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// The acknowledgement leaves as soon as those of earlier messages have left.
+    Done,
+    /// Others have the message too, and have not acknowledged it.
+    Waiting {
+        /// How many.
+        holders: u16,
+    },
+    /// The connection is gone that the message came on: the server sends the message again, with a
+    /// new token. Or the token was used before.
+    Stale,
+}
+
+/// Why an acknowledgement was refused. The message is still to be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AckRefused {
+    /// Before 5.0 there are no reason codes.
+    #[error("MQTT {version} has no negative acknowledgements")]
+    NotInVersion {
+        /// The version.
+        version: noctule_packet::Version,
+    },
+    /// No acknowledgement carries this reason code.
+    #[error("{reason:?} is no reason code of an acknowledgement")]
+    InvalidReason {
+        /// What was given.
+        reason: ReasonCode,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    answer: Option<Answer>,
+    bytes: usize,
+    holders: u16,
+    reason: ReasonCode,
+}
+
+/// What waits for a message to be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) id: AnswerId,
+    pub(crate) epoch: Epoch,
+    /// Whether it is good on later connections too: a QoS 2 message is not handed out again.
+    pub(crate) outlives_connection: bool,
+}
+
+/// A message that all holders have acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Released {
+    pub(crate) answer: Option<Answer>,
+    pub(crate) reason: ReasonCode,
+}
+
+/// What a holder's acknowledgement has brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    Unknown,
+    Waiting(u16),
+    Done(Released),
+}
+
+/// The messages that are with the user.
+#[derive(Debug, Default)]
+pub(crate) struct HeldMessages {
+    list: VecDeque<Held>,
+    /// The serial number of the first.
+    first: u64,
+    bytes: usize,
+}
+
+impl HeldMessages {
+    /// How many bytes are with the user.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Hands a message out to one holder.
+    pub(crate) fn hold(&mut self, epoch: Epoch, answer: Option<Answer>, bytes: usize) -> AckToken {
+        let serial = self.first + self.list.len() as u64;
+        self.bytes += bytes;
+        self.list.push_back(Held { answer, bytes, holders: 1, reason: ReasonCode::Success });
+        AckToken { serial, epoch }
+    }
+
+    fn find(&mut self, token: AckToken) -> Option<&mut Held> {
+        let at = usize::try_from(token.serial.checked_sub(self.first)?).ok()?;
+        self.list.get_mut(at).filter(|held| held.holders > 0)
+    }
+
+    /// So many have the message now.
+    pub(crate) fn share(&mut self, token: AckToken, holders: u16) -> bool {
+        let Some(held) = self.find(token) else { return false };
+        held.holders = holders.max(1);
+        true
+    }
+
+    /// One holder acknowledges. The worst reason of all wins.
+    pub(crate) fn release(&mut self, token: AckToken, reason: ReasonCode) -> Release {
+        let Some(held) = self.find(token) else { return Release::Unknown };
+        held.holders -= 1;
+        if reason.is_error() && !held.reason.is_error() {
+            held.reason = reason;
+        }
+        if held.holders > 0 {
+            return Release::Waiting(held.holders);
+        }
+        let (answer, bytes, reason) = (held.answer, held.bytes, held.reason);
+        self.bytes -= bytes;
+        while self.list.front().is_some_and(|held| held.holders == 0) {
+            self.list.pop_front();
+            self.first += 1;
+        }
+        Release::Done(Released { answer, reason })
+    }
+
+    /// The session is gone: no acknowledgement is of use to anybody.
+    pub(crate) fn forget_answers(&mut self) {
+        for held in &mut self.list {
+            held.answer = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_holder_releases_and_the_worst_reason_wins() {
+        let mut held = HeldMessages::default();
+        let epoch = Epoch(1);
+        let [a, b] = [10, 20].map(|bytes| held.hold(epoch, None, bytes));
+        assert!(held.share(a, 3));
+        let refused = ReasonCode::NotAuthorized;
+        for (token, reason, expected) in [
+            (a, ReasonCode::Success, Release::Waiting(2)),
+            (a, refused, Release::Waiting(1)),
+            (
+                b,
+                ReasonCode::Success,
+                Release::Done(Released { answer: None, reason: ReasonCode::Success }),
+            ),
+            (b, ReasonCode::Success, Release::Unknown),
+            (
+                a,
+                ReasonCode::QuotaExceeded,
+                Release::Done(Released { answer: None, reason: refused }),
+            ),
+            (a, ReasonCode::Success, Release::Unknown),
+        ] {
+            assert_eq!(held.release(token, reason), expected);
+        }
+        assert_eq!((held.bytes(), held.list.len()), (0, 0));
+        let c = held.hold(epoch, None, 1);
+        assert_eq!((c.serial, held.bytes()), (2, 1));
+    }
+}

@@ -1,0 +1,146 @@
+//! What happens to the connection and the session, for everybody who wants to follow it.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use core::task::{Poll, Waker};
+use core::time::Duration;
+
+use noctule_packet::ReasonCode;
+
+use crate::ended::Ended;
+use crate::fault::ProtocolError;
+use crate::hub::wakes::Wakes;
+use crate::negotiated::Negotiated;
+
+/// How many events a follower may leave unread; after that the oldest are left out.
+const UNREAD_MAX: usize = 256;
+
+/// What happens to the connection and the session.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// A connection is being made.
+    Connecting {
+        /// Counts the attempts since the last connection that the server accepted, from 1.
+        attempt: u32,
+        /// Where to, without credentials.
+        endpoint: Arc<str>,
+    },
+    /// The server has accepted the connection.
+    Connected(Arc<Negotiated>),
+    /// A connection could not be opened.
+    ConnectFailed {
+        /// What went wrong.
+        error: Arc<str>,
+    },
+    /// A connection ended, or was refused.
+    Disconnected {
+        /// Whether the server had accepted it.
+        was_connected: bool,
+        /// Why.
+        ended: Arc<Ended>,
+    },
+    /// The next attempt comes so much later.
+    Waiting {
+        /// How long.
+        delay: Duration,
+    },
+    /// The server had forgotten the session.
+    SessionLost,
+    /// The server had forgotten the session, and a subscription was asked for again.
+    Resubscribed {
+        /// The whole filter.
+        filter: Box<str>,
+        /// What the server says; `None` if it does not support such a subscription any more.
+        code: Option<ReasonCode>,
+    },
+    /// A re-authentication has ended.
+    Reauthenticated,
+    /// The server did something wrong that was let pass.
+    Tolerated(ProtocolError),
+    /// Messages came for which there is no stream. They were acknowledged.
+    Unclaimed {
+        /// The topic of the first of them.
+        topic: Arc<str>,
+    },
+    /// The client makes no more attempts, or was shut down.
+    Stopped {
+        /// Why, if nobody wanted it.
+        error: Option<Arc<str>>,
+    },
+    /// So many events were left out, because they were not read in time.
+    Missed(u64),
+}
+
+/// Names a follower of a hub. Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FollowerId(u64);
+
+#[derive(Debug, Default)]
+struct Follower {
+    unread: VecDeque<ClientEvent>,
+    missed: u64,
+    waiter: Option<Waker>,
+}
+
+/// Everybody who follows.
+#[derive(Debug, Default)]
+pub(crate) struct Lifecycle {
+    followers: BTreeMap<FollowerId, Follower>,
+    next: u64,
+    is_over: bool,
+}
+
+impl Lifecycle {
+    pub(crate) fn follow(&mut self) -> FollowerId {
+        let id = FollowerId(self.next);
+        self.next += 1;
+        self.followers.insert(id, Follower::default());
+        id
+    }
+
+    pub(crate) fn leave(&mut self, id: FollowerId, wakes: &mut Wakes) {
+        wakes.add(self.followers.remove(&id).and_then(|follower| follower.waiter));
+    }
+
+    pub(crate) fn tell(&mut self, event: &ClientEvent, wakes: &mut Wakes) {
+        for follower in self.followers.values_mut() {
+            if follower.unread.len() == UNREAD_MAX {
+                follower.unread.pop_front();
+                follower.missed += 1;
+            }
+            follower.unread.push_back(event.clone());
+            wakes.add(follower.waiter.take());
+        }
+    }
+
+    /// Nothing will happen any more.
+    pub(crate) fn end(&mut self, wakes: &mut Wakes) {
+        self.is_over = true;
+        for follower in self.followers.values_mut() {
+            wakes.add(follower.waiter.take());
+        }
+    }
+
+    pub(crate) fn poll(
+        &mut self,
+        id: FollowerId,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Poll<Option<ClientEvent>> {
+        let Some(follower) = self.followers.get_mut(&id) else { return Poll::Ready(None) };
+        let missed = core::mem::take(&mut follower.missed);
+        if missed > 0 {
+            return Poll::Ready(Some(ClientEvent::Missed(missed)));
+        }
+        if let Some(event) = follower.unread.pop_front() {
+            return Poll::Ready(Some(event));
+        }
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        wakes.replace(&mut follower.waiter, waker);
+        Poll::Pending
+    }
+}

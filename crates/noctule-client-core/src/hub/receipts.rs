@@ -1,0 +1,71 @@
+//! Operations and those who wait for their ends: each ends once, and who asks later is told, too.
+
+use alloc::collections::BTreeMap;
+use core::task::{Poll, Waker};
+
+use crate::hub::wakes::Wakes;
+use crate::operation::{OperationId, Outcome, RequestOutcome, Stage};
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Publication(Outcome),
+    Request(RequestOutcome),
+}
+
+#[derive(Debug, Default)]
+struct Receipt {
+    stage: Option<Stage>,
+    ending: Option<Ending>,
+    waiter: Option<Waker>,
+}
+
+/// The operations whose ends somebody may still ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Receipts(BTreeMap<OperationId, Receipt>);
+
+impl Receipts {
+    /// Somebody wants to know how an operation ends.
+    pub(crate) fn open(&mut self, operation: OperationId) {
+        self.0.insert(operation, Receipt::default());
+    }
+
+    /// Nobody wants to know any more.
+    pub(crate) fn drop(&mut self, operation: OperationId, wakes: &mut Wakes) {
+        let receipt = self.0.remove(&operation);
+        wakes.add(receipt.and_then(|receipt| receipt.waiter));
+    }
+
+    pub(crate) fn progress(&mut self, operation: OperationId, stage: Stage, wakes: &mut Wakes) {
+        if let Some(receipt) = self.0.get_mut(&operation) {
+            receipt.stage = Some(stage);
+            wakes.add(receipt.waiter.take());
+        }
+    }
+
+    pub(crate) fn end(&mut self, operation: OperationId, ending: Ending, wakes: &mut Wakes) {
+        if let Some(receipt) = self.0.get_mut(&operation) {
+            receipt.ending = Some(ending);
+            wakes.add(receipt.waiter.take());
+        }
+    }
+
+    pub(crate) fn stage(&self, operation: OperationId) -> Option<Stage> {
+        self.0.get(&operation)?.stage
+    }
+
+    /// How an operation has ended. It is forgotten then.
+    pub(crate) fn poll(
+        &mut self,
+        operation: OperationId,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Poll<Option<Ending>> {
+        let Some(receipt) = self.0.get_mut(&operation) else { return Poll::Ready(None) };
+        if receipt.ending.is_none() {
+            wakes.replace(&mut receipt.waiter, waker);
+            return Poll::Pending;
+        }
+        Poll::Ready(self.0.remove(&operation).and_then(|receipt| receipt.ending))
+    }
+}

@@ -1,0 +1,185 @@
+//! Messages from the server: recognised, handed out, held and acknowledged.
+
+use alloc::sync::Arc;
+
+use noctule_packet::{
+    Ack, Frame, PacketId, PacketType, PlainPublish, Publish, QoS, ReasonCode, TopicName,
+};
+use noctule_session::{AcknowledgementKind, AnswerId, Arrival, Timestamp};
+
+use crate::event::Event;
+use crate::fault::{Fault, ProtocolError};
+use crate::held::{AckRefused, AckToken, Acknowledged, Answer, Release};
+use crate::message::Message;
+use crate::record::Record;
+use crate::session::{ClientSession, Status};
+use crate::settings::{AcknowledgementMode, Validation};
+
+impl ClientSession {
+    /// PUBLISH.
+    pub(crate) fn on_publish(&mut self, _now: Timestamp, frame: &Frame<'_>) -> Result<(), Fault> {
+        let known = frame
+            .body
+            .split_first_chunk()
+            .and_then(|(length, rest)| rest.get(..usize::from(u16::from_be_bytes(*length))))
+            .and_then(|topic| self.topics.find(topic));
+        let name = known.and_then(|topic| TopicName::new(topic).ok());
+        if let Some((topic, name)) = known.zip(name)
+            && let Some(plain) = PlainPublish::decode(frame, self.version, name)
+        {
+            let message = Message::plain(Arc::clone(topic), plain.payload, plain.qos());
+            return self.arrived(message, plain.packet_id);
+        }
+        let rules = self.settings.validation.text_rules();
+        let publish = Publish::decode_knowing(frame, self.version, rules, None)?;
+        let topic = self.topic_of(&publish)?;
+        if self.settings.validation == Validation::Strict
+            && publish.properties.payload_format_indicator == Some(true)
+            && !publish.payload_is_utf8()
+        {
+            return Err(ProtocolError::PayloadFormat.into());
+        }
+        self.arrived(Message::of(topic, &publish), publish.packet_id)
+    }
+
+    /// The topic that a PUBLISH names or that its alias stands for.
+    // [MQTT5-3.3.2-10]
+    fn topic_of(&mut self, publish: &Publish<'_>) -> Result<Arc<str>, Fault> {
+        let alias = publish.properties.topic_alias;
+        let aliases = &mut self.inbound_aliases;
+        match (publish.topic, alias) {
+            (Some(topic), alias) => {
+                if let Some(alias) = alias {
+                    aliases.define(alias, topic.as_str()).map_err(ProtocolError::from)?;
+                }
+                Ok(self.topics.keep(topic.as_str()))
+            }
+            (None, alias) => {
+                let topic = aliases.resolve(alias.unwrap_or(0)).map_err(ProtocolError::from)?;
+                Ok(Arc::clone(topic))
+            }
+        }
+    }
+
+    /// A message is whole; its packet identifier tells that it is to be acknowledged.
+    // [MQTT5-4.3.1-1] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8]
+    fn arrived(&mut self, message: Message, packet_id: Option<PacketId>) -> Result<(), Fault> {
+        let Some(packet_id) = packet_id else {
+            self.hand_out(message, None);
+            return Ok(());
+        };
+        let qos = message.qos();
+        let is_automatic = self.settings.acknowledgement == AcknowledgementMode::Automatic;
+        if is_automatic && qos == QoS::AtLeastOnce && self.receiver.may_acknowledge_at_once() {
+            self.hand_out(message, None);
+            self.outbound.push(&Ack::bare(PacketType::Puback, packet_id));
+            return Ok(());
+        }
+        let arrival = self.receiver.on_publish(qos, packet_id).map_err(ProtocolError::from)?;
+        if let Arrival::New(answer) = arrival {
+            if qos == QoS::ExactlyOnce {
+                self.records.note(|| Record::Arrived { packet_id });
+            }
+            self.hand_out(message, Some(answer));
+        }
+        self.flush_acknowledgements();
+        Ok(())
+    }
+
+    fn hand_out(&mut self, message: Message, answer: Option<AnswerId>) {
+        let bytes = message.bytes();
+        let token = match self.settings.acknowledgement {
+            AcknowledgementMode::Manual => {
+                let outlives_connection = message.qos() == QoS::ExactlyOnce;
+                let epoch = self.epoch;
+                let answer = answer.map(|id| Answer { id, epoch, outlives_connection });
+                Some(self.held.hold(epoch, answer, bytes))
+            }
+            AcknowledgementMode::Automatic => {
+                if let Some(answer) = answer {
+                    self.receiver.complete(answer, ReasonCode::Success);
+                }
+                self.events.message_bytes += bytes;
+                None
+            }
+        };
+        self.events.push(Event::Message { message, token });
+    }
+
+    /// PUBREL.
+    // [MQTT5-4.3.3-11] [MQTT311-4.3.3-2]
+    pub(crate) fn on_pubrel(&mut self, packet_id: PacketId) {
+        // Whatever connection or process has forgotten the message, the server must forget it too.
+        let unknown = ReasonCode::PacketIdentifierNotFound;
+        if let Some(answer) = self.receiver.on_pubrel(packet_id, unknown) {
+            self.records.note(|| Record::Released { packet_id });
+            self.receiver.complete(answer, ReasonCode::Success);
+        }
+        self.flush_acknowledgements();
+    }
+
+    /// Whoever has a message shares it with others: it is acknowledged when so many holders have
+    /// done so. Whether the token was good.
+    pub fn share(&mut self, token: AckToken, holders: u16) -> bool {
+        self.held.share(token, holders)
+    }
+
+    /// A holder has dealt with a message. Its acknowledgement leaves when all holders have, and
+    /// those of all earlier messages have left. A `reason` of 0x80 or more refuses the message.
+    ///
+    /// # Errors
+    ///
+    /// If the version has no reason codes, or acknowledgements not this one.
+    pub fn acknowledge(
+        &mut self,
+        now: Timestamp,
+        token: AckToken,
+        reason: ReasonCode,
+    ) -> Result<Acknowledged, AckRefused> {
+        if !reason.allowed_in(PacketType::Puback) {
+            return Err(AckRefused::InvalidReason { reason });
+        }
+        let version = self.version;
+        if reason.is_error() && !version.is_v5() {
+            return Err(AckRefused::NotInVersion { version });
+        }
+        let was_paused = !self.takes_more();
+        let released = match self.held.release(token, reason) {
+            Release::Unknown => return Ok(Acknowledged::Stale),
+            Release::Waiting(holders) => return Ok(Acknowledged::Waiting { holders }),
+            Release::Done(released) => released,
+        };
+        if was_paused && self.takes_more() {
+            // Nothing was read, so nothing could be heard.
+            self.clocks.reads_again(now, self.settings.ping_timeout);
+        }
+        let Some(answer) = released.answer else {
+            let is_current = token.epoch == self.epoch && self.status != Status::Offline;
+            return Ok(if is_current { Acknowledged::Done } else { Acknowledged::Stale });
+        };
+        let is_current = answer.epoch == self.epoch && self.status == Status::Online;
+        if !is_current && !answer.outlives_connection {
+            return Ok(Acknowledged::Stale);
+        }
+        self.receiver.complete(answer.id, released.reason);
+        if self.status == Status::Online {
+            self.flush_acknowledgements();
+        }
+        Ok(Acknowledged::Done)
+    }
+
+    /// Writes the acknowledgements that may leave, in the order of what they answer.
+    // [MQTT5-4.6.0-2] [MQTT5-4.6.0-3] [MQTT311-4.6.0-2] [MQTT311-4.6.0-3]
+    fn flush_acknowledgements(&mut self) {
+        while let Some(next) = self.receiver.next_acknowledgement() {
+            let packet_type = match next.kind {
+                AcknowledgementKind::Puback => PacketType::Puback,
+                AcknowledgementKind::Pubrec => PacketType::Pubrec,
+                AcknowledgementKind::Pubcomp => PacketType::Pubcomp,
+            };
+            let ack = Ack::new(next.packet_id, next.reason);
+            // [MQTT5-2.2.1-5] Every reason was checked, so it can be said.
+            let _ = ack.encode_as(packet_type, self.version, self.outbound.bytes_mut());
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A message that has arrived, owned by whoever takes it.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use noctule_packet::{ForwardedProperties, Publish, PublishProperties, QoS};
+
+/// What a message costs beside its payload.
+const OVERHEAD: usize = 128;
+
+/// A message that has arrived.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    topic: Arc<str>,
+    payload: Box<[u8]>,
+    /// Boxed, as most have none.
+    properties: Option<Box<Properties>>,
+    qos: QoS,
+    retain: bool,
+    dup: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Properties {
+    forwarded: ForwardedProperties,
+    message_expiry_interval: Option<u32>,
+    subscription_identifiers: Vec<u32>,
+}
+
+impl Message {
+    /// A message without properties.
+    pub(crate) fn plain(topic: Arc<str>, payload: &[u8], qos: QoS) -> Self {
+        Self { topic, payload: payload.into(), properties: None, qos, retain: false, dup: false }
+    }
+
+    /// What a PUBLISH carries, whose topic is known.
+    pub(crate) fn of(topic: Arc<str>, publish: &Publish<'_>) -> Self {
+        let properties = Properties {
+            forwarded: ForwardedProperties::from_publish(&publish.properties),
+            message_expiry_interval: publish.properties.message_expiry_interval,
+            subscription_identifiers: publish.properties.subscription_identifiers.clone(),
+        };
+        let has_properties = properties != Properties::default();
+        Self {
+            topic,
+            payload: publish.payload.into(),
+            properties: has_properties.then(|| Box::new(properties)),
+            qos: publish.qos,
+            retain: publish.retain,
+            dup: publish.dup,
+        }
+    }
+
+    /// Where it was published.
+    pub const fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The message itself.
+    pub const fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The message itself, without the rest.
+    pub fn into_payload(self) -> Box<[u8]> {
+        self.payload
+    }
+
+    /// The quality of service that it came with.
+    pub const fn qos(&self) -> QoS {
+        self.qos
+    }
+
+    /// Whether it was retained.
+    pub const fn retain(&self) -> bool {
+        self.retain
+    }
+
+    /// Whether the server says that it may have sent it before.
+    pub const fn dup(&self) -> bool {
+        self.dup
+    }
+
+    /// The identifiers of the subscriptions that matched, as far as they have any.
+    pub fn subscription_identifiers(&self) -> &[u32] {
+        self.properties.as_ref().map_or(&[], |properties| &properties.subscription_identifiers)
+    }
+
+    /// What was left of its lifetime when it arrived, in seconds.
+    pub fn message_expiry_interval(&self) -> Option<u32> {
+        self.properties.as_ref()?.message_expiry_interval
+    }
+
+    /// Its properties, but for the topic alias.
+    pub fn properties(&self) -> PublishProperties<'_> {
+        let Some(properties) = &self.properties else { return PublishProperties::default() };
+        PublishProperties {
+            message_expiry_interval: properties.message_expiry_interval,
+            subscription_identifiers: properties.subscription_identifiers.clone(),
+            ..properties.forwarded.decode()
+        }
+    }
+
+    /// What it takes of the bytes that may be held.
+    pub fn bytes(&self) -> usize {
+        let forwarded = self.properties.as_ref().map_or(0, |it| it.forwarded.as_bytes().len());
+        OVERHEAD + self.payload.len() + forwarded
+    }
+}

@@ -1,0 +1,332 @@
+//! SUBSCRIBE and UNSUBSCRIBE on their way: they wait for a connection, never for the publish quota,
+//! and are asked again on the next connection if their answer did not come.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+
+use noctule_packet::{PacketId, PacketType, ReasonCode, Suback, Unsuback};
+use noctule_session::Timestamp;
+
+use crate::event::Event;
+use crate::fault::{Fault, ProtocolError};
+use crate::operation::{Doubt, DropCause, OperationId, RequestOutcome};
+use crate::record::{Record, StoredSubscription};
+use crate::request::{Content, Request, RequestRefused, SubscribeRequest, UnsubscribeRequest};
+use crate::session::{ClientSession, Status};
+
+/// The requests that have no answer.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    waiting: VecDeque<Request>,
+    sent: BTreeMap<PacketId, (u64, Request)>,
+    /// Counts what was sent, so that it can be put back in order.
+    counter: u64,
+}
+
+impl Requests {
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + self.sent.len()
+    }
+
+    #[inline]
+    pub(crate) fn are_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The connection is gone: what was sent waits again, before the rest. Its packet identifiers
+    /// are free.
+    fn put_back(&mut self, mut free: impl FnMut(PacketId)) {
+        let mut sent: alloc::vec::Vec<_> = core::mem::take(&mut self.sent).into_iter().collect();
+        sent.sort_unstable_by_key(|(_, (number, _))| *number);
+        for (packet_id, (_, request)) in sent.into_iter().rev() {
+            free(packet_id);
+            // What the session asked for by itself is decided anew, and nobody waits for the rest.
+            if request.operation.is_some() {
+                self.waiting.push_front(request);
+            }
+        }
+        self.waiting.retain(|request| !request.is_again());
+    }
+
+    fn take_waiting(&mut self, operation: OperationId) -> Option<Request> {
+        let at = self.waiting.iter().position(|request| request.operation == Some(operation))?;
+        self.waiting.remove(at)
+    }
+}
+
+impl ClientSession {
+    /// Asks for subscriptions. How it ends is told by exactly one
+    /// [`Event::Subscribed`](crate::Event::Subscribed).
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be asked.
+    pub fn subscribe(
+        &mut self,
+        now: Timestamp,
+        request: &SubscribeRequest<'_>,
+    ) -> Result<OperationId, RequestRefused> {
+        self.request(now, Request::subscribe(now, request))
+    }
+
+    /// Ends subscriptions. How it ends is told by exactly one
+    /// [`Event::Unsubscribed`](crate::Event::Unsubscribed).
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be asked.
+    pub fn unsubscribe(
+        &mut self,
+        now: Timestamp,
+        request: &UnsubscribeRequest<'_>,
+    ) -> Result<OperationId, RequestRefused> {
+        let operation = self.request(now, Request::unsubscribe(now, request))?;
+        for filter in request.filters {
+            // From now on nobody wants it back, whatever becomes of the connection.
+            if self.subscriptions.remove(filter.as_str()) {
+                self.records.note(|| Record::Unsubscribed { filter: filter.as_str().into() });
+            }
+        }
+        Ok(operation)
+    }
+
+    fn request(
+        &mut self,
+        now: Timestamp,
+        mut request: Request,
+    ) -> Result<OperationId, RequestRefused> {
+        if self.is_closed {
+            return Err(RequestRefused::Closed);
+        }
+        request.check(self.version)?;
+        if self.status == Status::Online {
+            self.check_request(&request)?;
+        } else if !self.settings.queue.keep.keeps_requests() {
+            return Err(RequestRefused::Offline);
+        }
+        let maximum = self.settings.limits.requests_max;
+        if self.requests.len() >= maximum {
+            return Err(RequestRefused::Full { maximum });
+        }
+        let operation = self.begin_operation();
+        request.operation = Some(operation);
+        self.watch(operation, request.timeout);
+        self.requests.waiting.push_back(request);
+        self.pump(now);
+        Ok(operation)
+    }
+
+    /// Whether the server takes a request.
+    fn check_request(&self, request: &Request) -> Result<(), RequestRefused> {
+        let Some(negotiated) = &self.negotiated else { return Ok(()) };
+        request.check_server(negotiated)?;
+        let mut packet = alloc::vec::Vec::new();
+        if request.encode(self.version, PacketId::MIN, &mut packet).is_err() {
+            return Err(RequestRefused::InvalidValue { option: "topic filter" });
+        }
+        let (size, maximum) = (packet.len(), self.server.maximum_packet_size);
+        if u32::try_from(size).map_or(true, |size| size > maximum) {
+            return Err(RequestRefused::TooLarge { size, maximum });
+        }
+        Ok(())
+    }
+
+    /// Sends the next request that waits. Whether there was one.
+    // [MQTT5-3.3.4-10] [MQTT5-3.8.4-1] [MQTT5-3.10.4-1]
+    pub(crate) fn send_request(&mut self, _now: Timestamp) -> bool {
+        let Some(request) = self.requests.waiting.pop_front() else { return false };
+        if let Err(refused) = self.check_request(&request) {
+            self.finish_request(request, RequestOutcome::Dropped { why: refused.cause() });
+            return true;
+        }
+        let Some(packet_id) = self.sender.reserve() else {
+            let why = DropCause::NoPacketId;
+            self.finish_request(request, RequestOutcome::Dropped { why });
+            return true;
+        };
+        // It was encoded before, so it can be.
+        let _ = request.encode(self.version, packet_id, self.outbound.bytes_mut());
+        self.requests.counter += 1;
+        self.requests.sent.insert(packet_id, (self.requests.counter, request));
+        true
+    }
+
+    /// Asks again for all subscriptions that the server has forgotten, before anything else.
+    pub(crate) fn subscribe_again(&mut self) {
+        let maximum = self.settings.limits.filters_per_subscribe_max;
+        for request in self.subscriptions.requests(maximum).into_iter().rev() {
+            self.requests.waiting.push_front(request);
+        }
+    }
+
+    /// SUBACK.
+    pub(crate) fn on_suback(&mut self, suback: &Suback<'_>) -> Result<(), Fault> {
+        let (packet_type, codes) = (PacketType::Suback, &*suback.reason_codes);
+        let Some(request) = self.answered(packet_type, suback.packet_id, codes.len())? else {
+            return Ok(());
+        };
+        if let Content::Subscribe { list, identifier, is_again } = &request.content {
+            for (subscription, code) in list.iter().zip(codes) {
+                let filter: Box<str> = subscription.filter.as_str().into();
+                if *is_again {
+                    self.events
+                        .push(Event::Resubscribed { filter: filter.clone(), code: Some(*code) });
+                }
+                if code.is_error() {
+                    if *is_again {
+                        self.subscriptions.remove(&filter);
+                        self.records.note(|| Record::Unsubscribed { filter });
+                    }
+                    continue;
+                }
+                let subscription = StoredSubscription {
+                    filter,
+                    options: subscription.options,
+                    identifier: *identifier,
+                    user_properties: request.user_properties.clone(),
+                };
+                if !*is_again {
+                    let subscription = subscription.clone();
+                    self.records.note(|| Record::Subscribed { subscription });
+                }
+                self.subscriptions.insert(subscription, *code);
+            }
+        }
+        let text = suback.reason_string.map(Into::into);
+        self.finish_request(request, RequestOutcome::Answered { codes: codes.into(), text });
+        Ok(())
+    }
+
+    /// UNSUBACK.
+    pub(crate) fn on_unsuback(&mut self, unsuback: &Unsuback<'_>) -> Result<(), Fault> {
+        let packet_type = PacketType::Unsuback;
+        let is_v5 = self.version.is_v5();
+        let count = if is_v5 { unsuback.reason_codes.len() } else { usize::MAX };
+        let Some(request) = self.answered(packet_type, unsuback.packet_id, count)? else {
+            return Ok(());
+        };
+        let codes = if is_v5 {
+            unsuback.reason_codes.as_ref().into()
+        } else {
+            alloc::vec![ReasonCode::Success; request.filters()].into()
+        };
+        let text = unsuback.reason_string.map(Into::into);
+        self.finish_request(request, RequestOutcome::Answered { codes, text });
+        Ok(())
+    }
+
+    /// Takes the request that an answer belongs to. None if that was let pass.
+    // [MQTT5-2.2.1-6] [MQTT5-3.8.4-6] [MQTT311-3.8.4-5]
+    fn answered(
+        &mut self,
+        packet_type: PacketType,
+        packet_id: PacketId,
+        codes: usize,
+    ) -> Result<Option<Request>, Fault> {
+        let is_subscribe = packet_type == PacketType::Suback;
+        let sent = self.requests.sent.get(&packet_id).map(|(_, request)| request);
+        let fits = |request: &&Request| {
+            matches!(request.content, Content::Subscribe { .. }) == is_subscribe
+        };
+        let Some(filters) = sent.filter(fits).map(Request::filters) else {
+            self.tolerate(ProtocolError::UnknownRequest(packet_type))?;
+            return Ok(None);
+        };
+        if codes != filters && codes != usize::MAX {
+            return Err(ProtocolError::CodeCount { packet_type, codes, filters }.into());
+        }
+        self.sender.unreserve(packet_id);
+        Ok(self.requests.sent.remove(&packet_id).map(|(_, request)| request))
+    }
+
+    /// A request has ended: the only place that tells the user.
+    fn finish_request(&mut self, request: Request, outcome: RequestOutcome) {
+        if request.is_again()
+            && let RequestOutcome::Dropped { .. } = outcome
+            && let Content::Subscribe { list, .. } = &request.content
+        {
+            for subscription in list.iter() {
+                let filter: Box<str> = subscription.filter.as_str().into();
+                self.events.push(Event::Resubscribed { filter, code: None });
+            }
+        }
+        let Some(operation) = request.operation else { return };
+        self.unwatch(operation, request.timeout);
+        self.events.push(match request.content {
+            Content::Subscribe { .. } => Event::Subscribed { operation, outcome },
+            Content::Unsubscribe { .. } => Event::Unsubscribed { operation, outcome },
+        });
+    }
+
+    /// The connection is gone. What was asked for is asked again, if requests are kept.
+    pub(crate) fn requests_interrupted(&mut self) {
+        let Self { requests, sender, .. } = self;
+        let sent: alloc::vec::Vec<OperationId> =
+            requests.sent.values().filter_map(|(_, request)| request.operation).collect();
+        requests.put_back(|packet_id| {
+            sender.unreserve(packet_id);
+        });
+        if self.settings.queue.keep.keeps_requests() {
+            return;
+        }
+        for operation in sent {
+            let why = Doubt::ConnectionLost;
+            self.end_waiting_request(operation, RequestOutcome::Indeterminate { why });
+        }
+        self.end_all_requests(DropCause::Offline, Doubt::ConnectionLost);
+    }
+
+    fn end_waiting_request(&mut self, operation: OperationId, outcome: RequestOutcome) {
+        if let Some(request) = self.requests.take_waiting(operation) {
+            self.finish_request(request, outcome);
+        }
+    }
+
+    /// Ends every request.
+    pub(crate) fn end_all_requests(&mut self, unsent: DropCause, sent: Doubt) {
+        for request in core::mem::take(&mut self.requests.waiting) {
+            self.finish_request(request, RequestOutcome::Dropped { why: unsent });
+        }
+        for (packet_id, (_, request)) in core::mem::take(&mut self.requests.sent) {
+            self.sender.unreserve(packet_id);
+            self.finish_request(request, RequestOutcome::Indeterminate { why: sent });
+        }
+    }
+
+    /// Ends one request before its answer. Whether there is such a request.
+    pub(crate) fn give_up_request(
+        &mut self,
+        operation: OperationId,
+        unsent: DropCause,
+        sent: Doubt,
+    ) -> bool {
+        if let Some(request) = self.requests.take_waiting(operation) {
+            self.finish_request(request, RequestOutcome::Dropped { why: unsent });
+            return true;
+        }
+        let mut found = self.requests.sent.values_mut().map(|(_, request)| request);
+        let Some(request) = found.find(|request| request.operation == Some(operation)) else {
+            return false;
+        };
+        // Its answer is still due, and tells what the server has granted.
+        let told = request.clone();
+        request.operation = None;
+        self.finish_request(told, RequestOutcome::Indeterminate { why: sent });
+        true
+    }
+}
+
+impl RequestRefused {
+    /// The same for something that was accepted and can now not be sent.
+    const fn cause(self) -> DropCause {
+        match self {
+            Self::NotInVersion { option, version } => DropCause::NotInVersion { option, version },
+            Self::NotSupported { option } | Self::InvalidValue { option } => {
+                DropCause::NotSupported { option }
+            }
+            Self::TooLarge { size, maximum } => DropCause::TooLarge { size, maximum },
+            Self::Empty | Self::Offline | Self::Full { .. } => DropCause::Offline,
+            Self::Closed => DropCause::Closed,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The session of a client: what it is made of, and what its driver asks it.
+//!
+//! ```text
+//!            transport_up             CONNACK 0x00
+//!  Offline ───────────────▶ Connecting ───────────▶ Online
+//!     ▲                         │ CONNACK ≥ 0x80,     │ DISCONNECT either way,
+//!     │                         │ fault, too late     │ fault, no PINGRESP
+//!     │     transport_down      ▼                     ▼
+//!     └────────────────────── Closing ◀───────────────┘
+//!  transport_down leads from every state to Offline
+//! ```
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use noctule_packet::{PacketId, QoS, Version};
+use noctule_session::{InboundAliases, Receiver, Sender, Timestamp};
+
+use crate::alias::{AliasPolicy, Aliases};
+use crate::auth::{Authentication, Authenticator};
+use crate::connect_options::ConnectOptions;
+use crate::ended::Ended;
+use crate::event::{Epoch, Event, Events};
+use crate::held::HeldMessages;
+use crate::negotiated::Negotiated;
+use crate::operation::OperationId;
+use crate::outbound::Outbound;
+use crate::outgoing::Outgoing;
+use crate::queue::Queue;
+use crate::record::{Record, Records};
+use crate::requesting::Requests;
+use crate::settings::{Settings, SettingsError, Validation};
+use crate::subscriptions::Subscriptions;
+use crate::timer::Clocks;
+use crate::topic_cache::TopicCache;
+
+/// The session of a client, which outlives its connections.
+#[derive(Debug)]
+pub struct ClientSession {
+    pub(crate) settings: Settings,
+    pub(crate) status: Status,
+    pub(crate) epoch: Epoch,
+    /// What is spoken, or will be.
+    pub(crate) version: Version,
+    pub(crate) server: Server,
+    pub(crate) negotiated: Option<Box<Negotiated>>,
+    pub(crate) outbound: Outbound,
+    pub(crate) sender: Sender<Outgoing>,
+    pub(crate) receiver: Receiver,
+    pub(crate) queue: Queue,
+    pub(crate) requests: Requests,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) held: HeldMessages,
+    pub(crate) aliases: Aliases,
+    pub(crate) inbound_aliases: InboundAliases,
+    pub(crate) topics: TopicCache,
+    pub(crate) authentication: Authentication,
+    pub(crate) records: Records,
+    pub(crate) events: Events,
+    pub(crate) clocks: Clocks,
+    /// When an operation is to be looked at.
+    pub(crate) deadlines: BTreeSet<(Timestamp, OperationId)>,
+    /// QoS 2 messages between PUBREC and PUBCOMP, in the order of the PUBRECs.
+    pub(crate) releases: VecDeque<Release>,
+    /// The bytes of the messages that the sender has.
+    pub(crate) in_flight_bytes: usize,
+    /// Whether something of an earlier connection is to be repeated.
+    pub(crate) is_repeating: bool,
+    /// The message that is repeated alone.
+    pub(crate) repeated_alone: Option<PacketId>,
+    /// PUBRELs that were sent for PUBRECs that nobody expected.
+    pub(crate) stray_releases: u32,
+    pub(crate) next_operation: OperationId,
+    /// Whether the server may have a session that we know.
+    pub(crate) has_session: bool,
+    pub(crate) assigned_client_id: Option<Box<str>>,
+    pub(crate) clean_start: bool,
+    /// Whether the server has accepted the connection.
+    pub(crate) is_accepted: bool,
+    pub(crate) ended: Option<Ended>,
+    pub(crate) is_closed: bool,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// There is none.
+    #[default]
+    Offline,
+    /// CONNECT is under way.
+    Connecting,
+    /// The server has accepted it.
+    Online,
+    /// What is in the outbound buffer is still to be written, nothing is read any more.
+    Closing,
+}
+
+/// What the server takes on this connection: of CONNACK what every message asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server {
+    pub(crate) maximum_packet_size: u32,
+    pub(crate) maximum_qos: QoS,
+    pub(crate) retain_available: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            maximum_packet_size: u32::MAX,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+        }
+    }
+}
+
+/// A QoS 2 message that the server has and has not released.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Release {
+    pub(crate) packet_id: PacketId,
+    pub(crate) operation: OperationId,
+    pub(crate) timeout: Option<Timestamp>,
+    pub(crate) is_silent: bool,
+}
+
+impl ClientSession {
+    /// A session that has never been connected.
+    ///
+    /// # Errors
+    ///
+    /// If the settings contradict each other.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let version = settings.version;
+        let records = Records::new(settings.is_durable);
+        Ok(Self {
+            status: Status::Offline,
+            epoch: Epoch(0),
+            version,
+            server: Server::default(),
+            negotiated: None,
+            outbound: Outbound::default(),
+            sender: Sender::new(u16::MAX),
+            receiver: Receiver::new(settings.connect.receive_maximum),
+            queue: Queue::default(),
+            requests: Requests::default(),
+            subscriptions: Subscriptions::default(),
+            held: HeldMessages::default(),
+            aliases: Aliases::default(),
+            inbound_aliases: InboundAliases::default(),
+            topics: TopicCache::default(),
+            authentication: Authentication::default(),
+            records,
+            events: Events::default(),
+            clocks: Clocks::default(),
+            deadlines: BTreeSet::new(),
+            releases: VecDeque::new(),
+            in_flight_bytes: 0,
+            is_repeating: false,
+            repeated_alone: None,
+            stray_releases: 0,
+            next_operation: OperationId::FIRST,
+            has_session: false,
+            assigned_client_id: None,
+            clean_start: true,
+            is_accepted: false,
+            ended: None,
+            is_closed: false,
+            settings,
+        })
+    }
+
+    /// Chooses the topic aliases of what is sent, from the next connection on.
+    pub fn set_alias_policy(&mut self, policy: AliasPolicy) {
+        self.aliases = Aliases::new(policy);
+    }
+
+    /// Uses a method of enhanced authentication, from the next connection on.
+    ///
+    /// # Errors
+    ///
+    /// If a version may be spoken that has none.
+    pub fn set_authenticator(
+        &mut self,
+        method: Option<Box<dyn Authenticator>>,
+    ) -> Result<(), SettingsError> {
+        let version = self.settings.lowest_version;
+        if method.is_some() && !version.is_v5() {
+            return Err(SettingsError::NotInVersion { option: "authenticator", version });
+        }
+        self.authentication.method = method;
+        Ok(())
+    }
+
+    /// Says something else in CONNECT, from the next connection on: other credentials, another
+    /// will.
+    ///
+    /// # Errors
+    ///
+    /// If that contradicts the other settings. Nothing has changed then.
+    pub fn set_connect_options(&mut self, options: ConnectOptions) -> Result<(), SettingsError> {
+        let before = core::mem::replace(&mut self.settings.connect, options);
+        let checked = self.settings.check();
+        if checked.is_err() {
+            self.settings.connect = before;
+        }
+        checked
+    }
+
+    /// The settings.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How far the connection has come.
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Which connection this is, or was.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The version that is spoken, or will be on the next connection.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// What the last CONNACK left of what we asked for.
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        self.negotiated.as_deref()
+    }
+
+    /// The client identifier: ours, or the one that the server assigned.
+    pub fn client_id(&self) -> &str {
+        self.assigned_client_id.as_deref().unwrap_or(&self.settings.connect.client_id)
+    }
+
+    /// The next thing that happened.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.next()
+    }
+
+    /// Whether something has happened that was not taken yet.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// What is to be made durable before anything is written or told, in order.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        self.records.take()
+    }
+
+    /// What is to be written to the transport.
+    pub fn outbound(&self) -> &[u8] {
+        self.outbound.pending()
+    }
+
+    /// Whether the transport is to be closed now.
+    pub fn wants_close(&self) -> bool {
+        self.status == Status::Closing && self.outbound.is_empty()
+    }
+
+    /// Whether the driver may read. What was read and not consumed is passed again when it may.
+    pub fn wants_input(&self) -> bool {
+        match self.status {
+            Status::Connecting | Status::Online => self.takes_more(),
+            Status::Offline | Status::Closing => false,
+        }
+    }
+
+    /// How many messages wait for a connection, for the server's quota or for the transport.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many bytes the messages take that wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// How many messages of QoS 1 and 2 are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.sender.in_flight()
+    }
+
+    /// How many requests wait for a connection or for their answer.
+    pub fn pending_requests(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// How many bytes of messages the user has and has not acknowledged.
+    pub const fn held_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// How many subscriptions the server has granted.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// What the server has granted for a filter.
+    pub fn granted(&self, filter: &str) -> Option<noctule_packet::ReasonCode> {
+        self.subscriptions.granted(filter)
+    }
+
+    pub(crate) fn is_lenient(&self) -> bool {
+        self.settings.validation == Validation::Lenient
+    }
+
+    /// A name for the user's next operation.
+    pub(crate) fn begin_operation(&mut self) -> OperationId {
+        let operation = self.next_operation;
+        self.next_operation = operation.next();
+        operation
+    }
+}

@@ -1,0 +1,180 @@
+//! What a user decides about a session before it begins.
+
+use core::time::Duration;
+
+use noctule_packet::{TextRules, Version};
+
+use crate::connect_options::ConnectOptions;
+use crate::queue::QueueSettings;
+
+/// Everything that is decided about a session before it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// What CONNECT says.
+    pub connect: ConnectOptions,
+    /// The version to speak.
+    pub version: Version,
+    /// How far to go back, one version at a time, when the server refuses the version.
+    pub lowest_version: Version,
+    /// How the server's packets, and the user's, are judged.
+    pub validation: Validation,
+    /// Who acknowledges what arrives.
+    pub acknowledgement: AcknowledgementMode,
+    /// The queue of messages that wait.
+    pub queue: QueueSettings,
+    /// How a message that was interrupted is sent again.
+    pub redelivery: Redelivery,
+    /// The bounds of everything else.
+    pub limits: Limits,
+    /// How long the server may take from the first byte of CONNECT to CONNACK.
+    pub connect_timeout: Option<Duration>,
+    /// How long the server may be silent after a PINGREQ.
+    pub ping_timeout: Option<Duration>,
+    /// Whether what must survive the process is told, as [`Record`](crate::Record)s.
+    pub is_durable: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect: ConnectOptions::default(),
+            version: Version::V5_0,
+            lowest_version: Version::V5_0,
+            validation: Validation::default(),
+            acknowledgement: AcknowledgementMode::default(),
+            queue: QueueSettings::default(),
+            redelivery: Redelivery::default(),
+            limits: Limits::default(),
+            connect_timeout: Some(Duration::from_secs(30)),
+            ping_timeout: Some(Duration::from_secs(20)),
+            is_durable: false,
+        }
+    }
+}
+
+/// How packets are judged. Bytes that are no packet end the connection in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Validation {
+    /// Everything that the specification forbids or discourages ends the connection, or is refused
+    /// to the user: control characters and non-characters in strings, a payload that is not the
+    /// UTF-8 that it claims to be, a session that we know nothing of.
+    Strict,
+    /// What the specification forbids ends the connection, or is refused to the user.
+    #[default]
+    Standard,
+    /// What a server does wrong and can be lived with is told as
+    /// [`Event::Tolerated`](crate::Event::Tolerated).
+    Lenient,
+}
+
+impl Validation {
+    pub(crate) const fn text_rules(self) -> TextRules {
+        match self {
+            Self::Strict => TextRules::Strict,
+            Self::Standard | Self::Lenient => TextRules::Lenient,
+        }
+    }
+}
+
+/// Who acknowledges what arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AcknowledgementMode {
+    /// The session, as soon as a message is among its events.
+    #[default]
+    Automatic,
+    /// The user, with the token that comes with each message, of QoS 0 too: until then its bytes
+    /// count as held.
+    Manual,
+}
+
+/// How a message that was interrupted is sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redelivery {
+    /// Whether a QoS 2 message whose PUBREC had not come when the server forgot the session is
+    /// published anew, at the risk that it arrives twice.
+    pub exactly_once_anew: bool,
+    /// Whether interrupted messages go one at a time, so that one that the server cannot bear is
+    /// not blamed on others.
+    pub is_slow: bool,
+    /// How many connections may end with a message in flight before it is given up.
+    pub interruptions_max: Option<u16>,
+}
+
+/// The bounds of everything but the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many bytes wait for the transport before messages wait in the queue.
+    pub outbound_bytes_max: usize,
+    /// How many bytes of arrived messages may be with the user, or wait for the user, before
+    /// reading stops.
+    pub held_bytes_max: usize,
+    /// How many messages of QoS 1 and 2 may be in flight, if the server allows as many.
+    pub in_flight_max: u16,
+    /// How many bytes of messages may be in flight; a single one may be larger.
+    pub in_flight_bytes_max: usize,
+    /// How many SUBSCRIBE and UNSUBSCRIBE may wait for their answer or for a connection.
+    pub requests_max: usize,
+    /// How many topic filters a SUBSCRIBE has that brings lost subscriptions back.
+    pub filters_per_subscribe_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            outbound_bytes_max: 256 * 1_024,
+            held_bytes_max: 16 * 1_024 * 1_024,
+            in_flight_max: 1_024,
+            in_flight_bytes_max: 16 * 1_024 * 1_024,
+            requests_max: 1_024,
+            filters_per_subscribe_max: 64,
+        }
+    }
+}
+
+/// Settings that contradict each other or that no server could meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// A version that may be spoken has no such option.
+    #[error("{option} is set, but MQTT {version} may be spoken and has none")]
+    NotInVersion {
+        /// What.
+        option: &'static str,
+        /// The version.
+        version: Version,
+    },
+    /// Two options that exclude each other.
+    #[error("{option} and {other} exclude each other")]
+    Contradiction {
+        /// One of them.
+        option: &'static str,
+        /// The other one.
+        other: &'static str,
+    },
+    /// A value that no packet may carry.
+    #[error("{option} has a value that no packet may carry")]
+    InvalidValue {
+        /// What.
+        option: &'static str,
+    },
+}
+
+impl Settings {
+    /// Whether these settings can work.
+    ///
+    /// # Errors
+    ///
+    /// The first contradiction that is found, with the names of the options.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if self.lowest_version > self.version {
+            let (option, other) = ("lowest_version", "version");
+            return Err(SettingsError::Contradiction { option, other });
+        }
+        for version in [Version::V3_1, Version::V3_1_1, Version::V5_0] {
+            if (self.lowest_version..=self.version).contains(&version) {
+                self.connect.check(version, self.validation.text_rules())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Time: how long the server may be silent, when we have to say something, and whose time is up.
+
+use core::time::Duration;
+
+use noctule_packet::Pingreq;
+use noctule_session::Timestamp;
+
+use crate::ended::Ended;
+use crate::operation::{Doubt, DropCause, OperationId};
+use crate::outgoing::earlier;
+use crate::session::{ClientSession, Status};
+
+/// The moments of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Clocks {
+    /// CONNACK is due.
+    connack_due: Option<Timestamp>,
+    keep_alive: Option<Duration>,
+    last_written: Timestamp,
+    last_heard: Timestamp,
+    last_ping: Timestamp,
+    /// Something has to be heard until then.
+    silence_ends: Option<Timestamp>,
+    /// PINGRESPs that are due.
+    pings: u32,
+}
+
+impl Clocks {
+    pub(crate) fn begin(&mut self, now: Timestamp, connect_timeout: Option<Duration>) {
+        *self = Self {
+            connack_due: connect_timeout.map(|timeout| now + timeout),
+            last_written: now,
+            last_heard: now,
+            last_ping: now,
+            ..Self::default()
+        };
+    }
+
+    // [MQTT5-3.1.2-21] [MQTT5-3.2.2-21]
+    pub(crate) fn connected(&mut self, now: Timestamp, keep_alive: u16) {
+        self.connack_due = None;
+        self.keep_alive = (keep_alive > 0).then(|| Duration::from_secs(keep_alive.into()));
+        self.last_heard = now;
+    }
+
+    #[inline]
+    pub(crate) fn heard(&mut self, now: Timestamp) {
+        self.last_heard = now;
+        self.silence_ends = None;
+    }
+
+    pub(crate) fn written(&mut self, now: Timestamp) {
+        self.last_written = now;
+    }
+
+    /// PINGRESP. Whether it was due.
+    pub(crate) fn ping_answered(&mut self) -> bool {
+        let is_due = self.pings > 0;
+        self.pings = self.pings.saturating_sub(1);
+        is_due
+    }
+
+    pub(crate) fn reads_again(&mut self, now: Timestamp, ping_timeout: Option<Duration>) {
+        if self.silence_ends.is_some() {
+            self.silence_ends = ping_timeout.map(|timeout| now + timeout);
+        }
+    }
+
+    /// When a PINGREQ is due: nothing was written, or nothing heard, for a whole interval.
+    // [MQTT5-3.1.2-20] [MQTT311-3.1.2-23]
+    fn ping_due(&self) -> Option<Timestamp> {
+        let idle_since = self.last_written.min(self.last_heard).max(self.last_ping);
+        Some(idle_since + self.keep_alive?)
+    }
+}
+
+impl ClientSession {
+    /// When [`ClientSession::on_timeout`] is to be called, unless something else happens before.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let operation = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let clocks = &self.clocks;
+        let connection = match self.status {
+            Status::Connecting => clocks.connack_due,
+            Status::Online => earlier(clocks.ping_due(), clocks.silence_ends),
+            Status::Offline | Status::Closing => None,
+        };
+        earlier(operation, connection)
+    }
+
+    /// A moment has come that [`ClientSession::poll_timeout`] named. It does no harm too early.
+    pub fn on_timeout(&mut self, now: Timestamp) {
+        while let Some(&(deadline, operation)) = self.deadlines.first() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            self.time_is_up(now, operation);
+        }
+        let is_due = |moment: Option<Timestamp>| moment.is_some_and(|moment| moment <= now);
+        match self.status {
+            Status::Connecting if is_due(self.clocks.connack_due) => {
+                self.end(now, None, Ended::ConnectTimeout);
+            }
+            Status::Online if is_due(self.clocks.silence_ends) => self.silent_too_long(now),
+            Status::Online if is_due(self.clocks.ping_due()) => self.ping(now),
+            _ => {}
+        }
+    }
+
+    /// A user's time-out, or the age of a message that waits.
+    fn time_is_up(&mut self, now: Timestamp, operation: OperationId) {
+        let waiting = self.queue.find(operation);
+        let is_expired = waiting
+            .is_some_and(|outgoing| outgoing.discarded.is_some_and(|discarded| discarded <= now));
+        let unsent = if is_expired { DropCause::Expired } else { DropCause::TimedOut };
+        self.give_up(operation, unsent, Doubt::TimedOut);
+    }
+
+    fn silent_too_long(&mut self, now: Timestamp) {
+        if self.takes_more() {
+            return self.end(now, None, Ended::PingTimeout);
+        }
+        // What is not read cannot be heard.
+        self.clocks.reads_again(now, self.settings.ping_timeout);
+    }
+
+    fn ping(&mut self, now: Timestamp) {
+        let _ = Pingreq.encode(self.version, self.outbound.bytes_mut());
+        let clocks = &mut self.clocks;
+        clocks.last_ping = now;
+        clocks.pings = clocks.pings.saturating_add(1);
+        if clocks.silence_ends.is_none() {
+            clocks.silence_ends = self.settings.ping_timeout.map(|timeout| now + timeout);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Keep alive, time-outs and ages.
+
+use std::time::Duration;
+
+use noctule_client_core::{Doubt, DropCause, Ended, Event, Outcome, Publication, TransportEnd};
+use noctule_packet::{
+    ConnackProperties, Packet, PacketType, PublishProperties, QoS, TopicName, Version, spec,
+};
+
+use crate::world::{VERSIONS, World, brief};
+
+fn ended(world: &mut World) -> Option<Ended> {
+    world.session.transport_down(world.now, TransportEnd::Closed);
+    world.events().into_iter().find_map(|event| match event {
+        Event::Disconnected { ended, .. } => Some(ended),
+        _ => None,
+    })
+}
+
+/// P-13: nothing is pinged that speaks anyway.
+#[test]
+fn a_ping_is_sent_when_nothing_else_was_for_an_interval() {
+    spec!("MQTT5-3.1.2-20", "MQTT311-3.1.2-23");
+    for version in VERSIONS {
+        let mut settings = brief(version);
+        settings.connect.keep_alive = 10;
+        let mut world = World::online(settings);
+        for _ in 0..3 {
+            world.advance(Duration::from_secs(9));
+            world.publish(QoS::AtLeastOnce, "a");
+            assert_eq!(world.packets().len(), 1);
+            world.message(QoS::AtMostOnce, 0, "t", b"");
+        }
+        world.advance(Duration::from_secs(10));
+        assert_eq!(world.packets(), ["PINGREQ"]);
+        world.say(&Packet::Pingresp);
+        world.advance(Duration::from_secs(10));
+        assert_eq!(world.packets(), ["PINGREQ"]);
+    }
+}
+
+#[test]
+fn the_keep_alive_of_the_server_counts() {
+    spec!("MQTT5-3.1.2-21", "MQTT5-3.2.2-21");
+    for (seconds, pings) in [(5, 4), (0, 0)] {
+        let mut settings = brief(Version::V5_0);
+        settings.connect.keep_alive = 10;
+        settings.ping_timeout = None;
+        let mut world = World::new(settings);
+        let server_keep_alive = Some(seconds);
+        world.connect_with(
+            false,
+            ConnackProperties { server_keep_alive, ..ConnackProperties::default() },
+        );
+        world.advance(Duration::from_secs(20));
+        assert_eq!(world.packets(), vec!["PINGREQ"; pings]);
+    }
+}
+
+#[test]
+fn a_server_that_answers_no_ping_is_given_up() {
+    let mut settings = brief(Version::V5_0);
+    settings.connect.keep_alive = 10;
+    settings.ping_timeout = Some(Duration::from_secs(3));
+    let mut world = World::online(settings);
+    world.advance(Duration::from_secs(12));
+    assert!(!world.session.wants_close());
+    // Half a packet is a sign of life, but not for long.
+    assert_eq!(world.session.receive(world.now, b"\x30"), 0);
+    world.advance(Duration::from_secs(8));
+    assert!(!world.session.wants_close());
+    world.advance(Duration::from_secs(7));
+    assert!(world.session.wants_close());
+    assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
+}
+
+#[test]
+fn a_server_that_never_answers_connect_is_given_up() {
+    for bytes in [&b""[..], b"\x20", b"\x20\x03\0"] {
+        let mut world = World::new(brief(Version::V5_0));
+        world.up();
+        world.flush();
+        assert_eq!(world.session.receive(world.now, bytes), 0);
+        world.advance(Duration::from_secs(29));
+        assert!(!world.session.wants_close());
+        world.advance(Duration::from_secs(1));
+        assert!(world.session.wants_close());
+        assert_eq!(ended(&mut world), Some(Ended::ConnectTimeout));
+    }
+}
+
+/// C-03: an operation ends when its time is up, with what is known then.
+#[test]
+fn a_time_out_ends_the_operation_and_not_the_message() {
+    let topic = TopicName::new("t").unwrap();
+    let timed = |qos| Publication::new(topic, b"x").qos(qos).timeout(Duration::from_secs(5));
+    let mut world = World::online(brief(Version::V5_0));
+    let all = [QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce];
+    for qos in all {
+        assert!(world.session.publish(world.now, &timed(qos)).is_ok());
+    }
+    world.packets();
+    world.ack(PacketType::Pubrec, 3);
+    world.packets();
+    world.advance(Duration::from_secs(5));
+    let doubt = Outcome::Indeterminate { why: Doubt::TimedOut };
+    let expected = [(1, doubt.clone()), (2, doubt), (3, Outcome::DELIVERED)];
+    assert_eq!(world.outcomes(), expected);
+    for (packet_type, packet_id) in
+        [(PacketType::Puback, 1), (PacketType::Pubrec, 2), (PacketType::Pubcomp, 3)]
+    {
+        world.ack(packet_type, packet_id);
+    }
+    world.ack(PacketType::Pubcomp, 2);
+    assert_eq!((world.outcomes(), world.session.in_flight()), (vec![], 0));
+    assert_eq!(world.packets(), ["PUBREL 2"]);
+
+    world.cut();
+    world.events();
+    assert!(world.session.publish(world.now, &timed(QoS::AtMostOnce)).is_ok());
+    world.advance(Duration::from_secs(5));
+    assert_eq!(world.outcomes(), [(4, Outcome::Dropped { why: DropCause::TimedOut })]);
+}
+
+/// P-31: a stale command is not delivered late.
+#[test]
+fn what_waits_too_long_is_dropped() {
+    let topic = TopicName::new("t").unwrap();
+    for with_expiry in [false, true] {
+        let mut settings = brief(Version::V5_0);
+        if !with_expiry {
+            settings.queue.age_max = Some(Duration::from_secs(5));
+        }
+        let mut world = World::new(settings);
+        let mut publication = Publication::new(topic, b"x").qos(QoS::AtLeastOnce);
+        let seconds = with_expiry.then_some(5);
+        publication.properties =
+            PublishProperties { message_expiry_interval: seconds, ..PublishProperties::default() };
+        assert!(world.session.publish(world.now, &publication).is_ok());
+        world.advance(Duration::from_secs(4));
+        assert_eq!((world.outcomes(), world.session.queued()), (vec![], 1));
+        world.advance(Duration::from_secs(1));
+        assert_eq!(world.outcomes(), [(1, Outcome::Dropped { why: DropCause::Expired })]);
+        assert_eq!((world.session.queued(), world.session.queued_bytes()), (0, 0));
+    }
+}
+
+#[test]
+fn an_operation_can_be_cancelled_wherever_it_is() {
+    let mut world = World::new(brief(Version::V5_0));
+    let waiting = world.publish(QoS::AtLeastOnce, "a");
+    let request = world.subscribe(&["a"], QoS::AtMostOnce);
+    for operation in [waiting, request] {
+        assert!(world.session.cancel(world.now, operation));
+        assert!(!world.session.cancel(world.now, operation));
+    }
+    world.connect(false);
+    assert_eq!(world.packets(), Vec::<String>::new());
+    let sent = world.publish(QoS::AtLeastOnce, "b");
+    let request = world.subscribe(&["a"], QoS::AtMostOnce);
+    for operation in [sent, request] {
+        assert!(world.session.cancel(world.now, operation));
+        assert!(!world.session.cancel(world.now, operation));
+    }
+    let ended = world.events().into_iter().filter_map(|event| match event {
+        Event::Published { outcome, .. } => Some(format!("{outcome:?}")),
+        Event::Subscribed { outcome, .. } => Some(format!("{outcome:?}")),
+        _ => None,
+    });
+    let [dropped, doubt] = ["Dropped { why: Cancelled }", "Indeterminate { why: Cancelled }"];
+    assert_eq!(ended.collect::<Vec<_>>(), [dropped, dropped, doubt, doubt]);
+    world.ack(PacketType::Puback, 1);
+    world.suback(2, &[noctule_packet::ReasonCode::Success]);
+    assert_eq!((world.events(), world.session.granted("a").is_some()), (vec![], true));
+}
