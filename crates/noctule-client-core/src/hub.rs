@@ -25,9 +25,11 @@ pub use mailbox::{Closed, MailboxSettings, OnFull};
 pub use mailboxes::MailboxId;
 pub use wakes::Wakes;
 
+use crate::ended::Ended;
 use crate::event::Event;
 use crate::held::{AckRefused, AckToken, Acknowledged};
 use crate::message::Message;
+use crate::negotiated::Negotiated;
 use crate::operation::{OperationId, Outcome, RequestOutcome, Stage};
 use crate::publication::{Publication, PublishRefused};
 use crate::queue::Overflow;
@@ -53,8 +55,11 @@ pub struct Hub {
     /// Those who wait until everything is done.
     until_idle: Vec<Waker>,
     wakes: Wakes,
-    /// Messages that came for nobody, since that was last said.
+    /// Messages that came for nobody.
     unclaimed: u64,
+    /// What the driver has not taken note of.
+    connected: Option<Arc<Negotiated>>,
+    ended: Option<Arc<Ended>>,
     is_closed: bool,
 }
 
@@ -95,6 +100,8 @@ impl Hub {
             until_idle: Vec::new(),
             wakes: Wakes::default(),
             unclaimed: 0,
+            connected: None,
+            ended: None,
             is_closed: false,
         }
     }
@@ -370,7 +377,8 @@ impl Hub {
         Poll::Pending
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether nothing is queued, in flight or unanswered.
+    pub fn is_idle(&self) -> bool {
         let session = &self.session;
         let unfinished = session.queued() + session.in_flight() + session.pending_requests();
         unfinished == 0 && (session.outbound().is_empty() || session.status() != Status::Online)
@@ -406,9 +414,15 @@ impl Hub {
             }
             Event::RoomAgain => return self.wakes.add_all(&mut self.without_room),
             Event::Message { token: None, .. } => return,
-            Event::Connected { negotiated, .. } => ClientEvent::Connected(Arc::from(negotiated)),
+            Event::Connected { negotiated, .. } => {
+                let negotiated = Arc::from(negotiated);
+                self.connected = Some(Arc::clone(&negotiated));
+                ClientEvent::Connected(negotiated)
+            }
             Event::Disconnected { was_connected, ended, .. } => {
-                ClientEvent::Disconnected { was_connected, ended: Arc::new(ended) }
+                let ended = Arc::new(ended);
+                self.ended = Some(Arc::clone(&ended));
+                ClientEvent::Disconnected { was_connected, ended }
             }
             Event::Resubscribed { filter, code } => ClientEvent::Resubscribed { filter, code },
             Event::SessionLost => ClientEvent::SessionLost,
@@ -467,6 +481,16 @@ impl Hub {
     /// How many messages came for which there was no mailbox.
     pub const fn unclaimed(&self) -> u64 {
         self.unclaimed
+    }
+
+    /// The driver: what holds on the connection, once after each CONNACK.
+    pub const fn take_connected(&mut self) -> Option<Arc<Negotiated>> {
+        self.connected.take()
+    }
+
+    /// The driver: how the last connection has ended, once.
+    pub const fn take_ended(&mut self) -> Option<Arc<Ended>> {
+        self.ended.take()
     }
 
     /// Whether there is something for the driver to do at once.

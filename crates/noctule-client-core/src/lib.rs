@@ -49,6 +49,7 @@ mod authenticate;
 mod cancel;
 mod connect;
 mod connect_options;
+mod describe;
 mod disconnect;
 mod ended;
 mod event;
@@ -66,6 +67,7 @@ mod publication;
 mod publish;
 mod queue;
 mod receive;
+mod reconnect;
 mod record;
 mod request;
 mod requesting;
@@ -95,6 +97,10 @@ pub use noctule_session::Timestamp;
 pub use operation::{Doubt, DropCause, OperationId, Outcome, RequestOutcome, Stage};
 pub use publication::{Publication, PublishRefused};
 pub use queue::{Keep, Overflow, QueueSettings};
+pub use reconnect::{
+    Backoff, Failure, Jitter, Reaction, ReconnectPlan, ReconnectPolicy, ReconnectSettings,
+    Redirect, RedirectRefused, Redirects, Step, StopCause, Target,
+};
 pub use record::{Record, StoredMessage, StoredSubscription};
 pub use request::{RequestRefused, SubscribeRequest, UnsubscribeRequest};
 pub use session::{ClientSession, Status};
