@@ -29,14 +29,22 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
 
 impl Transport for mio::net::TcpStream {
     fn shutdown(&mut self) -> io::Result<()> {
-        Self::shutdown(self, Shutdown::Write)
+        if_connected(Self::shutdown(self, Shutdown::Write))
     }
 }
 
 #[cfg(unix)]
 impl Transport for mio::net::UnixStream {
     fn shutdown(&mut self) -> io::Result<()> {
-        Self::shutdown(self, Shutdown::Write)
+        if_connected(Self::shutdown(self, Shutdown::Write))
+    }
+}
+
+/// A connection that the other side has ended completely needs no goodbye.
+fn if_connected(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
     }
 }
 

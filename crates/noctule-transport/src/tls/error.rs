@@ -134,6 +134,10 @@ impl fmt::Display for CertificateProblem<'_> {
                      server_name"
                 )
             }
+            CertificateError::BadSignature => formatter.write_str(
+                "is signed with another key than that of the authority of this name that is \
+                 trusted here: give the authority's present certificate as a trusted root",
+            ),
             CertificateError::Revoked => formatter.write_str("has been revoked: get a new one"),
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 formatter.write_str("is not made for servers (its extended key usage)")

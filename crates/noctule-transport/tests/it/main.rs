@@ -1,0 +1,14 @@
+//! Connections over real sockets on the loopback, for tokio and for a plain thread alike.
+
+mod authority;
+mod conversation;
+mod own;
+mod proxy;
+mod server;
+mod settings;
+mod tcp;
+mod tls;
+mod tunnel;
+mod unix;
+mod waiting;
+mod websocket;
