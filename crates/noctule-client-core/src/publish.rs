@@ -166,6 +166,7 @@ impl ClientSession {
     pub(crate) fn has_room_in_flight(&self, bytes: usize) -> bool {
         let bytes_max = self.settings.limits.in_flight_bytes_max;
         self.sender.is_open()
+            && self.repeated_alone.is_none()
             && (self.in_flight_bytes == 0
                 || self.in_flight_bytes.saturating_add(bytes) <= bytes_max)
     }
@@ -234,6 +235,10 @@ impl ClientSession {
         bytes: usize,
     ) -> Result<OperationId, PublishRefused> {
         let settings = self.settings.queue;
+        if bytes > settings.bytes_max {
+            let (limit, maximum) = ("queue.bytes_max", settings.bytes_max as u64);
+            return Err(PublishRefused::Full { limit, maximum });
+        }
         if let Some((limit, maximum)) = self.queue.full(bytes, &settings) {
             match settings.overflow {
                 Overflow::Refuse => return Err(PublishRefused::Full { limit, maximum }),

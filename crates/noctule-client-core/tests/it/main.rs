@@ -1,8 +1,12 @@
 //! Scenarios of the client session: a server that is scripted by bytes, and virtual time.
 
+mod alias;
+mod auth;
 mod bad_server;
 mod publish;
+mod queue;
 mod receive;
+mod resume;
 mod subscribe;
 mod time;
 mod world;

@@ -1,0 +1,97 @@
+//! Topic aliases of what is sent: within the server's maximum, and only on their connection.
+
+use noctule_client_core::{AliasChoice, AliasPolicy, AliasResolver, Publication, PublishRefused};
+use noctule_packet::{ConnackProperties, QoS, TopicName, Version, spec};
+
+use crate::world::{World, lasting};
+
+fn world(policy: AliasPolicy, maximum: u16) -> World {
+    let mut world = World::new(lasting(Version::V5_0));
+    world.session.set_alias_policy(policy);
+    connect(&mut world, false, maximum);
+    world
+}
+
+fn connect(world: &mut World, session_present: bool, maximum: u16) {
+    let topic_alias_maximum = Some(maximum).filter(|&maximum| maximum > 0);
+    let properties = ConnackProperties { topic_alias_maximum, ..ConnackProperties::default() };
+    world.connect_with(session_present, properties);
+}
+
+fn publish(world: &mut World, topic: &str, alias: Option<u16>) -> Result<(), PublishRefused> {
+    let topic = TopicName::new(topic).unwrap();
+    let mut publication = Publication::new(topic, b"").qos(QoS::AtLeastOnce);
+    publication.properties.topic_alias = alias;
+    world.session.publish(world.now, &publication).map(|_| ())
+}
+
+#[test]
+fn without_a_policy_or_a_maximum_there_are_none() {
+    spec!("MQTT5-3.2.2-18");
+    for (policy, maximum) in [(AliasPolicy::None, 9), (AliasPolicy::Lru { maximum: 9 }, 0)] {
+        let mut world = world(policy, maximum);
+        for _ in 0..2 {
+            assert!(publish(&mut world, "a", None).is_ok());
+        }
+        assert_eq!(world.packets(), ["PUBLISH 1 a:", "PUBLISH 2 a:"]);
+    }
+}
+
+#[test]
+fn an_alias_is_defined_once_on_each_connection() {
+    spec!("MQTT5-3.3.2-11", "MQTT5-3.2.2-17");
+    let mut world = world(AliasPolicy::Lru { maximum: 9 }, 2);
+    for topic in ["a", "b", "a", "c"] {
+        assert!(publish(&mut world, topic, None).is_ok());
+    }
+    let sent =
+        ["PUBLISH 1 a: alias 1", "PUBLISH 2 b: alias 2", "PUBLISH 3 : alias 1", "PUBLISH 4 c:"];
+    assert_eq!(world.packets(), sent);
+    world.cut();
+    connect(&mut world, true, 1);
+    let sent = [
+        "PUBLISH 1 a: dup alias 1",
+        "PUBLISH 2 b: dup",
+        "PUBLISH 3 : dup alias 1",
+        "PUBLISH 4 c: dup",
+    ];
+    assert_eq!(world.packets(), sent);
+}
+
+#[test]
+fn the_user_can_choose() {
+    spec!("MQTT5-3.3.2-8", "MQTT5-3.3.2-9");
+    let mut world = world(AliasPolicy::Manual, 2);
+    for (topic, alias) in [("a", Some(2)), ("a", Some(2)), ("b", Some(2)), ("b", None)] {
+        assert!(publish(&mut world, topic, alias).is_ok());
+    }
+    let sent =
+        ["PUBLISH 1 a: alias 2", "PUBLISH 2 : alias 2", "PUBLISH 3 b: alias 2", "PUBLISH 4 b:"];
+    assert_eq!(world.packets(), sent);
+    for alias in [0, 3] {
+        let refused = Err(PublishRefused::InvalidValue { option: "topic_alias" });
+        assert_eq!(publish(&mut world, "a", Some(alias)), refused);
+    }
+}
+
+#[derive(Debug)]
+struct Own(u16);
+
+impl AliasResolver for Own {
+    fn reset(&mut self, maximum: u16) {
+        self.0 = maximum;
+    }
+
+    fn resolve(&mut self, topic: &str) -> AliasChoice {
+        if topic == "a" { AliasChoice::Define(self.0) } else { AliasChoice::Define(self.0 + 1) }
+    }
+}
+
+#[test]
+fn a_choice_of_ones_own_is_kept_within_the_maximum() {
+    let mut world = world(AliasPolicy::Custom(Box::new(Own(0))), 5);
+    for topic in ["a", "b"] {
+        assert!(publish(&mut world, topic, None).is_ok());
+    }
+    assert_eq!(world.packets(), ["PUBLISH 1 a: alias 5", "PUBLISH 2 b:"]);
+}

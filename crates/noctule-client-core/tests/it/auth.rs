@@ -1,0 +1,130 @@
+//! Enhanced authentication: before CONNACK, again by the user, again by the server.
+
+use noctule_client_core::{
+    AuthError, Authenticator, Ended, Event, Fault, ProtocolError, ReauthenticateRefused, Status,
+    TransportEnd,
+};
+use noctule_packet::{Auth, Connack, ConnackProperties, Packet, ReasonCode, Version, spec};
+
+use crate::world::{World, brief};
+
+/// Answers n with n + 1, and wants to hear 9 in the end.
+struct Counting;
+
+impl Authenticator for Counting {
+    fn method(&self) -> &str {
+        "COUNT"
+    }
+
+    fn start(&mut self) -> Result<Option<Vec<u8>>, AuthError> {
+        Ok(Some(vec![1]))
+    }
+
+    fn challenge(&mut self, data: Option<&[u8]>) -> Result<Option<Vec<u8>>, AuthError> {
+        match data {
+            Some([number]) => Ok(Some(vec![number + 1])),
+            _ => Err(AuthError::new("no number")),
+        }
+    }
+
+    fn verify(&mut self, data: Option<&[u8]>) -> Result<(), AuthError> {
+        if data == Some(&[9]) { Ok(()) } else { Err(AuthError::new("not 9")) }
+    }
+}
+
+fn auth(reason_code: ReasonCode, data: &[u8]) -> Packet<'_> {
+    Packet::Auth(Auth {
+        reason_code,
+        authentication_method: Some("COUNT"),
+        authentication_data: Some(data),
+        ..Auth::default()
+    })
+}
+
+fn accept(world: &mut World, data: &'static [u8]) {
+    let properties = ConnackProperties {
+        authentication_method: Some("COUNT"),
+        authentication_data: Some(data),
+        ..ConnackProperties::default()
+    };
+    world.say(&Packet::Connack(Connack { properties, ..Connack::default() }));
+}
+
+fn connecting() -> World {
+    let mut world = World::new(brief(Version::V5_0));
+    assert!(world.session.set_authenticator(Some(Box::new(Counting))).is_ok());
+    world.up();
+    world
+}
+
+fn ended(world: &mut World) -> Ended {
+    assert_eq!(world.session.status(), Status::Closing);
+    world.session.transport_down(world.now, TransportEnd::Closed);
+    let of = |event| match event {
+        Event::Disconnected { ended, .. } => Some(ended),
+        _ => None,
+    };
+    world.events().into_iter().find_map(of).unwrap()
+}
+
+#[test]
+fn the_exchange_ends_with_connack() {
+    spec!("MQTT5-4.12.0-2", "MQTT5-4.12.0-3", "MQTT5-4.12.0-5", "MQTT5-3.1.2-30");
+    let mut world = connecting();
+    let connect = world.bytes();
+    assert!(connect.windows(9).any(|part| part == b"\x15\0\x05COUNT\x16"), "{connect:x?}");
+    world.say(&auth(ReasonCode::ContinueAuthentication, &[4]));
+    assert!(world.bytes().ends_with(&[0x16, 0, 1, 5]));
+    accept(&mut world, &[9]);
+    assert_eq!(world.session.status(), Status::Online);
+}
+
+#[test]
+fn a_server_that_proves_nothing_is_left() {
+    let mut world = connecting();
+    accept(&mut world, &[8]);
+    assert_eq!(ended(&mut world), Ended::Authentication(AuthError::new("not 9")));
+    let mut world = connecting();
+    world.say(&auth(ReasonCode::ContinueAuthentication, &[]));
+    assert_eq!(ended(&mut world), Ended::Authentication(AuthError::new("no number")));
+    let mut world = connecting();
+    let properties =
+        ConnackProperties { authentication_method: Some("OTHER"), ..ConnackProperties::default() };
+    world.say(&Packet::Connack(Connack { properties, ..Connack::default() }));
+    let error = ProtocolError::AuthenticationMethod;
+    assert_eq!(ended(&mut world), Ended::Fault(Fault::Protocol(error)));
+}
+
+#[test]
+fn either_side_can_authenticate_again() {
+    spec!("MQTT5-4.12.1-1");
+    let mut world = connecting();
+    accept(&mut world, &[9]);
+    world.packets();
+    assert_eq!(world.session.reauthenticate(world.now), Ok(()));
+    assert_eq!(world.packets(), ["AUTH 0x19"]);
+    let refused = world.session.reauthenticate(world.now);
+    assert_eq!(refused, Err(ReauthenticateRefused::UnderWay));
+    world.events();
+    for reason in [ReasonCode::ContinueAuthentication, ReasonCode::ContinueAuthentication] {
+        world.say(&auth(reason, &[1]));
+        assert_eq!(world.packets(), ["AUTH 0x18"]);
+        world.say(&auth(ReasonCode::Success, &[9]));
+        assert_eq!(world.events(), [Event::Reauthenticated]);
+    }
+    assert_eq!(world.session.reauthenticate(world.now), Ok(()));
+    world.packets();
+    world.say(&auth(ReasonCode::Success, &[3]));
+    assert_eq!(world.packets(), ["DISCONNECT 0x87"]);
+    assert_eq!(ended(&mut world), Ended::Authentication(AuthError::new("not 9")));
+}
+
+#[test]
+fn whoever_has_no_method_cannot_authenticate_again() {
+    spec!("MQTT5-4.12.0-6");
+    let mut world = World::online(brief(Version::V5_0));
+    let refused = world.session.reauthenticate(world.now);
+    assert_eq!(refused, Err(ReauthenticateRefused::NoMethod));
+    let mut older = World::new(brief(Version::V3_1_1));
+    assert!(older.session.set_authenticator(Some(Box::new(Counting))).is_err());
+}
