@@ -15,7 +15,8 @@ use crate::{spec, tidy};
 const INTEROP: &str = "tests/interop/run";
 /// A test of more than a minute, which one run of the tests is enough for.
 const ONCE: &str = "cycles::memory_stays_after_two_hundred_thousand";
-const NO_STD_CRATES: [&str; 3] = ["noctule-packet", "noctule-session", "noctule-client-core"];
+const NO_STD_CRATES: [&str; 4] =
+    ["noctule-packet", "noctule-session", "noctule-auth", "noctule-client-core"];
 
 /// What a peer controls must not make a pure crate panic or cut a number short.
 const PURE_LINTS: [&str; 6] = [
