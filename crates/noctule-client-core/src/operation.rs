@@ -33,6 +33,18 @@ impl OperationId {
     }
 }
 
+impl OperationId {
+    /// The first name that another process uses. Not every name is stored, but no process uses up
+    /// so many.
+    pub(crate) const fn next_process(self) -> Self {
+        const NAMES: u64 = 1 << 40;
+        match NonZeroU64::new((self.0.get() / NAMES + 1).saturating_mul(NAMES)) {
+            Some(first) => Self(first),
+            None => self,
+        }
+    }
+}
+
 impl fmt::Debug for OperationId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "OperationId({})", self.0)

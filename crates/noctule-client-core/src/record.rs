@@ -21,6 +21,11 @@ use crate::publication::Publication;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Record {
+    /// A process begins. The names of operations begin here, so that none is used again.
+    Opened {
+        /// The first name.
+        operation: OperationId,
+    },
     /// The server has a session for us from now on. Everything stored before of what was in flight
     /// and received is void if `is_new`.
     SessionStarted {

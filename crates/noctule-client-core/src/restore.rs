@@ -65,7 +65,9 @@ impl ClientSession {
             self.assigned_client_id = state.client_id;
         }
         if let Some(last) = state.last_operation {
-            self.next_operation = last.next();
+            let operation = last.next_process();
+            self.next_operation = operation;
+            self.records.note(|| Record::Opened { operation });
         }
         for packet_id in state.arrived {
             self.receiver.restore(packet_id);
@@ -138,6 +140,9 @@ impl State {
         self.order += 1;
         let order = self.order;
         match record {
+            Record::Opened { operation } => {
+                self.last_operation = self.last_operation.max(Some(operation));
+            }
             Record::SessionStarted { client_id, is_new } => {
                 self.client_id = Some(client_id);
                 if is_new {

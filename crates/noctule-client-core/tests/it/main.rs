@@ -3,10 +3,12 @@
 mod alias;
 mod auth;
 mod bad_server;
+mod cuts;
 mod publish;
 mod queue;
 mod receive;
 mod resume;
+mod server;
 mod subscribe;
 mod time;
 mod world;

@@ -151,7 +151,7 @@ fn a_session_goes_on_in_another_process() {
         let records = world.session.take_records();
         let mut world = restored(&settings, &records);
         let next = world.publish(QoS::AtLeastOnce, "e");
-        assert_eq!(next.value(), 5);
+        assert!(next.value() > 1 << 32, "a name is used twice");
         world.connect(version != Version::V3_1);
         let sent = ["PUBREL 3", "PUBLISH 1 t:a dup", "PUBLISH 2 t:b dup", "PUBLISH 4 t:e"];
         let packets = world.packets();
