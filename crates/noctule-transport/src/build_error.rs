@@ -37,7 +37,8 @@ pub enum BuildError {
     },
     /// Something that the settings need was left out when this program was compiled.
     #[error(
-        "{needed} needs the feature {feature:?} of noctule-transport, which this program was compiled without"
+        "{needed} needs the feature {feature:?} of noctule-transport, which this program was \
+         compiled without"
     )]
     Feature {
         /// What needs it.

@@ -37,6 +37,7 @@ impl HeadReader {
         Self { start: b"HTTP/1.", buffer: Vec::new() }
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn request() -> Self {
         Self { start: b"GET ", buffer: Vec::new() }
     }
@@ -129,6 +130,7 @@ impl Response {
 }
 
 /// The head of a GET request.
+#[cfg(feature = "tokio")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) target: String,
@@ -137,6 +139,7 @@ pub(crate) struct Request {
     pub(crate) headers: Headers,
 }
 
+#[cfg(feature = "tokio")]
 impl Request {
     pub(crate) fn parse(head: &[u8]) -> Result<Self, HeadError> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];

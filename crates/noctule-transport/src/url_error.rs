@@ -8,18 +8,23 @@ use thiserror::Error;
 pub enum UrlError {
     /// There is no `://`.
     #[error(
-        "the URL has no scheme: write mqtt://HOST, mqtts://HOST, ws://HOST, wss://HOST or unix:///PATH"
+        "the URL has no scheme: write mqtt://HOST, mqtts://HOST, ws://HOST, wss://HOST or \
+         unix:///PATH"
     )]
     NoScheme,
     /// The scheme is none that a server is reached by.
-    #[error("{scheme:?} is no scheme of an MQTT server: write mqtt (or tcp), mqtts (or ssl, tls), ws, wss or unix{}", scheme_hint(.scheme))]
+    #[error(
+        "{scheme:?} is no scheme of an MQTT server: write mqtt (or tcp), mqtts (or ssl, tls), \
+         ws, wss or unix{}", scheme_hint(.scheme)
+    )]
     Scheme {
         /// The scheme.
         scheme: String,
     },
     /// A proxy has no `://`.
     #[error(
-        "the proxy has no scheme: write http://HOST:PORT, https://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT"
+        "the proxy has no scheme: write http://HOST:PORT, https://HOST:PORT, socks5://HOST:PORT \
+         or socks5h://HOST:PORT"
     )]
     ProxyNoScheme,
     /// The scheme is none that a proxy is reached by.
@@ -45,7 +50,8 @@ pub enum UrlError {
     HostNotAscii,
     /// The port is no port.
     #[error(
-        "the port is no number from 1 to 65535; if it is meant to be part of a password, write its / as %2F, its @ as %40 and its : as %3A"
+        "the port is no number from 1 to 65535; if it is meant to be part of a password, write \
+         its / as %2F, its @ as %40 and its : as %3A"
     )]
     Port,
     /// An IPv6 address without its brackets, or something between them and the port.

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::shake::shake;
-use super::{BoxedStream, Connected, WebSocketStream, broken, tcp};
+use super::{BoxedStream, Connected, WebSocketStream, tcp};
 use crate::builder::{ProxyLayer, Settings};
 use crate::error::TransportError;
 use crate::info::ConnectionInfo;
@@ -171,9 +171,9 @@ async fn secure(
             let info = TlsInfo::of(stream.get_ref().1);
             Ok((Box::new(stream), info))
         }
-        Err(error) => match TlsError::from_handshake(&error, &layer.shown_name) {
+        Err(source) => match TlsError::from_handshake(&source, &layer.shown_name) {
             Some(error) => Err(error.into()),
-            None => Err(broken(stage)(error)),
+            None => Err(TransportError::Broken { stage, source }),
         },
     }
 }

@@ -16,7 +16,7 @@ pub use websocket::WebSocketStream;
 use crate::builder::{DialerBuilder, Settings};
 use crate::error::{BoxError, TransportError};
 use crate::info::ConnectionInfo;
-use crate::stage::{Progress, Stage};
+use crate::stage::Progress;
 use crate::url::Url;
 
 /// Bytes both ways, in order and without loss.
@@ -90,9 +90,4 @@ impl Dialer {
             Err(_) => Err(TransportError::TimedOut { stage: progress.stage(), after }),
         }
     }
-}
-
-/// A connection that broke in a stage.
-fn broken(stage: Stage) -> impl FnOnce(std::io::Error) -> TransportError {
-    move |source| TransportError::Broken { stage, source }
 }

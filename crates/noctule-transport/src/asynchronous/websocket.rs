@@ -29,12 +29,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     }
 
     /// The stream below.
-    pub fn get_ref(&self) -> &S {
+    pub fn below(&self) -> &S {
         &self.stream
     }
 
     /// The stream below. Reading from it or writing to it breaks the WebSocket.
-    pub fn get_mut(&mut self) -> &mut S {
+    pub fn below_mut(&mut self) -> &mut S {
         &mut self.stream
     }
 

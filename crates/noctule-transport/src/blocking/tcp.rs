@@ -75,11 +75,10 @@ fn race(
     let mut race = Race { running: Vec::new(), failed: Attempts::default() };
     let mut next_start = Instant::now();
     loop {
-        if race.running.is_empty() || Instant::now() >= next_start {
-            if let Some(address) = addresses.pop_front() {
-                race.start(address, options, attempt);
-                next_start = Instant::now() + ATTEMPT_DELAY;
-            }
+        let is_time = race.running.is_empty() || Instant::now() >= next_start;
+        if is_time && let Some(address) = addresses.pop_front() {
+            race.start(address, options, attempt);
+            next_start = Instant::now() + ATTEMPT_DELAY;
         }
         let failures_before = race.failed.0.len();
         if let Some(stream) = race.winner(attempt)? {

@@ -11,7 +11,9 @@ use crate::http::HeadError;
 #[non_exhaustive]
 pub enum WebSocketError {
     /// The server answered the handshake with another status than 101.
-    #[error("the server refused the WebSocket handshake: {status} {reason}{}", refusal_advice(*.status, .location.as_deref()))]
+    #[error(
+        "the server refused the WebSocket handshake: {status} {reason}{}", refusal_advice(*.status, .location.as_deref())
+    )]
     Refused {
         /// The status.
         status: u16,
@@ -37,7 +39,8 @@ pub enum WebSocketError {
     },
     /// The server chose none of the offered sub-protocols, or one that was not offered.
     #[error(
-        "the server did not choose one of the sub-protocols {offered:?} but {chosen:?}: check that its path speaks MQTT"
+        "the server did not choose one of the sub-protocols {offered:?} but {chosen:?}: check \
+         that its path speaks MQTT"
     )]
     Subprotocol {
         /// What was offered.

@@ -19,6 +19,7 @@ const GOING_AWAY: u16 = 1001;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Client,
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only tokio has servers so far"))]
     Server,
 }
 

@@ -1,6 +1,11 @@
 //! WebSocket (RFC 6455) as MQTT uses it: binary frames that carry a byte stream. Nothing in here
 //! knows a socket; tokio and a plain thread drive the same code.
+//!
+//! The frames are our own, since MQTT needs a stream and not messages: payload is decoded where it
+//! was read and handed on as it arrives, whatever the borders of frames are, so that no message is
+//! collected and none has to fit into memory.
 
+#[cfg(feature = "tokio")]
 mod accept;
 mod error;
 mod frames;
@@ -10,10 +15,12 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "tokio")]
 pub use accept::{AcceptedRequest, WebSocketAcceptor};
 pub use error::WebSocketError;
 pub use options::{UpgradeRequest, WebSocketOptions};
 
+#[cfg(feature = "tokio")]
 pub(crate) use accept::Acceptance;
 pub(crate) use frames::{Frames, Role};
 pub(crate) use options::Hook;
