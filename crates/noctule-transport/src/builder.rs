@@ -320,7 +320,8 @@ fn conflict<T>(first: &str, second: &str, advice: &'static str) -> Result<T, Bui
 impl Settings {
     /// The value of a WebSocket request's `Host`: the port only if it is not the usual one.
     pub(crate) fn host_header(&self) -> String {
-        let host = self.url.host().unwrap_or_default();
+        // The zone of an IPv6 address means nothing on another machine.
+        let host = self.url.host().unwrap_or_default().split('%').next().unwrap_or_default();
         let port = self.url.port().filter(|port| Some(*port) != self.url.scheme().default_port());
         match port {
             Some(port) => authority(host, port),

@@ -1,7 +1,6 @@
 //! The few parts of HTTP/1.1 that a WebSocket handshake and a CONNECT proxy need, read strictly.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding};
 
 /// No head of a request or a response may be longer.
 pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -159,7 +158,7 @@ pub(crate) fn basic_authorization(user: &str, password: &[u8]) -> String {
     let mut credentials = user.as_bytes().to_vec();
     credentials.push(b':');
     credentials.extend_from_slice(password);
-    format!("Basic {}", STANDARD.encode(credentials))
+    format!("Basic {}", Base64::encode_string(&credentials))
 }
 
 /// A text of the peer, made fit for one line of a log: short, and without control characters.

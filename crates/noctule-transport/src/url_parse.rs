@@ -169,6 +169,17 @@ mod tests {
         text.parse().unwrap()
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_shown_so_that_it_reads_the_same(text in "(mqtt|wss|unix)://[a-z0-9:@%/?\\[\\].]{0,20}") {
+            let Ok(url) = text.parse::<Url>() else { return Ok(()) };
+            let shown = url.to_string();
+            if !shown.contains("***") {
+                proptest::prop_assert_eq!(parse(&shown), url);
+            }
+        }
+    }
+
     #[test]
     fn schemes_have_their_other_names_and_ports() {
         for (text, scheme, port) in [

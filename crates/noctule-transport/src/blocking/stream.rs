@@ -8,6 +8,9 @@ use mio::event::Source;
 /// Bytes both ways, in order and without loss, that never block: reading and writing say
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) instead.
 ///
+/// Reading may also say [`Interrupted`](io::ErrorKind::Interrupted), when the other side has sent
+/// a lot of what only concerns a layer below: call it again, after having done something else.
+///
 /// What was written may still lie in a buffer until [`flush`](Write::flush) has succeeded.
 pub trait Transport: Read + Write + Source + Send {
     /// Says to the other side that nothing more will be written. When it would block, flush and
@@ -47,6 +50,10 @@ fn if_connected(result: io::Result<()>) -> io::Result<()> {
         result => result,
     }
 }
+
+/// A peer can send as much as this without any payload before reading lets go, so that nobody can
+/// keep a thread busy with pings or empty records.
+pub(super) const FRUITLESS_BYTES_MAX: usize = 64 * 1024;
 
 /// Whether an operation only has to wait.
 pub(super) fn would_block<T>(result: &io::Result<T>) -> bool {

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use rustls::Connection;
 
-use super::stream::{Transport, source_by_stream_below, would_block};
+use super::stream::{FRUITLESS_BYTES_MAX, Transport, source_by_stream_below, would_block};
 
 /// The bytes inside TLS.
 #[derive(Debug)]
@@ -65,7 +65,8 @@ impl<S: Read + Write> TlsStream<S> {
 
 impl<S: Read + Write> Read for TlsStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
+        let mut fruitless = 0;
+        while fruitless < FRUITLESS_BYTES_MAX {
             // TLS itself may have to answer, or a write has left something behind.
             let sent = self.send_records();
             if !would_block(&sent) {
@@ -76,8 +77,9 @@ impl<S: Read + Write> Read for TlsStream<S> {
                 return result;
             }
             // At the end of the stream the reader says next whether it was a clean one.
-            self.receive_records()?;
+            fruitless += self.receive_records()?;
         }
+        Err(io::ErrorKind::Interrupted.into())
     }
 }
 

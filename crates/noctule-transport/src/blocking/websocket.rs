@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use super::stream::{Transport, source_by_stream_below, would_block};
+use super::stream::{FRUITLESS_BYTES_MAX, Transport, source_by_stream_below, would_block};
 use crate::websocket::Frames;
 
 /// The payload of a WebSocket's binary frames. Pings are answered while it is read; a close frame
@@ -60,7 +60,8 @@ impl<S: Read + Write> Read for WebSocketStream<S> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        loop {
+        let mut fruitless = 0;
+        while fruitless < FRUITLESS_BYTES_MAX {
             if self.frames.has_pending() {
                 self.answer();
             }
@@ -78,7 +79,9 @@ impl<S: Read + Write> Read for WebSocketStream<S> {
                 }
                 return Ok(produced);
             }
+            fruitless += length;
         }
+        Err(io::ErrorKind::Interrupted.into())
     }
 }
 

@@ -243,6 +243,13 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(answer: Vec<u8>, step in 1..9_usize) {
+            let _ = play(named(), Some(("me", b"pw")), &[&answer], step);
+        }
+    }
+
     #[test]
     fn every_answer_that_opens_nothing_is_an_error_of_its_own() {
         let password: Option<(&str, &[u8])> = Some(("me", b"pw"));

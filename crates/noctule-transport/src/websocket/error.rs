@@ -12,7 +12,8 @@ use crate::http::HeadError;
 pub enum WebSocketError {
     /// The server answered the handshake with another status than 101.
     #[error(
-        "the server refused the WebSocket handshake: {status} {reason}{}", refusal_advice(*.status, .location.as_deref())
+        "the server refused the WebSocket handshake: {status} {reason}{}",
+        refusal_advice(*.status, .location.as_deref())
     )]
     Refused {
         /// The status.
@@ -97,6 +98,12 @@ fn refusal_advice(status: u16, location: Option<&str>) -> String {
 }
 
 impl WebSocketError {
+    /// The reason that WebSocket gave for an error of input or output, if it was that.
+    #[must_use]
+    pub fn from_io(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref::<Self>().cloned()
+    }
+
     pub(crate) const fn violation(rule: &'static str) -> Self {
         Self::Violation { rule }
     }

@@ -9,6 +9,8 @@ use crate::http::printable;
 
 /// No frame that we send has more payload.
 const SENT_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// An idle connection keeps no larger buffer.
+const KEPT_BYTES_MAX: usize = 4 * 1024;
 /// The largest control frame (RFC 6455, section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
@@ -240,6 +242,7 @@ impl Frames {
         self.sent += bytes;
         if self.sent >= self.outbound.len() {
             self.outbound.clear();
+            self.outbound.shrink_to(KEPT_BYTES_MAX);
             self.sent = 0;
         }
     }

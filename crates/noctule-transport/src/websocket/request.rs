@@ -2,8 +2,7 @@
 
 use std::io;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding};
 use sha1_smol::Sha1;
 
 use super::error::WebSocketError;
@@ -114,13 +113,13 @@ pub(crate) fn accept_value(key: &str) -> String {
     let mut digest = Sha1::new();
     digest.update(key.as_bytes());
     digest.update(KEY_SUFFIX.as_bytes());
-    STANDARD.encode(digest.digest().bytes())
+    Base64::encode_string(&digest.digest().bytes())
 }
 
 fn random_key() -> io::Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
-    Ok(STANDARD.encode(random))
+    Ok(Base64::encode_string(&random))
 }
 
 #[cfg(test)]

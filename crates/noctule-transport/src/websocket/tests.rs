@@ -2,6 +2,8 @@
 
 use std::io::IoSlice;
 
+use proptest::prelude::*;
+
 use super::error::WebSocketError;
 use super::frames::{Frames, Role};
 use super::header::{Header, Opcode};
@@ -204,5 +206,35 @@ fn an_end_inside_a_frame_is_an_error() {
         let mut frames = client();
         received(&mut frames, &bytes[..cut], 99);
         assert_eq!(frames.on_end().is_ok(), cut == 0 || cut == bytes.len(), "{cut}");
+    }
+}
+
+/// What a peer might send: whole frames, cut ones, and bytes of no kind.
+fn anything() -> impl Strategy<Value = Vec<u8>> {
+    let opcode = prop_oneof![
+        Just(Opcode::Binary),
+        Just(Opcode::Continuation),
+        Just(Opcode::Ping),
+        Just(Opcode::Pong),
+        Just(Opcode::Close),
+    ];
+    let payload = proptest::collection::vec(any::<u8>(), 0..200);
+    let whole = (opcode, any::<bool>(), payload)
+        .prop_map(|(opcode, is_final, payload)| frame(opcode, is_final, &payload));
+    let part = prop_oneof![9 => whole, 1 => proptest::collection::vec(any::<u8>(), 0..20)];
+    proptest::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #[test]
+    fn the_borders_of_reads_change_nothing(bytes in anything(), step in 1..300_usize) {
+        let mut at_once = client();
+        let payload = received(&mut at_once, &bytes, bytes.len().max(1));
+        let mut in_steps = client();
+        prop_assert_eq!(received(&mut in_steps, &bytes, step), payload);
+        prop_assert_eq!(in_steps.is_open(), at_once.is_open());
+        let ends = [in_steps.on_end().is_ok(), at_once.on_end().is_ok()];
+        prop_assert_eq!(ends[0], ends[1]);
+        prop_assert!(sent(&mut in_steps).len() <= sent(&mut at_once).len() + 8 * 260);
     }
 }

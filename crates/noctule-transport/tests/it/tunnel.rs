@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use base64ct::{Base64, Encoding};
 use noctule_transport::{AsyncStream, TlsServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -65,9 +66,8 @@ async fn http(mut stream: Box<dyn AsyncStream>, known: Option<Known>) -> io::Res
     let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
     let target = target.ok_or(io::ErrorKind::InvalidData)?;
     let is_known = known.is_none_or(|Known { user, password }| {
-        use base64::Engine as _;
         let credentials = format!("{user}:{password}");
-        let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
+        let encoded = Base64::encode_string(credentials.as_bytes());
         head.contains(&format!("\r\nProxy-Authorization: Basic {encoded}\r\n"))
     });
     if !is_known {

@@ -313,6 +313,24 @@ fn an_end_between_frames_is_the_end() {
 }
 
 #[test]
+fn a_flood_of_pings_keeps_no_thread_busy() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let address = serve(move |stream| {
+        let mut socket = accept(stream, |_| {});
+        for _ in 0..3000 {
+            socket.send(Message::Ping(bytes(60).into())).unwrap();
+        }
+        sender.send(()).unwrap();
+        while socket.read().is_ok_and(|message| !message.is_close()) {}
+    });
+    let mut waiter = Waiter::new().unwrap();
+    let mut connected = dial(&dialer(address, ""), &mut waiter).unwrap();
+    receiver.recv().unwrap();
+    let error = connected.stream.read(&mut [0; 4096]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+}
+
+#[test]
 fn the_servers_side_speaks_with_another_client() {
     runtime().block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
