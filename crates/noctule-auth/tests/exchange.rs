@@ -183,6 +183,19 @@ fn credentials_for_another_mechanism_are_refused() {
 }
 
 #[test]
+fn a_user_of_another_mechanism_only_is_as_good_as_unknown() {
+    let decoy = ScramDecoy::new(&[9; 32], 4096).unwrap();
+    let (mechanism, other) = (ScramMechanism::Sha512, ScramMechanism::Sha256);
+    let stored =
+        ScramCredentials::derive(other, ScramPreparation::AsIs, "wonderland", &[4; 16], 4096);
+    let stored = Some(stored.unwrap());
+    let found = decoy.credentials_or(other, "alice", stored.clone());
+    assert!(found.is_password(ScramPreparation::AsIs, "wonderland"));
+    let made_up = decoy.credentials_or(mechanism, "alice", stored);
+    assert_eq!(made_up.to_text(), decoy.credentials(mechanism, "alice").to_text());
+}
+
+#[test]
 fn nothing_secret_is_shown() {
     let (mechanism, preparation) = (ScramMechanism::Sha256, ScramPreparation::SaslPrep);
     let salt = b"saltsaltsaltsalt";

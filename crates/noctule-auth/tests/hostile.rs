@@ -223,6 +223,16 @@ fn a_server_first_message_is_refused_by_name() {
 }
 
 #[test]
+fn iterations_are_accepted_up_to_both_limits() {
+    for iterations in [4096, 10_000] {
+        let mut client = client();
+        client.start().unwrap();
+        let message = format!("r={CLIENT_NONCE}x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i={iterations}");
+        assert!(client.on_server_first(message.as_bytes()).is_ok(), "{iterations}");
+    }
+}
+
+#[test]
 fn a_server_final_message_says_why() {
     let last = |message: &[u8]| {
         let mut client = client();
@@ -245,6 +255,27 @@ fn a_server_final_message_says_why() {
     assert_eq!(last(b"v=YQ=="), Err(ScramError::WrongServerSignature));
     let too_long = last(&[b'v'; 5000]);
     assert_eq!(too_long, Err(ScramError::MessageTooLong { size: 5000, maximum: 4096 }));
+}
+
+/// Somebody between the two changes what the client says about channel binding, by which the server
+/// would have known that its offer had been removed.
+#[test]
+fn an_altered_header_is_noticed() {
+    for (from, to) in [("n,,", "y,,"), ("n,,", "n,a=root,")] {
+        let altered = CLIENT_FIRST.replacen(from, to, 1);
+        let ending = exchange(|at, message| match at {
+            0 => altered.clone().into_bytes(),
+            _ => message,
+        });
+        assert_eq!(ending.messages.len(), 3, "{to}");
+        assert!(!ending.is_accepted && !ending.is_verified, "{to}");
+
+        let mut server = ScramServer::new(MECHANISM);
+        server.on_client_first(altered.as_bytes()).unwrap();
+        server.challenge(&credentials("user"), server_nonce()).unwrap();
+        let error = server.on_client_final(&ending.messages[2]).unwrap_err();
+        assert_eq!(error, ScramError::ChannelBindingMismatch, "{to}");
+    }
 }
 
 /// The same bytes at another time, with all that was recorded.
@@ -322,6 +353,21 @@ fn stored_credentials_are_refused_by_part() {
         assert!(ScramCredentials::from_text(&CREDENTIALS[..end]).is_err(), "{end}");
     }
     assert_eq!(ScramCredentials::from_text(CREDENTIALS).unwrap().to_text(), CREDENTIALS);
+}
+
+/// Another program has stored the empty password, which nobody can mean here.
+#[test]
+fn a_password_that_cannot_be_prepared_is_never_the_right_one() {
+    let empty = ScramCredentials::from_text(
+        "SCRAM-SHA-256$4096:AAECAwQFBgcICQoLDA0ODw==$\
+         nJ7NIpEhGWYJgkXlH8+EU0un6/m20+gSgCnEi8kapIM=:\
+         s24L6krFXWqocZ+wwtUc/8hxenyJ5AnMUHAahlBS4uY=",
+    )
+    .unwrap();
+    for password in ["", "\0", "pencil"] {
+        assert!(!empty.is_password(ScramPreparation::SaslPrep, password), "{password:?}");
+    }
+    assert!(credentials("user").is_password(ScramPreparation::SaslPrep, "pencil"));
 }
 
 proptest! {

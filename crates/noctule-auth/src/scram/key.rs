@@ -119,3 +119,61 @@ impl fmt::Debug for Key {
         write!(f, "<{} bytes>", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+
+    use super::*;
+
+    fn hex(key: &Key) -> String {
+        key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// RFC 4231's key of 131 bytes, which is longer than the block of each hash. The value for
+    /// SHA-1 is computed with Python's hmac.
+    #[test]
+    fn a_key_longer_than_the_block_is_hashed_before() {
+        let mac = |mechanism| {
+            let (key, text) = ([0xaa; 131], b"Test Using Larger Than Block-Size Key - ");
+            hex(&Key::hmac(mechanism, &key, &[text, b"Hash Key First"]))
+        };
+        assert_eq!(mac(ScramMechanism::Sha1), "90d0dace1c1bdc957339307803160335bde6df2b");
+        assert_eq!(
+            mac(ScramMechanism::Sha256),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+        assert_eq!(
+            mac(ScramMechanism::Sha512),
+            "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f352\
+             6b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598"
+        );
+    }
+
+    /// Computed with Python's hashlib.
+    #[test]
+    fn a_password_longer_than_the_block_is_salted_whole() {
+        let salted =
+            |mechanism| hex(&Key::salted_password(mechanism, &"x".repeat(200), b"saltsalt", 7));
+        assert_eq!(salted(ScramMechanism::Sha1), "149e780a1ef66af4bc2af42905654a7543c95c1a");
+        assert_eq!(
+            salted(ScramMechanism::Sha256),
+            "4914068d2ca024b060049abe27ba4b7a5669ec11faf1072a6565a9df79e2e1f5"
+        );
+        assert_eq!(
+            salted(ScramMechanism::Sha512),
+            "e16eec973ad869a5d2ecf7af449a72fdadda9d89a0aa0c772ccd2e8e3c0fddcb\
+             918b7802f2ff044b84ff2ed9611c831cbc534a62dc19fd664d94d92a6742f7ae"
+        );
+    }
+
+    #[test]
+    fn keys_are_equal_as_a_whole_only() {
+        let key = Key::from_bytes(b"abc");
+        assert!(key.is(b"abc"));
+        for other in ["", "ab", "abcd", "abd", "xbc"] {
+            assert!(!key.is(other.as_bytes()), "{other}");
+        }
+    }
+}
