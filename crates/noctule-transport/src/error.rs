@@ -88,7 +88,7 @@ pub enum TransportError {
     #[error("the program's own connector failed: {0}")]
     Connector(#[source] BoxError),
     /// The connection broke during a handshake.
-    #[error("the connection broke while {stage}: {source}")]
+    #[error("the connection broke while {stage}: {source}{}", .stage.advice_on_break())]
     Broken {
         /// What was being done.
         stage: Stage,

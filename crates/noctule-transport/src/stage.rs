@@ -40,6 +40,17 @@ impl fmt::Display for Stage {
     }
 }
 
+impl Stage {
+    /// What to look at when the other side ends the connection there.
+    pub(crate) fn advice_on_break(self) -> &'static str {
+        match self {
+            Self::Proxy | Self::ProxyTls => "; check the proxy's port and its scheme",
+            Self::WebSocket => "; check that this port and path speak WebSocket",
+            _ => "",
+        }
+    }
+}
+
 /// Remembers the stage of an attempt for whoever ends it.
 #[derive(Debug)]
 pub(crate) struct Progress(Mutex<Stage>);

@@ -171,7 +171,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_read_is_shown_so_that_it_reads_the_same(text in "(mqtt|wss|unix)://[a-z0-9:@%/?\\[\\].]{0,20}") {
+        fn what_is_shown_reads_the_same(text in r"(mqtt|wss|unix)://[a-z0-9:@%/?\[\].]{0,20}") {
             let Ok(url) = text.parse::<Url>() else { return Ok(()) };
             let shown = url.to_string();
             if !shown.contains("***") {
