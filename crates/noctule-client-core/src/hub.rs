@@ -3,8 +3,8 @@
 //!
 //! Handles publish, subscribe and take messages out of their mailboxes. The driver moves bytes,
 //! takes what has happened ([`Hub::settle`]) and sleeps while there is nothing to do
-//! ([`Hub::park`]). Nothing here calls the user: whoever waits leaves a [`Waker`], and the front-end
-//! wakes it ([`Hub::take_wakes`]) when it has unlocked the hub.
+//! ([`Hub::park`]). Nothing here calls the user: whoever waits leaves a [`Waker`], and the
+//! front-end wakes it ([`Hub::take_wakes`]) when it has unlocked the hub.
 
 mod lifecycle;
 mod mailbox;

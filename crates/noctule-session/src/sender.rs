@@ -442,7 +442,10 @@ impl<M> Sender<M> {
     /// Passes over the slots that need no PUBLISH.
     // [MQTT5-4.3.3-6] [MQTT311-4.3.3-1]
     fn tidy_behind(&mut self) {
-        while matches!(self.slots.get(usize::from(self.sent)), Some(Slot::Released { .. } | Slot::Done)) {
+        while matches!(
+            self.slots.get(usize::from(self.sent)),
+            Some(Slot::Released { .. } | Slot::Done)
+        ) {
             self.sent += 1;
         }
     }

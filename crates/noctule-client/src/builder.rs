@@ -1,0 +1,267 @@
+//! Everything that is decided about a client before it starts, checked when it does.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use noctule_client_core::{
+    CleanStart, Ended, Hub, QueueSettings, ReconnectPlan, ReconnectSettings, Settings,
+    TransportEnd, WillOptions,
+};
+use noctule_packet::{TopicName, Version};
+#[cfg(feature = "tls")]
+use noctule_transport::TlsClient;
+use noctule_transport::{
+    ConnectFuture, Connector, DialerBuilder, Proxy, SocketOptions, Url, WebSocketOptions,
+};
+
+use crate::client::Client;
+use crate::credentials::CredentialsProvider;
+use crate::driver::Driver;
+use crate::error::{ClientBuildError, ConnectError};
+use crate::shared::{Shared, UserSide};
+
+/// Settings of a client. What contradicts itself is told when it starts, with the names of the
+/// options.
+#[must_use = "nothing happens before `connect` or `start`"]
+pub struct ClientBuilder {
+    urls: Vec<String>,
+    settings: Settings,
+    reconnect: ReconnectSettings,
+    change_transport: Vec<Change>,
+    provider: Option<Arc<dyn CredentialsProvider>>,
+}
+
+type Change = Box<dyn Fn(DialerBuilder) -> DialerBuilder + Send>;
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URLs may hold passwords.
+        formatter
+            .debug_struct("ClientBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(url: String) -> Self {
+        Self {
+            urls: vec![url],
+            settings: Settings::default(),
+            reconnect: ReconnectSettings::default(),
+            change_transport: Vec::new(),
+            provider: None,
+        }
+    }
+
+    /// Another endpoint, to be tried when those before it cannot be reached.
+    pub fn or(mut self, url: impl Into<String>) -> Self {
+        self.urls.push(url.into());
+        self
+    }
+
+    /// The client identifier; without one the server chooses.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.settings.connect.client_id = client_id.into();
+        self
+    }
+
+    /// User name and password, in place of what the URL says.
+    pub fn credentials(
+        mut self,
+        user_name: impl Into<String>,
+        password: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.settings.connect.user_name = Some(user_name.into());
+        self.settings.connect.password = Some(password.into());
+        self
+    }
+
+    /// Asks for the credentials at each attempt to connect.
+    pub fn credentials_provider(mut self, provider: impl CredentialsProvider + 'static) -> Self {
+        self.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// The version to speak; 5.0 by default.
+    pub const fn version(mut self, version: Version) -> Self {
+        (self.settings.version, self.settings.lowest_version) = (version, version);
+        self
+    }
+
+    /// How far to go back, one version at a time, if the server does not speak the version. What
+    /// the older one lacks must not be asked for.
+    pub const fn lowest_version(mut self, version: Version) -> Self {
+        self.settings.lowest_version = version;
+        self
+    }
+
+    /// How long a connection may be silent before a ping, 60 s by default; zero never pings.
+    pub fn keep_alive(mut self, interval: Duration) -> Self {
+        self.settings.connect.keep_alive = u16::try_from(interval.as_secs()).unwrap_or(u16::MAX);
+        self
+    }
+
+    /// How long to wait for the answer to a ping; 20 s by default.
+    pub const fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.ping_timeout = Some(timeout);
+        self
+    }
+
+    /// How long the server keeps the session without a connection; not at all by default. Before
+    /// 5.0 there is only that and for ever.
+    pub fn session_expiry(mut self, lifetime: Duration) -> Self {
+        let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+        self.settings.connect.session_expiry_interval = seconds;
+        self
+    }
+
+    /// When an older session is thrown away; on the first connection by default.
+    pub const fn clean_start(mut self, clean_start: CleanStart) -> Self {
+        self.settings.connect.clean_start = clean_start;
+        self
+    }
+
+    /// What the server publishes if the connection ends badly.
+    pub fn will(mut self, will: WillOptions) -> Self {
+        self.settings.connect.will = Some(will);
+        self
+    }
+
+    /// The bounds and the policy of the offline queue.
+    pub const fn queue(mut self, queue: QueueSettings) -> Self {
+        self.settings.queue = queue;
+        self
+    }
+
+    /// When and where to connect again.
+    pub fn reconnect(mut self, settings: ReconnectSettings) -> Self {
+        self.reconnect = settings;
+        self
+    }
+
+    /// Changes any other setting of the session.
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// TLS with the server: roots, client certificate, pins. Without it, `mqtts://` and `wss://`
+    /// trust the system's roots.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: TlsClient) -> Self {
+        self.transport(move |transport| transport.tls(tls.clone()))
+    }
+
+    /// Options of `ws://` and `wss://`.
+    pub fn websocket(self, options: WebSocketOptions) -> Self {
+        self.transport(move |transport| transport.websocket(options.clone()))
+    }
+
+    /// Goes through a proxy.
+    pub fn proxy(self, proxy: Proxy) -> Self {
+        self.transport(move |transport| transport.proxy(proxy.clone()))
+    }
+
+    /// Options of the TCP socket.
+    pub fn socket(self, options: SocketOptions) -> Self {
+        self.transport(move |transport| transport.socket(options.clone()))
+    }
+
+    /// The program's own way to the server.
+    pub fn connector(self, connector: impl Connector + 'static) -> Self {
+        let connector = OwnWay(Arc::new(connector));
+        self.transport(move |transport| transport.connector(connector.clone()))
+    }
+
+    /// The time for opening a connection, up to the last handshake; 30 s by default. CONNACK has as
+    /// long again.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.connect_timeout = Some(timeout);
+        self.transport(move |transport| transport.connect_timeout(timeout))
+    }
+
+    /// Changes any other setting of the transport.
+    pub fn transport(
+        mut self,
+        change: impl Fn(DialerBuilder) -> DialerBuilder + Send + 'static,
+    ) -> Self {
+        self.change_transport.push(Box::new(change));
+        self
+    }
+
+    /// Starts the client and waits for the first connection.
+    ///
+    /// # Errors
+    ///
+    /// If options contradict each other, or if there will be no connection, as
+    /// [`ClientBuilder::reconnect`] says: by default it goes on trying unless the server refuses
+    /// for a reason that does not pass.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let client = self.start()?;
+        client.connected().await?;
+        Ok(client)
+    }
+
+    /// Starts the client, which connects in the background.
+    ///
+    /// # Errors
+    ///
+    /// If options contradict each other, or if there is no runtime.
+    pub fn start(self) -> Result<Client, ClientBuildError> {
+        let runtime =
+            tokio::runtime::Handle::try_current().map_err(|_| ClientBuildError::NoRuntime)?;
+        let (client, driver) = self.build()?;
+        runtime.spawn(driver.run());
+        Ok(client)
+    }
+
+    fn build(mut self) -> Result<(Client, Driver), ClientBuildError> {
+        if let Some(will) = &self.settings.connect.will {
+            TopicName::new(&will.topic).map_err(|source| ClientBuildError::WillTopic {
+                topic: will.topic.to_string(),
+                source,
+            })?;
+        }
+        let urls = self.urls.iter().map(|url| url.parse()).collect::<Result<Vec<Url>, _>>()?;
+        let Some(first) = urls.first().cloned() else { return Err(ClientBuildError::NoUrl) };
+        let options = &mut self.settings.connect;
+        if options.user_name.is_none() && options.password.is_none() {
+            options.user_name = first.user().map(str::to_owned);
+            options.password = first.password().map(<[u8]>::to_vec);
+        }
+        let change = |url: Url| {
+            let plain = DialerBuilder::new(url);
+            self.change_transport.iter().fold(plain, |transport, change| change(transport))
+        };
+        let dialers =
+            urls.iter().map(|url| change(url.clone()).build()).collect::<Result<Vec<_>, _>>()?;
+        let transport = change(first);
+        let options = self.settings.connect.clone();
+        let shared = Arc::new(Shared::new(Hub::new(self.settings)?));
+        let seed = RandomState::new().hash_one(0);
+        let driver = Driver {
+            shared: Arc::clone(&shared),
+            plan: ReconnectPlan::new(self.reconnect, dialers.len(), seed),
+            dialers,
+            transport,
+            options,
+            provider: self.provider,
+            last_error: None,
+            last_ended: Arc::new(Ended::Transport(TransportEnd::NotOpened)),
+        };
+        Ok((Client::new(Arc::new(UserSide { shared })), driver))
+    }
+}
+
+/// The program's own way to the server, for all endpoints.
+#[derive(Clone)]
+struct OwnWay(Arc<dyn Connector>);
+
+impl Connector for OwnWay {
+    fn connect(&self) -> ConnectFuture<'_> {
+        self.0.connect()
+    }
+}

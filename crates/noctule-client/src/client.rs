@@ -1,0 +1,171 @@
+//! The handle of a client: cheap to clone, and usable from anywhere.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use noctule_client_core::{Negotiated, Unfinished};
+use tokio::time::Instant;
+
+use crate::builder::ClientBuilder;
+use crate::error::{ConnectError, StopReason, UnsubscribeError};
+use crate::events::Events;
+use crate::publish::Publish;
+use crate::shared::{Shared, UserSide};
+use crate::state::State;
+use crate::subscribe::Subscribe;
+use crate::subscription::{Subscription, unsubscribe};
+
+/// A client. Clones are the same client; when the last one and all subscriptions are gone, it
+/// finishes what is under way and ends.
+///
+/// A task of its own keeps the connection. Nothing that the user does, or does not do, keeps it
+/// from acknowledging and from staying alive, and every call is allowed from everywhere.
+///
+/// ```no_run
+/// use noctule_client::{Client, QoS};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::builder("mqtt://localhost").client_id("kitchen").connect().await?;
+/// let mut lights = client.subscribe("house/+/light").await?;
+/// let receipt = client.publish("house/kitchen/light", "on").qos(QoS::AtLeastOnce).send()?;
+/// assert!(receipt.await.is_delivered());
+/// while let Some(message) = lights.recv().await {
+///     println!("{}: {}", message.topic(), message.text().unwrap_or("?"));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    user: Arc<UserSide>,
+}
+
+/// What a client left undone when it was shut down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// What was left undone.
+    pub unfinished: Unfinished,
+}
+
+impl ShutdownReport {
+    /// Whether nothing was left undone.
+    pub const fn is_clean(&self) -> bool {
+        let left = &self.unfinished;
+        left.queued == 0 && left.in_flight == 0 && left.requests == 0
+    }
+}
+
+impl Client {
+    /// Settings of a client for the server of a URL: `mqtt://`, `mqtts://`, `ws://`, `wss://` or
+    /// `unix://`, with user name and password if it needs them. What is wrong with it, connecting
+    /// tells.
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(url.into())
+    }
+
+    pub(crate) const fn new(user: Arc<UserSide>) -> Self {
+        Self { user }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.user.shared
+    }
+
+    /// A message to publish. Without a connection it waits in the offline queue.
+    pub fn publish<'a>(
+        &'a self,
+        topic: &'a str,
+        payload: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Publish<'a> {
+        Publish::new(self.shared(), topic, payload.as_ref())
+    }
+
+    /// A subscription to ask for.
+    pub fn subscribe(&self, filter: &str) -> Subscribe {
+        Subscribe::new(Arc::clone(&self.user), filter)
+    }
+
+    /// Ends subscriptions at the server, whoever has made them.
+    ///
+    /// # Errors
+    ///
+    /// If it is not certain that the server has ended them.
+    pub async fn unsubscribe(&self, filters: &[&str]) -> Result<(), UnsubscribeError> {
+        let filters: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
+        unsubscribe(self.shared(), &filters).await
+    }
+
+    /// The messages that no subscription's filter matches: those of an earlier session, for
+    /// example. Without it they are acknowledged and counted. There is one such stream; a new one
+    /// takes over.
+    pub fn unclaimed(&self) -> Subscription {
+        let settings = noctule_client_core::MailboxSettings::default();
+        let mailbox = self.shared().with(|inner| {
+            let mailbox = inner.hub.open_mailbox(settings);
+            inner.hub.claim_rest(mailbox);
+            mailbox
+        });
+        Subscription::new(Arc::clone(&self.user), mailbox, Vec::new(), Vec::new(), None)
+    }
+
+    /// What happens to the connection from now on.
+    pub fn events(&self) -> Events {
+        Events::new(Arc::clone(self.shared()))
+    }
+
+    /// How things stand with the connection.
+    pub fn state(&self) -> State {
+        self.shared().with(|inner| inner.state.clone())
+    }
+
+    /// What holds on the connection, if there is one.
+    pub fn negotiated(&self) -> Option<Arc<Negotiated>> {
+        match self.state() {
+            State::Connected(negotiated) => Some(negotiated),
+            _ => None,
+        }
+    }
+
+    /// Waits until there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// If there will be none.
+    pub async fn connected(&self) -> Result<Arc<Negotiated>, ConnectError> {
+        let stopped = |reason: &Arc<StopReason>| ConnectError::Stopped(Arc::clone(reason));
+        poll_fn(|context| {
+            self.shared().with(|inner| match &inner.state {
+                State::Connected(negotiated) => Poll::Ready(Ok(Arc::clone(negotiated))),
+                State::Stopped(reason) => Poll::Ready(Err(stopped(reason))),
+                State::Connecting | State::Waiting(_) => {
+                    inner.watchers.push(context.waker().clone());
+                    Poll::Pending
+                }
+            })
+        })
+        .await
+    }
+
+    /// Waits until everything that was published and asked for has ended, in one way or another.
+    pub async fn idle(&self) {
+        poll_fn(|context| self.shared().with(|inner| inner.hub.poll_idle(context.waker()))).await;
+    }
+
+    /// Ends the client: waits until everything has ended, but not longer than `deadline`, says
+    /// DISCONNECT, and tells what was left undone. Streams end when they are empty.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        self.shared().end_by(Instant::now() + deadline);
+        let unfinished = poll_fn(|context| {
+            self.shared().with(|inner| match &inner.unfinished {
+                Some(unfinished) => Poll::Ready(*unfinished),
+                None => {
+                    inner.watchers.push(context.waker().clone());
+                    Poll::Pending
+                }
+            })
+        });
+        ShutdownReport { unfinished: unfinished.await }
+    }
+}

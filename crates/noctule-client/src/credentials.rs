@@ -1,0 +1,35 @@
+//! Credentials that are asked for anew at each attempt to connect.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+/// A user name and a password. The `Debug` form hides the password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user name.
+    pub user_name: Option<String>,
+    /// The password, or a token.
+    pub password: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Credentials")
+            .field("user_name", &self.user_name)
+            .field("password", &self.password.as_ref().map(|_| "hidden"))
+            .finish()
+    }
+}
+
+/// What [`CredentialsProvider::credentials`] returns.
+pub type CredentialsFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Credentials, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
+
+/// Gives the credentials for one attempt to connect: a token that expires is renewed here.
+pub trait CredentialsProvider: Send + Sync {
+    /// The credentials for the attempt that is about to be made. An error is a failed attempt.
+    fn credentials(&self) -> CredentialsFuture<'_>;
+}

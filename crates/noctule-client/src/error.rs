@@ -1,0 +1,145 @@
+//! What can go wrong, one type for each operation, with what to do where that is known.
+
+use std::sync::Arc;
+
+use noctule_client_core::{Doubt, DropCause, Ended, PublishRefused, RequestRefused, SettingsError};
+use noctule_packet::{ReasonCode, TopicError};
+use noctule_transport::{BuildError, TransportError, UrlError};
+use thiserror::Error;
+
+/// Why a client was not built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientBuildError {
+    /// There is no URL.
+    #[error("a client needs the URL of a server")]
+    NoUrl,
+    /// The URL is none.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// Options of the transport contradict each other.
+    #[error(transparent)]
+    Transport(#[from] BuildError),
+    /// Options of the session contradict each other.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The topic of the will is none.
+    #[error("the topic of the will {topic:?}: {source}")]
+    WillTopic {
+        /// What was given.
+        topic: String,
+        /// What is wrong with it.
+        source: TopicError,
+    },
+    /// A task can only be started inside a runtime.
+    #[error("there is no tokio runtime here: call this from async code, or enter a runtime before")]
+    NoRuntime,
+}
+
+/// Why a client makes no connection any more.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// It was shut down, or all its handles are gone.
+    #[error("the client was shut down")]
+    ShutDown,
+    /// The server could not be reached, and the plan allows no other attempt.
+    #[error(transparent)]
+    Transport(Arc<TransportError>),
+    /// The connection ended, or was refused, and the plan allows no other attempt.
+    #[error("{0}")]
+    Ended(Arc<Ended>),
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The client was not built.
+    #[error(transparent)]
+    Build(#[from] ClientBuildError),
+    /// There will be no connection.
+    #[error(transparent)]
+    Stopped(Arc<StopReason>),
+}
+
+/// Why a message was not accepted. Nothing of it is kept.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The topic is none.
+    #[error("topic {topic:?}: {source}")]
+    Topic {
+        /// What was given.
+        topic: String,
+        /// What is wrong with it.
+        source: TopicError,
+    },
+    /// The session does not take it.
+    #[error(transparent)]
+    Refused(#[from] PublishRefused),
+}
+
+/// Why there is no subscription.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// A topic filter is none.
+    #[error("topic filter {filter:?}: {source}")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        source: TopicError,
+    },
+    /// The session does not take the request.
+    #[error(transparent)]
+    Refused(#[from] RequestRefused),
+    /// The server has refused a filter. Those that it has granted were ended again.
+    #[error("the server refused {filter:?}: {} (0x{:02X})", .code.name(), .code.value())]
+    Rejected {
+        /// Which filter, the first of those refused.
+        filter: String,
+        /// Why.
+        code: ReasonCode,
+        /// Why in words.
+        text: Option<Box<str>>,
+    },
+    /// The server may or may not have made the subscription.
+    #[error("it is not known whether the server has subscribed: {0}")]
+    Indeterminate(Doubt),
+    /// The request was not sent.
+    #[error("the request was not sent: {0}")]
+    Dropped(DropCause),
+}
+
+/// Why it is not certain that a subscription has ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum UnsubscribeError {
+    /// A topic filter is none.
+    #[error("topic filter {filter:?}: {source}")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        source: TopicError,
+    },
+    /// The session does not take the request.
+    #[error(transparent)]
+    Refused(#[from] RequestRefused),
+    /// The server has refused.
+    #[error("the server refused: {} (0x{:02X})", .code.name(), .code.value())]
+    Rejected {
+        /// Why.
+        code: ReasonCode,
+        /// Why in words.
+        text: Option<Box<str>>,
+    },
+    /// The server may or may not have ended the subscription.
+    #[error("it is not known whether the server has unsubscribed: {0}")]
+    Indeterminate(Doubt),
+    /// The request was not sent.
+    #[error("the request was not sent: {0}")]
+    Dropped(DropCause),
+}

@@ -1,0 +1,68 @@
+//! An MQTT client for tokio: 5.0, 3.1.1 and 3.1, over TCP, TLS, WebSocket and Unix sockets, that
+//! never loses track of a message.
+//!
+//! - A [`Client`] is a handle: cheap to clone, usable from any task, never polled. A task of its
+//!   own keeps the connection, and reconnects.
+//! - [`Client::publish`] gives a [`Receipt`], which says how the message ended, exactly once.
+//! - [`Client::subscribe`] gives a [`Subscription`], a stream of messages. A slow reader slows its
+//!   server down, and nothing else.
+//!
+//! ```no_run
+//! use noctule_client::{Client, QoS};
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let client = Client::builder("mqtt://localhost").connect().await?;
+//!     let mut hello = client.subscribe("hello/#").await?;
+//!     let receipt = client.publish("hello/world", "it works").qos(QoS::AtLeastOnce).send()?;
+//!     println!("{}", receipt.await);
+//!     if let Some(message) = hello.recv().await {
+//!         println!("{}: {}", message.topic(), message.text().unwrap_or("?"));
+//!     }
+//!     Ok(())
+//! }
+//! ```
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+mod alarm;
+mod builder;
+mod client;
+mod connection;
+mod credentials;
+mod driver;
+mod error;
+mod events;
+mod publish;
+mod receipt;
+mod shared;
+mod state;
+mod subscribe;
+mod subscription;
+
+pub use builder::ClientBuilder;
+pub use client::{Client, ShutdownReport};
+pub use credentials::{Credentials, CredentialsFuture, CredentialsProvider};
+pub use error::{
+    ClientBuildError, ConnectError, PublishError, StopReason, SubscribeError, UnsubscribeError,
+};
+pub use events::Events;
+pub use noctule_client_core::{
+    AckRefused, Acknowledged, AliasPolicy, Backoff, CleanStart, ClientEvent, Closed, Doubt,
+    DropCause, Ended, Failure, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId,
+    Outcome, Overflow, QueueSettings, Reaction, ReconnectPolicy, ReconnectSettings, Redelivery,
+    Redirect, Redirects, ServerReason, Settings, Stage, Unfinished, Validation, WillOptions,
+};
+pub use noctule_packet::{
+    PublishProperties, QoS, ReasonCode, RetainHandling, TopicName, UserProperties, Version,
+};
+pub use noctule_transport as transport;
+pub use publish::Publish;
+pub use receipt::Receipt;
+pub use state::State;
+pub use subscribe::Subscribe;
+pub use subscription::{Ack, Incoming, Subscription};
+
+/// How long a client whose handles are all gone goes on with what is under way.
+const DRAIN_WHEN_DROPPED: Duration = Duration::from_secs(5);

@@ -1,0 +1,152 @@
+//! Publishing: what a message is, and when it is accepted.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use noctule_client_core::Publication;
+use noctule_packet::{PublishProperties, QoS, TopicName, UserProperties};
+
+use crate::error::PublishError;
+use crate::receipt::Receipt;
+use crate::shared::Shared;
+
+/// A message to publish; see [`Client::publish`](crate::Client::publish).
+#[must_use = "nothing is published before `send`"]
+pub struct Publish<'a> {
+    shared: &'a Arc<Shared>,
+    topic: &'a str,
+    payload: &'a [u8],
+    qos: QoS,
+    retain: bool,
+    properties: PublishProperties<'a>,
+    timeout: Option<Duration>,
+    age_max: Option<Duration>,
+}
+
+impl fmt::Debug for Publish<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Publish")
+            .field("topic", &self.topic)
+            .field("qos", &self.qos)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Publish<'a> {
+    pub(crate) fn new(shared: &'a Arc<Shared>, topic: &'a str, payload: &'a [u8]) -> Self {
+        Self {
+            shared,
+            topic,
+            payload,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: PublishProperties::default(),
+            timeout: None,
+            age_max: None,
+        }
+    }
+
+    /// The quality of service; at most once by default.
+    pub const fn qos(mut self, qos: QoS) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// Whether the server shall keep it for later subscribers.
+    pub const fn retain(mut self, retain: bool) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// All properties at once, 5.0 only.
+    pub fn properties(mut self, properties: PublishProperties<'a>) -> Self {
+        self.properties = properties;
+        self
+    }
+
+    /// What the payload is, for example `application/json`; 5.0 only.
+    pub const fn content_type(mut self, content_type: &'a str) -> Self {
+        self.properties.content_type = Some(content_type);
+        self
+    }
+
+    /// Where to answer; 5.0 only.
+    pub fn response_topic(mut self, topic: TopicName<'a>) -> Self {
+        self.properties.response_topic = Some(topic);
+        self
+    }
+
+    /// What to send along with the answer; 5.0 only.
+    pub const fn correlation_data(mut self, data: &'a [u8]) -> Self {
+        self.properties.correlation_data = Some(data);
+        self
+    }
+
+    /// How long the message is worth delivering, in whole seconds; 5.0 only. It also bounds how
+    /// long it waits in the offline queue.
+    pub fn expires_after(mut self, lifetime: Duration) -> Self {
+        let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+        self.properties.message_expiry_interval = Some(seconds);
+        self
+    }
+
+    /// The user properties; 5.0 only.
+    pub fn user_properties(mut self, properties: UserProperties<'a>) -> Self {
+        self.properties.user_properties = properties;
+        self
+    }
+
+    /// When to give up waiting for the end; unlimited by default. A message that was sent goes on
+    /// being delivered.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long it may wait for its first transmission, in place of the queue's setting.
+    pub const fn age_max(mut self, age: Duration) -> Self {
+        self.age_max = Some(age);
+        self
+    }
+
+    fn publication(&self) -> Result<Publication<'a>, PublishError> {
+        let topic = TopicName::new(self.topic)
+            .map_err(|source| PublishError::Topic { topic: self.topic.to_owned(), source })?;
+        let mut publication = Publication::new(topic, self.payload).qos(self.qos);
+        publication.retain = self.retain;
+        publication.properties = self.properties.clone();
+        publication.timeout = self.timeout;
+        publication.age_max = self.age_max;
+        Ok(publication)
+    }
+
+    /// Hands the message over at once. It never waits, and may be called from anywhere.
+    ///
+    /// # Errors
+    ///
+    /// If it is not accepted: the queue is full, or it needs what the version or the server lacks.
+    pub fn send(self) -> Result<Receipt, PublishError> {
+        let publication = self.publication()?;
+        let now = self.shared.now();
+        let operation = self.shared.with(|inner| inner.hub.publish(now, &publication))?;
+        Ok(Receipt::new(Arc::clone(self.shared), operation))
+    }
+
+    /// Hands the message over as soon as the queue has room for it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not accepted for another reason.
+    pub async fn send_when_ready(self) -> Result<Receipt, PublishError> {
+        let publication = self.publication()?;
+        let operation = poll_fn(|context| {
+            let now = self.shared.now();
+            self.shared.with(|inner| inner.hub.poll_publish(now, &publication, context.waker()))
+        })
+        .await?;
+        Ok(Receipt::new(Arc::clone(self.shared), operation))
+    }
+}

@@ -1,0 +1,70 @@
+//! How a publication ends.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use noctule_client_core::{Doubt, OperationId, Outcome, Stage};
+
+use crate::shared::Shared;
+
+/// A publication that was accepted: awaited, it says how it ended, exactly once, whatever happens
+/// to the connection meanwhile.
+///
+/// Dropping it changes nothing for the message.
+#[derive(Debug)]
+#[must_use = "it says whether the message was delivered"]
+pub struct Receipt {
+    shared: Arc<Shared>,
+    operation: OperationId,
+    is_told: bool,
+}
+
+impl Receipt {
+    pub(crate) const fn new(shared: Arc<Shared>, operation: OperationId) -> Self {
+        Self { shared, operation, is_told: false }
+    }
+
+    /// The name of the operation.
+    pub const fn operation(&self) -> OperationId {
+        self.operation
+    }
+
+    /// How far a QoS 2 message has come that has not ended.
+    pub fn stage(&self) -> Option<Stage> {
+        self.shared.with(|inner| inner.hub.stage(self.operation))
+    }
+
+    /// Gives the message up. If it was not sent it will not be; otherwise it goes on being
+    /// delivered, and the outcome is `Indeterminate`.
+    pub fn cancel(&self) {
+        let now = self.shared.now();
+        self.shared.with(|inner| inner.hub.cancel(now, self.operation));
+    }
+}
+
+impl Future for Receipt {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let operation = self.operation;
+        let polled = self.shared.with(|inner| inner.hub.poll_published(operation, context.waker()));
+        match polled {
+            Poll::Ready(outcome) => {
+                self.is_told = true;
+                // Asked again after it was told, it can say nothing else.
+                Poll::Ready(outcome.unwrap_or(Outcome::Indeterminate { why: Doubt::Cancelled }))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.shared.with(|inner| inner.hub.forget(self.operation));
+        }
+    }
+}

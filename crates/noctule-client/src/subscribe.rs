@@ -1,0 +1,206 @@
+//! Subscribing: what is asked for, and what the server has granted.
+
+use std::fmt;
+use std::future::{Future, IntoFuture, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use noctule_client_core::{
+    Doubt, DropCause, MailboxId, MailboxSettings, OnFull, OperationId, RequestOutcome,
+    SubscribeRequest,
+};
+use noctule_packet::{
+    QoS, ReasonCode, RetainHandling, Subscription as Wanted, SubscriptionOptions, TopicError,
+    TopicFilter,
+};
+
+use crate::error::SubscribeError;
+use crate::shared::{Shared, UserSide};
+use crate::subscription::{Subscription, unsubscribe};
+
+/// A subscription to ask for; see [`Client::subscribe`](crate::Client::subscribe). It is awaited.
+#[must_use = "nothing is subscribed to before it is awaited"]
+pub struct Subscribe {
+    user: Arc<UserSide>,
+    filters: Vec<String>,
+    options: SubscriptionOptions,
+    identifier: Option<u32>,
+    mailbox: MailboxSettings,
+}
+
+impl fmt::Debug for Subscribe {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Subscribe").field("filters", &self.filters).finish_non_exhaustive()
+    }
+}
+
+impl Subscribe {
+    pub(crate) fn new(user: Arc<UserSide>, filter: &str) -> Self {
+        Self {
+            user,
+            filters: vec![filter.to_owned()],
+            options: SubscriptionOptions { qos: QoS::ExactlyOnce, ..Default::default() },
+            identifier: None,
+            mailbox: MailboxSettings::default(),
+        }
+    }
+
+    /// One more topic filter for the same stream.
+    pub fn and(mut self, filter: &str) -> Self {
+        self.filters.push(filter.to_owned());
+        self
+    }
+
+    /// The highest quality of service to deliver with; that of the publication by default.
+    pub const fn qos(mut self, qos: QoS) -> Self {
+        self.options.qos = qos;
+        self
+    }
+
+    /// Whether to leave out what this client publishes; 5.0 only.
+    pub const fn no_local(mut self, no_local: bool) -> Self {
+        self.options.no_local = no_local;
+        self
+    }
+
+    /// Whether the retain flag arrives as it was published; 5.0 only.
+    pub const fn retain_as_published(mut self, as_published: bool) -> Self {
+        self.options.retain_as_published = as_published;
+        self
+    }
+
+    /// When to send retained messages; 5.0 only.
+    pub const fn retain_handling(mut self, handling: RetainHandling) -> Self {
+        self.options.retain_handling = handling;
+        self
+    }
+
+    /// A number that comes with every message of the subscription; 5.0 only.
+    pub const fn identifier(mut self, identifier: u32) -> Self {
+        self.identifier = Some(identifier);
+        self
+    }
+
+    /// Whether the user acknowledges each message. By default a message is acknowledged when it is
+    /// taken out of the stream.
+    pub const fn manual_acknowledgement(mut self, is_manual: bool) -> Self {
+        self.mailbox.is_manual = is_manual;
+        self
+    }
+
+    /// How many messages may wait in the stream before it counts as full; 1,024 by default.
+    pub const fn capacity(mut self, messages: usize) -> Self {
+        self.mailbox.capacity = messages;
+        self
+    }
+
+    /// What happens to a message that comes when the stream is full; it is held by default.
+    pub const fn on_full(mut self, on_full: OnFull) -> Self {
+        self.mailbox.on_full = on_full;
+        self
+    }
+
+    async fn ask(self) -> Result<Subscription, SubscribeError> {
+        let Self { user, filters, options, identifier, mailbox } = self;
+        let shared = Arc::clone(&user.shared);
+        let open = OpenMailbox::new(&shared, mailbox);
+        let operation = {
+            let wanted = filters
+                .iter()
+                .map(|filter| filter_of(filter).map(|filter| Wanted { filter, options }))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|(filter, source)| SubscribeError::Filter { filter, source })?;
+            let mut request = SubscribeRequest::new(&wanted);
+            request.identifier = identifier;
+            let now = shared.now();
+            shared.with(|inner| inner.hub.subscribe(now, &request, open.id))?
+        };
+        let (codes, text) =
+            requested(&shared, operation).await.map_err(|unanswered| match unanswered {
+                Ok(doubt) => SubscribeError::Indeterminate(doubt),
+                Err(cause) => SubscribeError::Dropped(cause),
+            })?;
+        let refused = filters.iter().zip(codes.iter()).find(|(_, code)| code.is_error());
+        if let Some((filter, code)) = refused {
+            let error = SubscribeError::Rejected { filter: filter.clone(), code: *code, text };
+            let granted = filters.iter().zip(codes.iter()).filter(|(_, code)| !code.is_error());
+            let granted: Vec<String> = granted.map(|(filter, _)| filter.clone()).collect();
+            if !granted.is_empty() {
+                let _ = unsubscribe(&shared, &granted).await;
+            }
+            return Err(error);
+        }
+        let granted = codes.iter().filter_map(|code| qos_of(*code)).collect();
+        Ok(Subscription::new(user, open.keep(), filters, granted, identifier))
+    }
+}
+
+impl IntoFuture for Subscribe {
+    type Output = Result<Subscription, SubscribeError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.ask())
+    }
+}
+
+/// A mailbox that is closed again unless the subscription comes about.
+struct OpenMailbox<'a> {
+    shared: &'a Shared,
+    id: MailboxId,
+    is_kept: bool,
+}
+
+impl<'a> OpenMailbox<'a> {
+    fn new(shared: &'a Shared, settings: MailboxSettings) -> Self {
+        let id = shared.with(|inner| inner.hub.open_mailbox(settings));
+        Self { shared, id, is_kept: false }
+    }
+
+    fn keep(mut self) -> MailboxId {
+        self.is_kept = true;
+        self.id
+    }
+}
+
+impl Drop for OpenMailbox<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let now = self.shared.now();
+            self.shared.with(|inner| inner.hub.close_mailbox(now, self.id));
+        }
+    }
+}
+
+/// A topic filter, or what is wrong with the text.
+pub(crate) fn filter_of(text: &str) -> Result<TopicFilter<'_>, (String, TopicError)> {
+    TopicFilter::new(text).map_err(|source| (text.to_owned(), source))
+}
+
+const fn qos_of(code: ReasonCode) -> Option<QoS> {
+    match code {
+        ReasonCode::GrantedQos1 => Some(QoS::AtLeastOnce),
+        ReasonCode::GrantedQos2 => Some(QoS::ExactlyOnce),
+        ReasonCode::Success => Some(QoS::AtMostOnce),
+        _ => None,
+    }
+}
+
+/// What the server says about each filter, and in words.
+type Answer = (Box<[ReasonCode]>, Option<Box<str>>);
+
+/// How a request has ended: what the server says, or why it says nothing.
+pub(crate) async fn requested(
+    shared: &Shared,
+    operation: OperationId,
+) -> Result<Answer, Result<Doubt, DropCause>> {
+    let outcome = poll_fn(|context| {
+        shared.with(|inner| inner.hub.poll_requested(operation, context.waker()))
+    });
+    match outcome.await {
+        Some(RequestOutcome::Answered { codes, text }) => Ok((codes, text)),
+        Some(RequestOutcome::Indeterminate { why }) => Err(Ok(why)),
+        Some(RequestOutcome::Dropped { why }) => Err(Err(why)),
+        None => Err(Ok(Doubt::Cancelled)),
+    }
+}

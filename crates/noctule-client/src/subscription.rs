@@ -1,0 +1,228 @@
+//! The messages of a subscription, and how they are acknowledged.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use noctule_client_core::{
+    AckRefused, AckToken, Acknowledged, Closed, MailboxId, Message, Taken, UnsubscribeRequest,
+};
+use noctule_packet::{QoS, ReasonCode, TopicFilter};
+
+use crate::error::UnsubscribeError;
+use crate::shared::{Shared, UserSide};
+use crate::subscribe::{filter_of, requested};
+
+/// The messages of one or more topic filters, in the order in which they arrived.
+///
+/// A message is acknowledged when it is taken out, or by the user where
+/// [`Subscribe::manual_acknowledgement`](crate::Subscribe::manual_acknowledgement) was asked for.
+/// It goes on over any number of connections. Dropping it does not unsubscribe: with a session that
+/// outlives the program, the server goes on collecting. What it holds unseen is refused then.
+#[derive(Debug)]
+pub struct Subscription {
+    user: Arc<UserSide>,
+    mailbox: MailboxId,
+    filters: Vec<String>,
+    granted: Vec<QoS>,
+    identity: Option<u32>,
+}
+
+impl Subscription {
+    pub(crate) const fn new(
+        user: Arc<UserSide>,
+        mailbox: MailboxId,
+        filters: Vec<String>,
+        granted: Vec<QoS>,
+        identity: Option<u32>,
+    ) -> Self {
+        Self { user, mailbox, filters, granted, identity }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.user.shared
+    }
+
+    /// The topic filters.
+    pub fn filters(&self) -> &[String] {
+        &self.filters
+    }
+
+    /// The quality of service that the server has granted for each filter.
+    pub fn granted(&self) -> &[QoS] {
+        &self.granted
+    }
+
+    /// Its Subscription Identifier, if it was given one.
+    pub const fn identifier(&self) -> Option<u32> {
+        self.identity
+    }
+
+    /// The next message; `None` if there will be no more: the client has ended, or the subscription
+    /// was full and is one that closes then.
+    pub async fn recv(&mut self) -> Option<Incoming> {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// The same for a hand-written future.
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        let now = self.shared().now();
+        let polled =
+            self.shared().with(|inner| inner.hub.poll_message(now, self.mailbox, context.waker()));
+        polled.map(|taken| taken.map(|taken| self.incoming(taken)))
+    }
+
+    /// The next message, if one has arrived.
+    pub fn try_recv(&mut self) -> Option<Incoming> {
+        let now = self.shared().now();
+        let taken = self.shared().with(|inner| inner.hub.take_message(now, self.mailbox))?;
+        Some(self.incoming(taken))
+    }
+
+    fn incoming(&self, taken: Taken) -> Incoming {
+        let Taken { message, token } = taken;
+        let ack = token.map(|token| Ack { shared: Arc::clone(self.shared()), token: Some(token) });
+        Incoming { message, ack }
+    }
+
+    /// How many messages wait.
+    pub fn waiting(&self) -> usize {
+        self.shared().with(|inner| inner.hub.waiting(self.mailbox))
+    }
+
+    /// How many messages there was no room for.
+    pub fn dropped(&self) -> u64 {
+        self.shared().with(|inner| inner.hub.dropped(self.mailbox))
+    }
+
+    /// Why nothing more will arrive.
+    pub fn closed(&self) -> Option<Closed> {
+        self.shared().with(|inner| inner.hub.closed(self.mailbox))
+    }
+
+    /// Ends the subscription at the server. What arrived before is refused if nobody took it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not certain that the server has ended it.
+    pub async fn unsubscribe(self) -> Result<(), UnsubscribeError> {
+        unsubscribe(self.shared(), &self.filters).await
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let now = self.shared().now();
+        self.shared().with(|inner| inner.hub.close_mailbox(now, self.mailbox));
+    }
+}
+
+/// Asks the server to end subscriptions, and waits until it has.
+pub(crate) async fn unsubscribe(
+    shared: &Arc<Shared>,
+    filters: &[String],
+) -> Result<(), UnsubscribeError> {
+    let filters = filters
+        .iter()
+        .map(|filter| filter_of(filter))
+        .collect::<Result<Vec<TopicFilter<'_>>, _>>()
+        .map_err(|(filter, source)| UnsubscribeError::Filter { filter, source })?;
+    let request = UnsubscribeRequest::new(&filters);
+    let now = shared.now();
+    let operation = shared.with(|inner| inner.hub.unsubscribe(now, &request))?;
+    let answer = requested(shared, operation).await;
+    let (codes, text) = answer.map_err(|unanswered| match unanswered {
+        Ok(doubt) => UnsubscribeError::Indeterminate(doubt),
+        Err(cause) => UnsubscribeError::Dropped(cause),
+    })?;
+    match codes.iter().find(|code| code.is_error()) {
+        Some(code) => Err(UnsubscribeError::Rejected { code: *code, text }),
+        None => Ok(()),
+    }
+}
+
+/// A message that has arrived.
+#[derive(Debug)]
+pub struct Incoming {
+    message: Message,
+    ack: Option<Ack>,
+}
+
+impl std::ops::Deref for Incoming {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl Incoming {
+    /// The payload as text, if it is UTF-8.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(self.message.payload()).ok()
+    }
+
+    /// The message alone, and what acknowledges it if its user does.
+    pub fn into_parts(self) -> (Message, Option<Ack>) {
+        (self.message, self.ack)
+    }
+
+    /// Acknowledges it, if its user does.
+    pub fn acknowledge(self) -> Option<Acknowledged> {
+        self.ack.map(Ack::acknowledge)
+    }
+
+    /// Refuses it with a reason code of 0x80 or more.
+    ///
+    /// # Errors
+    ///
+    /// If the version has no reason codes, or an acknowledgement not this one. It is refused
+    /// without a reason then, or acknowledged where even that cannot be said.
+    pub fn refuse(self, reason: ReasonCode) -> Result<Option<Acknowledged>, AckRefused> {
+        self.ack.map(|ack| ack.refuse(reason)).transpose()
+    }
+}
+
+/// Acknowledges one message. Acknowledgements leave in the order of the messages, whatever the
+/// order in which they are given.
+///
+/// Dropped, it refuses the message where that can be said, and acknowledges it where it cannot: the
+/// acknowledgements of everything behind it must not wait for it for ever.
+#[derive(Debug)]
+pub struct Ack {
+    shared: Arc<Shared>,
+    token: Option<AckToken>,
+}
+
+impl Ack {
+    /// The message was dealt with.
+    pub fn acknowledge(self) -> Acknowledged {
+        self.say(ReasonCode::Success).unwrap_or(Acknowledged::Stale)
+    }
+
+    /// The message was not dealt with, for a reason of 0x80 or more; 5.0 only.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be said.
+    pub fn refuse(self, reason: ReasonCode) -> Result<Acknowledged, AckRefused> {
+        self.say(reason)
+    }
+
+    fn say(mut self, reason: ReasonCode) -> Result<Acknowledged, AckRefused> {
+        let Some(token) = self.token else { return Ok(Acknowledged::Stale) };
+        let now = self.shared.now();
+        let done = self.shared.with(|inner| inner.hub.acknowledge(now, token, reason))?;
+        self.token = None;
+        Ok(done)
+    }
+}
+
+impl Drop for Ack {
+    fn drop(&mut self) {
+        if let Some(token) = self.token {
+            let now = self.shared.now();
+            self.shared.with(|inner| inner.hub.abandon(now, token));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The tokio client against the real broker, over real sockets.
+
+mod acknowledge;
+mod basics;
+mod house;
+mod reconnect;
+mod regressions;

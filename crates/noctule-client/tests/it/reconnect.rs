@@ -1,0 +1,101 @@
+//! What outlives a connection, and how the next one comes about.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use noctule_client::{
+    Backoff, Client, ClientEvent, Credentials, CredentialsFuture, CredentialsProvider, QoS,
+    ReconnectSettings, State,
+};
+
+use crate::house::{House, next, soon};
+
+fn quickly() -> ReconnectSettings {
+    let backoff = Backoff { base: Duration::from_millis(20), ..Backoff::default() };
+    let backoff = Backoff { maximum: Duration::from_millis(50), ..backoff };
+    ReconnectSettings { backoff, ..ReconnectSettings::default() }
+}
+
+#[tokio::test]
+async fn it_comes_back_with_its_subscriptions_and_what_waited() {
+    let house = House::new();
+    let address = house.address;
+    let client = house.builder("c").reconnect(quickly());
+    let client = soon(client.connect()).await.unwrap();
+    let mut events = client.events();
+    let mut inbox = soon(client.subscribe("t")).await.unwrap();
+    house.stop().await;
+    while client.state().is_connected() {
+        tokio::task::yield_now().await;
+    }
+    let receipts: Vec<_> = ["1", "2"]
+        .map(|number| client.publish("t", number).qos(QoS::AtLeastOnce).send().unwrap())
+        .into_iter()
+        .collect();
+    let house = House::at(address);
+    for receipt in receipts {
+        assert!(soon(receipt).await.is_delivered());
+    }
+    assert_eq!(next(&mut inbox).await.text(), Some("1"));
+    assert_eq!(next(&mut inbox).await.text(), Some("2"));
+    let mut seen = Vec::new();
+    loop {
+        match soon(events.recv()).await.unwrap() {
+            ClientEvent::Resubscribed { filter, code } => {
+                assert!(&*filter == "t" && code.is_some_and(|code| !code.is_error()));
+                break;
+            }
+            ClientEvent::Disconnected { was_connected, .. } => seen.push(was_connected),
+            _ => {}
+        }
+    }
+    assert_eq!(seen.first(), Some(&true));
+    drop(house);
+}
+
+#[tokio::test]
+async fn a_client_that_is_thrown_out_by_its_own_name_stays_out() {
+    let house = House::new();
+    let first = house.client("c").await;
+    let second = house.client("c").await;
+    while !matches!(first.state(), State::Stopped(_)) {
+        tokio::task::yield_now().await;
+    }
+    let error = soon(first.connected()).await.unwrap_err();
+    assert!(error.to_string().contains("taken over"), "{error}");
+    assert!(second.state().is_connected());
+}
+
+struct Counted(Arc<AtomicU32>);
+
+impl CredentialsProvider for Counted {
+    fn credentials(&self) -> CredentialsFuture<'_> {
+        let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let user_name = Some(format!("user-{count}"));
+        Box::pin(async move { Ok(Credentials { user_name, password: None }) })
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_asked_for_at_each_attempt() {
+    let house = House::new();
+    let count = Arc::new(AtomicU32::new(0));
+    let builder = house.builder("c").reconnect(quickly());
+    let builder = builder.credentials_provider(Counted(Arc::clone(&count)));
+    let client = soon(builder.connect()).await.unwrap();
+    house.broker().kick("c").await.unwrap();
+    let mut attempts = count.load(Ordering::Relaxed);
+    while attempts < 2 {
+        tokio::task::yield_now().await;
+        attempts = count.load(Ordering::Relaxed);
+    }
+    drop(client);
+}
+
+#[tokio::test]
+async fn the_next_endpoint_is_tried_at_once() {
+    let house = House::new();
+    let client = Client::builder("mqtt://127.0.0.1:1").or(house.url()).connect();
+    assert!(soon(client).await.unwrap().state().is_connected());
+}
