@@ -5,6 +5,7 @@ use noctule_session::Timestamp;
 
 use crate::event::Event;
 use crate::operation::{Doubt, DropCause, OperationId, Outcome};
+use crate::record::Record;
 use crate::session::ClientSession;
 
 impl ClientSession {
@@ -48,6 +49,7 @@ impl ClientSession {
         drop(published);
         self.unwatch(operation, timeout);
         if !was_silent {
+            self.records.note(|| Record::Told { operation });
             let outcome = Outcome::Indeterminate { why };
             self.events.push(Event::Published { operation, outcome });
         }
@@ -64,6 +66,7 @@ impl ClientSession {
         let timeout = release.timeout.take();
         self.unwatch(operation, timeout);
         if !was_silent {
+            self.records.note(|| Record::Told { operation });
             let outcome = Outcome::DELIVERED;
             self.events.push(Event::Published { operation, outcome });
         }

@@ -53,6 +53,11 @@ pub enum Record {
         /// Its operation.
         operation: OperationId,
     },
+    /// The user was told how an operation ended, and its message goes on unseen.
+    Told {
+        /// Which.
+        operation: OperationId,
+    },
     /// An operation is over: nothing of it is needed any more.
     Finished {
         /// Which.

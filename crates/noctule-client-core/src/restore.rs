@@ -26,6 +26,8 @@ enum Progress {
 #[derive(Debug, Default)]
 struct State {
     messages: BTreeMap<OperationId, (StoredMessage, Progress)>,
+    /// Whose end the user knows.
+    told: BTreeSet<OperationId>,
     arrived: BTreeSet<PacketId>,
     subscriptions: BTreeMap<Box<str>, StoredSubscription>,
     client_id: Option<Box<str>>,
@@ -33,7 +35,7 @@ struct State {
     /// Counts what was sent and received, to keep its order.
     order: u64,
     /// What ended because the server had forgotten the session.
-    ended: Vec<(OperationId, Outcome)>,
+    ended: BTreeMap<OperationId, Outcome>,
 }
 
 impl ClientSession {
@@ -64,11 +66,9 @@ impl ClientSession {
         if options.client_id.is_empty() {
             self.assigned_client_id = state.client_id;
         }
-        if let Some(last) = state.last_operation {
-            let operation = last.next_process();
-            self.next_operation = operation;
-            self.records.note(|| Record::Opened { operation });
-        }
+        let operation = state.last_operation.unwrap_or(OperationId::FIRST).next_process();
+        self.next_operation = operation;
+        self.records.note(|| Record::Opened { operation });
         for packet_id in state.arrived {
             self.receiver.restore(packet_id);
         }
@@ -78,11 +78,15 @@ impl ClientSession {
         }
         for (operation, outcome) in state.ended {
             self.records.note(|| Record::Finished { operation });
+            if state.told.contains(&operation) {
+                continue;
+            }
             self.events.push(Event::Published { operation, outcome });
         }
         let mut in_flight = Vec::new();
         for (operation, (message, progress)) in state.messages {
             let Some(mut outgoing) = message.restore(now, operation) else { continue };
+            outgoing.is_silent = state.told.contains(&operation);
             match progress {
                 Progress::Waiting { was_sent } => {
                     outgoing.was_sent = was_sent;
@@ -123,7 +127,7 @@ impl ClientSession {
         for (_, packet_id, operation) in received {
             if let Some(outgoing) = self.sender.restore_released(packet_id) {
                 self.in_flight_bytes = self.in_flight_bytes.saturating_sub(outgoing.bytes());
-                let (timeout, is_silent) = (None, false);
+                let (timeout, is_silent) = (None, outgoing.is_silent);
                 self.releases.push_back(Release { packet_id, operation, timeout, is_silent });
             }
         }
@@ -165,8 +169,13 @@ impl State {
                     *progress = Progress::Received { packet_id, sent, order };
                 }
             }
+            Record::Told { operation } => {
+                self.told.insert(operation);
+            }
             Record::Finished { operation } => {
                 self.last_operation = self.last_operation.max(Some(operation));
+                self.told.remove(&operation);
+                self.ended.remove(&operation);
                 self.messages.remove(&operation);
             }
             Record::Arrived { packet_id } => {
@@ -199,7 +208,7 @@ impl State {
                 }
                 Progress::Sent { .. } => Outcome::Indeterminate { why: Doubt::SessionLost },
             };
-            ended.push((*operation, outcome));
+            ended.insert(*operation, outcome);
             false
         });
     }

@@ -16,6 +16,7 @@
 mod action;
 mod brief;
 mod client;
+mod client_core;
 mod driver;
 mod incoming;
 mod link;
@@ -31,6 +32,7 @@ mod watch;
 mod wear;
 mod world;
 
+pub use client_core::{Reached, run_client_core};
 pub use oracle::Violation;
 pub use run::{Options, Outcome, run};
 pub use situation::Situations;

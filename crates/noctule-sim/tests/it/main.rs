@@ -1,5 +1,6 @@
 //! Seeds by the thousand.
 
+mod client_core;
 #[cfg(feature = "planted-faults")]
 mod planted_faults;
 mod replays;
