@@ -29,6 +29,7 @@ impl ClientSession {
             return self.epoch;
         }
         self.clean_start = self.asks_for_clean_start();
+        self.doubt_session(now);
         let first = match self.authentication.method.as_mut().map(|method| method.start()) {
             Some(Err(error)) => {
                 self.end(now, None, Ended::Authentication(error));
@@ -62,8 +63,23 @@ impl ClientSession {
             CleanStart::Always => true,
             // [MQTT311-3.1.2-4] [MQTT311-3.1.2-6] A session that ends with its connection.
             _ if !self.version.is_v5() => options.session_expiry_interval == 0,
+            _ if self.is_session_doubted => true,
             CleanStart::First => !self.has_session,
             CleanStart::Never => false,
+        }
+    }
+
+    /// If the session may have expired, this CONNECT may begin another one. Should its CONNACK not
+    /// arrive, the next would say that a session is present, and mean one that knows nothing of what
+    /// is in flight: then only a clean start tells them apart.
+    fn doubt_session(&mut self, now: Timestamp) {
+        let lasts = self.session_expiry_interval;
+        let may_be_over = self
+            .last_alive
+            .is_some_and(|last| lasts < u32::MAX && now.since(last).as_secs() >= u64::from(lasts));
+        if self.version.is_v5() && self.has_session && !self.clean_start && may_be_over {
+            self.is_session_doubted = true;
+            self.records.note(|| Record::SessionDoubted);
         }
     }
 
@@ -153,6 +169,8 @@ impl ClientSession {
         self.clocks.connected(now, negotiated.keep_alive);
         self.aliases.reset(negotiated.topic_alias_maximum);
         self.inbound_aliases = InboundAliases::new(self.settings.connect.topic_alias_maximum);
+        self.is_session_doubted = false;
+        self.session_expiry_interval = negotiated.session_expiry_interval;
         let session_present = negotiated.session_present;
         let client_id = negotiated.client_id.clone();
         let receive_maximum = negotiated.receive_maximum.min(self.settings.limits.in_flight_max);

@@ -80,6 +80,9 @@ impl ClientSession {
             if disconnect.encode(self.version, self.outbound.bytes_mut()).is_err() {
                 return Err(DisconnectRefused::InvalidValue { option: "reason_string" });
             }
+            if let Some(seconds) = options.session_expiry_interval {
+                self.session_expiry_interval = seconds;
+            }
         }
         self.end(now, None, Ended::ByUser);
         Ok(())
@@ -150,6 +153,9 @@ impl ClientSession {
         self.authentication.is_under_way = false;
         (self.is_repeating, self.repeated_alone) = (false, None);
         let (epoch, was_connected) = (self.epoch, self.is_accepted);
+        if was_connected {
+            self.last_alive = Some(self.clocks.last_heard());
+        }
         let ended = self.ended.take().unwrap_or(Ended::Transport(why));
         self.events.push(Event::Disconnected { epoch, was_connected, ended });
         self.messages_interrupted();

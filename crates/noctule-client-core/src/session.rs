@@ -74,6 +74,12 @@ pub struct ClientSession {
     pub(crate) next_operation: OperationId,
     /// Whether the server may have a session that we know.
     pub(crate) has_session: bool,
+    /// How long the session outlives a connection, in seconds, as was said last.
+    pub(crate) session_expiry_interval: u32,
+    /// When the server was heard last on a connection that it had accepted.
+    pub(crate) last_alive: Option<Timestamp>,
+    /// Whether the session the server has may be one that we know nothing of.
+    pub(crate) is_session_doubted: bool,
     pub(crate) assigned_client_id: Option<Box<str>>,
     pub(crate) clean_start: bool,
     /// Whether the server has accepted the connection.
@@ -161,6 +167,9 @@ impl ClientSession {
             stray_releases: 0,
             next_operation: OperationId::FIRST,
             has_session: false,
+            session_expiry_interval: settings.connect.session_expiry_interval,
+            last_alive: None,
+            is_session_doubted: false,
             assigned_client_id: None,
             clean_start: true,
             is_accepted: false,

@@ -49,6 +49,10 @@ impl Clocks {
         self.silence_ends = None;
     }
 
+    pub(crate) const fn last_heard(&self) -> Timestamp {
+        self.last_heard
+    }
+
     pub(crate) fn written(&mut self, now: Timestamp) {
         self.last_written = now;
     }

@@ -171,6 +171,7 @@ impl World {
 
     /// No disturbances any more: everything under way arrives.
     fn come_to_rest(&mut self, random: &mut Random) -> Result<(), String> {
+        let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
             let mut is_busy = false;
             for at in 0..self.parties.len() {
@@ -181,7 +182,9 @@ impl World {
                     || self.parties[at].link.is_none_or(|link| self.broker.is_busy(link));
             }
             self.advance(1);
-            if !is_busy {
+            // What the last one has done may be news for the first.
+            quiet = if is_busy { 0 } else { quiet + 1 };
+            if quiet > 2 {
                 return Ok(());
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use noctule_client_core::{
     AckToken, Acknowledged, AcknowledgementMode, AliasPolicy, ClientSession, DisconnectOptions,
     Ended, Event, OperationId, Outcome, Publication, Record, Settings, Status, SubscribeRequest,
-    TransportEnd,
+    Timestamp, TransportEnd,
 };
 use noctule_packet::{
     QoS, ReasonCode, Subscription, SubscriptionOptions, TopicFilter, TopicName, Version,
@@ -47,6 +47,7 @@ pub(super) struct Party {
     records: Vec<Record>,
     tokens: Vec<AckToken>,
     count: u32,
+    heard: Timestamp,
     violation: Option<String>,
 }
 
@@ -88,6 +89,7 @@ impl Party {
             records: Vec::new(),
             tokens: Vec::new(),
             count: 0,
+            heard: Timestamp::default(),
             violation: None,
         };
         party.choose_aliases();
@@ -206,6 +208,7 @@ impl Party {
         let records = self.records.clone();
         let session = ClientSession::restore(self.settings.clone(), broker.now(), records);
         self.session = session.expect("the settings are good");
+        self.session.assume_silence(broker.now(), broker.now().since(self.heard));
         self.choose_aliases();
         self.tokens.clear();
         for published in self.published.values_mut().filter(|it| it.qos == QoS::AtMostOnce) {
@@ -224,6 +227,9 @@ impl Party {
 
     pub(super) fn receive(&mut self, broker: &Broker, bytes: &[u8]) -> Result<(), String> {
         self.unread.extend_from_slice(bytes);
+        if !bytes.is_empty() {
+            self.heard = broker.now();
+        }
         if self.session.wants_input() {
             self.consume(broker);
         }
