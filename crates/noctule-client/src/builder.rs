@@ -6,36 +6,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_client_core::{
-    CleanStart, Ended, Hub, QueueSettings, ReconnectPlan, ReconnectSettings, Settings,
-    TransportEnd, WillOptions,
+    CleanStart, Hub, QueueSettings, ReconnectPlan, ReconnectSettings, Settings, WillOptions,
 };
 use noctule_packet::{TopicName, Version};
 #[cfg(feature = "tls")]
 use noctule_transport::TlsClient;
-use noctule_transport::{
-    ConnectFuture, Connector, DialerBuilder, Proxy, SocketOptions, Url, WebSocketOptions,
-};
+#[cfg(feature = "tokio")]
+use noctule_transport::{ConnectFuture, Connector};
+use noctule_transport::{DialerBuilder, Proxy, SocketOptions, Url, WebSocketOptions};
 
 use crate::client::Client;
+use crate::course::Course;
 use crate::credentials::CredentialsProvider;
-use crate::driver::Driver;
 use crate::error::{ClientBuildError, ConnectError};
+#[cfg(feature = "thread")]
+use crate::mode::Blocking;
+use crate::mode::{Async, Mode};
 use crate::shared::{Shared, UserSide};
 
 /// Settings of a client. What contradicts itself is told when it starts, with the names of the
 /// options.
 #[must_use = "nothing happens before `connect` or `start`"]
-pub struct ClientBuilder {
+pub struct ClientBuilder<D> {
     urls: Vec<String>,
     settings: Settings,
     reconnect: ReconnectSettings,
     change_transport: Vec<Change>,
     provider: Option<Arc<dyn CredentialsProvider>>,
+    mode: Mode<D>,
 }
 
 type Change = Box<dyn Fn(DialerBuilder) -> DialerBuilder + Send>;
 
-impl fmt::Debug for ClientBuilder {
+impl<D> fmt::Debug for ClientBuilder<D> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The URLs may hold passwords.
         formatter
@@ -45,7 +48,7 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-impl ClientBuilder {
+impl<D> ClientBuilder<D> {
     pub(crate) fn new(url: String) -> Self {
         Self {
             urls: vec![url],
@@ -53,6 +56,7 @@ impl ClientBuilder {
             reconnect: ReconnectSettings::default(),
             change_transport: Vec::new(),
             provider: None,
+            mode: Mode::default(),
         }
     }
 
@@ -171,6 +175,7 @@ impl ClientBuilder {
     }
 
     /// The program's own way to the server.
+    #[cfg(feature = "tokio")]
     pub fn connector(self, connector: impl Connector + 'static) -> Self {
         let connector = OwnWay(Arc::new(connector));
         self.transport(move |transport| transport.connector(connector.clone()))
@@ -192,33 +197,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Starts the client and waits for the first connection.
-    ///
-    /// # Errors
-    ///
-    /// If options contradict each other, or if there will be no connection, as
-    /// [`ClientBuilder::reconnect`] says: by default it goes on trying unless the server refuses
-    /// for a reason that does not pass.
-    pub async fn connect(self) -> Result<Client, ConnectError> {
-        let client = self.start()?;
-        client.connected().await?;
-        Ok(client)
-    }
-
-    /// Starts the client, which connects in the background.
-    ///
-    /// # Errors
-    ///
-    /// If options contradict each other, or if there is no runtime.
-    pub fn start(self) -> Result<Client, ClientBuildError> {
-        let runtime =
-            tokio::runtime::Handle::try_current().map_err(|_| ClientBuildError::NoRuntime)?;
-        let (client, driver) = self.build()?;
-        runtime.spawn(driver.run());
-        Ok(client)
-    }
-
-    fn build(mut self) -> Result<(Client, Driver), ClientBuildError> {
+    fn build(
+        mut self,
+        check: impl Fn(&DialerBuilder) -> Result<(), noctule_transport::BuildError>,
+    ) -> Result<(Client<D>, Course), ClientBuildError> {
         if let Some(will) = &self.settings.connect.will {
             TopicName::new(&will.topic).map_err(|source| ClientBuildError::WillTopic {
                 topic: will.topic.to_string(),
@@ -226,40 +208,106 @@ impl ClientBuilder {
             })?;
         }
         let urls = self.urls.iter().map(|url| url.parse()).collect::<Result<Vec<Url>, _>>()?;
-        let Some(first) = urls.first().cloned() else { return Err(ClientBuildError::NoUrl) };
+        let Some(first) = urls.first() else { return Err(ClientBuildError::NoUrl) };
         let options = &mut self.settings.connect;
         if options.user_name.is_none() && options.password.is_none() {
             options.user_name = first.user().map(str::to_owned);
             options.password = first.password().map(<[u8]>::to_vec);
         }
-        let change = |url: Url| {
-            let plain = DialerBuilder::new(url);
-            self.change_transport.iter().fold(plain, |transport, change| change(transport))
-        };
-        let dialers =
-            urls.iter().map(|url| change(url.clone()).build()).collect::<Result<Vec<_>, _>>()?;
-        let transport = change(first);
+        let endpoints: Vec<DialerBuilder> = urls
+            .into_iter()
+            .map(|url| {
+                let plain = DialerBuilder::new(url);
+                self.change_transport.iter().fold(plain, |transport, change| change(transport))
+            })
+            .collect();
+        endpoints.iter().try_for_each(check)?;
         let options = self.settings.connect.clone();
         let shared = Arc::new(Shared::new(Hub::new(self.settings)?));
         let seed = RandomState::new().hash_one(0);
-        let driver = Driver {
-            shared: Arc::clone(&shared),
-            plan: ReconnectPlan::new(self.reconnect, dialers.len(), seed),
-            dialers,
-            transport,
-            options,
-            provider: self.provider,
-            last_error: None,
-            last_ended: Arc::new(Ended::Transport(TransportEnd::NotOpened)),
-        };
-        Ok((Client::new(Arc::new(UserSide { shared })), driver))
+        let plan = ReconnectPlan::new(self.reconnect, endpoints.len(), seed);
+        let course = Course::new(Arc::clone(&shared), endpoints, plan, options, self.provider);
+        Ok((Client::new(Arc::new(UserSide { shared })), course))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl ClientBuilder<Async> {
+    /// Starts the client, which has a task of its own, and waits for the first connection.
+    ///
+    /// # Errors
+    ///
+    /// If options contradict each other, or if there will be no connection, as
+    /// [`ClientBuilder::reconnect`] says: by default it goes on trying unless the server refuses
+    /// for a reason that does not pass.
+    pub async fn connect(self) -> Result<Client<Async>, ConnectError> {
+        let client = self.start()?;
+        client.connected().await?;
+        Ok(client)
+    }
+
+    /// Starts the client, whose task connects in the background.
+    ///
+    /// # Errors
+    ///
+    /// If options contradict each other, or if there is no tokio runtime.
+    pub fn start(self) -> Result<Client<Async>, ClientBuildError> {
+        let runtime =
+            tokio::runtime::Handle::try_current().map_err(|_| ClientBuildError::NoRuntime)?;
+        let (client, course) = self.build(|dialer| dialer.build().map(drop))?;
+        runtime.spawn(crate::task::run(course));
+        Ok(client)
+    }
+}
+
+#[cfg(feature = "thread")]
+impl ClientBuilder<Async> {
+    /// Starts the client, whose own thread connects in the background: it can be awaited on any
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// If options contradict each other, or if the system gives no thread.
+    pub fn start_thread(self) -> Result<Client<Async>, ClientBuildError> {
+        let (client, course) = self.build(|dialer| dialer.build_blocking().map(drop))?;
+        crate::thread::start(course).map_err(ClientBuildError::Thread)?;
+        Ok(client)
+    }
+}
+
+#[cfg(feature = "thread")]
+impl ClientBuilder<Blocking> {
+    /// Starts the client, which has a thread of its own, and waits for the first connection.
+    ///
+    /// # Errors
+    ///
+    /// If options contradict each other, or if there will be no connection, as
+    /// [`ClientBuilder::reconnect`] says: by default it goes on trying unless the server refuses
+    /// for a reason that does not pass.
+    pub fn connect(self) -> Result<Client<Blocking>, ConnectError> {
+        let client = self.start()?;
+        client.connected()?;
+        Ok(client)
+    }
+
+    /// Starts the client, whose thread connects in the background.
+    ///
+    /// # Errors
+    ///
+    /// If options contradict each other, or if the system gives no thread.
+    pub fn start(self) -> Result<Client<Blocking>, ClientBuildError> {
+        let (client, course) = self.build(|dialer| dialer.build_blocking().map(drop))?;
+        crate::thread::start(course).map_err(ClientBuildError::Thread)?;
+        Ok(client)
     }
 }
 
 /// The program's own way to the server, for all endpoints.
+#[cfg(feature = "tokio")]
 #[derive(Clone)]
 struct OwnWay(Arc<dyn Connector>);
 
+#[cfg(feature = "tokio")]
 impl Connector for OwnWay {
     fn connect(&self) -> ConnectFuture<'_> {
         self.0.connect()

@@ -1,21 +1,26 @@
 //! The handle of a client: cheap to clone, and usable from anywhere.
 
 use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use noctule_client_core::{Negotiated, Unfinished};
-use tokio::time::Instant;
 
 use crate::builder::ClientBuilder;
 use crate::error::{ConnectError, StopReason, UnsubscribeError};
 use crate::events::Events;
+use crate::mode::{Async, Blocking, Mode};
 use crate::publish::Publish;
 use crate::shared::{Shared, UserSide};
 use crate::state::State;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Subscription, unsubscribe};
+use crate::wait::block_on;
+
+/// What a deadline counts as that lies beyond what any clock can say.
+const DEADLINE_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 /// A client. Clones are the same client; when the last one and all subscriptions are gone, it
 /// finishes what is under way and ends.
@@ -37,9 +42,16 @@ use crate::subscription::{Subscription, unsubscribe};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Client {
+#[derive(Debug)]
+pub struct Client<D> {
     user: Arc<UserSide>,
+    mode: Mode<D>,
+}
+
+impl<D> Clone for Client<D> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.user))
+    }
 }
 
 /// What a client left undone when it was shut down.
@@ -57,16 +69,16 @@ impl ShutdownReport {
     }
 }
 
-impl Client {
+impl<D> Client<D> {
     /// Settings of a client for the server of a URL: `mqtt://`, `mqtts://`, `ws://`, `wss://` or
     /// `unix://`, with user name and password if it needs them. What is wrong with it, connecting
     /// tells.
-    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+    pub fn builder(url: impl Into<String>) -> ClientBuilder<D> {
         ClientBuilder::new(url.into())
     }
 
     pub(crate) const fn new(user: Arc<UserSide>) -> Self {
-        Self { user }
+        Self { user, mode: PhantomData }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -78,29 +90,19 @@ impl Client {
         &'a self,
         topic: &'a str,
         payload: &'a (impl AsRef<[u8]> + ?Sized),
-    ) -> Publish<'a> {
+    ) -> Publish<'a, D> {
         Publish::new(self.shared(), topic, payload.as_ref())
     }
 
     /// A subscription to ask for.
-    pub fn subscribe(&self, filter: &str) -> Subscribe {
+    pub fn subscribe(&self, filter: &str) -> Subscribe<D> {
         Subscribe::new(Arc::clone(&self.user), filter)
-    }
-
-    /// Ends subscriptions at the server, whoever has made them.
-    ///
-    /// # Errors
-    ///
-    /// If it is not certain that the server has ended them.
-    pub async fn unsubscribe(&self, filters: &[&str]) -> Result<(), UnsubscribeError> {
-        let filters: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
-        unsubscribe(self.shared(), &filters).await
     }
 
     /// The messages that no subscription's filter matches: those of an earlier session, for
     /// example. Without it they are acknowledged and counted. There is one such stream; a new one
     /// takes over.
-    pub fn unclaimed(&self) -> Subscription {
+    pub fn unclaimed(&self) -> Subscription<D> {
         let settings = noctule_client_core::MailboxSettings::default();
         let mailbox = self.shared().with(|inner| {
             let mailbox = inner.hub.open_mailbox(settings);
@@ -111,7 +113,7 @@ impl Client {
     }
 
     /// What happens to the connection from now on.
-    pub fn events(&self) -> Events {
+    pub fn events(&self) -> Events<D> {
         Events::new(Arc::clone(self.shared()))
     }
 
@@ -128,12 +130,7 @@ impl Client {
         }
     }
 
-    /// Waits until there is a connection.
-    ///
-    /// # Errors
-    ///
-    /// If there will be none.
-    pub async fn connected(&self) -> Result<Arc<Negotiated>, ConnectError> {
+    async fn until_connected(&self) -> Result<Arc<Negotiated>, ConnectError> {
         let stopped = |reason: &Arc<StopReason>| ConnectError::Stopped(Arc::clone(reason));
         poll_fn(|context| {
             self.shared().with(|inner| match &inner.state {
@@ -148,19 +145,17 @@ impl Client {
         .await
     }
 
-    /// Waits until everything that was published and asked for has ended, in one way or another.
-    pub async fn idle(&self) {
+    async fn until_idle(&self) {
         poll_fn(|context| self.shared().with(|inner| inner.hub.poll_idle(context.waker()))).await;
     }
 
-    /// Ends the client: waits until everything has ended, but not longer than `deadline`, says
-    /// DISCONNECT, and tells what was left undone. Streams end when they are empty.
-    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+    async fn until_shut_down(&self, deadline: Duration) -> ShutdownReport {
+        let deadline = deadline.min(DEADLINE_MAX);
         self.shared().end_by(Instant::now() + deadline);
         let unfinished = poll_fn(|context| {
-            self.shared().with(|inner| match &inner.unfinished {
-                Some(unfinished) => Poll::Ready(*unfinished),
-                None => {
+            self.shared().with(|inner| match (&inner.state, inner.unfinished) {
+                (State::Stopped(_), Some(unfinished)) => Poll::Ready(unfinished),
+                _ => {
                     inner.watchers.push(context.waker().clone());
                     Poll::Pending
                 }
@@ -168,4 +163,65 @@ impl Client {
         });
         ShutdownReport { unfinished: unfinished.await }
     }
+
+    async fn end_subscriptions(&self, filters: &[&str]) -> Result<(), UnsubscribeError> {
+        let filters: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
+        unsubscribe(self.shared(), &filters).await
+    }
 }
+
+/// What a client does for those who wait for it, as futures or as calls that return when it is
+/// done.
+macro_rules! waiting {
+    ($mode:ty, [$($asynchronous:tt)?], $wait:ident) => {
+        impl Client<$mode> {
+            /// Ends subscriptions at the server, whoever has made them.
+            ///
+            /// # Errors
+            ///
+            /// If it is not certain that the server has ended them.
+            pub $($asynchronous)? fn unsubscribe(
+                &self,
+                filters: &[&str],
+            ) -> Result<(), UnsubscribeError> {
+                $wait!(self.end_subscriptions(filters))
+            }
+
+            /// Waits until there is a connection.
+            ///
+            /// # Errors
+            ///
+            /// If there will be none.
+            pub $($asynchronous)? fn connected(&self) -> Result<Arc<Negotiated>, ConnectError> {
+                $wait!(self.until_connected())
+            }
+
+            /// Waits until everything that was published and asked for has ended, in one way or
+            /// another.
+            pub $($asynchronous)? fn idle(&self) {
+                $wait!(self.until_idle())
+            }
+
+            /// Ends the client: waits until everything has ended, but not longer than `deadline`,
+            /// says DISCONNECT, and tells what was left undone. Streams end when they are empty.
+            pub $($asynchronous)? fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+                $wait!(self.until_shut_down(deadline))
+            }
+        }
+    };
+}
+
+macro_rules! awaited {
+    ($future:expr) => {
+        $future.await
+    };
+}
+
+macro_rules! blocked {
+    ($future:expr) => {
+        block_on($future)
+    };
+}
+
+waiting!(Async, [async], awaited);
+waiting!(Blocking, [], blocked);

@@ -7,6 +7,11 @@ use noctule_packet::{ReasonCode, TopicError};
 use noctule_transport::{BuildError, TransportError, UrlError};
 use thiserror::Error;
 
+/// Nothing has come in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("nothing came in time")]
+pub struct TimedOut;
+
 /// Why a client was not built.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -31,7 +36,12 @@ pub enum ClientBuildError {
         /// What is wrong with it.
         source: TopicError,
     },
+    /// The system gives no thread.
+    #[cfg(feature = "thread")]
+    #[error("cannot start the client's thread: {0}")]
+    Thread(std::io::Error),
     /// A task can only be started inside a runtime.
+    #[cfg(feature = "tokio")]
     #[error("there is no tokio runtime here: call this from async code, or enter a runtime before")]
     NoRuntime,
 }

@@ -2,27 +2,31 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use noctule_client_core::{ClientEvent, FollowerId};
 
+use crate::error::TimedOut;
+use crate::mode::{Async, Blocking, Mode};
 use crate::shared::Shared;
+use crate::wait::{block_on, block_until};
 
 /// What happens to the connection, in order. Whoever reads too slowly is told how much was left
 /// out.
 #[derive(Debug)]
-pub struct Events {
+pub struct Events<D> {
     shared: Arc<Shared>,
     follower: FollowerId,
+    mode: Mode<D>,
 }
 
-impl Events {
+impl<D> Events<D> {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let follower = shared.with(|inner| inner.hub.follow());
-        Self { shared, follower }
+        Self { shared, follower, mode: Mode::default() }
     }
 
-    /// The next event; `None` when the client has ended.
-    pub async fn recv(&mut self) -> Option<ClientEvent> {
+    async fn next(&mut self) -> Option<ClientEvent> {
         poll_fn(|context| {
             self.shared.with(|inner| inner.hub.poll_event(self.follower, context.waker()))
         })
@@ -30,7 +34,38 @@ impl Events {
     }
 }
 
-impl Drop for Events {
+impl Events<Async> {
+    /// The next event; `None` when the client has ended.
+    pub async fn recv(&mut self) -> Option<ClientEvent> {
+        self.next().await
+    }
+}
+
+impl Events<Blocking> {
+    /// Waits for the next event; `None` when the client has ended.
+    pub fn recv(&mut self) -> Option<ClientEvent> {
+        block_on(self.next())
+    }
+
+    /// The same, but not longer than so long.
+    ///
+    /// # Errors
+    ///
+    /// If nothing has happened by then.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<ClientEvent>, TimedOut> {
+        block_until(timeout, self.next()).ok_or(TimedOut)
+    }
+}
+
+impl Iterator for Events<Blocking> {
+    type Item = ClientEvent;
+
+    fn next(&mut self) -> Option<ClientEvent> {
+        self.recv()
+    }
+}
+
+impl<D> Drop for Events<D> {
     fn drop(&mut self) {
         self.shared.with(|inner| inner.hub.leave(self.follower));
     }

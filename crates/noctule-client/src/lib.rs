@@ -26,28 +26,37 @@
 
 use std::time::Duration;
 
-mod alarm;
+#[cfg(not(any(feature = "tokio", feature = "thread")))]
+compile_error!("a client needs somebody to run it: choose the feature `tokio` or `thread`");
+
+pub mod blocking;
 mod builder;
 mod client;
 mod connection;
+mod course;
 mod credentials;
-mod driver;
 mod error;
 mod events;
+mod mode;
 mod publish;
 mod receipt;
 mod shared;
 mod state;
 mod subscribe;
 mod subscription;
+#[cfg(feature = "tokio")]
+mod task;
+#[cfg(feature = "thread")]
+mod thread;
+mod wait;
 
-pub use builder::ClientBuilder;
-pub use client::{Client, ShutdownReport};
+pub use client::ShutdownReport;
 pub use credentials::{Credentials, CredentialsFuture, CredentialsProvider};
 pub use error::{
-    ClientBuildError, ConnectError, PublishError, StopReason, SubscribeError, UnsubscribeError,
+    ClientBuildError, ConnectError, PublishError, StopReason, SubscribeError, TimedOut,
+    UnsubscribeError,
 };
-pub use events::Events;
+pub use mode::{Async, Blocking};
 pub use noctule_client_core::{
     AckRefused, Acknowledged, AliasPolicy, Backoff, CleanStart, ClientEvent, Closed, Doubt,
     DropCause, Ended, Failure, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId,
@@ -58,11 +67,22 @@ pub use noctule_packet::{
     PublishProperties, QoS, ReasonCode, RetainHandling, TopicName, UserProperties, Version,
 };
 pub use noctule_transport as transport;
-pub use publish::Publish;
 pub use receipt::Receipt;
 pub use state::State;
-pub use subscribe::Subscribe;
-pub use subscription::{Ack, Incoming, Subscription};
+pub use subscription::{Ack, Incoming};
+
+/// A client whose user awaits.
+pub type Client = client::Client<Async>;
+/// Settings of a client whose user awaits.
+pub type ClientBuilder = builder::ClientBuilder<Async>;
+/// A message to publish; see [`Client::publish`](client::Client::publish).
+pub type Publish<'a> = publish::Publish<'a, Async>;
+/// A subscription to ask for; see [`Client::subscribe`](client::Client::subscribe).
+pub type Subscribe = subscribe::Subscribe<Async>;
+/// The messages of a subscription.
+pub type Subscription = subscription::Subscription<Async>;
+/// What happens to the connection.
+pub type Events = events::Events<Async>;
 
 /// How long a client whose handles are all gone goes on with what is under way.
 const DRAIN_WHEN_DROPPED: Duration = Duration::from_secs(5);

@@ -9,12 +9,14 @@ use noctule_client_core::Publication;
 use noctule_packet::{PublishProperties, QoS, TopicName, UserProperties};
 
 use crate::error::PublishError;
+use crate::mode::{Async, Blocking, Mode};
 use crate::receipt::Receipt;
 use crate::shared::Shared;
+use crate::wait::block_on;
 
 /// A message to publish; see [`Client::publish`](crate::Client::publish).
 #[must_use = "nothing is published before `send`"]
-pub struct Publish<'a> {
+pub struct Publish<'a, D> {
     shared: &'a Arc<Shared>,
     topic: &'a str,
     payload: &'a [u8],
@@ -23,9 +25,10 @@ pub struct Publish<'a> {
     properties: PublishProperties<'a>,
     timeout: Option<Duration>,
     age_max: Option<Duration>,
+    mode: Mode<D>,
 }
 
-impl fmt::Debug for Publish<'_> {
+impl<D> fmt::Debug for Publish<'_, D> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Publish")
@@ -35,7 +38,7 @@ impl fmt::Debug for Publish<'_> {
     }
 }
 
-impl<'a> Publish<'a> {
+impl<'a, D> Publish<'a, D> {
     pub(crate) fn new(shared: &'a Arc<Shared>, topic: &'a str, payload: &'a [u8]) -> Self {
         Self {
             shared,
@@ -46,6 +49,7 @@ impl<'a> Publish<'a> {
             properties: PublishProperties::default(),
             timeout: None,
             age_max: None,
+            mode: Mode::default(),
         }
     }
 
@@ -135,12 +139,7 @@ impl<'a> Publish<'a> {
         Ok(Receipt::new(Arc::clone(self.shared), operation))
     }
 
-    /// Hands the message over as soon as the queue has room for it.
-    ///
-    /// # Errors
-    ///
-    /// If it is not accepted for another reason.
-    pub async fn send_when_ready(self) -> Result<Receipt, PublishError> {
+    async fn wait_for_room(self) -> Result<Receipt, PublishError> {
         let publication = self.publication()?;
         let operation = poll_fn(|context| {
             let now = self.shared.now();
@@ -148,5 +147,27 @@ impl<'a> Publish<'a> {
         })
         .await?;
         Ok(Receipt::new(Arc::clone(self.shared), operation))
+    }
+}
+
+impl Publish<'_, Async> {
+    /// Hands the message over as soon as the queue has room for it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not accepted for another reason.
+    pub async fn send_when_ready(self) -> Result<Receipt, PublishError> {
+        self.wait_for_room().await
+    }
+}
+
+impl Publish<'_, Blocking> {
+    /// Waits until the queue has room for the message, and hands it over.
+    ///
+    /// # Errors
+    ///
+    /// If it is not accepted for another reason.
+    pub fn send_when_ready(self) -> Result<Receipt, PublishError> {
+        block_on(self.wait_for_room())
     }
 }

@@ -4,10 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use noctule_client_core::{Doubt, OperationId, Outcome, Stage};
 
+use crate::error::TimedOut;
 use crate::shared::Shared;
+use crate::wait::{block_on, block_until};
 
 /// A publication that was accepted: awaited, it says how it ended, exactly once, whatever happens
 /// to the connection meanwhile.
@@ -41,6 +44,22 @@ impl Receipt {
     pub fn cancel(&self) {
         let now = self.shared.now();
         self.shared.with(|inner| inner.hub.cancel(now, self.operation));
+    }
+}
+
+impl Receipt {
+    /// Waits until it has ended: the blocking form of awaiting it.
+    pub fn wait(self) -> Outcome {
+        block_on(self)
+    }
+
+    /// The same, but not longer than so long.
+    ///
+    /// # Errors
+    ///
+    /// If it has not ended by then. The receipt can be asked again.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Outcome, TimedOut> {
+        block_until(timeout, self).ok_or(TimedOut)
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
+use std::time::Instant;
 
 use noctule_client_core::{Hub, Timestamp, Unfinished};
-use tokio::time::Instant;
 
 use crate::state::State;
 
@@ -57,7 +57,7 @@ impl Shared {
         Timestamp::default() + self.started.elapsed()
     }
 
-    /// A time on the client's clock as the runtime tells it.
+    /// A time on the client's clock as the system tells it.
     pub(crate) fn instant(&self, at: Timestamp) -> Instant {
         self.started + at.since(Timestamp::default())
     }
@@ -103,5 +103,13 @@ pub(crate) struct UserSide {
 impl Drop for UserSide {
     fn drop(&mut self) {
         self.shared.end_by(Instant::now() + crate::DRAIN_WHEN_DROPPED);
+    }
+}
+
+/// The earlier of two times, if there is one.
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

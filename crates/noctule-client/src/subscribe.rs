@@ -15,26 +15,30 @@ use noctule_packet::{
 };
 
 use crate::error::SubscribeError;
+use crate::mode::{Async, Blocking, Mode};
 use crate::shared::{Shared, UserSide};
 use crate::subscription::{Subscription, unsubscribe};
+use crate::wait::block_on;
 
-/// A subscription to ask for; see [`Client::subscribe`](crate::Client::subscribe). It is awaited.
+/// A subscription to ask for; see [`Client::subscribe`](crate::Client::subscribe). It is
+/// awaited, or sent where the user blocks.
 #[must_use = "nothing is subscribed to before it is awaited"]
-pub struct Subscribe {
+pub struct Subscribe<D> {
     user: Arc<UserSide>,
     filters: Vec<String>,
     options: SubscriptionOptions,
     identifier: Option<u32>,
     mailbox: MailboxSettings,
+    mode: Mode<D>,
 }
 
-impl fmt::Debug for Subscribe {
+impl<D> fmt::Debug for Subscribe<D> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Subscribe").field("filters", &self.filters).finish_non_exhaustive()
     }
 }
 
-impl Subscribe {
+impl<D> Subscribe<D> {
     pub(crate) fn new(user: Arc<UserSide>, filter: &str) -> Self {
         Self {
             user,
@@ -42,6 +46,7 @@ impl Subscribe {
             options: SubscriptionOptions { qos: QoS::ExactlyOnce, ..Default::default() },
             identifier: None,
             mailbox: MailboxSettings::default(),
+            mode: Mode::default(),
         }
     }
 
@@ -100,8 +105,8 @@ impl Subscribe {
         self
     }
 
-    async fn ask(self) -> Result<Subscription, SubscribeError> {
-        let Self { user, filters, options, identifier, mailbox } = self;
+    async fn ask(self) -> Result<Subscription<D>, SubscribeError> {
+        let Self { user, filters, options, identifier, mailbox, mode: _ } = self;
         let shared = Arc::clone(&user.shared);
         let open = OpenMailbox::new(&shared, mailbox);
         let operation = {
@@ -135,8 +140,19 @@ impl Subscribe {
     }
 }
 
-impl IntoFuture for Subscribe {
-    type Output = Result<Subscription, SubscribeError>;
+impl Subscribe<Blocking> {
+    /// Asks for the subscription, and waits until the server has granted it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not certain that the server has granted it.
+    pub fn send(self) -> Result<Subscription<Blocking>, SubscribeError> {
+        block_on(self.ask())
+    }
+}
+
+impl IntoFuture for Subscribe<Async> {
+    type Output = Result<Subscription<Async>, SubscribeError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {

@@ -1,17 +1,21 @@
 //! The messages of a subscription, and how they are acknowledged.
 
 use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use noctule_client_core::{
     AckRefused, AckToken, Acknowledged, Closed, MailboxId, Message, Taken, UnsubscribeRequest,
 };
 use noctule_packet::{QoS, ReasonCode, TopicFilter};
 
-use crate::error::UnsubscribeError;
+use crate::error::{TimedOut, UnsubscribeError};
+use crate::mode::{Async, Blocking, Mode};
 use crate::shared::{Shared, UserSide};
 use crate::subscribe::{filter_of, requested};
+use crate::wait::{block_on, block_until};
 
 /// The messages of one or more topic filters, in the order in which they arrived.
 ///
@@ -20,15 +24,16 @@ use crate::subscribe::{filter_of, requested};
 /// It goes on over any number of connections. Dropping it does not unsubscribe: with a session that
 /// outlives the program, the server goes on collecting. What it holds unseen is refused then.
 #[derive(Debug)]
-pub struct Subscription {
+pub struct Subscription<D> {
     user: Arc<UserSide>,
     mailbox: MailboxId,
     filters: Vec<String>,
     granted: Vec<QoS>,
     identity: Option<u32>,
+    mode: Mode<D>,
 }
 
-impl Subscription {
+impl<D> Subscription<D> {
     pub(crate) const fn new(
         user: Arc<UserSide>,
         mailbox: MailboxId,
@@ -36,7 +41,7 @@ impl Subscription {
         granted: Vec<QoS>,
         identity: Option<u32>,
     ) -> Self {
-        Self { user, mailbox, filters, granted, identity }
+        Self { user, mailbox, filters, granted, identity, mode: PhantomData }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -58,13 +63,11 @@ impl Subscription {
         self.identity
     }
 
-    /// The next message; `None` if there will be no more: the client has ended, or the subscription
-    /// was full and is one that closes then.
-    pub async fn recv(&mut self) -> Option<Incoming> {
+    async fn next(&mut self) -> Option<Incoming> {
         poll_fn(|context| self.poll_recv(context)).await
     }
 
-    /// The same for a hand-written future.
+    /// The next message, for a hand-written future; `None` if there will be no more.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
         let now = self.shared().now();
         let polled =
@@ -99,6 +102,14 @@ impl Subscription {
     pub fn closed(&self) -> Option<Closed> {
         self.shared().with(|inner| inner.hub.closed(self.mailbox))
     }
+}
+
+impl Subscription<Async> {
+    /// The next message; `None` if there will be no more: the client has ended, or the subscription
+    /// was full and is one that closes then.
+    pub async fn recv(&mut self) -> Option<Incoming> {
+        self.next().await
+    }
 
     /// Ends the subscription at the server. What arrived before is refused if nobody took it.
     ///
@@ -110,7 +121,41 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
+impl Subscription<Blocking> {
+    /// Waits for the next message; `None` if there will be no more: the client has ended, or the
+    /// subscription was full and is one that closes then.
+    pub fn recv(&mut self) -> Option<Incoming> {
+        block_on(self.next())
+    }
+
+    /// The same, but not longer than so long.
+    ///
+    /// # Errors
+    ///
+    /// If nothing has arrived by then.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Incoming>, TimedOut> {
+        block_until(timeout, self.next()).ok_or(TimedOut)
+    }
+
+    /// Ends the subscription at the server. What arrived before is refused if nobody took it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not certain that the server has ended it.
+    pub fn unsubscribe(self) -> Result<(), UnsubscribeError> {
+        block_on(unsubscribe(self.shared(), &self.filters))
+    }
+}
+
+impl Iterator for Subscription<Blocking> {
+    type Item = Incoming;
+
+    fn next(&mut self) -> Option<Incoming> {
+        self.recv()
+    }
+}
+
+impl<D> Drop for Subscription<D> {
     fn drop(&mut self) {
         let now = self.shared().now();
         self.shared().with(|inner| inner.hub.close_mailbox(now, self.mailbox));

@@ -20,12 +20,12 @@ const LEVELS: [(&str, u8); 14] = [
     ("noctule-transport", 3),
     ("noctule-broker", 4),
     ("noctule-client", 4),
-    ("noctule-client-blocking", 4),
-    ("noctule-client-wasm", 4),
-    ("noctule-client-aws", 4),
+    ("noctule-client-blocking", 5),
+    ("noctule-client-wasm", 5),
+    ("noctule-client-aws", 5),
     ("noctule", BINARY_LEVEL),
 ];
-const BINARY_LEVEL: u8 = 5;
+const BINARY_LEVEL: u8 = 6;
 const PURE_LEVEL_MAX: u8 = 2;
 
 /// Crates that serve tests and measurements only.

@@ -3,6 +3,7 @@
 use noctule_client::{Acknowledged, OnFull, QoS, ReasonCode};
 
 use crate::house::{House, next, soon};
+use crate::start::connect;
 
 #[tokio::test]
 async fn messages_are_acknowledged_in_whatever_order() {
@@ -27,8 +28,8 @@ async fn messages_are_acknowledged_in_whatever_order() {
 #[tokio::test]
 async fn a_reader_that_takes_nothing_slows_its_server_down() {
     let house = House::new();
-    let reader = soon(house.builder("r").settings(|it| it.connect.receive_maximum = 10).connect());
-    let reader = reader.await.unwrap();
+    let reader = house.builder("r").settings(|it| it.connect.receive_maximum = 10);
+    let reader = connect(reader).await.unwrap();
     let mut inbox = soon(reader.subscribe("t")).await.unwrap();
     let writer = house.client("w").await;
     for number in 0..100 {

@@ -9,6 +9,7 @@ use noctule_client::{
 use noctule_packet::SubscriptionOptions;
 
 use crate::house::{House, LONG, VERSIONS, next, soon};
+use crate::start::{connect, start};
 
 const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -16,7 +17,7 @@ const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 async fn messages_arrive_and_their_receipts_say_so() {
     let house = House::new();
     for version in VERSIONS {
-        let client = soon(house.builder("c").version(version).connect()).await.unwrap();
+        let client = connect(house.builder("c").version(version)).await.unwrap();
         let mut inbox = soon(client.subscribe("a/+").and("b")).await.unwrap();
         assert_eq!(inbox.granted(), [QoS::ExactlyOnce; 2]);
         for qos in ALL {
@@ -86,7 +87,7 @@ async fn each_stream_gets_what_its_filters_match_and_the_rest_goes_nowhere_else(
 #[tokio::test]
 async fn what_makes_no_sense_is_told_before_anything_is_sent() {
     let house = House::new();
-    let client = soon(house.builder("c").version(Version::V3_1_1).connect()).await.unwrap();
+    let client = connect(house.builder("c").version(Version::V3_1_1)).await.unwrap();
     assert!(matches!(client.publish("a/#", "").send(), Err(PublishError::Topic { .. })));
     let refused = client.publish("a", "").content_type("text").send().unwrap_err();
     assert_eq!(refused.to_string(), "MQTT 3.1.1 has no content_type");
@@ -100,14 +101,14 @@ async fn what_makes_no_sense_is_told_before_anything_is_sent() {
 #[tokio::test]
 async fn a_server_that_refuses_says_why() {
     let house = House::new();
-    let error = soon(Client::builder(house.url()).client_id("x".repeat(70_000)).connect()).await;
+    let error = connect(Client::builder(house.url()).client_id("x".repeat(70_000))).await;
     let error = error.unwrap_err();
     assert!(matches!(error, ConnectError::Build(_)), "{error}");
     let once = || ReconnectSettings { includes_first: false, ..Default::default() };
     let nobody = "mqtt://127.0.0.1:1";
-    let error = soon(Client::builder(nobody).reconnect(once()).connect()).await.unwrap_err();
+    let error = connect(Client::builder(nobody).reconnect(once())).await.unwrap_err();
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
-    let error = soon(Client::builder("http://x").connect()).await.unwrap_err();
+    let error = connect(Client::builder("http://x")).await.unwrap_err();
     assert!(matches!(error, ConnectError::Build(_)), "{error}");
     // The broker keeps $SYS for itself.
     let client = house.client("c").await;
@@ -138,7 +139,7 @@ async fn a_client_whose_handles_are_gone_finishes_what_is_under_way() {
 
 #[tokio::test]
 async fn a_shutdown_tells_what_was_left_undone() {
-    let client = Client::builder("mqtt://127.0.0.1:1").start().unwrap();
+    let client = start(Client::builder("mqtt://127.0.0.1:1")).unwrap();
     let receipt = client.publish("t", "x").qos(QoS::AtLeastOnce).send().unwrap();
     let report = soon(client.shutdown(Duration::from_millis(50))).await;
     assert_eq!((report.is_clean(), report.unfinished.queued), (false, 1));

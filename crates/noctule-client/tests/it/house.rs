@@ -7,6 +7,8 @@ use noctule_broker::{Broker, Handle};
 use noctule_client::{Client, ClientBuilder, Incoming, Subscription, Version};
 use tokio::time::timeout;
 
+use crate::start::connect;
+
 /// Longer than anything takes that works.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
@@ -40,7 +42,7 @@ impl House {
     }
 
     pub(crate) async fn client(&self, client_id: &str) -> Client {
-        soon(self.builder(client_id).connect()).await.expect("a connection")
+        connect(self.builder(client_id)).await.expect("a connection")
     }
 
     /// Ends the broker, and every connection with it.

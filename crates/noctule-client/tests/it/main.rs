@@ -5,3 +5,4 @@ mod basics;
 mod house;
 mod reconnect;
 mod regressions;
+mod start;

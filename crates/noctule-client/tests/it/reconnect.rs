@@ -10,6 +10,7 @@ use noctule_client::{
 };
 
 use crate::house::{House, next, soon};
+use crate::start::connect;
 
 fn quickly() -> ReconnectSettings {
     let backoff = Backoff { base: Duration::from_millis(20), ..Backoff::default() };
@@ -22,7 +23,7 @@ async fn it_comes_back_with_its_subscriptions_and_what_waited() {
     let house = House::new();
     let address = house.address;
     let client = house.builder("c").reconnect(quickly());
-    let client = soon(client.connect()).await.unwrap();
+    let client = connect(client).await.unwrap();
     let mut events = client.events();
     let mut inbox = soon(client.subscribe("t")).await.unwrap();
     house.stop().await;
@@ -83,7 +84,7 @@ async fn credentials_are_asked_for_at_each_attempt() {
     let count = Arc::new(AtomicU32::new(0));
     let builder = house.builder("c").reconnect(quickly());
     let builder = builder.credentials_provider(Counted(Arc::clone(&count)));
-    let client = soon(builder.connect()).await.unwrap();
+    let client = connect(builder).await.unwrap();
     house.broker().kick("c").await.unwrap();
     let mut attempts = count.load(Ordering::Relaxed);
     while attempts < 2 {
@@ -96,6 +97,6 @@ async fn credentials_are_asked_for_at_each_attempt() {
 #[tokio::test]
 async fn the_next_endpoint_is_tried_at_once() {
     let house = House::new();
-    let client = Client::builder("mqtt://127.0.0.1:1").or(house.url()).connect();
-    assert!(soon(client).await.unwrap().state().is_connected());
+    let client = Client::builder("mqtt://127.0.0.1:1").or(house.url());
+    assert!(connect(client).await.unwrap().state().is_connected());
 }

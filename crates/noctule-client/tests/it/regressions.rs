@@ -6,6 +6,7 @@ use noctule_client::QoS;
 use tokio::time::sleep;
 
 use crate::house::{House, next, soon};
+use crate::start::connect;
 
 /// P-01: publishing from where messages are handled never stalls.
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn a_burst_arrives_in_order() {
 async fn a_slow_handler_stays_connected() {
     let house = House::new();
     let client = house.builder("c").keep_alive(Duration::from_secs(1));
-    let client = soon(client.connect()).await.unwrap();
+    let client = connect(client).await.unwrap();
     let mut events = client.events();
     let mut inbox = soon(client.subscribe("t").manual_acknowledgement(true)).await.unwrap();
     drop(client.publish("t", "1").qos(QoS::AtLeastOnce).send().unwrap());

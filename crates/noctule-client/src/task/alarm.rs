@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
 /// Is ready when the deadline has come, or a little too early when it has moved.
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ impl Alarm {
     /// Sets the deadline. The timer is only touched if it would come too late.
     pub(crate) fn set(&mut self, deadline: Option<Instant>) {
         self.is_set = deadline.is_some();
-        let Some(deadline) = deadline else { return };
+        let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return };
         match &mut self.sleep {
             Some(sleep) if sleep.deadline() <= deadline && !sleep.is_elapsed() => {}
             Some(sleep) => sleep.as_mut().reset(deadline),

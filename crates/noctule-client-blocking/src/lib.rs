@@ -1,0 +1,33 @@
+//! An MQTT client for programs without a runtime: 5.0, 3.1.1 and 3.1, over TCP, TLS, WebSocket and
+//! Unix sockets, that never loses track of a message. It is `noctule-client` with the same names,
+//! whose calls return when they are done; a thread of its own keeps the connection.
+//!
+//! ```no_run
+//! use noctule_client_blocking::{Client, QoS};
+//!
+//! # fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder("mqtt://localhost").connect()?;
+//! let hello = client.subscribe("hello/#").send()?;
+//! let receipt = client.publish("hello/world", "it works").qos(QoS::AtLeastOnce).send()?;
+//! println!("{}", receipt.wait());
+//! for message in hello {
+//!     println!("{}: {}", message.topic(), message.text().unwrap_or("?"));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+pub use noctule_client::blocking::{
+    Client, ClientBuilder, Events, Publish, Subscribe, Subscription,
+};
+pub use noctule_client::{
+    Ack, AckRefused, Acknowledged, AliasPolicy, Backoff, CleanStart, ClientBuildError, ClientEvent,
+    Closed, ConnectError, Credentials, CredentialsFuture, CredentialsProvider, Doubt, DropCause,
+    Ended, Failure, Incoming, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId,
+    Outcome, Overflow, PublishError, PublishProperties, QoS, QueueSettings, Reaction, ReasonCode,
+    Receipt, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects, RetainHandling,
+    ServerReason, Settings, ShutdownReport, Stage, State, StopReason, SubscribeError, TimedOut,
+    TopicName, Unfinished, UnsubscribeError, UserProperties, Validation, Version, WillOptions,
+    transport,
+};

@@ -1,0 +1,33 @@
+//! The same client for whoever blocks: the same names, and no runtime.
+//!
+//! ```no_run
+//! use noctule_client::QoS;
+//! use noctule_client::blocking::Client;
+//!
+//! # #[cfg(feature = "thread")]
+//! # fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder("mqtt://localhost").connect()?;
+//! let hello = client.subscribe("hello/#").send()?;
+//! let receipt = client.publish("hello/world", "it works").qos(QoS::AtLeastOnce).send()?;
+//! println!("{}", receipt.wait());
+//! for message in hello {
+//!     println!("{}: {}", message.topic(), message.text().unwrap_or("?"));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::mode::Blocking;
+
+/// A client whose user blocks.
+pub type Client = crate::client::Client<Blocking>;
+/// Settings of a client whose user blocks.
+pub type ClientBuilder = crate::builder::ClientBuilder<Blocking>;
+/// A message to publish; see [`Client::publish`](crate::client::Client::publish).
+pub type Publish<'a> = crate::publish::Publish<'a, Blocking>;
+/// A subscription to ask for; see [`Client::subscribe`](crate::client::Client::subscribe).
+pub type Subscribe = crate::subscribe::Subscribe<Blocking>;
+/// The messages of a subscription.
+pub type Subscription = crate::subscription::Subscription<Blocking>;
+/// What happens to the connection.
+pub type Events = crate::events::Events<Blocking>;

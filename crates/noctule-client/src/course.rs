@@ -1,0 +1,210 @@
+//! The way of a client through its connections: what each attempt needs, what it comes to, and what
+//! everybody is told about it, whoever carries it out.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use noctule_client_core::{
+    ClientEvent, ConnectOptions, Ended, ReconnectPlan, Step, StopCause, Target, Timestamp,
+    TransportEnd,
+};
+use noctule_transport::{DialerBuilder, TransportError, Url};
+
+use crate::credentials::{Credentials, CredentialsProvider};
+use crate::error::StopReason;
+use crate::shared::Shared;
+use crate::state::State;
+
+/// The way of a client through its connections.
+pub(crate) struct Course {
+    pub(crate) shared: Arc<Shared>,
+    /// How the user's endpoints are reached, in order; at least one.
+    pub(crate) endpoints: Vec<DialerBuilder>,
+    pub(crate) plan: ReconnectPlan,
+    /// What CONNECT says, but for the credentials of a provider.
+    pub(crate) options: ConnectOptions,
+    pub(crate) provider: Option<Arc<dyn CredentialsProvider>>,
+    /// Why the last attempt did not even come to a connection.
+    last_error: Option<Arc<TransportError>>,
+    /// How the last connection ended.
+    last_ended: Arc<Ended>,
+}
+
+/// What comes next.
+pub(crate) enum Next {
+    /// Connect, after a pause.
+    Attempt { at: Timestamp, target: Target, failures: u32 },
+    /// Nothing more.
+    End(StopReason),
+}
+
+impl Course {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        endpoints: Vec<DialerBuilder>,
+        plan: ReconnectPlan,
+        options: ConnectOptions,
+        provider: Option<Arc<dyn CredentialsProvider>>,
+    ) -> Self {
+        let last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
+        Self { shared, endpoints, plan, options, provider, last_error: None, last_ended }
+    }
+
+    /// The first attempt.
+    pub(crate) fn first(&mut self) -> Next {
+        let step = self.plan.first(self.shared.now());
+        self.next(step)
+    }
+
+    /// What comes after a connection that has ended.
+    pub(crate) fn after(&mut self, ended: &Ended) -> Next {
+        let step = self.plan.disconnected(self.shared.now(), ended);
+        self.next(step)
+    }
+
+    fn next(&self, step: Step) -> Next {
+        match (step, &self.last_error) {
+            (Step::Connect { at, target, failures }, _) => Next::Attempt { at, target, failures },
+            (Step::Stop(StopCause::ByUser), _) => Next::End(StopReason::ShutDown),
+            (Step::Stop(_), Some(error)) => Next::End(StopReason::Transport(Arc::clone(error))),
+            (Step::Stop(_), None) => Next::End(StopReason::Ended(Arc::clone(&self.last_ended))),
+        }
+    }
+
+    /// How long to wait before an attempt; everybody is told.
+    pub(crate) fn pause(&self, at: Timestamp) -> Option<Duration> {
+        let now = self.shared.now();
+        if at <= now {
+            return None;
+        }
+        let delay = at.since(now);
+        self.shared.with(|inner| inner.hub.tell(&ClientEvent::Waiting { delay }));
+        self.shared.enter(State::Waiting(delay));
+        Some(delay)
+    }
+
+    /// An attempt begins: how its server is reached.
+    pub(crate) fn begin(
+        &self,
+        target: &Target,
+        failures: u32,
+    ) -> Result<DialerBuilder, TransportError> {
+        let dialer = self.reach(target)?;
+        let endpoint = Arc::from(dialer.url().to_string());
+        let attempt = failures.saturating_add(1);
+        self.shared.with(|inner| {
+            inner.hub.tell(&ClientEvent::Connecting { attempt, endpoint });
+        });
+        self.shared.enter(State::Connecting);
+        Ok(dialer)
+    }
+
+    fn reach(&self, target: &Target) -> Result<DialerBuilder, TransportError> {
+        let own = |at: usize| {
+            let endpoint = self.endpoints.get(at).or(self.endpoints.first()).cloned();
+            endpoint.ok_or_else(|| TransportError::Connector("there is no endpoint".into()))
+        };
+        let (reference, home) = match target {
+            Target::Endpoint(at) => return own(*at),
+            Target::Redirected { reference, .. } => (reference, own(0)?),
+        };
+        // A host alone is reached the way that its referrer was.
+        let text = if reference.contains("://") {
+            reference.to_string()
+        } else {
+            format!("{}://{reference}", home.url().scheme().name())
+        };
+        let url: Url = text.parse().map_err(unusable)?;
+        Ok(home.with_url(url))
+    }
+
+    /// What CONNECT will say on the connection that is being made.
+    pub(crate) fn prepare(
+        &self,
+        target: &Target,
+        credentials: Option<Credentials>,
+    ) -> Result<(), TransportError> {
+        let mut options = self.options.clone();
+        if let Some(Credentials { user_name, password }) = credentials {
+            (options.user_name, options.password) = (user_name, password);
+        }
+        if let Target::Redirected { with_credentials: false, .. } = target {
+            (options.user_name, options.password) = (None, None);
+        }
+        let is_set = self.shared.with(|inner| inner.hub.session_mut().set_connect_options(options));
+        is_set.map_err(unusable)
+    }
+
+    /// The transport stands: the session may begin.
+    pub(crate) fn up(&mut self) {
+        self.last_error = None;
+        let now = self.shared.now();
+        self.shared.with(|inner| inner.hub.session_mut().transport_up(now));
+    }
+
+    /// Looks at what the session has come to, and ends it if it is to end.
+    pub(crate) fn note_session(&mut self) {
+        let now = self.shared.now();
+        let connected = self.shared.with(|inner| {
+            inner.end_if_due(now);
+            inner.hub.take_connected()
+        });
+        if let Some(negotiated) = connected {
+            self.plan.connected(now);
+            self.shared.enter(State::Connected(negotiated));
+        }
+    }
+
+    /// The transport has ended: how the connection has.
+    pub(crate) fn down(&mut self, end: TransportEnd) -> Arc<Ended> {
+        let now = self.shared.now();
+        let ended = self.shared.with(|inner| {
+            inner.hub.session_mut().transport_down(now, end);
+            inner.hub.settle(now);
+            inner.hub.take_ended()
+        });
+        self.last_ended = ended.unwrap_or_else(|| Arc::new(Ended::Transport(end)));
+        Arc::clone(&self.last_ended)
+    }
+
+    /// There was no transport.
+    pub(crate) fn failed(&mut self, error: TransportError) -> Arc<Ended> {
+        let text = Arc::from(error.to_string());
+        self.shared.with(|inner| inner.hub.tell(&ClientEvent::ConnectFailed { error: text }));
+        self.last_error = Some(Arc::new(error));
+        self.last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
+        Arc::clone(&self.last_ended)
+    }
+
+    /// Looks after the session while there is no connection. Whether the client is to end.
+    pub(crate) fn tend(&self) -> bool {
+        let now = self.shared.now();
+        self.shared.with(|inner| {
+            inner.hub.session_mut().on_timeout(now);
+            inner.hub.settle(now);
+            inner.end_if_due(now);
+            inner.unfinished.is_some()
+        })
+    }
+
+    /// Tells everybody that there will be nothing more.
+    pub(crate) fn finish(&self, reason: StopReason) {
+        let now = self.shared.now();
+        let error = match &reason {
+            StopReason::ShutDown => None,
+            other => Some(Arc::from(other.to_string())),
+        };
+        self.shared.with(|inner| {
+            inner.hub.tell(&ClientEvent::Stopped { error });
+            let unfinished = inner.hub.close(now);
+            inner.unfinished.get_or_insert(unfinished);
+        });
+        self.shared.enter(State::Stopped(Arc::new(reason)));
+    }
+}
+
+/// An attempt that fails before anything is connected.
+pub(crate) fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> TransportError {
+    TransportError::Connector(error.into())
+}

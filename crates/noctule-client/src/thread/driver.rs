@@ -1,0 +1,219 @@
+//! Carries a client's course out on a thread that waits for readiness.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use noctule_client_core::{Ended, Target, TransportEnd};
+use noctule_transport::TransportError;
+use noctule_transport::blocking::{self, BoxedTransport, Connected, Waiter};
+
+use crate::connection::{Connection, Line, Turn};
+use crate::course::{Course, Next, unusable};
+use crate::error::StopReason;
+use crate::shared::earlier;
+
+/// How long a connection that has ended may take to send its last bytes.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Starts the thread of a client.
+pub(crate) fn start(course: Course) -> io::Result<()> {
+    let waiter = Waiter::new()?;
+    let waker = Waker::from(Arc::new(EndWaiting(waiter.waker())));
+    let driver = Driver { course, waiter, waker };
+    thread::Builder::new().name("noctule-client".to_owned()).spawn(|| driver.run())?;
+    Ok(())
+}
+
+/// Ends the waiting of the client's thread.
+struct EndWaiting(blocking::Waker);
+
+impl Wake for EndWaiting {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // It only fails when the thread is gone.
+        let _ = self.0.wake();
+    }
+}
+
+struct Driver {
+    course: Course,
+    waiter: Waiter,
+    waker: Waker,
+}
+
+/// The client is to end.
+struct Over;
+
+impl Driver {
+    /// Does everything until the client has ended.
+    fn run(mut self) {
+        let mut next = self.course.first();
+        let reason = loop {
+            let (at, target, failures) = match next {
+                Next::Attempt { at, target, failures } => (at, target, failures),
+                Next::End(reason) => break reason,
+            };
+            if let Some(delay) = self.course.pause(at)
+                && self.pause(Instant::now() + delay).is_err()
+            {
+                break StopReason::ShutDown;
+            }
+            let ended = match self.open(&target, failures) {
+                Ok(Ok(connected)) => self.serve(connected.stream),
+                Ok(Err(error)) => self.course.failed(error),
+                Err(Over) => break StopReason::ShutDown,
+            };
+            next = self.course.after(&ended);
+        };
+        self.course.finish(reason);
+    }
+
+    /// Opens the transport, with fresh credentials.
+    fn open(
+        &mut self,
+        target: &Target,
+        failures: u32,
+    ) -> Result<Result<Connected, TransportError>, Over> {
+        let dialer = match self.course.begin(target, failures) {
+            Ok(dialer) => dialer,
+            Err(error) => return Ok(Err(error)),
+        };
+        let credentials = match self.course.provider.clone() {
+            None => None,
+            Some(provider) => match self.meanwhile(provider.credentials())? {
+                Ok(credentials) => Some(credentials),
+                Err(error) => return Ok(Err(unusable(error))),
+            },
+        };
+        if let Err(error) = self.course.prepare(target, credentials) {
+            return Ok(Err(error));
+        }
+        let dialer = match dialer.build_blocking() {
+            Ok(dialer) => dialer,
+            Err(error) => return Ok(Err(unusable(error))),
+        };
+        let (course, waker) = (&self.course, &self.waker);
+        let mut is_over = || {
+            let is_over = course.tend();
+            course.shared.with(|inner| inner.hub.park(waker));
+            is_over
+        };
+        match dialer.dial(&mut self.waiter, &mut is_over) {
+            Err(TransportError::Cancelled { .. }) => Err(Over),
+            other => Ok(other),
+        }
+    }
+
+    /// Serves a connection until it has ended.
+    fn serve(&mut self, mut stream: BoxedTransport) -> Arc<Ended> {
+        self.course.up();
+        let mut connection = Connection::new();
+        let end = loop {
+            match connection.turn(&mut self.course, &mut Polled(&mut stream), &self.waker) {
+                Turn::Over(end) => break end,
+                Turn::Again => {}
+                Turn::Rest(deadline) => {
+                    if self.wait(deadline).is_err() {
+                        break TransportEnd::Failed;
+                    }
+                }
+            }
+        };
+        self.say_goodbye(&mut stream);
+        self.course.down(end)
+    }
+
+    /// Lets the other side know, if that does not take long.
+    fn say_goodbye(&mut self, stream: &mut BoxedTransport) {
+        let deadline = Instant::now() + GOODBYE;
+        while Instant::now() < deadline {
+            match stream.flush().and_then(|()| stream.shutdown()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.wait(Some(deadline)).is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        self.waiter.wait(timeout)
+    }
+
+    /// Waits for a time without a connection, and looks after the session meanwhile.
+    fn pause(&mut self, until: Instant) -> Result<(), Over> {
+        while Instant::now() < until {
+            self.rest(Some(until))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for something of the user's, and looks after the session meanwhile.
+    fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, Over> {
+        let mut awaited = pin!(awaited);
+        let waker = self.waker.clone();
+        let mut context = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(result) = awaited.as_mut().poll(&mut context) {
+                return Ok(result);
+            }
+            self.rest(None)?;
+        }
+    }
+
+    /// Waits once, without a connection.
+    fn rest(&mut self, until: Option<Instant>) -> Result<(), Over> {
+        if self.course.tend() {
+            return Err(Over);
+        }
+        let shared = &self.course.shared;
+        let deadline = shared.with(|inner| {
+            inner.hub.park(&self.waker);
+            let deadline = inner.hub.session().poll_timeout();
+            earlier(deadline.map(|at| shared.instant(at)), inner.ends_at)
+        });
+        // It fails only if the system is in a state in which nothing can be waited for.
+        self.wait(earlier(deadline, until)).map_err(|_| Over)?;
+        if self.course.tend() { Err(Over) } else { Ok(()) }
+    }
+}
+
+/// A transport that says when it would block.
+struct Polled<'a>(&'a mut BoxedTransport);
+
+fn polled<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        other => Poll::Ready(other),
+    }
+}
+
+impl Line for Polled<'_> {
+    fn poll_read(&mut self, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        polled(loop {
+            match self.0.read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        })
+    }
+
+    fn poll_write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        polled(self.0.write(bytes))
+    }
+
+    fn poll_flush(&mut self) -> Poll<io::Result<()>> {
+        polled(self.0.flush())
+    }
+}

@@ -1,0 +1,5 @@
+//! A client's own thread, without a runtime.
+
+mod driver;
+
+pub(crate) use driver::start;

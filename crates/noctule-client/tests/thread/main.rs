@@ -1,0 +1,14 @@
+//! The same as in `tests/it`, by clients that have threads of their own; and the blocking client.
+
+#[path = "../it/acknowledge.rs"]
+mod acknowledge;
+#[path = "../it/basics.rs"]
+mod basics;
+mod blocking;
+#[path = "../it/house.rs"]
+mod house;
+#[path = "../it/reconnect.rs"]
+mod reconnect;
+#[path = "../it/regressions.rs"]
+mod regressions;
+mod start;
