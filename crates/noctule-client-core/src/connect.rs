@@ -1,6 +1,7 @@
 //! From a new transport to CONNACK: what CONNECT says, and what the answer means for the session.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use noctule_packet::{Connack, Connect, Frame, PacketType, QoS, ReasonCode, Version};
 use noctule_session::{InboundAliases, Receiver, Timestamp};
@@ -28,8 +29,11 @@ impl ClientSession {
             self.end(now, None, Ended::ByUser);
             return self.epoch;
         }
-        self.clean_start = self.asks_for_clean_start();
-        self.doubt_session(now);
+        self.clean_start = self.asks_for_clean_start(now);
+        if self.has_session && !self.is_unanswered {
+            self.is_unanswered = true;
+            self.records.note(|| Record::Connecting);
+        }
         let first = match self.authentication.method.as_mut().map(|method| method.start()) {
             Some(Err(error)) => {
                 self.end(now, None, Ended::Authentication(error));
@@ -57,30 +61,31 @@ impl ClientSession {
         let _ = Connect::encode(&connect, self.outbound.bytes_mut());
     }
 
-    fn asks_for_clean_start(&self) -> bool {
+    fn asks_for_clean_start(&self, now: Timestamp) -> bool {
         let options = &self.settings.connect;
         match options.clean_start {
             CleanStart::Always => true,
             // [MQTT311-3.1.2-4] [MQTT311-3.1.2-6] A session that ends with its connection.
             _ if !self.version.is_v5() => options.session_expiry_interval == 0,
-            _ if self.is_session_doubted => true,
+            _ if self.is_session_doubted(now) => true,
             CleanStart::First => !self.has_session,
             CleanStart::Never => false,
         }
     }
 
-    /// If the session may have expired, this CONNECT may begin another one. Should its CONNACK not
-    /// arrive, the next would say that a session is present, and mean one that knows nothing of what
-    /// is in flight: then only a clean start tells them apart.
-    fn doubt_session(&mut self, now: Timestamp) {
+    /// Whether the server may have begun a session that it could not tell us of: the one that we
+    /// know may have expired before a CONNECT whose CONNACK has not arrived. The next CONNACK would
+    /// say that a session is present and mean one that knows nothing of what is in flight, so only
+    /// a clean start tells them apart.
+    fn is_session_doubted(&self, now: Timestamp) -> bool {
         let lasts = self.session_expiry_interval;
-        let may_be_over = self
-            .last_alive
-            .is_some_and(|last| lasts < u32::MAX && now.since(last).as_secs() >= u64::from(lasts));
-        if self.version.is_v5() && self.has_session && !self.clean_start && may_be_over {
-            self.is_session_doubted = true;
-            self.records.note(|| Record::SessionDoubted);
-        }
+        self.is_unanswered && lasts < u32::MAX && self.silence(now).as_secs() >= u64::from(lasts)
+    }
+
+    /// How long the server was not heard, as far as it had accepted us.
+    fn silence(&self, now: Timestamp) -> Duration {
+        let here = self.last_alive.map_or(Duration::ZERO, |last| now.since(last));
+        here.saturating_add(self.earlier_silence)
     }
 
     /// CONNACK.
@@ -169,7 +174,8 @@ impl ClientSession {
         self.clocks.connected(now, negotiated.keep_alive);
         self.aliases.reset(negotiated.topic_alias_maximum);
         self.inbound_aliases = InboundAliases::new(self.settings.connect.topic_alias_maximum);
-        self.is_session_doubted = false;
+        self.is_unanswered = false;
+        self.earlier_silence = Duration::ZERO;
         self.session_expiry_interval = negotiated.session_expiry_interval;
         let session_present = negotiated.session_present;
         let client_id = negotiated.client_id.clone();

@@ -34,8 +34,9 @@ pub enum Record {
         /// Whether the server had no session before.
         is_new: bool,
     },
-    /// The server may begin a session that it has not told us of: only a clean start makes sure.
-    SessionDoubted,
+    /// CONNECT is about to be sent. Until [`Record::SessionStarted`] follows, nobody knows what the
+    /// server has made of it.
+    Connecting,
     /// A message of QoS 1 or 2 was accepted from the user, or one of QoS 0 waits.
     Accepted {
         /// Its operation.

@@ -32,7 +32,7 @@ struct State {
     arrived: BTreeSet<PacketId>,
     subscriptions: BTreeMap<Box<str>, StoredSubscription>,
     client_id: Option<Box<str>>,
-    is_doubted: bool,
+    is_unanswered: bool,
     last_operation: Option<OperationId>,
     /// Counts what was sent and received, to keep its order.
     order: u64,
@@ -62,22 +62,15 @@ impl ClientSession {
         Ok(session)
     }
 
-    /// How long nothing was heard of the server when this process began, as far as a clock knows
-    /// that goes on between processes: the session may have expired.
+    /// How long nothing had been heard of the server when this process began, as far as a clock
+    /// knows that goes on between processes: the session may have expired.
     pub fn assume_silence(&mut self, now: Timestamp, silence: Duration) {
-        let millis = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-        // The clock of this process may have begun later than the silence.
-        let last = now.as_millis().checked_sub(millis).unwrap_or_default();
-        self.last_alive = Some(Timestamp::from_millis(last));
-        let lasts = self.session_expiry_interval;
-        let is_longer = silence.as_secs() >= u64::from(lasts) && lasts < u32::MAX;
-        // A clock that is too young to say so cannot doubt later either.
-        self.is_session_doubted |= is_longer && now.as_millis() < millis;
+        (self.last_alive, self.earlier_silence) = (Some(now), silence);
     }
 
     fn fill(&mut self, now: Timestamp, state: State) {
         let options = &self.settings.connect;
-        self.is_session_doubted = state.is_doubted;
+        self.is_unanswered = state.is_unanswered;
         self.has_session = state.client_id.is_some() && options.session_expiry_interval > 0;
         if options.client_id.is_empty() {
             self.assigned_client_id = state.client_id;
@@ -165,12 +158,12 @@ impl State {
             }
             Record::SessionStarted { client_id, is_new } => {
                 self.client_id = Some(client_id);
-                self.is_doubted = false;
+                self.is_unanswered = false;
                 if is_new {
                     self.forget_session(exactly_once_anew);
                 }
             }
-            Record::SessionDoubted => self.is_doubted = true,
+            Record::Connecting => self.is_unanswered = true,
             Record::Accepted { operation, message } => {
                 self.last_operation = self.last_operation.max(Some(operation));
                 self.messages.insert(operation, (message, Progress::Waiting { was_sent: false }));

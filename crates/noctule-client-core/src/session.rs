@@ -13,6 +13,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use noctule_packet::{PacketId, QoS, Version};
 use noctule_session::{InboundAliases, Receiver, Sender, Timestamp};
@@ -78,8 +79,10 @@ pub struct ClientSession {
     pub(crate) session_expiry_interval: u32,
     /// When the server was heard last on a connection that it had accepted.
     pub(crate) last_alive: Option<Timestamp>,
-    /// Whether the session the server has may be one that we know nothing of.
-    pub(crate) is_session_doubted: bool,
+    /// What an earlier process knows of the time before.
+    pub(crate) earlier_silence: Duration,
+    /// Whether a CONNECT may have reached the server whose CONNACK has not reached us.
+    pub(crate) is_unanswered: bool,
     pub(crate) assigned_client_id: Option<Box<str>>,
     pub(crate) clean_start: bool,
     /// Whether the server has accepted the connection.
@@ -169,7 +172,8 @@ impl ClientSession {
             has_session: false,
             session_expiry_interval: settings.connect.session_expiry_interval,
             last_alive: None,
-            is_session_doubted: false,
+            earlier_silence: Duration::ZERO,
+            is_unanswered: false,
             assigned_client_id: None,
             clean_start: true,
             is_accepted: false,

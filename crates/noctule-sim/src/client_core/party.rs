@@ -227,11 +227,12 @@ impl Party {
 
     pub(super) fn receive(&mut self, broker: &Broker, bytes: &[u8]) -> Result<(), String> {
         self.unread.extend_from_slice(bytes);
-        if !bytes.is_empty() {
-            self.heard = broker.now();
-        }
         if self.session.wants_input() {
             self.consume(broker);
+        }
+        // Before CONNACK nobody knows with whom one speaks.
+        if !bytes.is_empty() && self.session.status() == Status::Online {
+            self.heard = broker.now();
         }
         self.turn();
         self.check()
