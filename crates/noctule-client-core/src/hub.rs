@@ -6,6 +6,7 @@
 //! ([`Hub::park`]). Nothing here calls the user: whoever waits leaves a [`Waker`], and the
 //! front-end wakes it ([`Hub::take_wakes`]) when it has unlocked the hub.
 
+mod alarms;
 mod lifecycle;
 mod mailbox;
 mod mailboxes;
@@ -36,6 +37,7 @@ use crate::queue::Overflow;
 use crate::request::{RequestRefused, SubscribeRequest, UnsubscribeRequest};
 use crate::session::{ClientSession, Status};
 use crate::settings::{AcknowledgementMode, Settings, SettingsError};
+use alarms::Alarms;
 use lifecycle::Lifecycle;
 use mailbox::Item;
 use mailboxes::Mailboxes;
@@ -48,6 +50,7 @@ pub struct Hub {
     receipts: Receipts,
     mailboxes: Mailboxes,
     lifecycle: Lifecycle,
+    alarms: Alarms,
     /// The driver, while it sleeps.
     driver: Option<Waker>,
     /// Those who wait for room in the queue.
@@ -95,6 +98,7 @@ impl Hub {
             receipts: Receipts::default(),
             mailboxes: Mailboxes::default(),
             lifecycle: Lifecycle::default(),
+            alarms: Alarms::default(),
             driver: None,
             without_room: Vec::new(),
             until_idle: Vec::new(),
@@ -176,6 +180,45 @@ impl Hub {
         self.receipts.open(operation);
         self.ring();
         Ok(operation)
+    }
+
+    /// Asks for subscriptions whose messages go wherever filters send them that were or will be
+    /// [added](Self::add_filter).
+    ///
+    /// # Errors
+    ///
+    /// If the request is not accepted.
+    pub fn subscribe_only(
+        &mut self,
+        now: Timestamp,
+        request: &SubscribeRequest<'_>,
+    ) -> Result<OperationId, RequestRefused> {
+        let operation = self.session.subscribe(now, request)?;
+        self.receipts.open(operation);
+        self.ring();
+        Ok(operation)
+    }
+
+    /// Wakes somebody when a time has come.
+    pub fn wake_at(&mut self, at: Timestamp, waker: &Waker) {
+        if self.poll_timeout().is_none_or(|earliest| at < earliest) {
+            self.ring();
+        }
+        self.alarms.set(at, waker);
+    }
+
+    /// When the driver is to call [`Hub::on_timeout`], unless something else happens before.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        match (self.session.poll_timeout(), self.alarms.next()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// The driver: a moment has come that [`Hub::poll_timeout`] named. It does no harm too early.
+    pub fn on_timeout(&mut self, now: Timestamp) {
+        self.session.on_timeout(now);
+        self.alarms.ring(now, &mut self.wakes);
     }
 
     /// Asks for the end of subscriptions. Mailboxes keep their filters: what is on its way still

@@ -63,6 +63,7 @@ mod operation;
 mod outbound;
 mod outcome;
 mod outgoing;
+mod pattern;
 mod publication;
 mod publish;
 mod queue;
@@ -95,6 +96,7 @@ pub use message::Message;
 pub use negotiated::Negotiated;
 pub use noctule_session::Timestamp;
 pub use operation::{Doubt, DropCause, OperationId, Outcome, RequestOutcome, Stage};
+pub use pattern::{Captures, Pattern, PatternError};
 pub use publication::{Publication, PublishRefused};
 pub use queue::{Keep, Overflow, QueueSettings};
 pub use reconnect::{

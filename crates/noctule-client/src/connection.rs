@@ -192,9 +192,9 @@ impl Connection {
         let shared = &course.shared;
         let now = shared.now();
         shared.with(|inner| {
-            let deadline = inner.hub.session().poll_timeout();
+            let deadline = inner.hub.poll_timeout();
             if deadline.is_some_and(|deadline| deadline <= now) {
-                inner.hub.session_mut().on_timeout(now);
+                inner.hub.on_timeout(now);
                 inner.hub.settle(now);
                 return None;
             }

@@ -181,7 +181,7 @@ impl Course {
     pub(crate) fn tend(&self) -> bool {
         let now = self.shared.now();
         self.shared.with(|inner| {
-            inner.hub.session_mut().on_timeout(now);
+            inner.hub.on_timeout(now);
             inner.hub.settle(now);
             inner.end_if_due(now);
             inner.unfinished.is_some()

@@ -141,7 +141,7 @@ async fn meanwhile<T>(course: &Course, awaited: impl Future<Output = T>) -> Resu
             }
             let deadline = course.shared.with(|inner| {
                 inner.hub.park(context.waker());
-                let deadline = inner.hub.session().poll_timeout();
+                let deadline = inner.hub.poll_timeout();
                 earlier(deadline.map(|at| course.shared.instant(at)), inner.ends_at)
             });
             if let Poll::Ready(result) = awaited.as_mut().poll(context) {

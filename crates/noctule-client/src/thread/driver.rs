@@ -180,7 +180,7 @@ impl Driver {
         let shared = &self.course.shared;
         let deadline = shared.with(|inner| {
             inner.hub.park(&self.waker);
-            let deadline = inner.hub.session().poll_timeout();
+            let deadline = inner.hub.poll_timeout();
             earlier(deadline.map(|at| shared.instant(at)), inner.ends_at)
         });
         // It fails only if the system is in a state in which nothing can be waited for.
