@@ -35,7 +35,7 @@ impl ClientSession {
     /// # Errors
     ///
     /// If it cannot begin.
-    // [MQTT5-4.12.1-1]
+    // [MQTT5-4.12.1-1] [MQTT5-4.12.1-2] [MQTT5-4.12.0-7]
     pub fn reauthenticate(&mut self, _now: Timestamp) -> Result<(), ReauthenticateRefused> {
         if self.status != Status::Online {
             return Err(ReauthenticateRefused::Offline);
@@ -53,7 +53,7 @@ impl ClientSession {
     }
 
     /// AUTH.
-    // [MQTT5-4.12.0-1] [MQTT5-4.12.0-2] [MQTT5-4.12.0-3] [MQTT5-4.12.0-4]
+    // [MQTT5-4.12.0-3]
     pub(crate) fn on_auth(&mut self, now: Timestamp, frame: &Frame<'_>) -> Result<(), Fault> {
         let auth = Auth::decode(frame, self.version, self.settings.validation.text_rules())?;
         let Some(method) = &mut self.authentication.method else {
@@ -91,7 +91,6 @@ impl ClientSession {
     pub(crate) fn verify(&mut self, connack: &Connack<'_>) -> Result<(), Fault> {
         let named = connack.properties.authentication_method;
         let Some(method) = &mut self.authentication.method else {
-            // [MQTT5-4.12.0-6]
             return match named {
                 Some(_) => self.tolerate(ProtocolError::AuthenticationMethod),
                 None => Ok(()),

@@ -62,7 +62,7 @@ impl ClientSession {
     }
 
     /// A message is whole; its packet identifier tells that it is to be acknowledged.
-    // [MQTT5-4.3.1-1] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8]
+    // [MQTT5-4.5.0-2] [MQTT311-4.5.0-2] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8]
     fn arrived(&mut self, message: Message, packet_id: Option<PacketId>) -> Result<(), Fault> {
         let Some(packet_id) = packet_id else {
             self.hand_out(message, None);

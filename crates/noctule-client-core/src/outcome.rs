@@ -11,7 +11,7 @@ use crate::session::{ClientSession, Release};
 
 impl ClientSession {
     /// PUBACK.
-    // [MQTT5-4.3.2-3] [MQTT5-4.4.0-2]
+    // [MQTT5-4.3.2-3] [MQTT5-4.4.0-2] [MQTT311-2.3.1-3]
     #[inline]
     pub(crate) fn on_puback(
         &mut self,

@@ -154,7 +154,7 @@ impl ClientSession {
 
     /// Whether a message goes out at once: nothing is before it, the server has room for it, and so
     /// has the transport.
-    // [MQTT5-3.3.4-9] [MQTT5-4.6.0-5]
+    // [MQTT5-3.3.4-7]
     #[inline]
     pub(crate) fn may_send(&self, qos: QoS, bytes: usize) -> bool {
         self.outbound.len() < self.settings.limits.outbound_bytes_max

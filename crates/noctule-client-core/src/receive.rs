@@ -97,7 +97,7 @@ impl ClientSession {
                 self.tolerate(ProtocolError::UnexpectedPingresp)
             }
             PacketType::Connack if self.status == Status::Connecting => self.on_connack(now, frame),
-            // [MQTT5-3.2.0-2] [MQTT311-3.2.0-2]
+            // [MQTT5-3.2.0-2]
             PacketType::Connack => Err(ProtocolError::SecondConnack.into()),
             PacketType::Auth if version.is_v5() => self.on_auth(now, frame),
             PacketType::Disconnect if version.is_v5() => {

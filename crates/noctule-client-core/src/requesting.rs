@@ -132,7 +132,7 @@ impl ClientSession {
     }
 
     /// Sends the next request that waits. Whether there was one.
-    // [MQTT5-3.3.4-10] [MQTT5-3.8.4-1] [MQTT5-3.10.4-1]
+    // [MQTT5-3.3.4-8] [MQTT311-2.3.1-2]
     pub(crate) fn send_request(&mut self, _now: Timestamp) -> bool {
         let Some(request) = self.requests.waiting.pop_front() else { return false };
         if let Err(refused) = self.check_request(&request) {

@@ -16,7 +16,8 @@ use crate::session::{ClientSession, Status};
 const ALIAS_BYTES: usize = 4;
 
 impl ClientSession {
-    /// Sends everything that may be sent now.
+    /// Sends everything that may be sent now: before CONNACK, nothing.
+    // [MQTT5-3.1.2-30]
     #[inline]
     pub(crate) fn pump(&mut self, now: Timestamp) {
         if self.is_repeating || !self.queue.is_empty() || self.requests.are_waiting() {

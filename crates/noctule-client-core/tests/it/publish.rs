@@ -110,6 +110,7 @@ fn messages_wait_for_a_connection_and_leave_in_order() {
 #[test]
 fn a_session_that_goes_on_repeats_what_was_not_acknowledged() {
     spec!("MQTT5-4.4.0-1", "MQTT311-4.4.0-1", "MQTT5-3.3.1-1", "MQTT311-3.3.1-1");
+    spec!("MQTT311-2.3.1-3");
     for version in VERSIONS {
         let mut world = World::online(lasting(version));
         for (payload, qos) in ["a", "b", "c"].into_iter().zip([QOS[1], QOS[2], QOS[2]]) {

@@ -27,6 +27,7 @@ fn tokens(world: &mut World) -> Vec<AckToken> {
 #[test]
 fn messages_are_handed_out_and_acknowledged_by_their_qos() {
     spec!("MQTT5-4.3.2-4", "MQTT5-4.3.3-8", "MQTT5-4.3.3-11", "MQTT311-4.3.3-2");
+    spec!("MQTT5-4.5.0-2", "MQTT311-4.5.0-2");
     for version in VERSIONS {
         let mut world = World::online(brief(version));
         world.message(QoS::AtMostOnce, 0, "t", b"a");

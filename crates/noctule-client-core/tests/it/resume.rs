@@ -229,7 +229,7 @@ fn closing_ends_every_operation_and_says_what_was_not_done() {
 
 #[test]
 fn disconnect_says_what_the_version_can_say() {
-    spec!("MQTT5-3.14.2-1", "MQTT5-3.14.4-1", "MQTT311-3.14.4-1");
+    spec!("MQTT5-3.14.2-1", "MQTT5-3.14.4-1", "MQTT311-3.14.4-1", "MQTT311-3.14.4-2");
     for version in VERSIONS {
         let mut world = World::online(lasting(version));
         let options = DisconnectOptions {

@@ -44,7 +44,7 @@ fn a_subscription_is_granted_and_ended() {
 /// N-M3: the server's quota is for messages only.
 #[test]
 fn requests_wait_for_no_quota_and_share_the_packet_identifiers() {
-    spec!("MQTT5-3.3.4-10", "MQTT5-2.2.1-3");
+    spec!("MQTT5-3.3.4-8", "MQTT5-2.2.1-3", "MQTT311-2.3.1-2");
     let mut world = World::new(brief(Version::V5_0));
     let properties = ConnackProperties { receive_maximum: Some(1), ..ConnackProperties::default() };
     world.connect_with(false, properties);
