@@ -253,8 +253,8 @@ impl fmt::Display for Url {
                 }
             }
             Place::File(path) => {
-                let bytes = path.to_string_lossy();
-                formatter.write_str(&percent::encode(bytes.as_bytes(), b"/"))
+                let bytes = path.as_os_str().as_encoded_bytes();
+                formatter.write_str(&percent::encode(bytes, b"/"))
             }
         }
     }

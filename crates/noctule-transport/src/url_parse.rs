@@ -253,6 +253,8 @@ mod tests {
         assert_eq!(parse("unix:///run/my%20s").socket_path(), Some(Path::new("/run/my s")));
         assert_eq!(parse("unix:///run/s").host(), None);
         assert_eq!(Url::unix("/run/a b").to_string(), "unix:///run/a%20b");
+        #[cfg(unix)]
+        assert_eq!(parse("unix:///no%80text").to_string(), "unix:///no%80text");
     }
 
     #[test]
