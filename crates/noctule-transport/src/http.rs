@@ -1,6 +1,6 @@
 //! The few parts of HTTP/1.1 that a WebSocket handshake and a CONNECT proxy need, read strictly.
 
-use base64ct::{Base64, Encoding};
+use data_encoding::BASE64;
 
 /// No head of a request or a response may be longer.
 pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -128,37 +128,12 @@ impl Response {
     }
 }
 
-/// The head of a GET request.
-#[cfg(feature = "tokio")]
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) target: String,
-    /// Whether it is HTTP/1.1: an older one cannot ask for another protocol.
-    pub(crate) is_current: bool,
-    pub(crate) headers: Headers,
-}
-
-#[cfg(feature = "tokio")]
-impl Request {
-    pub(crate) fn parse(head: &[u8]) -> Result<Self, HeadError> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut parsed = httparse::Request::new(&mut headers);
-        match parsed.parse(head) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) | Err(_) => return Err(HeadError::NotHttp),
-        }
-        let target = parsed.path.ok_or(HeadError::NotHttp)?.to_owned();
-        let is_current = parsed.version == Some(1);
-        Ok(Self { target, is_current, headers: Headers::from_parsed(parsed.headers) })
-    }
-}
-
 /// The value of a header line for basic authentication.
 pub(crate) fn basic_authorization(user: &str, password: &[u8]) -> String {
     let mut credentials = user.as_bytes().to_vec();
     credentials.push(b':');
     credentials.extend_from_slice(password);
-    format!("Basic {}", Base64::encode_string(&credentials))
+    format!("Basic {}", BASE64.encode(&credentials))
 }
 
 /// A text of the peer, made fit for one line of a log: short, and without control characters.

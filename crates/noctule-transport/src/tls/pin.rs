@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use base64ct::{Base64, Encoding};
+use data_encoding::BASE64;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::crypto::{CryptoProvider, hash};
@@ -41,7 +41,8 @@ impl FromStr for Pin {
                 .to_owned(),
         };
         if let Some(encoded) = text.strip_prefix("sha256//") {
-            let decoded = Base64::decode_vec(encoded).ok().and_then(|bytes| bytes.try_into().ok());
+            let decoded =
+                BASE64.decode(encoded.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
             return decoded.map(Self::PublicKey).ok_or_else(wrong);
         }
         let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
@@ -63,7 +64,7 @@ impl fmt::Display for Pin {
             Self::Certificate(hash) => {
                 hash.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
             }
-            Self::PublicKey(hash) => write!(formatter, "sha256//{}", Base64::encode_string(hash)),
+            Self::PublicKey(hash) => write!(formatter, "sha256//{}", BASE64.encode(hash)),
         }
     }
 }

@@ -1,13 +1,18 @@
 //! The server's side of the WebSocket handshake (RFC 6455, section 4.2).
 
-use super::error::WebSocketError;
-use super::frames::{Frames, Role};
-use super::request::accept_value;
-use crate::handshake::Handshake;
-use crate::http::{HeadReader, Headers, Request};
+use tungstenite::Error;
+use tungstenite::error::ProtocolError;
+use tungstenite::handshake::machine::TryParse;
+use tungstenite::handshake::server::{Request, create_response};
+use tungstenite::http::header::{HOST, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL};
+use tungstenite::http::uri::PathAndQuery;
+use tungstenite::http::{HeaderMap, Uri};
+use tungstenite::protocol::Role;
 
-/// The base64 form of the sixteen bytes of a key.
-const KEY_LENGTH: usize = 24;
+use super::error::WebSocketError;
+use super::frames::Frames;
+use crate::handshake::Handshake;
+use crate::http::HeadReader;
 
 /// Opens WebSockets for clients that ask for them.
 #[derive(Clone, Debug)]
@@ -54,57 +59,63 @@ impl WebSocketAcceptor {
         Frames::new(Role::Server, self.message_bytes_max)
     }
 
-    /// The status of a refusal and its reason, or what was agreed on.
+    /// The status of a refusal and its reason, or the proof that the key was understood and the
+    /// chosen sub-protocol.
     fn judge(&self, request: &Request) -> Result<(String, String), (u16, &'static str)> {
-        let Request { target, is_current, headers } = request;
-        let path = target.split('?').next().unwrap_or_default();
+        let path = request.uri().path();
         if !self.paths.is_empty() && !self.paths.iter().any(|known| known == path) {
             return Err((404, "there is no WebSocket under this path"));
         }
-        if !is_current || headers.single("host").is_none() {
-            return Err((400, "a WebSocket needs HTTP/1.1 and a Host header"));
+        if request.headers().get_all(HOST).iter().count() != 1 {
+            return Err((400, "a WebSocket needs one Host header"));
         }
-        let is_upgrade = headers.has_element("upgrade", "websocket")
-            && headers.has_element("connection", "upgrade");
-        if !is_upgrade {
-            return Err((426, "only WebSocket is spoken here"));
-        }
-        if headers.single("sec-websocket-version") != Some("13") {
-            return Err((426, "the version of WebSocket is 13"));
-        }
-        let key = headers.single("sec-websocket-key").filter(|key| is_key(key));
-        let key = key.ok_or((400, "Sec-WebSocket-Key is 16 bytes in base64"))?;
-        let subprotocol = self.choose(headers).ok_or((400, "no known sub-protocol is offered"))?;
-        Ok((accept_value(key), subprotocol))
+        let response = create_response(request).map_err(|error| refusal(&error))?;
+        let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT).and_then(text);
+        let accept = accept.unwrap_or_default().to_owned();
+        let subprotocol = self.choose(request).ok_or((400, "no known sub-protocol is offered"))?;
+        Ok((accept, subprotocol))
     }
 
-    fn choose(&self, headers: &Headers) -> Option<String> {
-        let is_offered = |known: &&String| {
-            headers.elements("sec-websocket-protocol").any(|offered| offered == known.as_str())
-        };
-        self.subprotocols.iter().find(is_offered).cloned()
+    fn choose(&self, request: &Request) -> Option<String> {
+        let lines = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(text);
+        let offered: Vec<_> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+        self.subprotocols.iter().find(|known| offered.contains(&known.as_str())).cloned()
     }
 }
 
-fn is_key(key: &str) -> bool {
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
-    let digits = key.strip_suffix("==").unwrap_or_default();
-    key.len() == KEY_LENGTH && digits.bytes().all(is_base64)
+/// The status that a request is refused with, and its reason.
+fn refusal(error: &Error) -> (u16, &'static str) {
+    let Error::Protocol(error) = error else { return (400, "the request is no HTTP") };
+    match error {
+        ProtocolError::WrongHttpVersion => (400, "a WebSocket needs HTTP/1.1"),
+        ProtocolError::MissingUpgradeWebSocketHeader
+        | ProtocolError::MissingConnectionUpgradeHeader => (426, "only WebSocket is spoken here"),
+        ProtocolError::MissingSecWebSocketVersionHeader => (426, "the version of WebSocket is 13"),
+        ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey => {
+            (400, "Sec-WebSocket-Key is 16 bytes in base64")
+        }
+        _ => (400, "the request is no HTTP"),
+    }
+}
+
+/// The value of a header, if it is a text.
+fn text(value: &HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok()
 }
 
 /// What a client asked for when it opened a WebSocket.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AcceptedRequest {
-    target: String,
+    target: Uri,
     subprotocol: String,
-    headers: Headers,
+    headers: HeaderMap,
 }
 
 impl AcceptedRequest {
     /// Path and query.
     #[must_use]
     pub fn target(&self) -> &str {
-        &self.target
+        self.target.path_and_query().map_or("/", PathAndQuery::as_str)
     }
 
     /// The chosen sub-protocol.
@@ -115,17 +126,16 @@ impl AcceptedRequest {
 
     /// The values of the headers of this name.
     pub fn header<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.headers.all(name)
+        self.headers.get_all(name).iter().filter_map(text).map(str::trim)
     }
 }
 
 impl std::fmt::Debug for AcceptedRequest {
     /// Neither the query nor the values of headers are shown: they hold tokens.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.target.split('?').next().unwrap_or_default();
         formatter
             .debug_struct("AcceptedRequest")
-            .field("path", &path)
+            .field("path", &self.target.path())
             .field("subprotocol", &self.subprotocol)
             .finish_non_exhaustive()
     }
@@ -172,9 +182,13 @@ impl Handshake for Acceptance<'_> {
 
     fn on_bytes(&mut self, input: &[u8]) -> Result<Option<Self::Done>, WebSocketError> {
         let Some(head) = self.head.on_bytes(input)? else { return Ok(None) };
-        let request = match Request::parse(&head.bytes) {
-            Ok(request) => request,
-            Err(_) => return Err(self.refuse(400, "the request is no HTTP")),
+        let request = match Request::try_parse(&head.bytes) {
+            Ok(Some((_, request))) => request,
+            Ok(None) => return Err(self.refuse(400, "the request is no HTTP")),
+            Err(error) => {
+                let (status, problem) = refusal(&error);
+                return Err(self.refuse(status, problem));
+            }
         };
         let (accept, subprotocol) =
             self.acceptor.judge(&request).map_err(|(status, why)| self.refuse(status, why))?;
@@ -183,7 +197,8 @@ impl Handshake for Acceptance<'_> {
              Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
         )
         .into_bytes();
-        let Request { target, headers, .. } = request;
+        let (parts, ()) = request.into_parts();
+        let (target, headers) = (parts.uri, parts.headers);
         Ok(Some((AcceptedRequest { target, subprotocol, headers }, head.rest)))
     }
 }

@@ -3,27 +3,21 @@
 
 use std::io::{self, IoSlice};
 
+use tungstenite::protocol::Role;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
 use super::error::WebSocketError;
-use super::header::{Header, HeaderReader, Opcode};
+use super::header::{Arriving, CONTROL_BYTES_MAX, HeaderReader, apply};
 use crate::http::printable;
 
 /// No frame that we send has more payload.
 const SENT_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// An idle connection keeps no larger buffer.
 const KEPT_BYTES_MAX: usize = 4 * 1024;
-/// The largest control frame (RFC 6455, section 5.5).
-const CONTROL_BYTES_MAX: usize = 125;
 
 const NORMAL_CLOSURE: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
-
-/// Which end of the WebSocket this is. Only clients mask what they send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Client,
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only tokio has servers so far"))]
-    Server,
-}
 
 /// Both directions of one WebSocket.
 #[derive(Debug)]
@@ -31,7 +25,7 @@ pub(crate) struct Frames {
     role: Role,
     message_bytes_max: u64,
     header: HeaderReader,
-    frame: Option<Header>,
+    frame: Option<Arriving>,
     /// The payload of the control frame that is arriving.
     control: Vec<u8>,
     /// The bytes so far of the message that is arriving.
@@ -43,7 +37,6 @@ pub(crate) struct Frames {
     /// The answer to the latest ping; an older one that was not sent is replaced.
     pong: Option<Vec<u8>>,
     is_close_sent: bool,
-    masks: Masks,
 }
 
 #[derive(Debug)]
@@ -69,7 +62,6 @@ impl Frames {
             sent: 0,
             pong: None,
             is_close_sent: false,
-            masks: Masks::default(),
         }
     }
 
@@ -102,7 +94,7 @@ impl Frames {
         Ok(produced)
     }
 
-    /// Takes the next header byte, or as much payload as is there.
+    /// Takes a header, or as much payload as is there.
     fn on_part(
         &mut self,
         buffer: &mut [u8],
@@ -110,15 +102,16 @@ impl Frames {
         produced: &mut usize,
     ) -> Result<(), WebSocketError> {
         let Some(mut frame) = self.frame.take() else {
-            let byte = buffer.get(*taken).copied().unwrap_or_default();
-            *taken += 1;
-            let Some(header) = self.header.on_byte(byte, self.role)? else { return Ok(()) };
-            self.on_header(&header)?;
-            return self.on_progress(header);
+            let input = buffer.get(*taken..).unwrap_or_default();
+            let (length, frame) = self.header.on_bytes(input, self.role)?;
+            *taken += length;
+            let Some(frame) = frame else { return Ok(()) };
+            self.on_header(&frame)?;
+            return self.on_progress(frame);
         };
         let there = (buffer.len() - *taken).min(usize::try_from(frame.left).unwrap_or(usize::MAX));
         let end = *taken + there;
-        if frame.opcode.is_control() {
+        if frame.is_control() {
             let part = &mut buffer[*taken..end];
             frame.unmask(part);
             self.control.extend_from_slice(part);
@@ -133,19 +126,19 @@ impl Frames {
     }
 
     /// Checks a frame's place among the others.
-    fn on_header(&mut self, header: &Header) -> Result<(), WebSocketError> {
-        let before = match (header.opcode, self.message_bytes) {
-            (Opcode::Binary, None) => 0,
-            (Opcode::Continuation, Some(bytes)) => bytes,
-            (Opcode::Binary, Some(_)) => {
-                return Err(WebSocketError::violation("a message began inside another"));
-            }
-            (Opcode::Continuation, None) => {
+    fn on_header(&mut self, frame: &Arriving) -> Result<(), WebSocketError> {
+        let before = match (frame.header.opcode, self.message_bytes) {
+            (OpCode::Control(_), _) => return Ok(()),
+            (OpCode::Data(Data::Continue), Some(bytes)) => bytes,
+            (OpCode::Data(Data::Continue), None) => {
                 return Err(WebSocketError::violation("a continuation continues nothing"));
             }
-            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
+            (OpCode::Data(_), None) => 0,
+            (OpCode::Data(_), Some(_)) => {
+                return Err(WebSocketError::violation("a message began inside another"));
+            }
         };
-        let bytes = before.saturating_add(header.left);
+        let bytes = before.saturating_add(frame.left);
         if bytes > self.message_bytes_max {
             return Err(WebSocketError::MessageTooLong { limit: self.message_bytes_max });
         }
@@ -154,23 +147,23 @@ impl Frames {
     }
 
     /// Keeps a frame of which more is to come, or acts on one that is complete.
-    fn on_progress(&mut self, frame: Header) -> Result<(), WebSocketError> {
+    fn on_progress(&mut self, frame: Arriving) -> Result<(), WebSocketError> {
         if frame.left > 0 {
             self.frame = Some(frame);
             return Ok(());
         }
-        match frame.opcode {
-            Opcode::Binary | Opcode::Continuation => {
-                if frame.is_final {
+        match frame.header.opcode {
+            OpCode::Data(_) => {
+                if frame.header.is_final {
                     self.message_bytes = None;
                 }
             }
-            Opcode::Ping => self.pong = Some(std::mem::take(&mut self.control)),
-            Opcode::Pong => self.control.clear(),
-            Opcode::Close => {
+            OpCode::Control(Control::Ping) => self.pong = Some(std::mem::take(&mut self.control)),
+            OpCode::Control(Control::Close) => {
                 let payload = std::mem::take(&mut self.control);
                 self.ending = self.on_close(&payload)?;
             }
+            OpCode::Control(Control::Pong | Control::Reserved(_)) => self.control.clear(),
         }
         Ok(())
     }
@@ -207,14 +200,14 @@ impl Frames {
         if length == 0 {
             return Ok(0);
         }
-        let start = self.begin_frame(Opcode::Binary, length)?;
+        let (start, mask) = self.begin_frame(OpCode::Data(Data::Binary), length)?;
         let mut left = length;
         for piece in pieces {
             let part = piece.get(..left).unwrap_or(piece);
             self.outbound.extend_from_slice(part);
             left -= part.len();
         }
-        self.mask_from(start);
+        self.mask_from(start, mask);
         Ok(length)
     }
 
@@ -227,7 +220,7 @@ impl Frames {
     pub(crate) fn pending(&mut self) -> io::Result<&[u8]> {
         if let Some(pong) = self.pong.take_if(|_| !self.is_close_sent) {
             // At the end of the others, where one frame ends and the next begins.
-            self.queue_control(Opcode::Pong, &pong)?;
+            self.queue_control(Control::Pong, &pong)?;
         }
         Ok(self.outbound.get(self.sent..).unwrap_or_default())
     }
@@ -249,52 +242,35 @@ impl Frames {
 
     fn queue_close(&mut self, code: u16) -> io::Result<()> {
         if !std::mem::replace(&mut self.is_close_sent, true) {
-            self.queue_control(Opcode::Close, &code.to_be_bytes())?;
+            self.queue_control(Control::Close, &code.to_be_bytes())?;
         }
         Ok(())
     }
 
-    fn queue_control(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
+    fn queue_control(&mut self, kind: Control, payload: &[u8]) -> io::Result<()> {
         debug_assert!(payload.len() <= CONTROL_BYTES_MAX);
-        let start = self.begin_frame(opcode, payload.len())?;
+        let (start, mask) = self.begin_frame(OpCode::Control(kind), payload.len())?;
         self.outbound.extend_from_slice(payload);
-        self.mask_from(start);
+        self.mask_from(start, mask);
         Ok(())
     }
 
     /// Writes a header. Returns where the payload begins and how it is to be masked.
-    fn begin_frame(&mut self, opcode: Opcode, length: usize) -> io::Result<(usize, [u8; 4])> {
-        let mask = match self.role {
-            Role::Client => Some(self.masks.next()?),
-            Role::Server => None,
-        };
-        Header { opcode, is_final: true, left: length as u64, mask }.encode(&mut self.outbound);
-        Ok((self.outbound.len(), mask.unwrap_or_default()))
+    fn begin_frame(
+        &mut self,
+        opcode: OpCode,
+        length: usize,
+    ) -> io::Result<(usize, Option<[u8; 4]>)> {
+        // Only clients mask, and so that nobody can foretell it (RFC 6455, section 10.3).
+        let mask = (self.role == Role::Client).then(rand::random);
+        let header = FrameHeader { is_final: true, opcode, mask, ..FrameHeader::default() };
+        header.format(length as u64, &mut self.outbound).map_err(io::Error::other)?;
+        Ok((self.outbound.len(), mask))
     }
 
-    fn mask_from(&mut self, (start, mask): (usize, [u8; 4])) {
-        if self.role == Role::Client {
-            let payload = self.outbound.get_mut(start..).unwrap_or_default();
-            Header { opcode: Opcode::Binary, is_final: true, left: 0, mask: Some(mask) }
-                .unmask(payload);
+    fn mask_from(&mut self, start: usize, mask: Option<[u8; 4]>) {
+        if let Some(mask) = mask {
+            apply(mask, self.outbound.get_mut(start..).unwrap_or_default());
         }
-    }
-}
-
-/// Masks that nobody can foretell (RFC 6455, section 10.3), drawn many at a time.
-#[derive(Debug, Default)]
-struct Masks {
-    drawn: Vec<[u8; 4]>,
-}
-
-impl Masks {
-    fn next(&mut self) -> io::Result<[u8; 4]> {
-        if let Some(mask) = self.drawn.pop() {
-            return Ok(mask);
-        }
-        let mut random = [0; 128];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        self.drawn.extend(random.as_chunks().0);
-        self.drawn.pop().ok_or_else(|| io::ErrorKind::Other.into())
     }
 }

@@ -1,9 +1,9 @@
 //! WebSocket (RFC 6455) as MQTT uses it: binary frames that carry a byte stream. Nothing in here
 //! knows a socket; tokio and a plain thread drive the same code.
 //!
-//! The frames are our own, since MQTT needs a stream and not messages: payload is decoded where it
-//! was read and handed on as it arrives, whatever the borders of frames are, so that no message is
-//! collected and none has to fit into memory.
+//! Keys, requests and the headers of frames are tungstenite's. Its messages are not used, since
+//! MQTT needs a stream: payload is decoded where it was read and handed on as it arrives, whatever
+//! the borders of frames are, so that no message is collected and none has to fit into memory.
 
 #[cfg(feature = "tokio")]
 mod accept;
@@ -22,6 +22,7 @@ pub use options::{UpgradeRequest, WebSocketOptions};
 
 #[cfg(feature = "tokio")]
 pub(crate) use accept::Acceptance;
-pub(crate) use frames::{Frames, Role};
+pub(crate) use frames::Frames;
 pub(crate) use options::Hook;
 pub(crate) use request::Upgrade;
+pub(crate) use tungstenite::protocol::Role;

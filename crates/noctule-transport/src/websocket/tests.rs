@@ -4,9 +4,18 @@ use std::io::IoSlice;
 
 use proptest::prelude::*;
 
+use tungstenite::protocol::Role;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
 use super::error::WebSocketError;
-use super::frames::{Frames, Role};
-use super::header::{Header, Opcode};
+use super::frames::Frames;
+
+const BINARY: OpCode = OpCode::Data(Data::Binary);
+const CONTINUATION: OpCode = OpCode::Data(Data::Continue);
+const CLOSE: OpCode = OpCode::Control(Control::Close);
+const PING: OpCode = OpCode::Control(Control::Ping);
+const PONG: OpCode = OpCode::Control(Control::Pong);
 
 fn client() -> Frames {
     Frames::new(Role::Client, 1 << 20)
@@ -17,9 +26,10 @@ fn server() -> Frames {
 }
 
 /// A frame as a server sends it.
-fn frame(opcode: Opcode, is_final: bool, payload: &[u8]) -> Vec<u8> {
+fn frame(opcode: OpCode, is_final: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Header { opcode, is_final, left: payload.len() as u64, mask: None }.encode(&mut bytes);
+    let header = FrameHeader { opcode, is_final, ..FrameHeader::default() };
+    header.format(payload.len() as u64, &mut bytes).unwrap();
     bytes.extend_from_slice(payload);
     bytes
 }
@@ -100,12 +110,12 @@ fn what_a_client_sends_is_masked_differently_each_time() {
 #[test]
 fn a_fragmented_message_with_a_ping_inside_is_one_stream() {
     let bytes = [
-        frame(Opcode::Binary, false, b"ab"),
-        frame(Opcode::Ping, true, b"you there"),
-        frame(Opcode::Continuation, false, b""),
-        frame(Opcode::Pong, true, b"unasked"),
-        frame(Opcode::Continuation, true, b"cd"),
-        frame(Opcode::Binary, true, b"ef"),
+        frame(BINARY, false, b"ab"),
+        frame(PING, true, b"you there"),
+        frame(CONTINUATION, false, b""),
+        frame(PONG, true, b"unasked"),
+        frame(CONTINUATION, true, b"cd"),
+        frame(BINARY, true, b"ef"),
     ]
     .concat();
     for step in 1..=bytes.len() {
@@ -123,7 +133,7 @@ fn a_fragmented_message_with_a_ping_inside_is_one_stream() {
 fn a_flood_of_pings_is_answered_once_the_peer_reads() {
     let mut frames = client();
     for number in 0..10_000_u32 {
-        received(&mut frames, &frame(Opcode::Ping, true, &number.to_be_bytes()), 99);
+        received(&mut frames, &frame(PING, true, &number.to_be_bytes()), 99);
     }
     assert_eq!(sent(&mut frames).len(), 2 + 4 + 4);
 }
@@ -132,7 +142,7 @@ fn a_flood_of_pings_is_answered_once_the_peer_reads() {
 fn a_close_is_answered_and_ends_the_stream() {
     for payload in [&b""[..], b"\x03\xe8", b"\x03\xe9going"] {
         let mut frames = client();
-        let bytes = [frame(Opcode::Binary, true, b"x"), frame(Opcode::Close, true, payload)];
+        let bytes = [frame(BINARY, true, b"x"), frame(CLOSE, true, payload)];
         assert_eq!(received(&mut frames, &bytes.concat(), 99), b"x");
         assert_eq!(frames.is_open(), Ok(false));
         assert_eq!(sent(&mut frames).first(), Some(&0x88));
@@ -145,7 +155,7 @@ fn a_close_is_answered_and_ends_the_stream() {
 #[test]
 fn a_close_with_the_code_of_an_error_is_one() {
     let mut frames = client();
-    let bytes = [frame(Opcode::Binary, true, b"x"), frame(Opcode::Close, true, b"\x03\xf0no")];
+    let bytes = [frame(BINARY, true, b"x"), frame(CLOSE, true, b"\x03\xf0no")];
     assert_eq!(received(&mut frames, &bytes.concat(), 99), b"x", "what came before is told first");
     let expected = WebSocketError::Closed { code: 1008, reason: "no".into() };
     assert_eq!(frames.is_open(), Err(expected));
@@ -179,7 +189,7 @@ fn frames_that_break_a_rule_are_refused() {
         check_refused(bytes, |error| matches!(error, WebSocketError::Violation { .. }));
     }
     let mut frames = server();
-    received(&mut frames, &frame(Opcode::Binary, true, b"unmasked"), 99);
+    received(&mut frames, &frame(BINARY, true, b"unmasked"), 99);
     assert!(matches!(frames.is_open(), Err(WebSocketError::Violation { .. })));
 }
 
@@ -189,19 +199,19 @@ fn a_message_has_a_limit_over_all_its_frames() {
         |error: &WebSocketError| *error == WebSocketError::MessageTooLong { limit: 1 << 20 };
     check_refused(&[0x82, 127, 0, 0, 0, 0, 0, 0x10, 0, 1], too_long);
     let mut frames = client();
-    let part = frame(Opcode::Continuation, false, &[0; 1 << 16]);
-    received(&mut frames, &frame(Opcode::Binary, false, b""), 99);
+    let part = frame(CONTINUATION, false, &[0; 1 << 16]);
+    received(&mut frames, &frame(BINARY, false, b""), 99);
     for _ in 0..16 {
         assert_eq!(received(&mut frames, &part, 1 << 17).len(), 1 << 16);
         assert_eq!(frames.is_open(), Ok(true));
     }
-    received(&mut frames, &frame(Opcode::Continuation, true, b"x"), 99);
+    received(&mut frames, &frame(CONTINUATION, true, b"x"), 99);
     assert!(frames.is_open().is_err_and(|error| too_long(&error)));
 }
 
 #[test]
 fn an_end_inside_a_frame_is_an_error() {
-    let bytes = frame(Opcode::Binary, true, b"abc");
+    let bytes = frame(BINARY, true, b"abc");
     for cut in 0..=bytes.len() {
         let mut frames = client();
         received(&mut frames, &bytes[..cut], 99);
@@ -211,13 +221,8 @@ fn an_end_inside_a_frame_is_an_error() {
 
 /// What a peer might send: whole frames, cut ones, and bytes of no kind.
 fn anything() -> impl Strategy<Value = Vec<u8>> {
-    let opcode = prop_oneof![
-        Just(Opcode::Binary),
-        Just(Opcode::Continuation),
-        Just(Opcode::Ping),
-        Just(Opcode::Pong),
-        Just(Opcode::Close),
-    ];
+    let opcode =
+        prop_oneof![Just(BINARY), Just(CONTINUATION), Just(PING), Just(PONG), Just(CLOSE),];
     let payload = proptest::collection::vec(any::<u8>(), 0..200);
     let whole = (opcode, any::<bool>(), payload)
         .prop_map(|(opcode, is_final, payload)| frame(opcode, is_final, &payload));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use base64ct::{Base64, Encoding};
+use data_encoding::BASE64;
 use noctule_transport::{AsyncStream, TlsServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -67,7 +67,7 @@ async fn http(mut stream: Box<dyn AsyncStream>, known: Option<Known>) -> io::Res
     let target = target.ok_or(io::ErrorKind::InvalidData)?;
     let is_known = known.is_none_or(|Known { user, password }| {
         let credentials = format!("{user}:{password}");
-        let encoded = Base64::encode_string(credentials.as_bytes());
+        let encoded = BASE64.encode(credentials.as_bytes());
         head.contains(&format!("\r\nProxy-Authorization: Basic {encoded}\r\n"))
     });
     if !is_known {
