@@ -105,5 +105,6 @@ pub use reconnect::{
 };
 pub use record::{Record, StoredMessage, StoredSubscription};
 pub use request::{RequestRefused, SubscribeRequest, UnsubscribeRequest};
+pub use restore::compact;
 pub use session::{ClientSession, Status};
 pub use settings::{AcknowledgementMode, Limits, Redelivery, Settings, SettingsError, Validation};

@@ -66,6 +66,12 @@ pub enum Record {
         /// Which.
         operation: OperationId,
     },
+    /// A QoS 2 message was given up although the server may have kept it: its packet identifier is
+    /// not used again in this session.
+    Abandoned {
+        /// Which.
+        packet_id: PacketId,
+    },
     /// A QoS 2 message has arrived and must not be handed out again.
     Arrived {
         /// Its packet identifier.

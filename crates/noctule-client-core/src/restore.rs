@@ -1,44 +1,22 @@
 //! A session made of what was stored of it.
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+mod state;
+
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use noctule_packet::{PacketId, QoS, ReasonCode};
+use noctule_packet::{PacketId, ReasonCode};
 use noctule_session::Timestamp;
 
+pub use state::compact;
+
 use crate::event::Event;
-use crate::operation::{Doubt, OperationId, Outcome};
+use crate::operation::OperationId;
 use crate::outgoing::Outgoing;
-use crate::record::{Record, StoredMessage, StoredSubscription};
+use crate::record::Record;
+use crate::restore::state::{Progress, State};
 use crate::session::{ClientSession, Release};
 use crate::settings::{Settings, SettingsError};
-
-/// How far a stored message has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Waiting { was_sent: bool },
-    Sent { packet_id: PacketId, order: u64 },
-    Received { packet_id: PacketId, sent: u64, order: u64 },
-}
-
-/// What a sequence of records amounts to.
-#[derive(Debug, Default)]
-struct State {
-    messages: BTreeMap<OperationId, (StoredMessage, Progress)>,
-    /// Whose end the user knows.
-    told: BTreeSet<OperationId>,
-    arrived: BTreeSet<PacketId>,
-    subscriptions: BTreeMap<Box<str>, StoredSubscription>,
-    client_id: Option<Box<str>>,
-    is_unanswered: bool,
-    last_operation: Option<OperationId>,
-    /// Counts what was sent and received, to keep its order.
-    order: u64,
-    /// What ended because the server had forgotten the session.
-    ended: BTreeMap<OperationId, Outcome>,
-}
 
 impl ClientSession {
     /// A session as the records leave it that another process was told to store. The operations
@@ -78,6 +56,9 @@ impl ClientSession {
         let operation = state.last_operation.unwrap_or(OperationId::FIRST).next_process();
         self.next_operation = operation;
         self.records.note(|| Record::Opened { operation });
+        for packet_id in state.abandoned {
+            self.sender.restore_reserved(packet_id);
+        }
         for packet_id in state.arrived {
             self.receiver.restore(packet_id);
         }
@@ -85,7 +66,7 @@ impl ClientSession {
             let code = ReasonCode::granted(subscription.options.qos);
             self.subscriptions.insert(subscription, code);
         }
-        for (operation, outcome) in state.ended {
+        for (operation, (outcome, ..)) in state.ended {
             self.records.note(|| Record::Finished { operation });
             if state.told.contains(&operation) {
                 continue;
@@ -145,82 +126,5 @@ impl ClientSession {
     fn wait(&mut self, outgoing: Outgoing) {
         self.watch(outgoing.operation, outgoing.deadline(true));
         self.queue.push(outgoing);
-    }
-}
-
-impl State {
-    fn apply(&mut self, record: Record, exactly_once_anew: bool) {
-        self.order += 1;
-        let order = self.order;
-        match record {
-            Record::Opened { operation } => {
-                self.last_operation = self.last_operation.max(Some(operation));
-            }
-            Record::SessionStarted { client_id, is_new } => {
-                self.client_id = Some(client_id);
-                self.is_unanswered = false;
-                if is_new {
-                    self.forget_session(exactly_once_anew);
-                }
-            }
-            Record::Connecting => self.is_unanswered = true,
-            Record::Accepted { operation, message } => {
-                self.last_operation = self.last_operation.max(Some(operation));
-                self.messages.insert(operation, (message, Progress::Waiting { was_sent: false }));
-            }
-            Record::Transmitted { operation, packet_id } => {
-                if let Some((_, progress)) = self.messages.get_mut(&operation) {
-                    *progress = Progress::Sent { packet_id, order };
-                }
-            }
-            Record::Received { operation } => {
-                if let Some((_, progress)) = self.messages.get_mut(&operation)
-                    && let Progress::Sent { packet_id, order: sent } = *progress
-                {
-                    *progress = Progress::Received { packet_id, sent, order };
-                }
-            }
-            Record::Told { operation } => {
-                self.told.insert(operation);
-            }
-            Record::Finished { operation } => {
-                self.last_operation = self.last_operation.max(Some(operation));
-                self.told.remove(&operation);
-                self.ended.remove(&operation);
-                self.messages.remove(&operation);
-            }
-            Record::Arrived { packet_id } => {
-                self.arrived.insert(packet_id);
-            }
-            Record::Released { packet_id } => {
-                self.arrived.remove(&packet_id);
-            }
-            Record::Subscribed { subscription } => {
-                self.subscriptions.insert(subscription.filter.clone(), subscription);
-            }
-            Record::Unsubscribed { filter } => {
-                self.subscriptions.remove(&filter);
-            }
-        }
-    }
-
-    /// The server had no session: what was in flight waits again, or has ended.
-    fn forget_session(&mut self, exactly_once_anew: bool) {
-        self.arrived.clear();
-        let Self { messages, ended, .. } = self;
-        messages.retain(|operation, (message, progress)| {
-            let outcome = match progress {
-                Progress::Waiting { .. } => return true,
-                Progress::Received { .. } => Outcome::DELIVERED,
-                Progress::Sent { .. } if message.qos == QoS::AtLeastOnce || exactly_once_anew => {
-                    *progress = Progress::Waiting { was_sent: true };
-                    message.age_max = None;
-                    return true;
-                }
-                Progress::Sent { .. } => Outcome::Indeterminate { why: Doubt::SessionLost },
-            };
-            ended.insert(*operation, outcome);
-            false
-        });
     }
 }

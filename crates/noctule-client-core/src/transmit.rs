@@ -76,6 +76,8 @@ impl ClientSession {
         if let Some(outgoing) = self.sender.abandon_for_good(packet_id) {
             if outgoing.qos == QoS::AtLeastOnce {
                 self.sender.unreserve(packet_id);
+            } else {
+                self.records.note(|| Record::Abandoned { packet_id });
             }
             self.in_flight_bytes = self.in_flight_bytes.saturating_sub(outgoing.bytes());
             self.finish(&outgoing, false, Outcome::Indeterminate { why });

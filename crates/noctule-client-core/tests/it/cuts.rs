@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use noctule_client_core::{
     Acknowledged, AcknowledgementMode, ClientSession, Doubt, Event, Outcome, Record, Settings,
-    Status, TransportEnd,
+    Status, TransportEnd, compact,
 };
 use noctule_packet::{QoS, ReasonCode, Version};
 use proptest::prelude::*;
@@ -119,7 +119,10 @@ impl Pair {
     fn restart(&mut self) {
         self.turn();
         self.cut();
-        let records = std::mem::take(&mut self.records);
+        let mut records = std::mem::take(&mut self.records);
+        if self.restarts % 2 == 0 {
+            records = compact(&self.settings, records);
+        }
         // What was stored is what the next process begins with, and stores again.
         let now = self.world.now;
         let session = ClientSession::restore(self.settings.clone(), now, records.clone());

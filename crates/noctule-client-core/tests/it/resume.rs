@@ -2,7 +2,7 @@
 
 use noctule_client_core::{
     ClientSession, DisconnectOptions, DisconnectRefused, Doubt, Event, Outcome, Record, Settings,
-    Unfinished,
+    Unfinished, compact,
 };
 use noctule_packet::{ConnackProperties, PacketType, QoS, ReasonCode, Version, spec};
 
@@ -254,4 +254,43 @@ fn disconnect_says_what_the_version_can_say() {
     let options = DisconnectOptions { session_expiry_interval: Some(5), ..Default::default() };
     let refused = world.session.disconnect(world.now, &options);
     assert_eq!(refused, Err(DisconnectRefused::SessionExpiryFromZero));
+}
+
+/// An identifier that the server may still know stands for no other message, in no process.
+#[test]
+fn a_message_of_qos_2_that_was_given_up_keeps_its_identifier_out_of_use() {
+    let mut settings = durable(Version::V5_0);
+    settings.redelivery.interruptions_max = Some(0);
+    let mut world = World::online(settings.clone());
+    world.publish(QoS::ExactlyOnce, "a");
+    world.packets();
+    world.cut();
+    let records = compact(&settings, world.session.take_records());
+    let mut world = restored(&settings, &records);
+    world.connect(true);
+    world.publish(QoS::ExactlyOnce, "b");
+    assert_eq!(world.packets(), ["PUBLISH 2 t:b"]);
+    // It means nothing to a server that has forgotten the session.
+    world.cut();
+    world.connect(false);
+    let records = compact(&settings, world.session.take_records());
+    assert!(!records.iter().any(|record| matches!(record, Record::Abandoned { .. })));
+}
+
+#[test]
+fn a_compacted_sequence_is_as_short_as_it_can_be() {
+    let settings = durable(Version::V5_0);
+    let mut world = World::online(settings.clone());
+    let mut records = world.session.take_records();
+    for round in 0..1_000_u16 {
+        world.publish(QoS::AtLeastOnce, "x");
+        world.ack(PacketType::Puback, round + 1);
+        records.extend(world.session.take_records());
+    }
+    world.publish(QoS::ExactlyOnce, "y");
+    records.extend(world.session.take_records());
+    let compacted = compact(&settings, records);
+    // The names begin, the session began, one message was accepted and sent.
+    assert_eq!(compacted.len(), 4, "{compacted:?}");
+    assert_eq!(compact(&settings, compacted.clone()), compacted);
 }

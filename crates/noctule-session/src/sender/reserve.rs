@@ -22,6 +22,11 @@ impl<M> Sender<M> {
         Some(packet_id)
     }
 
+    /// Keeps a packet identifier out of use that was reserved before there was this sender.
+    pub fn restore_reserved(&mut self, packet_id: PacketId) {
+        self.backlog.get_or_insert_default().reserved.push(packet_id);
+    }
+
     /// A reserved packet identifier is free again. Whether it was reserved.
     pub fn unreserve(&mut self, packet_id: PacketId) -> bool {
         let Some(backlog) = &mut self.backlog else { return false };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use noctule_client_core::{
     AckToken, Acknowledged, AcknowledgementMode, AliasPolicy, ClientSession, DisconnectOptions,
     Ended, Event, OperationId, Outcome, Publication, Record, Settings, Status, SubscribeRequest,
-    Timestamp, TransportEnd,
+    Timestamp, TransportEnd, compact,
 };
 use noctule_packet::{
     QoS, ReasonCode, Subscription, SubscriptionOptions, TopicFilter, TopicName, Version,
@@ -205,6 +205,10 @@ impl Party {
 
     /// The process dies, and another one goes on with what was stored.
     pub(super) fn restart(&mut self, broker: &Broker) {
+        // A store may throw away what is over.
+        if self.count % 2 == 0 {
+            self.records = compact(&self.settings, core::mem::take(&mut self.records));
+        }
         let records = self.records.clone();
         let session = ClientSession::restore(self.settings.clone(), broker.now(), records);
         self.session = session.expect("the settings are good");
