@@ -120,7 +120,7 @@ impl Pair {
         self.turn();
         self.cut();
         let mut records = std::mem::take(&mut self.records);
-        if self.restarts % 2 == 0 {
+        if self.restarts.is_multiple_of(2) {
             records = compact(&self.settings, records);
         }
         // What was stored is what the next process begins with, and stores again.

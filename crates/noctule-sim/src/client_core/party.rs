@@ -206,7 +206,7 @@ impl Party {
     /// The process dies, and another one goes on with what was stored.
     pub(super) fn restart(&mut self, broker: &Broker) {
         // A store may throw away what is over.
-        if self.count % 2 == 0 {
+        if self.count.is_multiple_of(2) {
             self.records = compact(&self.settings, core::mem::take(&mut self.records));
         }
         let records = self.records.clone();
