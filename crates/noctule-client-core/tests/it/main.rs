@@ -4,6 +4,7 @@ mod alias;
 mod auth;
 mod bad_server;
 mod cuts;
+mod hostile;
 mod publish;
 mod queue;
 mod receive;
