@@ -29,5 +29,13 @@ pub type Publish<'a> = crate::publish::Publish<'a, Blocking>;
 pub type Subscribe = crate::subscribe::Subscribe<Blocking>;
 /// The messages of a subscription.
 pub type Subscription = crate::subscription::Subscription<Blocking>;
+/// A route to ask for; see [`Client::route`](crate::client::Client::route).
+pub type Route = crate::route::Route<Blocking>;
+/// The messages of a route.
+pub type Routed = crate::route::Routed<Blocking>;
+/// Routes that begin alike.
+pub type Group = crate::route::Group<Blocking>;
+/// A request to send; see [`Client::request`](crate::client::Client::request).
+pub type Request<'a> = crate::request::Request<'a, Blocking>;
 /// What happens to the connection.
 pub type Events = crate::events::Events<Blocking>;

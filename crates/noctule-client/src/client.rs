@@ -13,10 +13,12 @@ use crate::error::{ConnectError, StopReason, UnsubscribeError};
 use crate::events::Events;
 use crate::mode::{Async, Blocking, Mode};
 use crate::publish::Publish;
+use crate::request::Request;
+use crate::route::{Group, Route};
 use crate::shared::{Shared, UserSide};
 use crate::state::State;
 use crate::subscribe::Subscribe;
-use crate::subscription::{Subscription, unsubscribe};
+use crate::subscription::{Incoming, Subscription, unsubscribe};
 use crate::wait::block_on;
 
 /// What a deadline counts as that lies beyond what any clock can say.
@@ -97,6 +99,42 @@ impl<D> Client<D> {
     /// A subscription to ask for.
     pub fn subscribe(&self, filter: &str) -> Subscribe<D> {
         Subscribe::new(Arc::clone(&self.user), filter)
+    }
+
+    /// A route to ask for: a subscription by a pattern whose wildcards have names, such as
+    /// `plant/{site}/{unit=**}`.
+    pub fn route(&self, pattern: &str) -> Route<D> {
+        Route::new(Arc::clone(&self.user), pattern)
+    }
+
+    /// Routes that begin alike.
+    pub fn group(&self, prefix: &str) -> Group<D> {
+        Group::new(self.clone(), prefix)
+    }
+
+    /// A request to send, whose answer is waited for; 5.0 only.
+    pub fn request<'a>(
+        &'a self,
+        topic: &'a str,
+        payload: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Request<'a, D> {
+        Request::new(&self.user, topic, payload.as_ref())
+    }
+
+    /// Answers a request: publishes where its sender wants the answer, with what it wants to see
+    /// again. `None` if it wants no answer.
+    pub fn reply<'a>(
+        &'a self,
+        request: &'a Incoming,
+        payload: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Option<Publish<'a, D>> {
+        let properties = request.properties();
+        let topic = properties.response_topic?.as_str();
+        let mut reply = self.publish(topic, payload).qos(request.qos());
+        if let Some(data) = properties.correlation_data {
+            reply = reply.correlation_data(data);
+        }
+        Some(reply)
     }
 
     /// The messages that no subscription's filter matches: those of an earlier session, for

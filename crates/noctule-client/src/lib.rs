@@ -38,8 +38,11 @@ mod credentials;
 mod error;
 mod events;
 mod mode;
+mod payload;
 mod publish;
 mod receipt;
+mod request;
+mod route;
 mod shared;
 mod state;
 mod subscribe;
@@ -58,16 +61,24 @@ pub use error::{
 };
 pub use mode::{Async, Blocking};
 pub use noctule_client_core::{
-    AckRefused, Acknowledged, AliasPolicy, Backoff, CleanStart, ClientEvent, Closed, Doubt,
-    DropCause, Ended, Failure, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId,
-    Outcome, Overflow, QueueSettings, Reaction, ReconnectPolicy, ReconnectSettings, Redelivery,
-    Redirect, Redirects, ServerReason, Settings, Stage, Unfinished, Validation, WillOptions,
+    AckRefused, Acknowledged, AliasPolicy, Backoff, Captures, CleanStart, ClientEvent, Closed,
+    Doubt, DropCause, Ended, Failure, Jitter, Keep, Limits, Message, Negotiated, OnFull,
+    OperationId, Outcome, Overflow, Pattern, PatternError, QueueSettings, Reaction,
+    ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects, ServerReason, Settings,
+    Stage, Unfinished, Validation, WillOptions,
 };
 pub use noctule_packet::{
     PublishProperties, QoS, ReasonCode, RetainHandling, TopicName, UserProperties, Version,
 };
 pub use noctule_transport as transport;
+#[cfg(feature = "json")]
+pub use payload::Json;
+pub use payload::{FromPayload, PayloadError};
 pub use receipt::Receipt;
+pub use request::RequestError;
+#[cfg(feature = "tokio")]
+pub use route::Handler;
+pub use route::{RouteError, RoutedMessage, Verdict};
 pub use state::State;
 pub use subscription::{Ack, Incoming};
 
@@ -81,6 +92,14 @@ pub type Publish<'a> = publish::Publish<'a, Async>;
 pub type Subscribe = subscribe::Subscribe<Async>;
 /// The messages of a subscription.
 pub type Subscription = subscription::Subscription<Async>;
+/// A route to ask for; see [`Client::route`](client::Client::route).
+pub type Route = route::Route<Async>;
+/// The messages of a route.
+pub type Routed = route::Routed<Async>;
+/// Routes that begin alike.
+pub type Group = route::Group<Async>;
+/// A request to send; see [`Client::request`](client::Client::request).
+pub type Request<'a> = request::Request<'a, Async>;
 /// What happens to the connection.
 pub type Events = events::Events<Async>;
 

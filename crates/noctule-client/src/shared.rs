@@ -25,9 +25,17 @@ pub(crate) struct Inner {
     pub(crate) watchers: Vec<Waker>,
     /// The client is to end at this time, at the latest.
     pub(crate) ends_at: Option<Instant>,
+    /// Where answers to requests come, once that is subscribed to.
+    pub(crate) replies: Option<Replies>,
+    /// How many requests were made.
+    pub(crate) requests: u64,
     /// What was left undone, once the client has ended.
     pub(crate) unfinished: Option<Unfinished>,
 }
+
+/// The topic below which answers to requests come.
+#[derive(Clone, Debug)]
+pub(crate) struct Replies(pub(crate) Arc<str>);
 
 impl Inner {
     /// Ends the session if the client is to end, and either nothing is left to do or its time is
@@ -47,6 +55,8 @@ impl Shared {
             state: State::Connecting,
             watchers: Vec::new(),
             ends_at: None,
+            replies: None,
+            requests: 0,
             unfinished: None,
         };
         Self { inner: Mutex::new(inner), started: Instant::now() }

@@ -13,6 +13,7 @@ use noctule_packet::{QoS, ReasonCode, TopicFilter};
 
 use crate::error::{TimedOut, UnsubscribeError};
 use crate::mode::{Async, Blocking, Mode};
+use crate::payload::FromPayload;
 use crate::shared::{Shared, UserSide};
 use crate::subscribe::{filter_of, requested};
 use crate::wait::{block_on, block_until};
@@ -44,7 +45,7 @@ impl<D> Subscription<D> {
         Self { user, mailbox, filters, granted, identity, mode: PhantomData }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.user.shared
     }
 
@@ -205,6 +206,20 @@ impl Incoming {
     /// The payload as text, if it is UTF-8.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(self.message.payload()).ok()
+    }
+
+    /// What the payload says.
+    ///
+    /// # Errors
+    ///
+    /// If it does not say that.
+    pub fn decode<T: FromPayload>(&self) -> Result<T, T::Error> {
+        T::from_payload(&self.message)
+    }
+
+    /// What acknowledges it, if its user does.
+    pub(crate) const fn take_ack(&mut self) -> Option<Ack> {
+        self.ack.take()
     }
 
     /// The message alone, and what acknowledges it if its user does.

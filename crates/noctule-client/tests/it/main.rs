@@ -5,4 +5,5 @@ mod basics;
 mod house;
 mod reconnect;
 mod regressions;
+mod routes;
 mod start;

@@ -49,3 +49,20 @@ fn nobody_waits_for_ever() {
     assert_eq!(report.unfinished.queued, 1);
     assert!(!receipt.wait().is_delivered());
 }
+
+#[test]
+fn it_routes_and_requests() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let server = Client::builder(&*url).connect().unwrap();
+    let answering = server.clone();
+    let handler = move |request: noctule_client::RoutedMessage| {
+        let text = request.capture("name").to_uppercase();
+        drop(answering.reply(&request, &text).unwrap().send().unwrap());
+    };
+    server.route("upper/{name}").handle(handler).unwrap();
+    let client = Client::builder(&*url).connect().unwrap();
+    assert_eq!(client.request("upper/noctule", "").send().unwrap().text(), Some("NOCTULE"));
+    let error = client.request("nobody", "").timeout(SHORT).send().unwrap_err();
+    assert!(error.to_string().starts_with("no answer came within"), "{error}");
+}

@@ -11,4 +11,6 @@ mod house;
 mod reconnect;
 #[path = "../it/regressions.rs"]
 mod regressions;
+#[path = "../it/routes.rs"]
+mod routes;
 mod start;

@@ -1,0 +1,257 @@
+//! Requests: a message with a place for its answer, and the answers. 5.0 only.
+//!
+//! All answers of a client come through one subscription to the topics below one of its own, which
+//! outlives connections; each request has a topic there. So an answer finds its request, and one
+//! that comes too late finds nobody.
+
+use std::fmt;
+use std::future::{Future, IntoFuture, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use noctule_client_core::{
+    MailboxId, MailboxSettings, Outcome, Publication, PublishRefused, SubscribeRequest, Timestamp,
+};
+use noctule_packet::{
+    PublishProperties, QoS, Subscription as Wanted, SubscriptionOptions, TopicFilter, TopicName,
+};
+use thiserror::Error;
+
+use crate::error::{PublishError, SubscribeError, TimedOut};
+use crate::mode::{Async, Blocking, Mode};
+use crate::shared::{Replies, UserSide};
+use crate::subscribe::requested;
+use crate::subscription::{Incoming, Subscription};
+use crate::wait::block_on;
+
+/// How long an answer is waited for, unless the request says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The request was not accepted.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The answers' topics could not be subscribed to.
+    #[error("the answers cannot be subscribed to: {0}")]
+    Subscribe(#[from] SubscribeError),
+    /// The request did not reach the server.
+    #[error("the request was not delivered: {0}")]
+    Undelivered(Outcome),
+    /// No answer has come in time.
+    #[error("no answer came within {0:?}")]
+    TimedOut(Duration),
+    /// The client has ended.
+    #[error("the client was shut down before an answer came")]
+    Closed,
+}
+
+/// A request to send; see [`Client::request`](crate::client::Client::request). It is awaited, or
+/// sent where the user blocks; or its answers are taken as a stream.
+#[must_use = "nothing is requested before it is awaited or sent"]
+pub struct Request<'a, D> {
+    user: &'a Arc<UserSide>,
+    topic: &'a str,
+    payload: &'a [u8],
+    qos: QoS,
+    properties: PublishProperties<'a>,
+    timeout: Duration,
+    mode: Mode<D>,
+}
+
+impl<D> fmt::Debug for Request<'_, D> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Request").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl<'a, D> Request<'a, D> {
+    pub(crate) fn new(user: &'a Arc<UserSide>, topic: &'a str, payload: &'a [u8]) -> Self {
+        Self {
+            user,
+            topic,
+            payload,
+            qos: QoS::AtLeastOnce,
+            properties: PublishProperties::default(),
+            timeout: TIMEOUT,
+            mode: Mode::default(),
+        }
+    }
+
+    /// The quality of service of the request; at least once by default.
+    pub const fn qos(mut self, qos: QoS) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// The other properties of the request.
+    pub fn properties(mut self, properties: PublishProperties<'a>) -> Self {
+        self.properties = properties;
+        self
+    }
+
+    /// How long to wait for the answer; 30 s by default.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sends the request. The stream has its answers, as many as come.
+    async fn ask(&self) -> Result<Subscription<D>, RequestError> {
+        let shared = &self.user.shared;
+        let base = replies(self.user).await?;
+        let (mailbox, number) = shared.with(|inner| {
+            inner.requests += 1;
+            (inner.hub.open_mailbox(MailboxSettings::default()), inner.requests)
+        });
+        let answers = answers(self.user, mailbox);
+        let (response, number) = (format!("{base}/{number}"), number.to_be_bytes());
+        let topic = |text: &'a str| {
+            TopicName::new(text)
+                .map_err(|source| PublishError::Topic { topic: text.to_owned(), source })
+        };
+        let receipt = {
+            let name = topic(self.topic)?;
+            let mut publication = Publication::new(name, self.payload).qos(self.qos);
+            publication.properties = self.properties.clone();
+            publication.properties.response_topic = TopicName::new(&response).ok();
+            if publication.properties.correlation_data.is_none() {
+                publication.properties.correlation_data = Some(&number);
+            }
+            publication.timeout = Some(self.timeout);
+            let now = shared.now();
+            let operation = shared.with(|inner| -> Result<_, PublishRefused> {
+                if let Ok(filter) = TopicFilter::new(&response) {
+                    inner.hub.add_filter(mailbox, &filter);
+                }
+                inner.hub.publish(now, &publication)
+            });
+            operation.map_err(PublishError::from)?
+        };
+        let outcome = crate::receipt::Receipt::new(Arc::clone(shared), receipt).await;
+        match outcome {
+            Outcome::Delivered { .. } => Ok(answers),
+            other => Err(RequestError::Undelivered(other)),
+        }
+    }
+
+    async fn first_answer(self) -> Result<Incoming, RequestError> {
+        let now = self.user.shared.now();
+        let deadline = now + self.timeout;
+        let mut answers = self.ask().await?;
+        match until(&mut answers, deadline).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(RequestError::Closed),
+            Err(TimedOut) => Err(RequestError::TimedOut(self.timeout)),
+        }
+    }
+}
+
+impl<'a> IntoFuture for Request<'a, Async> {
+    type Output = Result<Incoming, RequestError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.first_answer())
+    }
+}
+
+impl Request<'_, Async> {
+    /// Sends the request, and gives a stream of its answers: it ends when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the request did not reach the server.
+    pub async fn stream(self) -> Result<Subscription<Async>, RequestError> {
+        self.ask().await
+    }
+}
+
+impl Request<'_, Blocking> {
+    /// Sends the request, and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// If the request did not reach the server, or no answer comes in time.
+    pub fn send(self) -> Result<Incoming, RequestError> {
+        block_on(self.first_answer())
+    }
+
+    /// Sends the request, and gives a stream of its answers: it ends when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the request did not reach the server.
+    pub fn stream(self) -> Result<Subscription<Blocking>, RequestError> {
+        block_on(self.ask())
+    }
+}
+
+fn answers<D>(user: &Arc<UserSide>, mailbox: MailboxId) -> Subscription<D> {
+    Subscription::new(Arc::clone(user), mailbox, Vec::new(), Vec::new(), None)
+}
+
+/// The next answer, if it comes in time.
+async fn until<D>(
+    answers: &mut Subscription<D>,
+    deadline: Timestamp,
+) -> Result<Option<Incoming>, TimedOut> {
+    let shared = Arc::clone(answers.shared());
+    let mut is_set = false;
+    poll_fn(|context| {
+        if let Poll::Ready(answer) = answers.poll_recv(context) {
+            return Poll::Ready(Ok(answer));
+        }
+        if shared.now() >= deadline {
+            return Poll::Ready(Err(TimedOut));
+        }
+        if !is_set {
+            is_set = true;
+            shared.with(|inner| inner.hub.wake_at(deadline, context.waker()));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The topic below which answers come, which is subscribed to.
+async fn replies(user: &Arc<UserSide>) -> Result<Arc<str>, SubscribeError> {
+    let shared = &user.shared;
+    let known = shared.with(|inner| inner.replies.clone());
+    if let Some(Replies(base)) = known {
+        return Ok(base);
+    }
+    let information = shared.with(|inner| {
+        let negotiated = inner.hub.session().negotiated();
+        negotiated.and_then(|negotiated| negotiated.response_information.clone())
+    });
+    let own = RandomState::new().hash_one(0);
+    let base: Arc<str> = match information {
+        Some(prefix) => format!("{}/{own:016x}", prefix.trim_end_matches('/')).into(),
+        None => format!("reply/{own:016x}").into(),
+    };
+    let filter = format!("{base}/+");
+    let operation = {
+        let parsed = TopicFilter::new(&filter)
+            .map_err(|source| SubscribeError::Filter { filter: filter.clone(), source })?;
+        let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
+        let wanted = [Wanted { filter: parsed, options }];
+        let now = shared.now();
+        shared.with(|inner| inner.hub.subscribe_only(now, &SubscribeRequest::new(&wanted)))?
+    };
+    let (codes, text) =
+        requested(shared, operation).await.map_err(|unanswered| match unanswered {
+            Ok(doubt) => SubscribeError::Indeterminate(doubt),
+            Err(cause) => SubscribeError::Dropped(cause),
+        })?;
+    if let Some(code) = codes.iter().find(|code| code.is_error()) {
+        return Err(SubscribeError::Rejected { filter, code: *code, text });
+    }
+    // Another request may have been quicker; then there are two, and both are good.
+    Ok(shared.with(|inner| inner.replies.get_or_insert(Replies(base)).0.clone()))
+}

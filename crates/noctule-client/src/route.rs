@@ -1,0 +1,294 @@
+//! Routes: subscriptions by patterns with names, as streams or with handlers.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use noctule_client_core::{Captures, Pattern, PatternError};
+use noctule_packet::{QoS, ReasonCode};
+use thiserror::Error;
+
+use crate::error::SubscribeError;
+use crate::mode::{Async, Blocking};
+use crate::shared::UserSide;
+use crate::subscribe::Subscribe;
+use crate::subscription::{Ack, Incoming, Subscription};
+
+/// What a handler makes of a message: nothing, or `Ok`, acknowledges it; `Err` refuses it with a
+/// reason code of 0x80 or more where that can be said, and acknowledges it where it cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict(Result<(), ReasonCode>);
+
+impl From<()> for Verdict {
+    fn from((): ()) -> Self {
+        Self(Ok(()))
+    }
+}
+
+impl From<Result<(), ReasonCode>> for Verdict {
+    fn from(result: Result<(), ReasonCode>) -> Self {
+        Self(result)
+    }
+}
+
+impl Verdict {
+    fn carry_out(self, ack: Option<Ack>) {
+        let Some(ack) = ack else { return };
+        match self.0 {
+            Ok(()) => {
+                ack.acknowledge();
+            }
+            // What cannot be said is said by dropping it.
+            Err(reason) => {
+                let _ = ack.refuse(reason);
+            }
+        }
+    }
+}
+
+/// Why there is no route.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// The pattern is none.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// The server has not granted the subscription.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
+    /// The system gives no thread for the handler.
+    #[error("cannot start a thread for the handler: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A route to ask for; see [`Client::route`](crate::client::Client::route). It is awaited, or sent
+/// where the user blocks, or given a handler.
+#[must_use = "nothing is subscribed to before it is awaited, sent or given a handler"]
+pub struct Route<D> {
+    pattern: Result<Pattern, PatternError>,
+    subscribe: Subscribe<D>,
+}
+
+impl<D> fmt::Debug for Route<D> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Route").field("pattern", &self.pattern).finish_non_exhaustive()
+    }
+}
+
+impl<D> Route<D> {
+    pub(crate) fn new(user: Arc<UserSide>, pattern: &str) -> Self {
+        let pattern = Pattern::new(pattern);
+        let filter = pattern.as_ref().map_or("", Pattern::filter);
+        Self { subscribe: Subscribe::new(user, filter), pattern }
+    }
+
+    /// The highest quality of service to deliver with; that of the publication by default.
+    pub fn qos(self, qos: QoS) -> Self {
+        self.options(|subscribe| subscribe.qos(qos))
+    }
+
+    /// Whether the user acknowledges each message. A handler does so by what it returns.
+    pub fn manual_acknowledgement(self, is_manual: bool) -> Self {
+        self.options(|subscribe| subscribe.manual_acknowledgement(is_manual))
+    }
+
+    /// Changes any option of the subscription.
+    pub fn options(mut self, change: impl FnOnce(Subscribe<D>) -> Subscribe<D>) -> Self {
+        self.subscribe = change(self.subscribe);
+        self
+    }
+}
+
+impl IntoFuture for Route<Async> {
+    type Output = Result<Routed<Async>, RouteError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { pattern, subscribe } = self;
+        Box::pin(async move { Ok(Routed { pattern: pattern?, messages: subscribe.await? }) })
+    }
+}
+
+impl Route<Async> {
+    /// Calls a handler for each message, one after the other, in a task of its own; for several at
+    /// once, make several routes with a share name, or let the handler spawn. A message is
+    /// acknowledged when its handler is done, refused if the handler says so, and refused if it
+    /// panics.
+    ///
+    /// # Errors
+    ///
+    /// If there is no route.
+    #[cfg(feature = "tokio")]
+    pub async fn handle<F>(
+        self,
+        mut handler: impl FnMut(RoutedMessage) -> F + Send + 'static,
+    ) -> Result<Handler, RouteError>
+    where
+        F: Future<Output: Into<Verdict> + Send> + Send,
+    {
+        let mut routed = self.manual_acknowledgement(true).await?;
+        let task = tokio::spawn(async move {
+            while let Some(mut message) = routed.recv().await {
+                let ack = message.incoming.take_ack();
+                handler(message).await.into().carry_out(ack);
+            }
+        });
+        Ok(Handler { task })
+    }
+}
+
+impl Route<Blocking> {
+    /// Asks for the route, and waits until the server has granted it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no route.
+    pub fn send(self) -> Result<Routed<Blocking>, RouteError> {
+        Ok(Routed { pattern: self.pattern?, messages: self.subscribe.send()? })
+    }
+
+    /// Calls a handler for each message, one after the other, on a thread of its own, until the
+    /// client has ended. A message is acknowledged when its handler is done, and refused if the
+    /// handler says so.
+    ///
+    /// # Errors
+    ///
+    /// If there is no route.
+    pub fn handle<V: Into<Verdict>>(
+        self,
+        mut handler: impl FnMut(RoutedMessage) -> V + Send + 'static,
+    ) -> Result<(), RouteError> {
+        let routed = self.manual_acknowledgement(true).send()?;
+        let thread = std::thread::Builder::new().name("noctule-route".to_owned());
+        let handle = move || {
+            for mut message in routed {
+                let ack = message.incoming.take_ack();
+                handler(message).into().carry_out(ack);
+            }
+        };
+        thread.spawn(handle).map(drop).map_err(RouteError::Thread)
+    }
+}
+
+/// The messages of a route.
+#[derive(Debug)]
+pub struct Routed<D> {
+    pattern: Pattern,
+    messages: Subscription<D>,
+}
+
+/// A message of a route, with what the names of its pattern stand for.
+#[derive(Debug)]
+pub struct RoutedMessage {
+    captures: Captures,
+    incoming: Incoming,
+}
+
+impl Deref for RoutedMessage {
+    type Target = Incoming;
+
+    fn deref(&self) -> &Incoming {
+        &self.incoming
+    }
+}
+
+impl RoutedMessage {
+    /// What a name of the pattern stands for; empty for a name that it does not have.
+    pub fn capture(&self, name: &str) -> &str {
+        self.captures.get(name).unwrap_or_default()
+    }
+
+    /// All of them.
+    pub const fn captures(&self) -> &Captures {
+        &self.captures
+    }
+
+    /// The message, without the names.
+    pub fn into_incoming(self) -> Incoming {
+        self.incoming
+    }
+}
+
+impl<D> Routed<D> {
+    /// The subscription that it is made of.
+    pub const fn subscription(&self) -> &Subscription<D> {
+        &self.messages
+    }
+
+    fn routed(&self, incoming: Incoming) -> RoutedMessage {
+        let captures = self.pattern.captures(incoming.topic()).unwrap_or_default();
+        RoutedMessage { captures, incoming }
+    }
+}
+
+impl Routed<Async> {
+    /// The next message; `None` if there will be no more.
+    pub async fn recv(&mut self) -> Option<RoutedMessage> {
+        let incoming = self.messages.recv().await?;
+        Some(self.routed(incoming))
+    }
+}
+
+impl Iterator for Routed<Blocking> {
+    type Item = RoutedMessage;
+
+    fn next(&mut self) -> Option<RoutedMessage> {
+        let incoming = self.messages.recv()?;
+        Some(self.routed(incoming))
+    }
+}
+
+/// A handler at work. It goes on when this is dropped, until the client has ended.
+#[cfg(feature = "tokio")]
+#[derive(Debug)]
+pub struct Handler {
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[cfg(feature = "tokio")]
+impl Handler {
+    /// Ends it, whatever it does at the moment. The subscription stays.
+    pub fn stop(self) {
+        self.task.abort();
+    }
+
+    /// Waits until there are no more messages. `false` if the handler has panicked.
+    pub async fn finished(self) -> bool {
+        self.task.await.is_ok()
+    }
+}
+
+/// Routes that begin alike.
+#[derive(Debug)]
+pub struct Group<D> {
+    client: crate::client::Client<D>,
+    prefix: String,
+    qos: QoS,
+}
+
+impl<D> Group<D> {
+    pub(crate) fn new(client: crate::client::Client<D>, prefix: &str) -> Self {
+        Self { client, prefix: prefix.to_owned(), qos: QoS::ExactlyOnce }
+    }
+
+    /// The highest quality of service of its routes, unless they say otherwise.
+    #[must_use]
+    pub fn qos(mut self, qos: QoS) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// A route whose pattern is that of the group, `/`, and this.
+    pub fn route(&self, pattern: &str) -> Route<D> {
+        self.client.route(&format!("{}/{pattern}", self.prefix)).qos(self.qos)
+    }
+
+    /// A group within the group.
+    #[must_use]
+    pub fn group(&self, prefix: &str) -> Self {
+        let group = Self::new(self.client.clone(), &format!("{}/{prefix}", self.prefix));
+        group.qos(self.qos)
+    }
+}

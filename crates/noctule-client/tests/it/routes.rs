@@ -1,0 +1,132 @@
+//! Routes, typed payloads and requests.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use noctule_client::{Json, PayloadError, QoS, ReasonCode, RequestError, RouteError, Version};
+use tokio::sync::mpsc;
+
+use crate::house::{House, next, soon};
+use crate::start::connect;
+
+#[tokio::test]
+async fn names_are_read_out_of_topics() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let mut units = soon(client.route("plant/{site}/{unit=**}")).await.unwrap();
+    let plant = client.group("plant").qos(QoS::AtMostOnce);
+    let mut alarms = soon(plant.group("{site}").route("alarm")).await.unwrap();
+    assert_eq!(alarms.subscription().granted(), [QoS::AtMostOnce]);
+    drop(client.publish("plant/north/boiler/3", "1").send().unwrap());
+    drop(client.publish("plant/south/alarm", "2").send().unwrap());
+    let unit = soon(units.recv()).await.unwrap();
+    assert_eq!((unit.capture("site"), unit.capture("unit")), ("north", "boiler/3"));
+    assert_eq!((unit.capture("none"), unit.text()), ("", Some("1")));
+    assert_eq!(soon(alarms.recv()).await.unwrap().capture("site"), "south");
+    let error = soon(client.route("plant/{site}/{site}")).await.unwrap_err();
+    assert!(matches!(error, RouteError::Pattern(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_handler_acknowledges_refuses_and_may_call_the_client() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (handled, mut done) = mpsc::unbounded_channel();
+    let (journal, publisher) = (Arc::clone(&seen), client.clone());
+    let route = client.route("in/{number}").handle(move |message| {
+        let (journal, handled) = (Arc::clone(&journal), handled.clone());
+        let publisher = publisher.clone();
+        async move {
+            let number: u32 = message.capture("number").parse().unwrap();
+            let receipt = publisher.publish("out", &message.payload().to_vec()).send();
+            drop(receipt.unwrap());
+            journal.lock().unwrap().push(number);
+            handled.send(()).unwrap();
+            if number == 2 { Err(ReasonCode::QuotaExceeded) } else { Ok(()) }
+        }
+    });
+    let handler = soon(route).await.unwrap();
+    for number in 1..=3 {
+        let topic = format!("in/{number}");
+        drop(client.publish(&topic, "x").qos(QoS::AtLeastOnce).send().unwrap());
+    }
+    for _ in 0..3 {
+        soon(done.recv()).await.unwrap();
+    }
+    assert_eq!(*seen.lock().unwrap(), [1, 2, 3]);
+    // The third is acknowledged, so the two before it are as well.
+    while house.broker().statistics().await.unwrap().1.in_flight_messages > 0 {
+        tokio::task::yield_now().await;
+    }
+    handler.stop();
+}
+
+#[tokio::test]
+async fn payloads_have_types() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let mut inbox = soon(client.subscribe("t")).await.unwrap();
+    let publish = |payload: &str, content_type: Option<&'static str>| {
+        let publish = client.publish("t", payload);
+        let publish = match content_type {
+            Some(content_type) => publish.content_type(content_type),
+            None => publish,
+        };
+        drop(publish.send().unwrap());
+    };
+    publish("[1, 2]", Some("application/json; charset=utf-8"));
+    publish("[3]", None);
+    publish("[4]", Some("text/plain"));
+    publish("{", Some("application/json"));
+    assert_eq!(next(&mut inbox).await.decode::<Json<Vec<u32>>>().unwrap().0, [1, 2]);
+    assert_eq!(next(&mut inbox).await.decode::<Json<Vec<u32>>>().unwrap().0, [3]);
+    let text = next(&mut inbox).await;
+    let error = text.decode::<Json<Vec<u32>>>().unwrap_err();
+    assert!(matches!(error, PayloadError::ContentType { .. }), "{error}");
+    assert_eq!(text.decode::<String>().unwrap(), "[4]");
+    let error = next(&mut inbox).await.decode::<Json<Vec<u32>>>().unwrap_err();
+    assert!(matches!(error, PayloadError::Json(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_has_one_answer_or_many() {
+    let house = House::new();
+    let server = house.client("s").await;
+    let answering = server.clone();
+    let handler = server.route("count/{to}").handle(move |request| {
+        let answering = answering.clone();
+        async move {
+            for number in 1..=request.capture("to").parse::<u32>().unwrap() {
+                let reply = answering.reply(&request, &number.to_string()).unwrap().send();
+                drop(reply.unwrap());
+            }
+        }
+    });
+    soon(handler).await.unwrap();
+    let client = house.client("c").await;
+    for _ in 0..3 {
+        let answer = soon(client.request("count/1", "")).await.unwrap();
+        assert_eq!(answer.text(), Some("1"));
+    }
+    let mut answers = soon(client.request("count/3", "").stream()).await.unwrap();
+    let mut other = soon(client.request("count/2", "").stream()).await.unwrap();
+    for expected in ["1", "2", "3"] {
+        assert_eq!(next(&mut answers).await.text(), Some(expected));
+    }
+    for expected in ["1", "2"] {
+        assert_eq!(next(&mut other).await.text(), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_answers_ends() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let short = Duration::from_millis(30);
+    let error = soon(client.request("nobody", "").timeout(short)).await.unwrap_err();
+    assert!(matches!(error, RequestError::TimedOut(_)), "{error}");
+    let old = connect(house.builder("old").version(Version::V3_1_1)).await.unwrap();
+    let error = soon(old.request("nobody", "")).await.unwrap_err();
+    assert!(error.to_string().starts_with("MQTT 3.1.1 has no"), "{error}");
+}
