@@ -36,7 +36,7 @@ impl ClientSession {
     ///
     /// If it cannot begin.
     // [MQTT5-4.12.1-1] [MQTT5-4.12.1-2] [MQTT5-4.12.0-7]
-    pub fn reauthenticate(&mut self, _now: Timestamp) -> Result<(), ReauthenticateRefused> {
+    pub fn reauthenticate(&mut self, now: Timestamp) -> Result<(), ReauthenticateRefused> {
         if self.status != Status::Online {
             return Err(ReauthenticateRefused::Offline);
         }
@@ -48,6 +48,7 @@ impl ClientSession {
         };
         let data = method.start()?;
         self.authentication.is_under_way = true;
+        self.clocks.authenticate(self.settings.connect_timeout.map(|timeout| now + timeout));
         self.send_auth(ReasonCode::ReAuthenticate, data);
         Ok(())
     }
@@ -77,6 +78,7 @@ impl ClientSession {
             ReasonCode::Success if self.authentication.is_under_way => {
                 let verified = method.verify(auth.authentication_data);
                 self.authentication.is_under_way = false;
+                self.clocks.authenticate(None);
                 match verified {
                     Ok(()) => self.events.push(Event::Reauthenticated),
                     Err(error) => self.give_authentication_up(now, error),

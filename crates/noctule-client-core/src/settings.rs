@@ -26,7 +26,8 @@ pub struct Settings {
     pub redelivery: Redelivery,
     /// The bounds of everything else.
     pub limits: Limits,
-    /// How long the server may take from the first byte of CONNECT to CONNACK.
+    /// How long the server may take from the first byte of CONNECT to CONNACK, and for a later
+    /// authentication.
     pub connect_timeout: Option<Duration>,
     /// How long the server may be silent after a PINGREQ.
     pub ping_timeout: Option<Duration>,
@@ -151,8 +152,8 @@ pub enum SettingsError {
         /// The other one.
         other: &'static str,
     },
-    /// A value that no packet may carry.
-    #[error("{option} has a value that no packet may carry")]
+    /// A value that no packet may carry, or that nothing could work with.
+    #[error("{option} has a value that cannot work")]
     InvalidValue {
         /// What.
         option: &'static str,
@@ -169,6 +170,17 @@ impl Settings {
         if self.lowest_version > self.version {
             let (option, other) = ("lowest_version", "version");
             return Err(SettingsError::Contradiction { option, other });
+        }
+        let limits = &self.limits;
+        let bounds = [
+            (limits.outbound_bytes_max, "limits.outbound_bytes_max"),
+            (limits.held_bytes_max, "limits.held_bytes_max"),
+            (limits.in_flight_max.into(), "limits.in_flight_max"),
+            (limits.requests_max, "limits.requests_max"),
+        ];
+        // With such a bound nothing would ever move.
+        if let Some((_, option)) = bounds.into_iter().find(|(bound, _)| *bound == 0) {
+            return Err(SettingsError::InvalidValue { option });
         }
         for version in [Version::V3_1, Version::V3_1_1, Version::V5_0] {
             if (self.lowest_version..=self.version).contains(&version) {

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use noctule_packet::Pingreq;
+use noctule_packet::{Pingreq, ReasonCode};
 use noctule_session::Timestamp;
 
+use crate::auth::AuthError;
 use crate::ended::Ended;
 use crate::operation::{Doubt, DropCause, OperationId};
 use crate::outgoing::earlier;
@@ -13,7 +14,7 @@ use crate::session::{ClientSession, Status};
 /// The moments of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Clocks {
-    /// CONNACK is due.
+    /// CONNACK is due, or the end of a later authentication.
     connack_due: Option<Timestamp>,
     keep_alive: Option<Duration>,
     last_written: Timestamp,
@@ -41,6 +42,11 @@ impl Clocks {
         self.connack_due = None;
         self.keep_alive = (keep_alive > 0).then(|| Duration::from_secs(keep_alive.into()));
         self.last_heard = now;
+    }
+
+    /// An authentication begins that is over at some time, or one is over.
+    pub(crate) fn authenticate(&mut self, due: Option<Timestamp>) {
+        self.connack_due = due;
     }
 
     #[inline]
@@ -85,7 +91,9 @@ impl ClientSession {
         let clocks = &self.clocks;
         let connection = match self.status {
             Status::Connecting => clocks.connack_due,
-            Status::Online => earlier(clocks.ping_due(), clocks.silence_ends),
+            Status::Online => {
+                earlier(clocks.connack_due, earlier(clocks.ping_due(), clocks.silence_ends))
+            }
             Status::Offline | Status::Closing => None,
         };
         earlier(operation, connection)
@@ -104,6 +112,10 @@ impl ClientSession {
         match self.status {
             Status::Connecting if is_due(self.clocks.connack_due) => {
                 self.end(now, None, Ended::ConnectTimeout);
+            }
+            Status::Online if is_due(self.clocks.connack_due) => {
+                let error = AuthError::new("no answer in time");
+                self.end(now, Some(ReasonCode::NotAuthorized), Ended::Authentication(error));
             }
             Status::Online if is_due(self.clocks.silence_ends) => self.silent_too_long(now),
             Status::Online if is_due(self.clocks.ping_due()) => self.ping(now),

@@ -1,10 +1,12 @@
 //! Enhanced authentication: before CONNACK, again by the user, again by the server.
 
+use std::time::Duration;
+
 use noctule_client_core::{
     AuthError, Authenticator, Ended, Event, Fault, ProtocolError, ReauthenticateRefused, Status,
     TransportEnd,
 };
-use noctule_packet::{Auth, Connack, ConnackProperties, Packet, ReasonCode, Version, spec};
+use noctule_packet::{Auth, Connack, ConnackProperties, Packet, QoS, ReasonCode, Version, spec};
 
 use crate::world::{World, brief};
 
@@ -73,8 +75,8 @@ fn the_exchange_ends_with_connack() {
     let mut world = connecting();
     let connect = world.bytes();
     assert!(connect.windows(9).any(|part| part == b"\x15\0\x05COUNT\x16"), "{connect:x?}");
-    world.publish(noctule_packet::QoS::AtMostOnce, "a");
-    world.subscribe(&["a"], noctule_packet::QoS::AtMostOnce);
+    world.publish(QoS::AtMostOnce, "a");
+    world.subscribe(&["a"], QoS::AtMostOnce);
     assert_eq!(world.packets(), Vec::<String>::new());
     world.say(&auth(ReasonCode::ContinueAuthentication, &[4]));
     assert!(world.bytes().ends_with(&[0x16, 0, 1, 5]));
@@ -121,6 +123,20 @@ fn either_side_can_authenticate_again() {
     world.say(&auth(ReasonCode::Success, &[3]));
     assert_eq!(world.packets(), ["DISCONNECT 0x87"]);
     assert_eq!(ended(&mut world), Ended::Authentication(AuthError::new("not 9")));
+}
+
+#[test]
+fn a_server_that_does_not_go_on_with_an_authentication_is_left() {
+    let mut world = connecting();
+    accept(&mut world, &[9]);
+    assert_eq!(world.session.reauthenticate(world.now), Ok(()));
+    for _ in 0..29 {
+        world.advance(Duration::from_secs(1));
+        world.message(QoS::AtMostOnce, 0, "t", b"");
+    }
+    assert_eq!(world.session.status(), Status::Online);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(ended(&mut world), Ended::Authentication(AuthError::new("no answer in time")));
 }
 
 #[test]

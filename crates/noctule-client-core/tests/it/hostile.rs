@@ -49,7 +49,10 @@ fn packet(version: Version, kind: u8, packet_id: u16, more: u8) -> Vec<u8> {
     let ack = Ack::new(id, code);
     let level = QoS::from_level(more % 3).unwrap_or_default();
     let packet = match kind {
-        0 => Packet::Connack(Connack { session_present: more.is_multiple_of(2), ..Connack::default() }),
+        0 => Packet::Connack(Connack {
+            session_present: more.is_multiple_of(2),
+            ..Connack::default()
+        }),
         1 => Packet::Puback(ack),
         2 => Packet::Pubrec(ack),
         3 => Packet::Pubrel(Ack::new(id, ReasonCode::Success)),

@@ -3,6 +3,7 @@
 mod alias;
 mod auth;
 mod bad_server;
+mod connect;
 mod cuts;
 mod hostile;
 mod publish;

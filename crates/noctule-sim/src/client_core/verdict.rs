@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use noctule_client_core::Outcome;
+use noctule_client_core::{Doubt, Outcome};
 use noctule_packet::QoS;
 
 use super::Reached;
@@ -74,8 +74,11 @@ fn is_right(published: &Published, count: u32) -> bool {
         (None, _) | (Some(_), QoS::AtMostOnce) => count <= 1,
         (Some(Outcome::Delivered { .. }), QoS::AtLeastOnce) => count >= 1,
         (Some(Outcome::Delivered { .. }), QoS::ExactlyOnce) => count == 1,
-        (Some(Outcome::Indeterminate { .. }), QoS::ExactlyOnce) => count <= 1,
-        (Some(Outcome::Indeterminate { .. }), QoS::AtLeastOnce) => true,
+        (Some(Outcome::Indeterminate { why }), QoS::ExactlyOnce) => {
+            matches!(why, Doubt::Cancelled | Doubt::SessionLost) && count <= 1
+        }
+        // A session that is lost loses none of them.
+        (Some(Outcome::Indeterminate { why }), QoS::AtLeastOnce) => *why == Doubt::Cancelled,
         (Some(Outcome::Dropped { .. }), _) => count == 0,
         // Nobody refuses anything here.
         (Some(Outcome::Rejected { .. }), _) => false,
