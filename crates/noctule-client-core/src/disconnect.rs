@@ -140,15 +140,12 @@ impl ClientSession {
 
     /// The transport is gone, or could not be opened. `why` counts if nothing else has ended the
     /// connection before.
-    pub fn transport_down(&mut self, _now: Timestamp, why: TransportEnd) {
+    pub fn transport_down(&mut self, now: Timestamp, why: TransportEnd) {
         if self.status == Status::Offline {
             return;
         }
         self.status = Status::Offline;
-        while let Some(operation) = self.outbound.next_unwritten() {
-            let outcome = Outcome::Dropped { why: DropCause::ConnectionLost };
-            self.events.push(Event::Published { operation, outcome });
-        }
+        self.take_unwritten_back(now);
         self.outbound.clear();
         self.authentication.is_under_way = false;
         (self.is_repeating, self.repeated_alone) = (false, None);

@@ -79,6 +79,7 @@ mod subscriptions;
 mod timer;
 mod topic_cache;
 mod transmit;
+mod unwritten;
 
 pub use alias::{AliasChoice, AliasPolicy, AliasResolver};
 pub use auth::{AuthError, Authenticator};

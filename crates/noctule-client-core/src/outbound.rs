@@ -16,18 +16,39 @@ pub(crate) struct Outbound {
     start: usize,
     /// How many bytes were written and taken off the front before.
     removed: u64,
-    /// Where the QoS 0 messages end, counted from the connection's first byte.
-    ends: VecDeque<(u64, OperationId)>,
+    /// Whether what is left is not to be written.
+    is_discarded: bool,
+    /// The QoS 0 messages that are not written whole.
+    marks: VecDeque<Mark>,
+}
+
+/// Where a QoS 0 message stands, counted from the connection's first byte.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    start: u64,
+    end: u64,
+    operation: OperationId,
+}
+
+/// A QoS 0 message that the connection has ended before.
+#[derive(Debug)]
+pub(crate) struct Unwritten<'a> {
+    pub(crate) operation: OperationId,
+    /// Its packet, as far as it is still there.
+    pub(crate) packet: &'a [u8],
 }
 
 impl Outbound {
     /// What is to be written.
     pub(crate) fn pending(&self) -> &[u8] {
+        if self.is_discarded {
+            return &[];
+        }
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        if self.is_discarded { 0 } else { self.bytes.len() - self.start }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -43,10 +64,14 @@ impl Outbound {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// What was appended last is the end of this operation's message.
-    pub(crate) fn mark_end(&mut self, operation: OperationId) {
-        let end = self.removed + self.bytes.len() as u64;
-        self.ends.push_back((end, operation));
+    /// Where the next packet begins, for [`Outbound::mark`].
+    pub(crate) fn position(&self) -> u64 {
+        self.removed + self.bytes.len() as u64
+    }
+
+    /// Everything from `start` on is this operation's message.
+    pub(crate) fn mark(&mut self, start: u64, operation: OperationId) {
+        self.marks.push_back(Mark { start, end: self.position(), operation });
     }
 
     /// The transport has taken bytes off the front.
@@ -68,38 +93,42 @@ impl Outbound {
 
     /// The next QoS 0 message that the transport has taken whole.
     pub(crate) fn next_written(&mut self) -> Option<OperationId> {
-        let (end, operation) = *self.ends.front()?;
-        if end > self.removed + self.start as u64 {
+        let mark = *self.marks.front()?;
+        if mark.end > self.removed + self.start as u64 {
             return None;
         }
-        self.ends.pop_front();
-        Some(operation)
+        self.marks.pop_front();
+        Some(mark.operation)
     }
 
     /// Whether a QoS 0 message is among what the transport has not taken whole; then it is not told
     /// of any more.
     pub(crate) fn forget(&mut self, operation: OperationId) -> bool {
-        match self.ends.iter().position(|(_, marked)| *marked == operation) {
-            Some(at) => self.ends.remove(at).is_some(),
+        match self.marks.iter().position(|mark| mark.operation == operation) {
+            Some(at) => self.marks.remove(at).is_some(),
             None => false,
         }
     }
 
-    /// The connection is gone: a QoS 0 message that was not written whole.
-    pub(crate) fn next_unwritten(&mut self) -> Option<OperationId> {
-        self.ends.pop_front().map(|(_, operation)| operation)
+    /// The connection is gone: the last QoS 0 message that was not written whole.
+    pub(crate) fn pop_unwritten(&mut self) -> Option<Unwritten<'_>> {
+        let Mark { start, end, operation } = self.marks.pop_back()?;
+        let place = |position: u64| usize::try_from(position.checked_sub(self.removed)?).ok();
+        let range = place(start).zip(place(end));
+        let packet = range.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or_default();
+        Some(Unwritten { operation, packet })
     }
 
     /// Nothing more is to be written on this connection.
     pub(crate) fn discard(&mut self) {
-        self.bytes.truncate(self.start);
+        self.is_discarded = true;
     }
 
     /// A new connection.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
-        self.ends.clear();
-        (self.start, self.removed) = (0, 0);
+        self.marks.clear();
+        (self.start, self.removed, self.is_discarded) = (0, 0, false);
     }
 }
 
@@ -112,9 +141,10 @@ mod tests {
         let mut outbound = Outbound::default();
         let [a, b] = [OperationId::FIRST, OperationId::FIRST.next()];
         outbound.push(b"aaa");
-        outbound.mark_end(a);
+        outbound.mark(0, a);
+        let start = outbound.position();
         outbound.push(b"bb");
-        outbound.mark_end(b);
+        outbound.mark(start, b);
         outbound.push(b"c");
         for (count, written, pending) in
             [(2, None, &b"abbc"[..]), (1, Some(a), b"bbc"), (3, Some(b), b"")]
@@ -123,17 +153,20 @@ mod tests {
             assert_eq!((outbound.next_written(), outbound.pending()), (written, pending));
             assert_eq!(outbound.next_written(), None);
         }
+        let start = outbound.position();
         outbound.push(b"dd");
-        outbound.mark_end(a);
+        outbound.mark(start, a);
         outbound.advance(1);
-        assert_eq!((outbound.next_written(), outbound.next_unwritten()), (None, Some(a)));
+        assert_eq!(outbound.next_written(), None);
+        let Unwritten { operation, packet } = outbound.pop_unwritten().unwrap();
+        assert_eq!((operation, packet), (a, &b"dd"[..]));
     }
 
     #[test]
     fn positions_survive_moving_the_rest_to_the_front() {
         let mut outbound = Outbound::default();
         outbound.push(&[7; KEPT_BYTES_MAX * 2]);
-        outbound.mark_end(OperationId::FIRST);
+        outbound.mark(0, OperationId::FIRST);
         outbound.advance(KEPT_BYTES_MAX * 2 - 1);
         assert_eq!((outbound.len(), outbound.next_written()), (1, None));
         outbound.push(&[8]);

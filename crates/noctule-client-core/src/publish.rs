@@ -197,7 +197,8 @@ impl ClientSession {
                 self.records.note(|| Record::Transmitted { operation, packet_id });
             }
         }
-        let head = PublishHead { packet_id, ..self.head(publication, forwarded, packet_id) };
+        let start = self.outbound.position();
+        let head = self.head(publication, forwarded, packet_id);
         let maximum = self.server.maximum_packet_size;
         let alias = publication.properties.topic_alias;
         write_publish(
@@ -209,7 +210,7 @@ impl ClientSession {
             maximum,
         );
         if qos == QoS::AtMostOnce {
-            self.outbound.mark_end(operation);
+            self.outbound.mark(start, operation);
         }
         operation
     }

@@ -100,9 +100,10 @@ impl ClientSession {
         self.unwatch(operation, outgoing.deadline(true));
         if outgoing.qos == QoS::AtMostOnce {
             let alias = outgoing.topic_alias.map(Into::into);
+            let start = self.outbound.position();
             let Self { outbound, aliases, .. } = self;
             write_publish(outbound, aliases, head, outgoing.payload(), alias, maximum);
-            self.outbound.mark_end(operation);
+            self.outbound.mark(start, operation);
             self.records.note(|| Record::Finished { operation });
             return true;
         }

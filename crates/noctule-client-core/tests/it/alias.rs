@@ -74,6 +74,18 @@ fn the_user_can_choose() {
     }
 }
 
+#[test]
+fn a_message_that_was_not_written_has_its_topic_again() {
+    let mut world = world(AliasPolicy::Lru { maximum: 9 }, 9);
+    let topic = TopicName::new("a").unwrap();
+    for payload in [b"1", b"2"] {
+        assert!(world.session.publish(world.now, &Publication::new(topic, payload)).is_ok());
+    }
+    world.cut();
+    connect(&mut world, true, 0);
+    assert_eq!(world.packets(), ["PUBLISH a:1", "PUBLISH a:2"]);
+}
+
 #[derive(Debug)]
 struct Own(u16);
 

@@ -1,6 +1,6 @@
 //! Publishing: every operation ends exactly once, and truthfully.
 
-use noctule_client_core::{Doubt, DropCause, Event, Outcome, PublishRefused, Stage};
+use noctule_client_core::{Doubt, DropCause, Event, Keep, Outcome, PublishRefused, Stage};
 use noctule_packet::{ConnackProperties, PacketType, QoS, ReasonCode, Version, spec};
 
 use crate::world::{VERSIONS, World, brief, lasting};
@@ -22,12 +22,28 @@ fn a_message_of_qos_0_is_delivered_when_the_transport_has_taken_it() {
 }
 
 #[test]
-fn a_message_of_qos_0_that_was_not_written_is_dropped_with_the_connection() {
-    let mut world = World::online(brief(Version::V5_0));
-    world.publish(QoS::AtMostOnce, "a");
-    world.cut();
-    let why = DropCause::ConnectionLost;
-    assert_eq!(world.outcomes(), [(1, Outcome::Dropped { why })]);
+fn a_message_of_qos_0_that_was_not_written_waits_or_is_dropped_as_the_queue_says() {
+    for (keep, is_kept) in [(Keep::All, true), (Keep::Acknowledged, false)] {
+        for version in VERSIONS {
+            let mut settings = brief(version);
+            settings.queue.keep = keep;
+            let mut world = World::online(settings);
+            for payload in ["a", "b"] {
+                world.publish(QoS::AtMostOnce, payload);
+            }
+            // A part that was written is nothing that a server could act on.
+            world.session.written(world.now, 3);
+            world.cut();
+            let why = DropCause::ConnectionLost;
+            let dropped = [2, 1].map(|operation| (operation, Outcome::Dropped { why }));
+            assert_eq!(world.outcomes(), if is_kept { vec![] } else { dropped.to_vec() });
+            world.connect(false);
+            let sent = if is_kept { vec!["PUBLISH t:a", "PUBLISH t:b"] } else { vec![] };
+            assert_eq!(world.packets(), sent);
+            let delivered = [1, 2].map(|operation| (operation, Outcome::DELIVERED));
+            assert_eq!(world.outcomes(), if is_kept { delivered.to_vec() } else { vec![] });
+        }
+    }
 }
 
 #[test]

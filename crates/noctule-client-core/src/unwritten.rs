@@ -1,0 +1,68 @@
+//! Messages of QoS 0 that a connection has ended before the transport took them: the server has not
+//! got them, so they may wait for the next connection.
+
+use noctule_packet::{Framing, Publish, TextRules, TopicName, Version, split};
+use noctule_session::Timestamp;
+
+use crate::alias::Aliases;
+use crate::event::Event;
+use crate::operation::{DropCause, OperationId, Outcome};
+use crate::outbound::Unwritten;
+use crate::outgoing::Outgoing;
+use crate::publication::Publication;
+use crate::record::{Record, StoredMessage};
+use crate::session::ClientSession;
+
+impl ClientSession {
+    /// Puts them back before all that wait, if the queue keeps messages of QoS 0.
+    pub(crate) fn take_unwritten_back(&mut self, now: Timestamp) {
+        let queue = self.settings.queue;
+        let keeps = queue.keep.keeps_message(noctule_packet::QoS::AtMostOnce) && !self.is_closed;
+        let (version, age_max) = (self.version, queue.age_max);
+        while let Some(Unwritten { operation, packet }) = self.outbound.pop_unwritten() {
+            let kept = keeps.then(|| publication(packet, version, &self.aliases)).flatten();
+            let Some(publication) = kept else {
+                self.drop_unwritten(operation, DropCause::ConnectionLost);
+                continue;
+            };
+            let forwarded =
+                noctule_packet::ForwardedProperties::from_publish(&publication.properties);
+            if self.queue.full(Outgoing::bytes_of(&publication, &forwarded), &queue).is_some() {
+                self.drop_unwritten(operation, DropCause::QueueFull);
+                continue;
+            }
+            let message = || StoredMessage::of(&publication, &forwarded, age_max);
+            self.records.note(|| Record::Accepted { operation, message: message() });
+            let outgoing = Outgoing::new(now, operation, &publication, &forwarded, age_max);
+            let deadline = outgoing.deadline(true);
+            self.queue.push_front(outgoing);
+            self.watch(operation, deadline);
+        }
+    }
+
+    fn drop_unwritten(&mut self, operation: OperationId, why: DropCause) {
+        let outcome = Outcome::Dropped { why };
+        self.events.push(Event::Published { operation, outcome });
+    }
+}
+
+/// What was to be published with this packet.
+fn publication<'a>(
+    packet: &'a [u8],
+    version: Version,
+    aliases: &'a Aliases,
+) -> Option<Publication<'a>> {
+    let Ok(Framing::Complete(frame)) = split(packet, u32::MAX) else { return None };
+    let mut publish = Publish::decode(&frame, version, TextRules::Lenient).ok()?;
+    let alias = publish.properties.topic_alias.take();
+    let topic = match publish.topic {
+        Some(topic) => topic,
+        None => TopicName::new(aliases.topic(alias?)?).ok()?,
+    };
+    let mut publication = Publication::new(topic, publish.payload).retain(publish.retain);
+    publication.properties = publish.properties;
+    if aliases.are_manual() {
+        publication.properties.topic_alias = alias;
+    }
+    Some(publication)
+}
