@@ -153,7 +153,10 @@ fn what_is_in_flight_is_bounded_in_bytes() {
         world.publish(QoS::AtLeastOnce, &"x".repeat(600));
     }
     assert_eq!((world.session.in_flight(), world.session.queued()), (1, 2));
-    world.packets();
+    // One that would fit does not overtake those that do not.
+    world.publish(QoS::AtLeastOnce, "small");
+    assert_eq!((world.session.in_flight(), world.session.queued()), (1, 3));
+    assert_eq!(world.packets().len(), 1);
     world.ack(PacketType::Puback, 1);
-    assert_eq!((world.session.in_flight(), world.session.queued()), (1, 1));
+    assert_eq!((world.session.in_flight(), world.session.queued()), (1, 2));
 }

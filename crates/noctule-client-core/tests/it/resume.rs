@@ -1,5 +1,7 @@
 //! What outlives a connection, and what outlives the process.
 
+use std::time::Duration;
+
 use noctule_client_core::{
     ClientSession, DisconnectOptions, DisconnectRefused, Doubt, Event, Outcome, Record, Settings,
     Unfinished, compact,
@@ -293,4 +295,83 @@ fn a_compacted_sequence_is_as_short_as_it_can_be() {
     // The names begin, the session began, one message was accepted and sent.
     assert_eq!(compacted.len(), 4, "{compacted:?}");
     assert_eq!(compact(&settings, compacted.clone()), compacted);
+}
+
+/// What the user was told once is not told again by another process.
+#[test]
+fn an_operation_that_was_cancelled_stays_cancelled_in_another_process() {
+    let settings = durable(Version::V5_0);
+    let mut world = World::online(settings.clone());
+    let sent = world.publish(QoS::AtLeastOnce, "a");
+    let released = world.publish(QoS::ExactlyOnce, "b");
+    world.ack(PacketType::Pubrec, 2);
+    for operation in [sent, released] {
+        assert!(world.session.cancel(world.now, operation));
+    }
+    let records = world.session.take_records();
+    for records in [compact(&settings, records.clone()), records] {
+        let mut world = restored(&settings, &records);
+        world.connect(true);
+        assert_eq!(world.packets(), ["PUBREL 2", "PUBLISH 1 t:a dup"]);
+        world.ack(PacketType::Puback, 1);
+        world.ack(PacketType::Pubcomp, 2);
+        assert_eq!(world.outcomes(), []);
+    }
+}
+
+#[test]
+fn what_a_lost_session_had_received_does_not_hide_a_message_of_the_next() {
+    spec!("MQTT5-3.2.2-5");
+    for version in [Version::V3_1_1, Version::V5_0] {
+        let mut world = World::online(lasting(version));
+        world.message(QoS::ExactlyOnce, 9, "t", b"old");
+        world.cut();
+        world.connect(false);
+        world.events();
+        world.packets();
+        world.message(QoS::ExactlyOnce, 9, "t", b"new");
+        assert_eq!(
+            (world.payloads(), world.packets()),
+            (vec!["new".into()], vec!["PUBREC 9".into()])
+        );
+    }
+}
+
+/// A session that has expired may be followed by one of which no CONNACK has told.
+#[test]
+fn a_session_that_may_have_been_replaced_unseen_is_begun_anew() {
+    let expiry = Duration::from_secs(3_600);
+    let connect = |world: &mut World| {
+        world.up();
+        let packets = world.packets();
+        world.cut();
+        packets
+    };
+    let mut world = World::online(lasting(Version::V5_0));
+    world.cut();
+    // As long as the session cannot have expired, it is the one that we know.
+    for _ in 0..2 {
+        assert_eq!(connect(&mut world), ["CONNECT resume"]);
+    }
+    world.advance(expiry);
+    assert_eq!(connect(&mut world), ["CONNECT clean"]);
+    // An answer settles it.
+    world.connect(false);
+    world.cut();
+    world.advance(expiry);
+    assert_eq!(connect(&mut world), ["CONNECT resume"]);
+    assert_eq!(connect(&mut world), ["CONNECT clean"]);
+
+    let settings = durable(Version::V5_0);
+    let mut world = World::online(settings.clone());
+    world.cut();
+    assert_eq!(connect(&mut world), ["CONNECT resume"]);
+    let records = world.session.take_records();
+    for (silence, expected) in [(0, "CONNECT resume"), (3_600, "CONNECT clean")] {
+        for records in [compact(&settings, records.clone()), records.clone()] {
+            let mut world = restored(&settings, &records);
+            world.session.assume_silence(world.now, Duration::from_secs(silence));
+            assert_eq!(connect(&mut world), [expected]);
+        }
+    }
 }
