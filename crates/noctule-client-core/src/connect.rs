@@ -200,8 +200,11 @@ impl ClientSession {
         self.is_repeating = self.sender.has_repetitions();
         (self.repeated_alone, self.stray_releases) = (None, 0);
         // Whoever cannot be asked whether it has forgotten them is told again.
-        if !session_present || self.version == Version::V3_1 {
+        let are_lost = !session_present || self.version == Version::V3_1;
+        if are_lost && self.settings.subscribes_again {
             self.subscribe_again();
+        } else if !session_present {
+            self.subscriptions.clear();
         }
         self.pump(now);
     }

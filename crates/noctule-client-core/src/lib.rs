@@ -107,5 +107,5 @@ pub use reconnect::{
 pub use record::{Record, StoredMessage, StoredSubscription};
 pub use request::{RequestRefused, SubscribeRequest, UnsubscribeRequest};
 pub use restore::compact;
-pub use session::{ClientSession, Status};
+pub use session::{ClientSession, Status, SubscriptionStatus};
 pub use settings::{AcknowledgementMode, Limits, Redelivery, Settings, SettingsError, Validation};

@@ -28,6 +28,15 @@ impl Requests {
         self.waiting.len() + self.sent.len()
     }
 
+    /// Whether a subscription to this whole filter has no answer.
+    pub(crate) fn asks_for(&self, filter: &str) -> bool {
+        let sent = self.sent.values().map(|(_, request)| request);
+        self.waiting.iter().chain(sent).any(|request| match &request.content {
+            Content::Subscribe { list, .. } => list.iter().any(|it| it.filter.as_str() == filter),
+            Content::Unsubscribe { .. } => false,
+        })
+    }
+
     #[inline]
     pub(crate) fn are_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -88,6 +97,17 @@ impl ClientSession {
             }
         }
         Ok(operation)
+    }
+
+    /// Asks for all subscriptions again that the server has granted. Each answer is told by an
+    /// [`Event::Resubscribed`](crate::Event::Resubscribed). Whether there is a connection.
+    pub fn resubscribe(&mut self, now: Timestamp) -> bool {
+        let is_online = self.status == Status::Online;
+        if is_online {
+            self.subscribe_again();
+            self.pump(now);
+        }
+        is_online
     }
 
     fn request(

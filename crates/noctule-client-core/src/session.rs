@@ -15,7 +15,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use noctule_packet::{PacketId, QoS, Version};
+use noctule_packet::{PacketId, QoS, ReasonCode, Version};
 use noctule_session::{InboundAliases, Receiver, Sender, Timestamp};
 
 use crate::alias::{AliasPolicy, Aliases};
@@ -103,6 +103,17 @@ pub enum Status {
     Online,
     /// What is in the outbound buffer is still to be written, nothing is read any more.
     Closing,
+}
+
+/// What is known of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionStatus {
+    /// There is none.
+    None,
+    /// A SUBSCRIBE for it has no answer yet.
+    Pending,
+    /// The server has granted it.
+    Granted(ReasonCode),
 }
 
 /// What the server takes on this connection: of CONNACK what every message asks for.
@@ -314,8 +325,17 @@ impl ClientSession {
     }
 
     /// What the server has granted for a filter.
-    pub fn granted(&self, filter: &str) -> Option<noctule_packet::ReasonCode> {
+    pub fn granted(&self, filter: &str) -> Option<ReasonCode> {
         self.subscriptions.granted(filter)
+    }
+
+    /// What is known of a subscription, by its whole filter.
+    pub fn subscription(&self, filter: &str) -> SubscriptionStatus {
+        match self.subscriptions.granted(filter) {
+            _ if self.requests.asks_for(filter) => SubscriptionStatus::Pending,
+            Some(code) => SubscriptionStatus::Granted(code),
+            None => SubscriptionStatus::None,
+        }
     }
 
     pub(crate) fn is_lenient(&self) -> bool {

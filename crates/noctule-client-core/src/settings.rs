@@ -24,6 +24,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// How a message that was interrupted is sent again.
     pub redelivery: Redelivery,
+    /// Whether subscriptions that the server has forgotten are asked for again.
+    pub subscribes_again: bool,
     /// The bounds of everything else.
     pub limits: Limits,
     /// How long the server may take from the first byte of CONNECT to CONNACK, and for a later
@@ -45,6 +47,7 @@ impl Default for Settings {
             acknowledgement: AcknowledgementMode::default(),
             queue: QueueSettings::default(),
             redelivery: Redelivery::default(),
+            subscribes_again: true,
             limits: Limits::default(),
             connect_timeout: Some(Duration::from_secs(30)),
             ping_timeout: Some(Duration::from_secs(20)),

@@ -42,6 +42,10 @@ impl Subscriptions {
         self.by_filter.insert(filter, Granted { options, identifier, user_properties, code });
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.by_filter.clear();
+    }
+
     pub(crate) fn remove(&mut self, filter: &str) -> bool {
         self.by_filter.remove(filter).is_some()
     }

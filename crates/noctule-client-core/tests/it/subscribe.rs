@@ -3,7 +3,7 @@
 
 use noctule_client_core::{
     Doubt, DropCause, Event, Keep, RequestOutcome, RequestRefused, SubscribeRequest,
-    UnsubscribeRequest,
+    SubscriptionStatus, UnsubscribeRequest,
 };
 use noctule_packet::{
     ConnackProperties, Packet, PacketType, QoS, ReasonCode, Subscription, SubscriptionOptions,
@@ -80,6 +80,28 @@ fn lost_subscriptions_are_asked_for_again() {
         assert_eq!(world.events(), [again("a", Some(granted)), again("b", refused)]);
         assert_eq!(world.session.subscriptions(), 1);
     }
+}
+
+#[test]
+fn a_subscription_is_asked_for_again_when_the_user_wants_it() {
+    let mut settings = lasting(Version::V5_0);
+    settings.subscribes_again = false;
+    let mut world = World::online(settings);
+    assert_eq!(world.session.subscription("a"), SubscriptionStatus::None);
+    world.subscribe(&["a"], QoS::AtMostOnce);
+    assert_eq!(world.session.subscription("a"), SubscriptionStatus::Pending);
+    world.suback(1, &[ReasonCode::Success]);
+    let granted = SubscriptionStatus::Granted(ReasonCode::Success);
+    assert_eq!(world.session.subscription("a"), granted);
+    world.packets();
+    assert!(world.session.resubscribe(world.now));
+    assert_eq!(world.packets(), ["SUBSCRIBE 2 a"]);
+    world.cut();
+    assert!(!world.session.resubscribe(world.now));
+    // Whoever wants none of them back has none.
+    world.connect(false);
+    assert_eq!(world.packets(), Vec::<String>::new());
+    assert_eq!(world.session.subscription("a"), SubscriptionStatus::None);
 }
 
 #[test]
