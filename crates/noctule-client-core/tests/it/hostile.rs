@@ -28,7 +28,8 @@ enum Act {
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
-        12 => (0..12_u8, 0..9_u16, any::<u8>()).prop_map(|(kind, id, more)| Act::Say(kind, id, more)),
+        12 => (0..12_u8, 0..9_u16, any::<u8>())
+            .prop_map(|(kind, id, more)| Act::Say(kind, id, more)),
         1 => prop::collection::vec(any::<u8>(), 0..20).prop_map(Act::Garbage),
         4 => (0..3_u8).prop_map(Act::Publish),
         1 => Just(Act::Subscribe),

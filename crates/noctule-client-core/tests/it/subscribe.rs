@@ -104,6 +104,20 @@ fn a_subscription_is_asked_for_again_when_the_user_wants_it() {
     assert_eq!(world.session.subscription("a"), SubscriptionStatus::None);
 }
 
+/// P-06: the identifier of a request that was answered is free again.
+#[test]
+fn requests_never_run_out_of_packet_identifiers() {
+    let mut world = World::online(brief(Version::V5_0));
+    for round in 0..70_000_u32 {
+        world.subscribe(&["a"], QoS::AtMostOnce);
+        let packet_id = 1 + (round % 65_535) as u16;
+        let sent = world.bytes();
+        assert_eq!(sent.get(2..4), Some(&packet_id.to_be_bytes()[..]), "round {round}");
+        world.suback(packet_id, &[ReasonCode::Success]);
+    }
+    assert_eq!((world.answers().len(), world.session.pending_requests()), (70_000, 0));
+}
+
 #[test]
 fn a_request_without_an_answer_is_asked_again() {
     for session_present in [false, true] {
