@@ -29,6 +29,7 @@ pub struct Subscribe<D> {
     options: SubscriptionOptions,
     identifier: Option<u32>,
     mailbox: MailboxSettings,
+    takes_unclaimed: bool,
     mode: Mode<D>,
 }
 
@@ -46,6 +47,7 @@ impl<D> Subscribe<D> {
             options: SubscriptionOptions { qos: QoS::ExactlyOnce, ..Default::default() },
             identifier: None,
             mailbox: MailboxSettings::default(),
+            takes_unclaimed: false,
             mode: Mode::default(),
         }
     }
@@ -105,10 +107,21 @@ impl<D> Subscribe<D> {
         self
     }
 
+    /// Whether the stream also gets, in their order, the messages that no subscription's filter
+    /// matches: those of an earlier session. There is one such stream; see
+    /// [`Client::unclaimed`](crate::Client::unclaimed).
+    pub const fn with_unclaimed(mut self, takes_unclaimed: bool) -> Self {
+        self.takes_unclaimed = takes_unclaimed;
+        self
+    }
+
     async fn ask(self) -> Result<Subscription<D>, SubscribeError> {
-        let Self { user, filters, options, identifier, mailbox, mode: _ } = self;
+        let Self { user, filters, options, identifier, mailbox, takes_unclaimed, .. } = self;
         let shared = Arc::clone(&user.shared);
         let open = OpenMailbox::new(&shared, mailbox);
+        if takes_unclaimed {
+            shared.with(|inner| inner.hub.claim_rest(open.id));
+        }
         let operation = {
             let wanted = filters
                 .iter()
