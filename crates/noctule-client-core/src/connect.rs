@@ -65,6 +65,7 @@ impl ClientSession {
         let options = &self.settings.connect;
         match options.clean_start {
             CleanStart::Always => true,
+            _ if self.is_session_unknown => true,
             // [MQTT311-3.1.2-4] [MQTT311-3.1.2-6] A session that ends with its connection.
             _ if !self.version.is_v5() => options.session_expiry_interval == 0,
             _ if self.is_session_doubted(now) => true,
@@ -131,6 +132,8 @@ impl ClientSession {
             !self.version.is_v5() || self.settings.connect.clean_start == CleanStart::Never;
         let is_strict = self.settings.validation == Validation::Strict;
         if !self.has_session && (is_strict || !is_welcome) {
+            // Otherwise every connection from now on would end here.
+            self.is_session_unknown = self.settings.connect.clean_start != CleanStart::Never;
             return Err(ProtocolError::UnknownSession.into());
         }
         Ok(true)
@@ -174,7 +177,7 @@ impl ClientSession {
         self.clocks.connected(now, negotiated.keep_alive);
         self.aliases.reset(negotiated.topic_alias_maximum);
         self.inbound_aliases = InboundAliases::new(self.settings.connect.topic_alias_maximum);
-        self.is_unanswered = false;
+        (self.is_unanswered, self.is_session_unknown) = (false, false);
         self.earlier_silence = Duration::ZERO;
         self.session_expiry_interval = negotiated.session_expiry_interval;
         let session_present = negotiated.session_present;

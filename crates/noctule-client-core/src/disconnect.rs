@@ -77,9 +77,13 @@ impl ClientSession {
                 server_reference: None,
                 user_properties: options.user_properties.clone(),
             };
-            if disconnect.encode(self.version, self.outbound.bytes_mut()).is_err() {
+            let mut packet = alloc::vec::Vec::new();
+            let maximum = usize::try_from(self.server.maximum_packet_size).unwrap_or(usize::MAX);
+            // [MQTT5-3.14.2-3] [MQTT5-3.14.2-4]
+            if disconnect.encode(self.version, &mut packet).is_err() || packet.len() > maximum {
                 return Err(DisconnectRefused::InvalidValue { option: "reason_string" });
             }
+            self.outbound.push(&packet);
             if let Some(seconds) = options.session_expiry_interval {
                 self.session_expiry_interval = seconds;
             }

@@ -83,6 +83,8 @@ pub struct ClientSession {
     pub(crate) earlier_silence: Duration,
     /// Whether a CONNECT may have reached the server whose CONNACK has not reached us.
     pub(crate) is_unanswered: bool,
+    /// Whether the server has a session that we know nothing of, and may not have.
+    pub(crate) is_session_unknown: bool,
     pub(crate) assigned_client_id: Option<Box<str>>,
     pub(crate) clean_start: bool,
     /// Whether the server has accepted the connection.
@@ -185,6 +187,7 @@ impl ClientSession {
             last_alive: None,
             earlier_silence: Duration::ZERO,
             is_unanswered: false,
+            is_session_unknown: false,
             assigned_client_id: None,
             clean_start: true,
             is_accepted: false,

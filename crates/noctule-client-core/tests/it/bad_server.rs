@@ -175,6 +175,24 @@ fn a_session_that_cannot_be_there_ends_the_connection() {
     }
 }
 
+/// A session of an older version cannot be thrown away by the connection that begins a lasting one.
+#[test]
+fn a_session_that_is_not_welcome_is_thrown_away_by_the_next_connection() {
+    let mut settings = lasting(Version::V3_1_1);
+    settings.validation = Validation::Strict;
+    let mut world = World::new(settings);
+    world.up();
+    assert_eq!(world.packets(), ["CONNECT resume"]);
+    world.say_bytes(b"\x20\x02\x01\0");
+    assert_eq!(ended(&mut world), Ended::Fault(ProtocolError::UnknownSession.into()));
+    world.up();
+    assert_eq!(world.packets(), ["CONNECT clean"]);
+    world.say_bytes(b"\x20\x02\0\0");
+    world.cut();
+    world.up();
+    assert_eq!(world.packets(), ["CONNECT resume"]);
+}
+
 #[test]
 fn a_refusal_is_told_with_what_the_server_says() {
     let mut world = World::new(brief(Version::V5_0));

@@ -252,7 +252,14 @@ fn disconnect_says_what_the_version_can_say() {
         world.publish(QoS::AtLeastOnce, "x");
         assert!(world.session.wants_close() && world.packets().is_empty());
     }
-    let mut world = World::online(brief(Version::V5_0));
+    let mut world = World::new(brief(Version::V5_0));
+    let properties = ConnackProperties { maximum_packet_size: Some(20), ..Default::default() };
+    world.connect_with(false, properties);
+    let reason_string = Some("more than the server takes");
+    let options = DisconnectOptions { reason_string, ..Default::default() };
+    let refused = world.session.disconnect(world.now, &options);
+    assert_eq!(refused, Err(DisconnectRefused::InvalidValue { option: "reason_string" }));
+    assert_eq!(world.packets(), Vec::<String>::new());
     let options = DisconnectOptions { session_expiry_interval: Some(5), ..Default::default() };
     let refused = world.session.disconnect(world.now, &options);
     assert_eq!(refused, Err(DisconnectRefused::SessionExpiryFromZero));
