@@ -63,8 +63,7 @@ fn a_refused_connection_is_one_line() {
     peer.expect_connack_with(ReasonCode::ClientIdentifierNotValid);
     peer.expect_closed();
     let line = serving.line_with("connection refused");
-    for part in ["WARN", "peer=127.0.0.1:", "code=0x85", "limits.client_id_bytes_max", "limit=23"]
-    {
+    for part in ["WARN", "peer=127.0.0.1:", "code=0x85", "limits.client_id_bytes_max", "limit=23"] {
         assert!(line.contains(part), "{part} is missing in: {line}");
     }
 }
