@@ -1,0 +1,48 @@
+//! The layer below a store: a directory and its files, where *written* and *synced* are two things.
+//!
+//! What was written may be gone, torn or there in another order after a power cut, until it is
+//! synced; so may be the names of files, until the names are synced. After the death of the process
+//! alone, everything that was written is there.
+
+use std::fmt;
+use std::io;
+
+/// The directory of one store.
+pub trait Disk: fmt::Debug + Send {
+    /// The names of all files, in no order.
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// A new file, or an empty one in place of one that is there.
+    fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+
+    /// A file that is there.
+    fn open(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Gives a file another name, in place of whatever has it.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Takes a file away.
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+
+    /// Makes the names durable: what was created, renamed and removed.
+    fn sync_names(&mut self) -> io::Result<()>;
+}
+
+/// One file of a store.
+pub trait DiskFile: fmt::Debug + Send {
+    /// Its bytes.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Fills `bytes` from this offset on; an error if the file ends before.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes`.
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Cuts it off.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
+
+    /// Makes durable what was written. If it fails, nobody knows what is: the system may have
+    /// dropped it, so a second try would prove nothing.
+    fn sync(&mut self) -> io::Result<()>;
+}

@@ -1,0 +1,64 @@
+//! An append-only log on disk that loses nothing that it has promised, whether the process is
+//! killed or the power is cut.
+//!
+//! A [`Log`] lives in a directory of its own, a [`Disk`]. Records are gathered in a [`Batch`] and
+//! committed together: one write, one sync, and then they are durable. What is not needed any more
+//! goes when the log is [rewritten](Log::rewrite), which a crash can interrupt at any point.
+//! Opening a log says what was found and what was dropped, in a [`Summary`]. The bytes are drawn in
+//! `docs/storage-format.md`.
+//!
+//! What the records mean is for others to know.
+//!
+//! ```
+//! use noctule_store::{Batch, Log, LogSettings, RealDisk, Repair};
+//!
+//! # fn main() -> Result<(), noctule_store::StoreError> {
+//! # let path = std::env::temp_dir().join(format!("noctule-store-doc-{}", std::process::id()));
+//! let settings = LogSettings::default();
+//! let disk = RealDisk::open(&path)?;
+//! let (mut log, _) = Log::open(Box::new(disk), settings, Repair::Salvage, |_| Ok(()))?;
+//! let mut batch = Batch::new();
+//! batch.push(|out| out.extend_from_slice(b"kept"))?;
+//! log.commit(&mut batch)?;
+//! drop(log);
+//!
+//! let mut found = Vec::new();
+//! let disk = RealDisk::open(&path)?;
+//! let read = |record: noctule_store::Recovered<'_>| {
+//!     found.push(record.bytes.to_vec());
+//!     Ok(())
+//! };
+//! let (_log, summary) = Log::open(Box::new(disk), settings, Repair::Salvage, read)?;
+//! assert_eq!((found.len(), summary.is_clean()), (1, true));
+//! # drop(_log);
+//! # std::fs::remove_dir_all(path).ok();
+//! # Ok(())
+//! # }
+//! ```
+#![deny(unsafe_code)]
+
+mod age;
+mod disk;
+mod error;
+mod frame;
+mod lock;
+mod log;
+mod real;
+mod recovery;
+mod rewrite;
+mod scan;
+mod segment;
+#[cfg(feature = "simulated")]
+mod simulated;
+mod summary;
+
+pub use age::Ages;
+pub use disk::{Disk, DiskFile};
+pub use error::StoreError;
+pub use frame::Batch;
+pub use log::{Log, LogSettings, Position};
+pub use real::RealDisk;
+pub use recovery::{Recovered, Repair};
+#[cfg(feature = "simulated")]
+pub use simulated::{Cut, SimulatedDisk};
+pub use summary::{Quarantined, Summary, Torn};

@@ -1,0 +1,8 @@
+//! The log on a disk that forgets, on one that fails, and on a real one.
+
+mod book;
+mod damage;
+mod failing;
+mod fixture;
+mod power_cut;
+mod real;
