@@ -104,7 +104,7 @@ pub use reconnect::{
     Backoff, Failure, Jitter, Reaction, ReconnectPlan, ReconnectPolicy, ReconnectSettings,
     Redirect, RedirectRefused, Redirects, Step, StopCause, Target,
 };
-pub use record::{Record, StoredMessage, StoredSubscription};
+pub use record::{Record, RecordError, StoredMessage, StoredSubscription};
 pub use request::{RequestRefused, SubscribeRequest, UnsubscribeRequest};
 pub use restore::compact;
 pub use session::{ClientSession, Status, SubscriptionStatus};

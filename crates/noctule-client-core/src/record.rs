@@ -4,6 +4,8 @@
 //! The order of a driver's turn makes it durable: first the records, then the bytes, then the
 //! events. So nothing leaves, and nobody is told, before what it promises is kept.
 
+mod bytes;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -12,6 +14,8 @@ use noctule_packet::{
     ForwardedProperties, PacketId, QoS, SubscriptionOptions, TopicName, UserProperties,
 };
 use noctule_session::Timestamp;
+
+pub use bytes::RecordError;
 
 use crate::operation::OperationId;
 use crate::outgoing::Outgoing;

@@ -123,6 +123,12 @@ impl Pair {
         if self.restarts.is_multiple_of(2) {
             records = compact(&self.settings, records);
         }
+        let from_bytes = |record: Record| {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            Record::decode(&bytes).expect("a record is read again")
+        };
+        let records: Vec<Record> = records.into_iter().map(from_bytes).collect();
         // What was stored is what the next process begins with, and stores again.
         let now = self.world.now;
         let session = ClientSession::restore(self.settings.clone(), now, records.clone());
