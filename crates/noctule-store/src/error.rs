@@ -32,7 +32,8 @@ pub enum StoreError {
     },
     /// A newer version of this software has written it.
     #[error(
-        "{name} has format {found}, and this version knows up to {known}: update, or use another directory"
+        "{name} has format {found}, and this version knows up to {known}: update, or use \
+         another directory"
     )]
     NewerFormat {
         /// The file.

@@ -102,8 +102,7 @@ fn checksum_of_parts(length: &[u8; 4], content: &[u8]) -> u32 {
 pub struct Batch {
     /// A place for the header, and the records.
     bytes: Vec<u8>,
-    /// Where each record begins, from the frame's beginning, and the bytes of its content.
-    records: Vec<(u32, u32)>,
+    records: u32,
 }
 
 impl Default for Batch {
@@ -115,7 +114,7 @@ impl Default for Batch {
 impl Batch {
     /// No records.
     pub fn new() -> Self {
-        Self { bytes: vec![0; HEADER_BYTES], records: Vec::new() }
+        Self { bytes: vec![0; HEADER_BYTES], records: 0 }
     }
 
     /// Appends a record, whose content `write` appends to what it is given.
@@ -128,26 +127,26 @@ impl Batch {
         self.bytes.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
         write(&mut self.bytes);
         let length = self.bytes.len() - start - RECORD_HEADER_BYTES;
-        let sizes = (u32::try_from(start), u32::try_from(length), u32::try_from(self.bytes.len()));
-        let (Ok(at), Ok(content_bytes), Ok(_)) = sizes else {
+        let sizes = (u32::try_from(length), u32::try_from(self.bytes.len()));
+        let (Ok(content_bytes), Ok(_)) = sizes else {
             self.bytes.truncate(start);
             return Err(StoreError::TooLarge { length });
         };
         let checksum = record_checksum(&self.bytes[start + RECORD_HEADER_BYTES..]);
         self.bytes[start..start + 4].copy_from_slice(&content_bytes.to_le_bytes());
         self.bytes[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
-        self.records.push((at, content_bytes));
+        self.records += 1;
         Ok(())
     }
 
     /// How many records there are.
-    pub fn len(&self) -> usize {
-        self.records.len()
+    pub const fn len(&self) -> u32 {
+        self.records
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.records == 0
     }
 
     /// The bytes that it takes in the log.
@@ -158,12 +157,7 @@ impl Batch {
     /// Takes all records out.
     pub fn clear(&mut self) {
         self.bytes.truncate(HEADER_BYTES);
-        self.records.clear();
-    }
-
-    /// Where the records begin in the frame, and the bytes of their contents.
-    pub(crate) fn records(&self) -> &[(u32, u32)] {
-        &self.records
+        self.records = 0;
     }
 
     /// The whole frame.
@@ -175,8 +169,7 @@ impl Batch {
         wall: Duration,
     ) -> &[u8] {
         let body_bytes = u32::try_from(self.bytes.len() - HEADER_BYTES).unwrap_or(u32::MAX);
-        let records = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
-        let header = FrameHeader { body_bytes, sequence, age, wall, records };
+        let header = FrameHeader { body_bytes, sequence, age, wall, records: self.records };
         self.bytes[..HEADER_BYTES].copy_from_slice(&header.encode(segment));
         &self.bytes
     }

@@ -56,7 +56,7 @@ pub use age::Ages;
 pub use disk::{Disk, DiskFile};
 pub use error::StoreError;
 pub use frame::Batch;
-pub use log::{Log, LogSettings, Position};
+pub use log::{Log, LogSettings};
 pub use real::RealDisk;
 pub use recovery::{Recovered, Repair};
 #[cfg(feature = "simulated")]

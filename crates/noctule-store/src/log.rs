@@ -1,11 +1,12 @@
 //! The log: appends batches, each with one sync, and goes on in a new segment after every failure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::age::{Ages, WallClock, system_clock};
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
-use crate::frame::{Batch, RECORD_HEADER_BYTES, record_checksum};
+use crate::frame::Batch;
 use crate::recovery::{self, Recovered, Remains, Repair};
 use crate::segment::{self, FORMAT, SEGMENT_HEADER_BYTES, SegmentHeader, UNFINISHED_NAME};
 use crate::summary::Summary;
@@ -22,24 +23,6 @@ pub struct LogSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self { content: 0, segment_bytes: 8 * 1_024 * 1_024 }
-    }
-}
-
-/// Where a record stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// In which segment.
-    pub(crate) segment: u64,
-    /// Where in it.
-    pub(crate) offset: u64,
-    /// The bytes of its content.
-    pub(crate) length: u32,
-}
-
-impl Position {
-    /// The bytes that it takes.
-    pub fn bytes(self) -> u64 {
-        u64::from(self.length) + RECORD_HEADER_BYTES as u64
     }
 }
 
@@ -128,16 +111,34 @@ impl Log {
         self.segments.values().sum()
     }
 
-    /// Appends a batch and syncs it: when this returns, it is durable. The batch is empty then, and
-    /// `positions` has where its records stand.
+    /// How long before it was opened the store had been left, as far as the clocks tell.
+    pub const fn idle_before(&self) -> Duration {
+        self.ages.gap()
+    }
+
+    /// Reads every record again, in order. Only when no commit has failed since the last one that
+    /// has not: of that nobody knows what is there.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot read it.
+    pub fn records(
+        &mut self,
+        mut visit: impl FnMut(Recovered<'_>) -> Result<(), String>,
+    ) -> Result<Summary, StoreError> {
+        let remains = recovery::recover(&mut *self.disk, &self.settings, &mut visit)?;
+        Ok(remains.summary)
+    }
+
+    /// Appends a batch and syncs it: when this returns, it is durable, and the batch is empty.
     ///
     /// # Errors
     ///
     /// If that fails, the batch is as before and may be committed again, with more in it: that goes
     /// to a new segment, because nobody knows what is left of the old one.
-    pub fn commit(&mut self, batch: &mut Batch) -> Result<Vec<Position>, StoreError> {
+    pub fn commit(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         if batch.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         // Given back only when all is well.
         let (mut active, is_new) = match self.active.take() {
@@ -155,10 +156,9 @@ impl Log {
         active.length += frame.len() as u64;
         self.next_sequence += 1;
         self.segments.insert(active.number, active.length);
-        let positions = positions(batch, active.number, offset);
         self.active = Some(active);
         batch.clear();
-        Ok(positions)
+        Ok(())
     }
 
     fn begin_segment(&mut self) -> Result<Active, StoreError> {
@@ -180,21 +180,6 @@ impl Log {
         Ok(Active { number, length: SEGMENT_HEADER_BYTES as u64, file })
     }
 
-    /// Reads a record again. `None` if it is damaged.
-    pub(crate) fn read(
-        &self,
-        file: &dyn DiskFile,
-        position: Position,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let length = usize::try_from(position.length).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; RECORD_HEADER_BYTES + length];
-        let name = segment::name(position.segment);
-        file.read_at(&mut bytes, position.offset).map_err(StoreError::io("read", name))?;
-        let content = bytes.split_off(RECORD_HEADER_BYTES);
-        let stated = [position.length.to_le_bytes(), record_checksum(&content).to_le_bytes()];
-        Ok((bytes == stated.concat()).then_some(content))
-    }
-
     /// Removes what is void. What cannot be removed now is tried again the next time.
     pub(crate) fn remove_obsolete(&mut self) {
         let Self { disk, obsolete, .. } = self;
@@ -203,15 +188,6 @@ impl Log {
             removed.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound)
         });
     }
-}
-
-/// Where the records of a batch stand that was written there.
-pub(crate) fn positions(batch: &Batch, segment: u64, offset: u64) -> Vec<Position> {
-    let place = |&(at, length): &(u32, u32)| {
-        let offset = offset + u64::from(at);
-        Position { segment, offset, length }
-    };
-    batch.records().iter().map(place).collect()
 }
 
 /// Gives everything other names, so that the log begins empty.

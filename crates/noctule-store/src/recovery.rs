@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::frame::{HEADER_BYTES, Part, RECORD_HEADER_BYTES, parts};
-use crate::log::{LogSettings, Position};
+use crate::log::LogSettings;
 use crate::scan::{Found, Frame, Scanner};
 use crate::segment::{self, FORMAT, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::summary::{Quarantined, Summary, Torn};
@@ -33,8 +33,8 @@ pub enum Repair {
 /// A record as it was found.
 #[derive(Clone, Copy, Debug)]
 pub struct Recovered<'a> {
-    /// Where it stands.
-    pub position: Position,
+    /// The sequence number of its batch.
+    pub sequence: u64,
     /// Its content.
     pub bytes: &'a [u8],
 }
@@ -240,10 +240,8 @@ impl Reading<'_, '_> {
         for part in parts(&frame.body, expected) {
             let (at, content, reason) = match part {
                 Part::Record { at, content } => {
-                    let offset = frame.offset + (HEADER_BYTES + at) as u64;
-                    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
-                    let position = Position { segment: frame.segment, offset, length };
-                    match (self.visit)(Recovered { position, bytes: content }) {
+                    let sequence = frame.header.sequence;
+                    match (self.visit)(Recovered { sequence, bytes: content }) {
                         Ok(()) => {
                             self.summary.records += 1;
                             self.summary.bytes += content.len() as u64;

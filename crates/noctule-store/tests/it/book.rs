@@ -1,16 +1,14 @@
 //! A log of numbers, with what was promised of it.
 
-use noctule_store::{
-    Batch, Disk, Log, LogSettings, Position, Repair, SimulatedDisk, StoreError, Summary,
-};
+use noctule_store::{Batch, Disk, Log, LogSettings, Repair, SimulatedDisk, StoreError, Summary};
 
 pub(crate) const SETTINGS: LogSettings = LogSettings { content: 7, segment_bytes: 300 };
 
-/// A log of numbers, and where those stand that count.
+/// A log of numbers, and those that count.
 #[derive(Debug)]
 pub(crate) struct Book {
     pub(crate) log: Log,
-    pub(crate) live: Vec<(u32, Position)>,
+    pub(crate) live: Vec<u32>,
     pub(crate) summary: Summary,
     batch: Batch,
     in_batch: Vec<u32>,
@@ -25,7 +23,7 @@ impl Book {
         let mut live = Vec::new();
         let (log, summary) = Log::open(Box::new(disk), SETTINGS, repair, |record| {
             let digits = record.bytes.first_chunk().ok_or("a record that is no number")?;
-            live.push((u32::from_le_bytes(*digits), record.position));
+            live.push(u32::from_le_bytes(*digits));
             Ok(())
         })?;
         Ok(Self { log, live, summary, batch: Batch::new(), in_batch: Vec::new() })
@@ -33,18 +31,13 @@ impl Book {
 
     /// Puts a number into the batch, with some more bytes, so that records differ in size.
     pub(crate) fn put(&mut self, number: u32) {
-        let more = usize::try_from(number * 37 % 700).unwrap_or(0);
-        let pushed = self.batch.push(|out| {
-            out.extend_from_slice(&number.to_le_bytes());
-            out.resize(out.len() + more, 0xA5);
-        });
-        pushed.expect("it fits");
+        self.batch.push(|out| write(&number, out)).expect("it fits");
         self.in_batch.push(number);
     }
 
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
-        let positions = self.log.commit(&mut self.batch)?;
-        self.live.extend(self.in_batch.drain(..).zip(positions));
+        self.log.commit(&mut self.batch)?;
+        self.live.append(&mut self.in_batch);
         Ok(())
     }
 
@@ -55,17 +48,22 @@ impl Book {
 
     /// Keeps only those numbers.
     pub(crate) fn keep(&mut self, keep: impl Fn(u32) -> bool) -> Result<(), StoreError> {
-        let kept: Vec<_> = self.live.iter().filter(|(number, _)| keep(*number)).copied().collect();
-        let positions: Vec<_> = kept.iter().map(|(_, position)| *position).collect();
-        let moved = self.log.rewrite(&positions)?;
-        let numbers = kept.iter().map(|(number, _)| *number);
-        self.live = numbers.zip(moved).filter_map(|(number, at)| Some((number, at?))).collect();
+        let mut kept = self.live.clone();
+        kept.retain(|number| keep(*number));
+        self.log.rewrite(kept.iter().copied(), write)?;
+        self.live = kept;
         Ok(())
     }
 
     pub(crate) fn numbers(&self) -> Vec<u32> {
-        self.live.iter().map(|(number, _)| *number).collect()
+        self.live.clone()
     }
+}
+
+/// Numbers have different sizes.
+fn write(number: &u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&number.to_le_bytes());
+    out.resize(out.len() + usize::try_from(number * 37 % 700).unwrap_or(0), 0xA5);
 }
 
 /// What is in a log.
