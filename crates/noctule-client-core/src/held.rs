@@ -3,7 +3,7 @@
 
 use alloc::collections::VecDeque;
 
-use noctule_packet::ReasonCode;
+use noctule_packet::{PacketId, ReasonCode};
 use noctule_session::AnswerId;
 
 use crate::event::Epoch;
@@ -67,8 +67,9 @@ struct Held {
 pub(crate) struct Answer {
     pub(crate) id: AnswerId,
     pub(crate) epoch: Epoch,
-    /// Whether it is good on later connections too: a QoS 2 message is not handed out again.
-    pub(crate) outlives_connection: bool,
+    /// The packet identifier of a QoS 2 message. Its answer is good on later connections too, as it
+    /// is not handed out again.
+    pub(crate) exactly_once: Option<PacketId>,
 }
 
 /// A message that all holders have acknowledged.

@@ -77,26 +77,29 @@ impl ClientSession {
         }
         let arrival = self.receiver.on_publish(qos, packet_id).map_err(ProtocolError::from)?;
         if let Arrival::New(answer) = arrival {
-            if qos == QoS::ExactlyOnce {
+            // Whoever acknowledges by itself has got it when it has said so, and not before.
+            if qos == QoS::ExactlyOnce && is_automatic {
                 self.records.note(|| Record::Arrived { packet_id });
             }
-            self.hand_out(message, Some(answer));
+            self.hand_out(message, Some((answer, packet_id)));
         }
         self.flush_acknowledgements();
         Ok(())
     }
 
-    fn hand_out(&mut self, message: Message, answer: Option<AnswerId>) {
+    fn hand_out(&mut self, message: Message, answer: Option<(AnswerId, PacketId)>) {
         let bytes = message.bytes();
         let token = match self.settings.acknowledgement {
             AcknowledgementMode::Manual => {
-                let outlives_connection = message.qos() == QoS::ExactlyOnce;
-                let epoch = self.epoch;
-                let answer = answer.map(|id| Answer { id, epoch, outlives_connection });
+                let (epoch, qos) = (self.epoch, message.qos());
+                let answer = answer.map(|(id, packet_id)| {
+                    let exactly_once = (qos == QoS::ExactlyOnce).then_some(packet_id);
+                    Answer { id, epoch, exactly_once }
+                });
                 Some(self.held.hold(epoch, answer, bytes))
             }
             AcknowledgementMode::Automatic => {
-                if let Some(answer) = answer {
+                if let Some((answer, _)) = answer {
                     self.receiver.complete(answer, ReasonCode::Success);
                 }
                 self.events.message_bytes += bytes;
@@ -158,8 +161,11 @@ impl ClientSession {
             return Ok(if is_current { Acknowledged::Done } else { Acknowledged::Stale });
         };
         let is_current = answer.epoch == self.epoch && self.status == Status::Online;
-        if !is_current && !answer.outlives_connection {
+        if !is_current && answer.exactly_once.is_none() {
             return Ok(Acknowledged::Stale);
+        }
+        if let Some(packet_id) = answer.exactly_once.filter(|_| !released.reason.is_error()) {
+            self.records.note(|| Record::Arrived { packet_id });
         }
         self.receiver.complete(answer.id, released.reason);
         if self.status == Status::Online {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use noctule_client_core::{
-    ClientSession, DisconnectOptions, DisconnectRefused, Doubt, Event, Outcome, Record, Settings,
-    Unfinished, compact,
+    AcknowledgementMode, ClientSession, DisconnectOptions, DisconnectRefused, Doubt, Event,
+    Outcome, Record, Settings, Unfinished, compact,
 };
 use noctule_packet::{ConnackProperties, PacketType, QoS, ReasonCode, Version, spec};
 
@@ -323,6 +323,32 @@ fn an_operation_that_was_cancelled_stays_cancelled_in_another_process() {
         world.ack(PacketType::Puback, 1);
         world.ack(PacketType::Pubcomp, 2);
         assert_eq!(world.outcomes(), []);
+    }
+}
+
+/// Whoever acknowledges by itself gets again what it had not acknowledged when it died.
+#[test]
+fn a_message_that_was_not_acknowledged_comes_again_to_another_process() {
+    let mut settings = durable(Version::V5_0);
+    settings.acknowledgement = AcknowledgementMode::Manual;
+    for is_acknowledged in [false, true] {
+        let mut world = World::online(settings.clone());
+        world.message(QoS::ExactlyOnce, 9, "t", b"once");
+        for event in world.events() {
+            let Event::Message { token: Some(token), .. } = event else { continue };
+            if is_acknowledged {
+                let reason = ReasonCode::Success;
+                assert!(world.session.acknowledge(world.now, token, reason).is_ok());
+            }
+        }
+        let records = world.session.take_records();
+        let mut world = restored(&settings, &records);
+        world.connect(true);
+        world.packets();
+        world.events();
+        world.message(QoS::ExactlyOnce, 9, "t", b"once");
+        let expected = if is_acknowledged { vec![] } else { vec!["once".to_owned()] };
+        assert_eq!(world.payloads(), expected);
     }
 }
 

@@ -19,7 +19,7 @@ enum Step {
 #[derive(Debug)]
 pub(crate) struct Server {
     version: Version,
-    keeps_sessions: bool,
+    pub(crate) keeps_sessions: bool,
     has_session: bool,
     is_connected: bool,
     unread: Vec<u8>,

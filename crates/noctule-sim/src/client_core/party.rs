@@ -30,6 +30,10 @@ pub(super) struct Published {
 pub(super) struct Arrival {
     pub(super) publisher: usize,
     pub(super) number: u32,
+    /// Whether the user has acknowledged it, or need not.
+    pub(super) is_kept: bool,
+    /// Whether the process died before that.
+    pub(super) is_void: bool,
 }
 
 /// A session, its driver and its user.
@@ -45,7 +49,8 @@ pub(super) struct Party {
     aliases: u16,
     unread: Vec<u8>,
     records: Vec<Record>,
-    tokens: Vec<AckToken>,
+    /// What is not acknowledged, and its place among the arrivals.
+    tokens: Vec<(AckToken, usize)>,
     count: u32,
     heard: Timestamp,
     violation: Option<String>,
@@ -191,10 +196,10 @@ impl Party {
             if self.tokens.is_empty() {
                 break;
             }
-            let token = self.tokens.swap_remove(random.index(self.tokens.len()));
+            let (token, at) = self.tokens.swap_remove(random.index(self.tokens.len()));
             let now = broker.now();
             match self.session.acknowledge(now, token, ReasonCode::Success) {
-                Ok(Acknowledged::Done | Acknowledged::Stale) => {}
+                Ok(Acknowledged::Done | Acknowledged::Stale) => self.arrivals[at].is_kept = true,
                 other => self.violate(format!("an acknowledgement came to {other:?}")),
             }
             // What was not consumed may be taken now.
@@ -214,7 +219,11 @@ impl Party {
         self.session = session.expect("the settings are good");
         self.session.assume_silence(broker.now(), broker.now().since(self.heard));
         self.choose_aliases();
+        // What its user has not acknowledged comes again.
         self.tokens.clear();
+        for arrival in &mut self.arrivals {
+            arrival.is_void |= !arrival.is_kept;
+        }
         for published in self.published.values_mut().filter(|it| it.qos == QoS::AtMostOnce) {
             published.is_forgotten = published.outcome.is_none();
         }
@@ -271,13 +280,20 @@ impl Party {
                 None => self.violate(format!("{operation} has ended and never begun")),
             },
             Event::Message { message, token } => {
-                self.tokens.extend(token);
+                let at = self.arrivals.len();
+                self.tokens.extend(token.map(|token| (token, at)));
+                let is_kept = token.is_none();
                 let text = String::from_utf8_lossy(message.payload()).into_owned();
                 let mut parts = text.split(' ').map(str::parse);
                 let (Some(Ok(publisher)), Some(Ok(number))) = (parts.next(), parts.next()) else {
                     return self.violate(format!("nobody has published {text:?}"));
                 };
-                self.arrivals.push(Arrival { publisher: publisher as usize, number });
+                self.arrivals.push(Arrival {
+                    publisher: publisher as usize,
+                    number,
+                    is_kept,
+                    is_void: false,
+                });
             }
             Event::SessionLost => self.sessions_lost += 1,
             Event::Disconnected { ended, .. } => match ended {

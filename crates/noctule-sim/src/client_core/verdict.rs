@@ -35,9 +35,8 @@ fn judge_pair(reader: &Party, publisher: &Party) -> Result<(), String> {
     let mut times: BTreeMap<u32, u32> = BTreeMap::new();
     let mut first = Vec::new();
     for arrival in reader.arrivals.iter().filter(|it| it.publisher == publisher.number) {
-        let count = times.entry(arrival.number).or_default();
-        *count += 1;
-        if *count == 1 {
+        *times.entry(arrival.number).or_default() += u32::from(!arrival.is_void);
+        if !first.contains(&arrival.number) {
             first.push(arrival.number);
         }
     }
