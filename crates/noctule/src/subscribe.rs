@@ -1,9 +1,13 @@
 //! `noctule sub`: subscribes, and writes the messages that arrive.
 
+use std::future::IntoFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use noctule_client::{Client, QoS, State, SubscribeError, UnsubscribeError};
+use noctule_client::{
+    Client, ClientEvent, Ended, Events, QoS, State, SubscribeError, UnsubscribeError,
+};
 use noctule_packet::TopicFilter;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,6 +25,9 @@ use crate::receiving::{Receiving, Wanted};
 pub(crate) const NAME: &str = "sub";
 /// Who speaks on standard error.
 pub(crate) const PROGRAM: &str = "noctule sub";
+
+/// How often a server may end the connection instead of granting anything.
+const CLOSED_MAX: u32 = 3;
 
 /// The flags of `noctule sub`.
 #[derive(Args, Clone, Debug)]
@@ -181,7 +188,16 @@ async fn subscribe(
         subscribe = subscribe.identifier(identifier);
     }
     let subscribe = others.iter().fold(subscribe, |subscribe, filter| subscribe.and(filter));
-    match subscribe.await {
+    let mut events = client.events();
+    let result = tokio::select! {
+        biased;
+        result = subscribe.into_future() => result,
+        ended = closed_again(&mut events) => {
+            let message = format!("the server grants nothing: {ended}, each time that it is asked");
+            return Err(Failure::new(Status::Topic, format!("{message}; check -t")));
+        }
+    };
+    match result {
         Ok(subscription) => {
             if flags.connect.debug {
                 for (filter, qos) in subscription.filters().iter().zip(subscription.granted()) {
@@ -193,6 +209,21 @@ async fn subscribe(
         }
         Err(error) => Err(refused(client, &error).await),
     }
+}
+
+/// Waits until the server has ended the connection so often that it must be for what is asked of
+/// it: a server before 5.0 has no other way to refuse.
+async fn closed_again(events: &mut Events) -> Arc<Ended> {
+    let mut count = 0;
+    while let Some(event) = events.recv().await {
+        if let ClientEvent::Disconnected { was_connected: true, ended } = event {
+            count += 1;
+            if count == CLOSED_MAX {
+                return ended;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 pub(crate) async fn refused(client: &Client, error: &SubscribeError) -> Failure {

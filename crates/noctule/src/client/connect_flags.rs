@@ -8,7 +8,7 @@ use clap::{ArgAction, Args};
 use noctule_client::transport::Proxy;
 use noctule_client::{CleanStart, Client, ClientBuilder, ReconnectSettings, Version};
 
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::property::Properties;
 use super::server::{self, Server};
 use super::tls_flags::TlsFlags;
@@ -17,6 +17,10 @@ use super::will_flags::WillFlags;
 
 /// The longest client identifier that every 3.1 server takes.
 const SHORT_ID: usize = 23;
+
+/// How many connections may end with a message in flight before it is given up: it may be the
+/// reason.
+const INTERRUPTIONS_MAX: u16 = 10;
 
 /// The flags about the connection.
 #[derive(Args, Clone, Debug)]
@@ -159,7 +163,11 @@ impl ConnectFlags {
         let clean_start =
             if self.disable_clean_session { CleanStart::Never } else { CleanStart::First };
         let will = self.will.options(&given.will)?;
-        let reconnect = ReconnectSettings { includes_first: false, ..Default::default() };
+        let reconnect = ReconnectSettings {
+            includes_first: false,
+            policy: failure::policy(),
+            ..ReconnectSettings::default()
+        };
         let mut builder = Client::builder(server.url.as_str())
             .version(version)
             .lowest_version(lowest)
@@ -186,6 +194,7 @@ impl ConnectFlags {
                 connect.request_response_information =
                     given.request_response_information.unwrap_or(false);
                 connect.user_properties = given.user_properties.clone();
+                settings.redelivery.interruptions_max = Some(INTERRUPTIONS_MAX);
                 let in_flight = &mut settings.limits.in_flight_max;
                 *in_flight = self.max_inflight.unwrap_or(*in_flight);
             });

@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use noctule_client::transport::TransportError;
-use noctule_client::{Client, ConnectError, Ended, ReasonCode, StopReason};
+use noctule_client::{
+    Client, ConnectError, Ended, Reaction, ReasonCode, ReconnectPolicy, StopReason,
+};
 
 /// The documented exit statuses, as they stand in the help.
 pub(crate) const EXIT_STATUSES: &str = "\
@@ -90,7 +92,10 @@ impl Failure {
     fn of_stop(reason: &StopReason) -> Self {
         let status = match reason {
             StopReason::Ended(ended) => match ended.server_reason() {
-                Some(said) if is_about_us(said.code) => Status::Refused,
+                Some(said) if is_about_us(said.code) && matches!(**ended, Ended::Refused(_)) => {
+                    Status::Refused
+                }
+                Some(said) if REFUSED_REQUESTS.contains(&said.code) => Status::Topic,
                 _ => Status::Connection,
             },
             _ => Status::Connection,
@@ -141,6 +146,32 @@ const fn is_about_us(code: ReasonCode) -> bool {
     )
 }
 
+/// What a server says in DISCONNECT to whom it has refused something: it would refuse it again.
+const REFUSED_REQUESTS: [ReasonCode; 14] = [
+    ReasonCode::MalformedPacket,
+    ReasonCode::ProtocolError,
+    ReasonCode::ImplementationSpecificError,
+    ReasonCode::NotAuthorized,
+    ReasonCode::TopicFilterInvalid,
+    ReasonCode::TopicNameInvalid,
+    ReasonCode::PacketTooLarge,
+    ReasonCode::QuotaExceeded,
+    ReasonCode::PayloadFormatInvalid,
+    ReasonCode::RetainNotSupported,
+    ReasonCode::QosNotSupported,
+    ReasonCode::SharedSubscriptionsNotSupported,
+    ReasonCode::SubscriptionIdentifiersNotSupported,
+    ReasonCode::WildcardSubscriptionsNotSupported,
+];
+
+/// After what to connect again: not after what would happen again.
+pub(crate) fn policy() -> ReconnectPolicy {
+    let stop = |policy: ReconnectPolicy, code: &ReasonCode| {
+        policy.with(noctule_client::Failure::ByServer(*code), Reaction::Stop)
+    };
+    REFUSED_REQUESTS.iter().fold(ReconnectPolicy::default(), stop)
+}
+
 fn advice_on_transport(error: &TransportError) -> &'static str {
     match error {
         TransportError::Connect { .. } => "; check -h and -p, and that a broker listens there",
@@ -163,9 +194,12 @@ fn advice_on_end(ended: &Ended) -> &'static str {
         Ended::ByServer(said) if said.code == ReasonCode::SessionTakenOver => {
             "; another client has the same identifier, so give another one with -i"
         }
+        Ended::ByServer(said) if REFUSED_REQUESTS.contains(&said.code) => {
+            "; check the topic, the message, and what this user may do"
+        }
         Ended::Transport(_) | Ended::Fault(_) => {
             "; check that MQTT is spoken at this port (with TLS it needs --cafile or \
-             --tls-use-os-certs, with WebSocket --ws)"
+             --tls-use-os-certs, and --cert if the server wants one; with WebSocket --ws)"
         }
         Ended::ConnectTimeout => "; check that MQTT is spoken at this port",
         _ => "",

@@ -1,5 +1,6 @@
 //! Connecting, and telling people what happens to the connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_client::{Client, ClientBuilder, ClientEvent, Ended, Events, QoS};
@@ -19,8 +20,13 @@ pub(crate) fn start(
 ) -> Result<Client, Failure> {
     let client = builder.start().map_err(|error| Failure::usage(error.to_string()))?;
     if !flags.quiet {
-        let mut teller =
-            Teller { program, tells_all: flags.debug, was_connected: false, is_down: false };
+        let mut teller = Teller {
+            program,
+            tells_all: flags.debug,
+            was_connected: false,
+            lost: None,
+            is_down: false,
+        };
         let mut events = client.events();
         tokio::spawn(async move { teller.tell_all(&mut events).await });
     }
@@ -42,6 +48,8 @@ struct Teller {
     program: &'static str,
     tells_all: bool,
     was_connected: bool,
+    /// How the connection ended, until it is clear that there is another attempt.
+    lost: Option<Arc<Ended>>,
     is_down: bool,
 }
 
@@ -67,8 +75,11 @@ impl Teller {
                 if **ended == Ended::ByUser {
                     return self.tells_all.then(|| ended.to_string());
                 }
-                self.is_down = true;
-                Some(format!("{ended}; connecting again"))
+                (self.lost, self.is_down) = (Some(Arc::clone(ended)), true);
+                None
+            }
+            ClientEvent::Waiting { .. } | ClientEvent::Connecting { .. } if self.lost.is_some() => {
+                self.lost.take().map(|ended| format!("{ended}; connecting again"))
             }
             ClientEvent::Connecting { endpoint, .. } if self.tells_all => {
                 Some(format!("connecting to {endpoint}"))

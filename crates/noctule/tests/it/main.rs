@@ -3,4 +3,11 @@
 mod broker;
 mod errors;
 mod log;
+mod mosquitto;
+mod process;
+mod publish;
+mod relay;
+mod rpc;
 mod serving;
+mod statuses;
+mod subscribe;

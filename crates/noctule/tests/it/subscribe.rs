@@ -1,0 +1,229 @@
+//! `noctule sub`: which messages are written, how, and when it ends.
+
+use std::process::Stdio;
+
+use noctule_packet::QoS;
+use noctule_testkit::Peer;
+use rustix::process::Signal;
+
+use crate::broker::{Serving, TemporaryFile, noctule};
+use crate::process::{Running, end_of};
+
+struct House {
+    _serving: Serving,
+    port: String,
+    peer: Peer,
+}
+
+impl House {
+    fn new() -> Self {
+        let serving = Serving::start(&["--listen", "127.0.0.1:0"]);
+        let address = serving.address();
+        let peer = Peer::v5(address, "peer");
+        Self { _serving: serving, port: address.port().to_string(), peer }
+    }
+
+    /// A reader that has its subscriptions.
+    fn reader(&self, flags: &[&str]) -> Running {
+        let running = Running::start(&[&["sub", "-d", "-p", &self.port], flags].concat());
+        running.line_with("subscribed");
+        running
+    }
+
+    fn say(&mut self, topic: &str, payload: &str) {
+        self.peer.publish(topic, payload, QoS::AtLeastOnce);
+    }
+
+    /// Publishes a retained message.
+    fn keep(&self, topic: &str, payload: &str) {
+        end_of(&["pub", "-p", &self.port, "-t", topic, "-m", payload, "-r", "-q", "1"]).succeeded();
+    }
+
+    fn sub(&self, flags: &[&str]) -> String {
+        end_of(&[&["sub", "-p", &self.port], flags].concat()).succeeded().to_owned()
+    }
+}
+
+#[test]
+fn messages_are_written_in_every_way_there_is() {
+    let mut house = House::new();
+    for (flags, expected) in [
+        (&[][..], "21 °C\nlast\n"),
+        (&["-v"], "house/kitchen 21 °C\nhouse/kitchen (null)\nhouse/kitchen last\n"),
+        (&["-N"], "21 °Clast"),
+        (&["-v", "--color", "always"], "\u{1b}[36mhouse/kitchen\u{1b}[0m 21 °C\n"),
+        (
+            &["-F", "%q%r %l %x|%10t|%-8.5t|%05l|%%@@\\t"],
+            "10 6 323120c2b043|house/kitchen|house   |00006|%@\t\n",
+        ),
+        (&["-F", "@Y@m@dT@H@M@S.@N"], "20"),
+        (&["-F", "%U %I"], "1"),
+        (&["-F", "%X %m%A%C%D%E%F%P%R%S."], "323120C2B043 .\n"),
+    ] {
+        let count = if expected.contains("last") { "3" } else { "1" };
+        let reader = house.reader(&[&["-t", "house/+", "-q", "1", "-C", count], flags].concat());
+        for payload in ["21 °C", "", "last"] {
+            house.say("house/kitchen", payload);
+        }
+        let ended = reader.end();
+        assert_eq!(ended.status, Some(0));
+        assert!(ended.text().starts_with(expected), "{flags:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn json_says_everything_and_hides_no_byte() {
+    let mut house = House::new();
+    let reader = house.reader(&["-t", "#", "-q", "1", "-C", "2", "--json"]);
+    house.say("a", "say \"hi\"\n");
+    house.peer.publish("b", [0xFF, 0], QoS::AtMostOnce);
+    let ended = reader.end();
+    let lines: Vec<serde_json::Value> =
+        ended.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["topic"], &lines[0]["payload"]), (&"a".into(), &"say \"hi\"\n".into()));
+    assert_eq!((&lines[0]["qos"], &lines[0]["payloadlen"]), (&1.into(), &9.into()));
+    assert_eq!((&lines[1]["payload_base64"], &lines[1]["qos"]), (&"/wA=".into(), &0.into()));
+    let reader = house.reader(&["-t", "#", "-C", "1", "-F", "%J"]);
+    house.say("a", "no JSON");
+    house.say("a", " {\"n\": 1.10}\n");
+    reader.line_with("is not JSON");
+    let ended = reader.end();
+    let line: serde_json::Value = serde_json::from_str(ended.text()).unwrap();
+    assert_eq!(line["payload"]["n"], 1.10);
+}
+
+#[test]
+fn payloads_are_bytes() {
+    let mut house = House::new();
+    let reader = house.reader(&["-t", "t", "-N", "-C", "1"]);
+    house.peer.publish("t", [0xFF, 0, b'\n', 0xC3], QoS::AtLeastOnce);
+    assert_eq!(reader.end().output, [0xFF, 0, b'\n', 0xC3]);
+}
+
+#[test]
+fn only_so_many_messages_are_written_and_the_rest_stays_with_the_server() {
+    let mut house = House::new();
+    let flags = ["-i", "reader", "-c", "-t", "t", "-q", "1", "-C", "2"];
+    let reader = house.reader(&flags);
+    for payload in ["1", "2", "3", "4", "5"] {
+        house.say("t", payload);
+    }
+    assert_eq!(reader.end().text(), "1\n2\n");
+    // What was not written was not acknowledged either.
+    assert_eq!(house.sub(&flags), "3\n4\n");
+    house.say("t", "6");
+    assert_eq!(house.sub(&flags), "5\n6\n");
+}
+
+#[test]
+fn messages_of_an_earlier_session_are_written_too() {
+    let mut house = House::new();
+    let common = ["-i", "reader", "-c", "-q", "1"];
+    house.sub(&[&common[..], &["-t", "old", "-t", "older", "-E"]].concat());
+    house.say("old", "kept");
+    let reader =
+        house.reader(&[&common[..], &["-t", "new", "-U", "old", "-C", "2", "-v"]].concat());
+    house.say("new", "x");
+    assert_eq!(reader.end().text(), "old kept\nnew x\n");
+    let reader = house.reader(&[&common[..], &["-t", "new", "-C", "1"]].concat());
+    house.say("old", "unsubscribed");
+    house.say("new", "still here");
+    assert_eq!(reader.end().text(), "still here\n");
+}
+
+#[test]
+fn retained_messages_are_chosen_and_removed() {
+    let mut house = House::new();
+    house.keep("r/a", "1");
+    house.keep("r/b", "2");
+    let reader = house.reader(&["-t", "r/#", "-R", "-C", "1"]);
+    house.say("r/a", "live");
+    assert_eq!(reader.end().text(), "live\n");
+    let reader = house.reader(&["-t", "r/#", "--retained-only", "-v"]);
+    house.say("r/a", "live");
+    let ended = reader.end();
+    let mut lines: Vec<&str> = ended.text().lines().collect();
+    lines.sort_unstable();
+    assert_eq!((ended.status, &lines[..]), (Some(0), &["r/a 1", "r/b 2"][..]));
+    // What is filtered out is neither written nor removed.
+    let flags = ["-t", "r/#", "-T", "r/b", "--remove-retained", "-v", "-C", "1"];
+    assert_eq!(house.sub(&flags), "r/a 1\n");
+    assert_eq!(house.sub(&["-t", "r/#", "-v", "-C", "1"]), "r/b 2\n");
+}
+
+#[test]
+fn time_and_signals_end_it() {
+    let house = House::new();
+    let ended = end_of(&["sub", "-p", &house.port, "-t", "t", "-C", "1", "-W", "0.2"]);
+    ended.failed(6, &["200ms", "after 0 of 1 messages"]);
+    // Without a count, that is all that was asked for.
+    house.sub(&["-t", "t", "-W", "0.2"]);
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let reader = house.reader(&["-t", "t", "-C", "1"]);
+        reader.signal(signal);
+        reader.line_with("interrupted after 0 of 1 messages");
+        assert_eq!(reader.end().status, Some(status));
+        let reader = house.reader(&["-t", "t"]);
+        reader.signal(signal);
+        assert_eq!(reader.end().status, Some(0));
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_it_quietly() {
+    let mut house = House::new();
+    let arguments = ["sub", "-p", &house.port, "-t", "t", "-d"];
+    let mut child =
+        noctule(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("subscribed") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut log, &mut line).unwrap() > 0);
+    }
+    drop(child.stdout.take());
+    house.say("t", "nobody reads this");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut log, &mut rest).unwrap();
+    assert!(!rest.contains("pipe"), "{rest}");
+}
+
+#[test]
+fn a_will_is_published_when_its_client_is_killed() {
+    let house = House::new();
+    let reader = house.reader(&["-t", "wills", "-q", "1", "-F", "%t %p %q %C", "-C", "1"]);
+    let mortal = house.reader(&[
+        "-t",
+        "t",
+        "--will-topic",
+        "wills",
+        "--will-payload",
+        "-gone",
+        "--will-qos",
+        "1",
+        "--will-retain",
+        "-D",
+        "will",
+        "content-type",
+        "text",
+    ]);
+    mortal.signal(Signal::KILL);
+    assert_eq!(mortal.end().status, None);
+    assert_eq!(reader.end().text(), "wills -gone 1 text\n");
+    assert_eq!(house.sub(&["-t", "wills", "-C", "1", "-F", "%r"]), "1\n");
+    // Whoever leaves in an orderly way leaves no will.
+    house.sub(&["-t", "t", "-E", "--will-topic", "wills", "--will-payload", "x", "--will-retain"]);
+    assert_eq!(house.sub(&["-t", "wills", "-C", "1"]), "-gone\n");
+}
+
+#[test]
+fn a_unix_socket_is_as_good_as_an_address() {
+    let socket = TemporaryFile::new("client.sock", "");
+    std::fs::remove_file(socket.path()).unwrap();
+    let serving = Serving::start(&["--listen", &format!("unix:{}", socket.path())]);
+    serving.line_with("listening");
+    end_of(&["pub", "--unix", socket.path(), "-t", "t", "-m", "x", "-r", "-q", "1"]).succeeded();
+    let ended = end_of(&["sub", "--unix", socket.path(), "-t", "t", "-C", "1"]);
+    assert_eq!(ended.succeeded(), "x\n");
+}
