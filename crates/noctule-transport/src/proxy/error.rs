@@ -57,9 +57,10 @@ pub enum ProxyError {
 
 fn status_advice(status: u16) -> &'static str {
     match status {
-        407 => "; give it a user name and a password: http://USER:PASSWORD@HOST:PORT",
+        // Tinyproxy before 1.11.2 says 401.
+        401 | 407 => "; check the user name and the password: http://USER:PASSWORD@HOST:PORT",
         403 | 405 => "; it may allow only certain ports or hosts",
-        502..=504 => "; it cannot reach the server",
+        500 | 502..=504 => "; it cannot reach the server",
         _ => "",
     }
 }

@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(refused, Err(ProxyError::NotHttp), "a reason has no control characters");
         let refused = answer("HTTP/1.1 407 Who are you\r\nProxy-Authenticate: Basic\r\n\r\n");
         let text = refused.unwrap_err().to_string();
-        assert!(text.starts_with("refused the tunnel: 407 Who are you; give it"), "{text}");
+        assert!(text.starts_with("refused the tunnel: 407 Who are you; check the user"), "{text}");
         assert!(answer("HTTP/1.1 101 Switching\r\n\r\n").is_err());
     }
 }
