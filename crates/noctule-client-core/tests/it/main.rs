@@ -13,4 +13,5 @@ mod resume;
 mod server;
 mod subscribe;
 mod time;
+mod validation;
 mod world;

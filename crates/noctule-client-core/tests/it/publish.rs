@@ -1,7 +1,9 @@
 //! Publishing: every operation ends exactly once, and truthfully.
 
-use noctule_client_core::{Doubt, DropCause, Event, Keep, Outcome, PublishRefused, Stage};
-use noctule_packet::{ConnackProperties, PacketType, QoS, ReasonCode, Version, spec};
+use noctule_client_core::{
+    Doubt, DropCause, Event, Keep, Outcome, Publication, PublishRefused, Settings, Stage,
+};
+use noctule_packet::{ConnackProperties, PacketType, QoS, ReasonCode, TopicName, Version, spec};
 
 use crate::world::{VERSIONS, World, brief, lasting};
 
@@ -178,12 +180,11 @@ fn a_session_that_is_lost_publishes_qos_1_anew_and_tells_what_it_does_not_know()
 #[test]
 fn what_the_server_has_excluded_is_refused_at_once_and_dropped_when_it_waited() {
     spec!("MQTT5-3.2.2-11", "MQTT5-3.2.2-14", "MQTT5-3.2.2-15");
-    let topic = noctule_packet::TopicName::new("t").unwrap();
+    let topic = TopicName::new("t").unwrap();
     let large = [0; 100];
-    let retained = noctule_client_core::Publication::new(topic, b"").retain(true);
-    let twice_acknowledged =
-        noctule_client_core::Publication::new(topic, b"").qos(QoS::ExactlyOnce);
-    let too_large = noctule_client_core::Publication::new(topic, &large).qos(QoS::AtLeastOnce);
+    let retained = Publication::new(topic, b"").retain(true);
+    let twice_acknowledged = Publication::new(topic, b"").qos(QoS::ExactlyOnce);
+    let too_large = Publication::new(topic, &large).qos(QoS::AtLeastOnce);
     let all = [retained, twice_acknowledged, too_large];
     let mut world = World::new(brief(Version::V5_0));
     for publication in &all {
@@ -213,4 +214,37 @@ fn what_the_server_has_excluded_is_refused_at_once_and_dropped_when_it_waited() 
     for (publication, refused) in all.iter().zip(refusals) {
         assert_eq!(world.session.publish(world.now, publication), Err(refused));
     }
+}
+
+/// C-01: what waited and the older version cannot say is told of, and everything else goes on.
+#[test]
+fn what_an_older_version_cannot_say_is_dropped_by_name_when_it_waited() {
+    let settings = Settings { version: Version::V5_0, ..brief(Version::V3_1_1) };
+    let mut world = World::new(settings);
+    let topic = TopicName::new("t").unwrap();
+    let mut publication = Publication::new(topic, b"a").qos(QoS::AtLeastOnce);
+    publication.properties.message_expiry_interval = Some(100);
+    assert!(world.session.publish(world.now, &publication).is_ok());
+    publication.properties.message_expiry_interval = None;
+    publication.properties.content_type = Some("text");
+    assert!(world.session.publish(world.now, &publication).is_ok());
+    world.publish(QoS::AtLeastOnce, "b");
+    world.up();
+    world.say_bytes(b"\x20\x02\0\x01");
+    world.cut();
+    world.events();
+    world.connect(false);
+    assert_eq!(world.packets(), ["PUBLISH 1 t:b"]);
+    let version = Version::V3_1_1;
+    let dropped = ["message_expiry_interval", "properties"]
+        .map(|option| Outcome::Dropped { why: DropCause::NotInVersion { option, version } });
+    let expected: Vec<_> = (1..).zip(dropped).collect();
+    assert_eq!(world.outcomes(), expected);
+}
+
+#[test]
+fn a_session_can_be_moved_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<noctule_client_core::ClientSession>();
+    is_send::<Event>();
 }
