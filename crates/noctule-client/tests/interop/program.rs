@@ -79,11 +79,16 @@ impl Running {
                     let said = fs::read_to_string(&output).unwrap_or_default();
                     panic!("{command:?} does not listen on {address} ({ended:?}): {said}");
                 }
-                thread::sleep(PAUSE);
+                pause();
             }
         }
         running
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a foreign program does not tell when it listens")]
+fn pause() {
+    thread::sleep(PAUSE);
 }
 
 /// Lets a program write what it says into a file of its own folder.
