@@ -10,7 +10,7 @@ use crate::client::connect_flags::ConnectFlags;
 use crate::client::failure::{EXIT_STATUSES, Failure, Status};
 use crate::client::input::Lines;
 use crate::client::link::{self, DRAIN};
-use crate::client::output::Output;
+use crate::client::output::{Output, OutputError};
 use crate::client::payload_flags::PayloadFlags;
 use crate::client::property::MessageProperties;
 use crate::client::signals::{Interrupt, Signals};
@@ -143,7 +143,9 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
     let result = judge(&mut publishing, result);
     if flags.json {
         let line = format!("{}\n", publishing.tally().to_json());
-        let _ = Output::start()?.write(line.into_bytes()).await;
+        if let Err(OutputError::Failed(error)) = Output::start()?.write(line.into_bytes()).await {
+            return result.and(Err(Failure::local("cannot write the output", &error)));
+        }
     }
     result
 }

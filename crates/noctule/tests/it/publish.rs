@@ -101,6 +101,20 @@ fn a_connection_that_breaks_loses_no_line() {
 }
 
 #[test]
+fn what_is_large_is_published_whole_or_refused() {
+    let (_serving, port) = broker();
+    let large = TemporaryFile::new("large", &"x".repeat(12 * 1_024 * 1_024));
+    let reader = Running::start(&["sub", "-d", "-p", &port, "-t", "t", "-C", "3", "-F", "%l"]);
+    reader.line_with("subscribed");
+    let to = ["pub", "-p", &port, "-t", "t", "-f", large.path()];
+    end_of(&[&to[..], &["-q", "1", "--repeat", "3"]].concat()).succeeded();
+    assert_eq!(reader.end().text(), "12582912\n".repeat(3));
+    let larger = TemporaryFile::new("larger", &"x".repeat(17 * 1_024 * 1_024));
+    let ended = end_of(&["pub", "-p", &port, "-t", "t", "-f", larger.path()]);
+    ended.failed(5, &["cannot publish to \"t\"", "the server takes"]);
+}
+
+#[test]
 fn lines_are_published_as_soon_as_they_are_there() {
     let serving = Serving::start(&["--listen", "127.0.0.1:0"]);
     let address = serving.address();

@@ -1,10 +1,11 @@
 //! What a user is told whose wish cannot be fulfilled, and with which exit status.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use crate::broker::Serving;
+use crate::broker::{Serving, noctule};
 use crate::process::{Running, end_of, end_with_input};
 
 #[test]
@@ -13,6 +14,19 @@ fn status_1_is_for_this_machine() {
     ended.failed(1, &["noctule pub:", "/no/such/file", "No such file"]);
     let ended = end_of(&["pub", "-t", "t", "-f", "/"]);
     ended.failed(1, &["cannot read /", "directory"]);
+    let serving = Serving::start(&["--listen", "127.0.0.1:0"]);
+    let port = serving.address().port().to_string();
+    end_of(&["pub", "-p", &port, "-t", "t", "-m", "x", "-r", "-q", "1"]).succeeded();
+    for arguments in [&["sub", "-t", "t", "-C", "1"][..], &["pub", "-t", "t", "-m", "x", "--json"]]
+    {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut command = noctule(&[arguments, &["-p", &port]].concat());
+        let output = command.stdout(full).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("cannot write the output"), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
 }
 
 #[test]
@@ -154,6 +168,36 @@ fn status_7_is_for_what_was_not_delivered() {
     assert_eq!(ended.status, Some(7), "{ended:?}");
     let last = ended.messages.last().unwrap();
     assert!(last.contains("the message was not delivered"), "{ended:?}");
+}
+
+#[test]
+fn an_interrupt_drains_for_a_while_and_tells_what_is_missing() {
+    // It never acknowledges, and listens until the client has left.
+    let port = server(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
+    let arguments = [
+        "pub",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-t",
+        "the-topic",
+        "-q",
+        "1",
+        "-i",
+        "x",
+        "-l",
+        "-d",
+    ];
+    let (running, mut input) = Running::with_input(&arguments);
+    running.line_with("connected");
+    input.write_all(&b"a line\n".repeat(3_000)).unwrap();
+    // Whoever has read so much has published something.
+    input.write_all(&vec![b'x'; 200_000]).unwrap();
+    running.signal(rustix::process::Signal::INT);
+    let line = running.line_with("interrupted");
+    assert!(line.contains(" messages were not delivered"), "{line}");
+    assert_eq!(running.end().status, Some(130));
 }
 
 #[test]

@@ -218,6 +218,36 @@ fn a_will_is_published_when_its_client_is_killed() {
 }
 
 #[test]
+fn a_reader_outlives_its_server() {
+    let first = Serving::start(&["--listen", "127.0.0.1:0"]);
+    let address = first.address().to_string();
+    let (host, port) = address.split_once(':').unwrap();
+    let reader = Running::start(&["sub", "-h", host, "-p", port, "-t", "t", "-C", "1", "-d"]);
+    reader.line_with("subscribed to t");
+    drop(first);
+    reader.line_with("connecting again");
+    let _second = Serving::start(&["--listen", &address]);
+    reader.line_with("subscribed again to t");
+    end_of(&["pub", "-h", host, "-p", port, "-t", "t", "-m", "x"]).succeeded();
+    assert_eq!(reader.end().text(), "x\n");
+}
+
+#[test]
+fn an_older_server_is_spoken_to_in_its_own_version() {
+    let file = TemporaryFile::new(
+        "older.toml",
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nversions = [\"3.1.1\"]\n",
+    );
+    let serving = Serving::start(&["--config", file.path()]);
+    let port = serving.address().port().to_string();
+    end_of(&["pub", "-p", &port, "-t", "t", "-m", "x", "-q", "2", "-r"]).succeeded();
+    assert_eq!(end_of(&["sub", "-p", &port, "-t", "t", "-C", "1"]).succeeded(), "x\n");
+    // Unless something is asked for that only the newer one has.
+    let ended = end_of(&["sub", "-p", &port, "-t", "t", "-C", "1", "-x", "5"]);
+    ended.failed(3, &["unsupported protocol version", "-V"]);
+}
+
+#[test]
 fn a_unix_socket_is_as_good_as_an_address() {
     let socket = TemporaryFile::new("client.sock", "");
     std::fs::remove_file(socket.path()).unwrap();
