@@ -1,7 +1,7 @@
 //! One conversation with a server that echoes, led by tokio and by a plain thread.
 
 use std::io::{self, Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use noctule_transport::blocking::{self, BoxedTransport, Waiter};
 use noctule_transport::{BoxedStream, ConnectionInfo, DialerBuilder, TransportError};
@@ -62,6 +62,44 @@ impl Front {
                 let connected = dial(builder, &mut waiter)?;
                 echo_blocking(connected.stream, &mut waiter, bytes);
                 Ok(connected.info)
+            }
+        }
+    }
+
+    /// Connects, and answers each of the texts that have to come with a byte.
+    pub(crate) fn alternate(self, builder: &DialerBuilder, texts: &[&[u8; 5]]) {
+        match self {
+            Self::Tokio => runtime().block_on(async {
+                let mut stream = builder.build().unwrap().dial().await.unwrap().stream;
+                for text in texts {
+                    let mut received = [0; 5];
+                    let reading = stream.read_exact(&mut received);
+                    tokio::time::timeout(LIMIT, reading).await.unwrap().unwrap();
+                    assert_eq!(received, **text);
+                    stream.write_all(b"!").await.unwrap();
+                    stream.flush().await.unwrap();
+                }
+            }),
+            Self::Thread => {
+                let mut waiter = Waiter::new().unwrap();
+                let mut stream = dial(builder, &mut waiter).unwrap().stream;
+                let start = Instant::now();
+                for text in texts {
+                    let (mut received, mut length) = ([0; 5], 0);
+                    while length < received.len() {
+                        match ready(stream.read(&mut received[length..])) {
+                            Some(0) => panic!("it has ended"),
+                            Some(more) => length += more,
+                            None => {
+                                assert!(start.elapsed() < LIMIT, "{length} bytes have come");
+                                waiter.wait(Some(LIMIT)).unwrap();
+                            }
+                        }
+                    }
+                    assert_eq!(received, **text);
+                    assert_eq!(stream.write(b"!").unwrap(), 1);
+                    stream.flush().unwrap();
+                }
             }
         }
     }

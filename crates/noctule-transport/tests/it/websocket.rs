@@ -303,6 +303,23 @@ fn a_server_that_breaks_the_rules_is_an_error_after_what_came_before() {
     }
 }
 
+/// A large packet over a slow link is a sign of life long before its frame is whole.
+#[test]
+fn what_has_arrived_of_a_frame_is_handed_on() {
+    let address = serve(|stream| {
+        let mut stream = accept(stream, |_| {}).into_inner();
+        for part in [&b"\x82\x0ahello"[..], b"world"] {
+            stream.write_all(part).unwrap();
+            // The second half is only sent when the first one was answered.
+            let mut answer = [0; 7];
+            stream.read_exact(&mut answer).unwrap();
+        }
+    });
+    for front in FRONTS {
+        front.alternate(&dialer(address, ""), &[b"hello", b"world"]);
+    }
+}
+
 #[test]
 fn an_end_between_frames_is_the_end() {
     for front in FRONTS {
