@@ -164,6 +164,7 @@ impl ClientSession {
         while let Some(outgoing) = self.queue.pop_unkept(self.settings.queue.keep) {
             self.finish_dropped(&outgoing, DropCause::Offline);
         }
+        self.pump(now);
     }
 
     /// Counts the end of a connection for everything that was in flight on it, and gives up what

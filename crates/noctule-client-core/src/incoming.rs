@@ -30,8 +30,10 @@ impl ClientSession {
             let message = Message::plain(Arc::clone(topic), plain.payload, plain.qos());
             return self.arrived(message, plain.packet_id);
         }
+        let known = known.cloned();
+        let name = known.as_deref().and_then(|topic| TopicName::new(topic).ok());
         let rules = self.settings.validation.text_rules();
-        let publish = Publish::decode_knowing(frame, self.version, rules, None)?;
+        let publish = Publish::decode_knowing(frame, self.version, rules, name)?;
         let topic = self.topic_of(&publish)?;
         if self.settings.validation == Validation::Strict
             && publish.properties.payload_format_indicator == Some(true)

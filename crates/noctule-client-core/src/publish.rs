@@ -244,7 +244,7 @@ impl ClientSession {
             match settings.overflow {
                 Overflow::Refuse => return Err(PublishRefused::Full { limit, maximum }),
                 Overflow::Wait => {
-                    self.queue.is_awaited = true;
+                    self.queue.await_room(bytes);
                     return Err(PublishRefused::Full { limit, maximum });
                 }
                 Overflow::DropNewest => {

@@ -87,8 +87,8 @@ pub(crate) struct Queue {
     at_most_once: VecDeque<Outgoing>,
     acknowledged: VecDeque<Outgoing>,
     bytes: usize,
-    /// Whether somebody was refused and waits to hear of room.
-    pub(crate) is_awaited: bool,
+    /// For how many bytes somebody was refused who waits to hear of room.
+    awaited: Option<usize>,
 }
 
 impl Queue {
@@ -201,11 +201,24 @@ impl Queue {
         None
     }
 
-    /// Whether somebody who waits for room is to be told now: a quarter is free.
+    /// Somebody was refused and waits to hear of room for so many bytes.
+    pub(crate) fn await_room(&mut self, bytes: usize) {
+        self.awaited = self.awaited.max(Some(bytes));
+    }
+
+    #[inline]
+    pub(crate) const fn is_awaited(&self) -> bool {
+        self.awaited.is_some()
+    }
+
+    /// Whether somebody who waits for room is to be told now: there is room for the message, and
+    /// for more than it.
     pub(crate) fn take_room_again(&mut self, to: &QueueSettings) -> bool {
-        let has_room = self.bytes <= to.bytes_max / 4 * 3
+        let Some(bytes) = self.awaited else { return false };
+        let is_emptier = self.bytes <= to.bytes_max / 4 * 3
             && self.len() <= to.count_max.saturating_sub(1) / 4 * 3;
-        has_room && core::mem::take(&mut self.is_awaited)
+        let has_room = is_emptier && self.full(bytes, to).is_none();
+        has_room && self.awaited.take().is_some()
     }
 }
 

@@ -121,6 +121,7 @@ impl ClientSession {
             Status::Online if is_due(self.clocks.ping_due()) => self.ping(now),
             _ => {}
         }
+        self.pump(now);
     }
 
     /// A user's time-out, or the age of a message that waits.

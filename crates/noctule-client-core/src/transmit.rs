@@ -20,7 +20,8 @@ impl ClientSession {
     // [MQTT5-3.1.2-30]
     #[inline]
     pub(crate) fn pump(&mut self, now: Timestamp) {
-        if self.is_repeating || !self.queue.is_empty() || self.requests.are_waiting() {
+        let has_queue = !self.queue.is_empty() || self.queue.is_awaited();
+        if has_queue || self.is_repeating || self.requests.are_waiting() {
             self.pump_more(now);
         }
     }

@@ -83,6 +83,31 @@ fn a_full_queue_does_what_its_policy_says() {
     }
 }
 
+/// Whoever waits for room hears of it however it comes about.
+#[test]
+fn room_is_told_of_whether_messages_leave_expire_or_are_cancelled() {
+    for way in ["sent", "cancelled", "expired"] {
+        let mut settings = bounded(Overflow::Wait);
+        settings.queue.age_max = Some(std::time::Duration::from_secs(5));
+        let mut world = World::new(settings);
+        let operations = ["a", "b", "c"].map(|payload| world.publish(QoS::AtLeastOnce, payload));
+        assert!(try_publish(&mut world, QoS::AtLeastOnce, "d").is_err());
+        assert_eq!(world.events(), []);
+        match way {
+            "sent" => world.connect(false),
+            "cancelled" => {
+                for operation in operations {
+                    assert!(world.session.cancel(world.now, operation));
+                }
+            }
+            _ => world.advance(std::time::Duration::from_secs(5)),
+        }
+        let told = world.events().into_iter().filter(|event| *event == Event::RoomAgain);
+        assert_eq!(told.count(), 1, "{way}");
+        assert!(try_publish(&mut world, QoS::AtLeastOnce, "d").is_ok());
+    }
+}
+
 #[test]
 fn bytes_are_bounded_like_messages() {
     let mut settings = brief(Version::V5_0);
