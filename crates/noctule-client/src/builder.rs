@@ -33,6 +33,8 @@ pub struct ClientBuilder<D> {
     reconnect: ReconnectSettings,
     change_transport: Vec<Change>,
     provider: Option<Arc<dyn CredentialsProvider>>,
+    #[cfg(feature = "store")]
+    store: Option<crate::store::StoreSettings>,
     mode: Mode<D>,
 }
 
@@ -56,6 +58,8 @@ impl<D> ClientBuilder<D> {
             reconnect: ReconnectSettings::default(),
             change_transport: Vec::new(),
             provider: None,
+            #[cfg(feature = "store")]
+            store: None,
             mode: Mode::default(),
         }
     }
@@ -137,6 +141,18 @@ impl<D> ClientBuilder<D> {
     /// The bounds and the policy of the offline queue.
     pub const fn queue(mut self, queue: QueueSettings) -> Self {
         self.settings.queue = queue;
+        self
+    }
+
+    /// Keeps the session in a directory, so that another process goes on with it: messages that
+    /// wait and that are under way, subscriptions, and what was received and must not come twice.
+    /// It is read when the client starts.
+    ///
+    /// A session that outlives its connection at the server needs a client identifier and a
+    /// [session expiry](Self::session_expiry).
+    #[cfg(feature = "store")]
+    pub fn store(mut self, store: impl Into<crate::store::StoreSettings>) -> Self {
+        self.store = Some(store.into());
         self
     }
 
@@ -223,7 +239,13 @@ impl<D> ClientBuilder<D> {
             .collect();
         endpoints.iter().try_for_each(check)?;
         let options = self.settings.connect.clone();
+        #[cfg(not(feature = "store"))]
         let shared = Arc::new(Shared::new(Hub::new(self.settings)?));
+        #[cfg(feature = "store")]
+        let shared = match self.store {
+            None => Arc::new(Shared::new(Hub::new(self.settings)?)),
+            Some(store) => crate::store::share(&store, self.settings)?,
+        };
         let seed = RandomState::new().hash_one(0);
         let plan = ReconnectPlan::new(self.reconnect, endpoints.len(), seed);
         let course = Course::new(Arc::clone(&shared), endpoints, plan, options, self.provider);

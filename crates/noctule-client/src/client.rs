@@ -83,7 +83,7 @@ impl<D> Client<D> {
         Self { user, mode: PhantomData }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.user.shared
     }
 

@@ -8,7 +8,11 @@ use std::time::Instant;
 use noctule_client_core::TransportEnd;
 
 use crate::course::Course;
-use crate::shared::earlier;
+use crate::shared::{Inner, earlier};
+#[cfg(feature = "store")]
+use crate::store::Journal;
+#[cfg(not(feature = "store"))]
+use crate::store_off::Journal;
 
 /// How much is read at once, unless a packet is larger.
 const READ_BYTES: usize = 64 * 1_024;
@@ -35,6 +39,8 @@ pub(crate) struct Connection {
     /// What was taken out of the session, and how much of it is written.
     writing: Vec<u8>,
     written: usize,
+    /// The batch of the store that has to be durable before it is written, or 0.
+    waits_for: u64,
     /// What the transport was given may wait in it.
     needs_flush: bool,
     /// What was read: `reading[..filled]` is not consumed.
@@ -64,7 +70,7 @@ enum Step {
 impl Connection {
     pub(crate) fn new() -> Self {
         let (writing, reading) = (Vec::new(), vec![0; READ_BYTES]);
-        Self { writing, written: 0, needs_flush: false, reading, filled: 0 }
+        Self { writing, written: 0, waits_for: 0, needs_flush: false, reading, filled: 0 }
     }
 
     /// Does what can be done without waiting.
@@ -75,7 +81,9 @@ impl Connection {
         waker: &Waker,
     ) -> Turn {
         for _ in 0..ROUNDS {
-            course.note_session();
+            if course.note_session().is_lost {
+                return Turn::Over(TransportEnd::Failed);
+            }
             let Ok(written) = self.write(course, line) else {
                 return Turn::Over(TransportEnd::Failed);
             };
@@ -107,6 +115,9 @@ impl Connection {
     fn write(&mut self, course: &Course, line: &mut impl Line) -> io::Result<Step> {
         let mut step = Step::Blocked;
         while !self.writing.is_empty() || self.refill(course) {
+            if self.waits_for > 0 && !self.may_write(course) {
+                break;
+            }
             let rest = self.writing.get(self.written..).unwrap_or_default();
             match line.poll_write(rest)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -120,7 +131,7 @@ impl Connection {
                 let (now, count) = (course.shared.now(), self.written);
                 course.shared.with(|inner| {
                     inner.hub.session_mut().written(now, count);
-                    inner.hub.settle(now);
+                    inner.settle(now);
                 });
                 self.writing.clear();
                 self.written = 0;
@@ -137,7 +148,10 @@ impl Connection {
     fn refill(&mut self, course: &Course) -> bool {
         let now = course.shared.now();
         course.shared.with(|inner| {
-            inner.hub.settle(now);
+            if !inner.settle(now) {
+                return;
+            }
+            self.waits_for = inner.journal.as_ref().map_or(0, Journal::batch);
             let outbound = inner.hub.session().outbound();
             let count = outbound.len().min(WRITE_BYTES);
             self.writing.extend_from_slice(outbound.get(..count).unwrap_or_default());
@@ -145,9 +159,22 @@ impl Connection {
         !self.writing.is_empty()
     }
 
+    /// Whether the store has what the bytes depend on that were taken out.
+    fn may_write(&mut self, course: &Course) -> bool {
+        let batch = self.waits_for;
+        let is_kept = course
+            .shared
+            .with(|inner| inner.journal.as_ref().is_none_or(|journal| journal.is_kept(batch)));
+        if is_kept {
+            self.waits_for = 0;
+        }
+        is_kept
+    }
+
     /// Reads what the server has sent, as long as the session takes it.
     fn read(&mut self, course: &Course, line: &mut impl Line) -> Result<Step, TransportEnd> {
-        if !course.shared.with(|inner| inner.hub.session().wants_input()) {
+        let takes = |inner: &mut Inner| inner.hub.session().wants_input() && !inner.is_keeping();
+        if !course.shared.with(takes) {
             return Ok(Step::Blocked);
         }
         // What was left over may be taken now.
@@ -175,7 +202,7 @@ impl Connection {
         let bytes = self.reading.get(..self.filled).unwrap_or_default();
         let consumed = course.shared.with(|inner| {
             let consumed = inner.hub.session_mut().receive(now, bytes);
-            inner.hub.settle(now);
+            inner.settle(now);
             consumed
         });
         self.reading.copy_within(consumed..self.filled, 0);
@@ -195,14 +222,15 @@ impl Connection {
             let deadline = inner.hub.poll_timeout();
             if deadline.is_some_and(|deadline| deadline <= now) {
                 inner.hub.on_timeout(now);
-                inner.hub.settle(now);
+                inner.settle(now);
                 return None;
             }
             let can_write = self.writing.is_empty();
-            if inner.hub.session().has_events() || can_write && inner.hub.has_work() {
+            let has_work = inner.hub.session().has_events() || can_write && inner.hub.has_work();
+            if has_work && !inner.is_keeping() {
                 return None;
             }
-            inner.hub.park(waker);
+            inner.park(waker);
             let ends_at = inner.ends_at.filter(|_| inner.unfinished.is_none());
             let deadline = deadline.map(|deadline| shared.instant(deadline));
             Some(Turn::Rest(earlier(deadline, ends_at)))

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use noctule_client_core::{
@@ -15,6 +16,10 @@ use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
 use crate::shared::Shared;
 use crate::state::State;
+#[cfg(feature = "store")]
+use crate::store::Journal;
+#[cfg(not(feature = "store"))]
+use crate::store_off::Journal;
 
 /// The way of a client through its connections.
 pub(crate) struct Course {
@@ -29,6 +34,12 @@ pub(crate) struct Course {
     last_error: Option<Arc<TransportError>>,
     /// How the last connection ended.
     last_ended: Arc<Ended>,
+}
+
+/// What was noted of the session.
+pub(crate) struct Noted {
+    /// Whether the client has ended without its store, so that nothing more may be written.
+    pub(crate) is_lost: bool,
 }
 
 /// What comes next.
@@ -144,26 +155,48 @@ impl Course {
     }
 
     /// Looks at what the session has come to, and ends it if it is to end.
-    pub(crate) fn note_session(&mut self) {
+    pub(crate) fn note_session(&mut self) -> Noted {
         let now = self.shared.now();
-        let connected = self.shared.with(|inner| {
+        let (connected, is_lost) = self.shared.with(|inner| {
+            if inner.journal.is_some() {
+                inner.settle(now);
+            }
             inner.end_if_due(now);
-            inner.hub.take_connected()
+            (inner.hub.take_connected(), inner.has_lost_store)
         });
         if let Some(negotiated) = connected {
             self.plan.connected(now);
             self.shared.enter(State::Connected(negotiated));
         }
+        Noted { is_lost }
     }
 
-    /// The transport has ended: how the connection has.
-    pub(crate) fn down(&mut self, end: TransportEnd) -> Arc<Ended> {
+    /// The transport has ended.
+    pub(crate) fn down(&self, end: TransportEnd) {
         let now = self.shared.now();
-        let ended = self.shared.with(|inner| {
+        self.shared.with(|inner| {
             inner.hub.session_mut().transport_down(now, end);
-            inner.hub.settle(now);
-            inner.hub.take_ended()
+            inner.settle(now);
         });
+    }
+
+    /// Ready when everybody was told what has happened.
+    pub(crate) fn poll_told(&self, waker: &Waker) -> Poll<()> {
+        let now = self.shared.now();
+        self.shared.with(|inner| {
+            inner.settle(now);
+            inner.end_if_due(now);
+            if inner.unfinished.is_some() || !inner.hub.session().has_events() {
+                return Poll::Ready(());
+            }
+            inner.park(waker);
+            Poll::Pending
+        })
+    }
+
+    /// How the connection has ended, once everybody was told.
+    pub(crate) fn ended(&mut self, end: TransportEnd) -> Arc<Ended> {
+        let ended = self.shared.with(|inner| inner.hub.take_ended());
         self.last_ended = ended.unwrap_or_else(|| Arc::new(Ended::Transport(end)));
         Arc::clone(&self.last_ended)
     }
@@ -182,24 +215,51 @@ impl Course {
         let now = self.shared.now();
         self.shared.with(|inner| {
             inner.hub.on_timeout(now);
-            inner.hub.settle(now);
+            inner.settle(now);
             inner.end_if_due(now);
             inner.unfinished.is_some()
         })
     }
 
-    /// Tells everybody that there will be nothing more.
-    pub(crate) fn finish(&self, reason: StopReason) {
+    /// Ready when the store has everything, or cannot have it.
+    pub(crate) fn poll_kept(&self, waker: &Waker) -> Poll<()> {
         let now = self.shared.now();
-        let error = match &reason {
+        self.shared.with(|inner| {
+            if inner.unfinished.is_some() || inner.keep_all(now, true) {
+                return Poll::Ready(());
+            }
+            inner.park(waker);
+            Poll::Pending
+        })
+    }
+
+    /// Tells everybody that there will be nothing more.
+    pub(crate) fn close(&self, reason: &StopReason) {
+        let now = self.shared.now();
+        let error = match reason {
             StopReason::ShutDown => None,
             other => Some(Arc::from(other.to_string())),
         };
         self.shared.with(|inner| {
             inner.hub.tell(&ClientEvent::Stopped { error });
-            let unfinished = inner.hub.close(now);
-            inner.unfinished.get_or_insert(unfinished);
+            inner.close(now);
         });
+    }
+
+    /// Ready when another process may have the store.
+    pub(crate) fn poll_left(&self, waker: &Waker) -> Poll<()> {
+        self.shared.with(|inner| {
+            if inner.journal.as_ref().is_none_or(Journal::leave) {
+                return Poll::Ready(());
+            }
+            // Whoever writes the store rings when it is gone.
+            inner.hub.park(waker);
+            Poll::Pending
+        })
+    }
+
+    /// Nothing of the client is left but what its user holds.
+    pub(crate) fn finish(&self, reason: StopReason) {
         self.shared.enter(State::Stopped(Arc::new(reason)));
     }
 }

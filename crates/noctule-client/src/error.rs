@@ -36,6 +36,19 @@ pub enum ClientBuildError {
         /// What is wrong with it.
         source: TopicError,
     },
+    /// The store cannot be opened.
+    #[cfg(feature = "store")]
+    #[error(transparent)]
+    Store(#[from] noctule_store::StoreError),
+    /// The store has the session of another client.
+    #[cfg(feature = "store")]
+    #[error("the store has the session of client {stored:?}, not of {wanted:?}: use another one")]
+    StoreOfAnother {
+        /// Whose session it has.
+        stored: String,
+        /// Whose it should have.
+        wanted: String,
+    },
     /// The system gives no thread.
     #[cfg(feature = "thread")]
     #[error("cannot start the client's thread: {0}")]
@@ -88,6 +101,17 @@ pub enum PublishError {
     /// The session does not take it.
     #[error(transparent)]
     Refused(#[from] PublishRefused),
+    /// The store cannot keep anything at the moment. It is tried again by itself.
+    #[cfg(feature = "store")]
+    #[error("the store cannot keep the message: {0}")]
+    Store(Arc<noctule_store::StoreError>),
+    /// The store takes as much as it may.
+    #[cfg(feature = "store")]
+    #[error("the store is full: bytes_max = {maximum}")]
+    StoreFull {
+        /// The bytes that it may take.
+        maximum: u64,
+    },
 }
 
 /// Why there is no subscription.

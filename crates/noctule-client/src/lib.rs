@@ -45,6 +45,12 @@ mod request;
 mod route;
 mod shared;
 mod state;
+#[cfg(feature = "store")]
+mod store;
+#[cfg(not(feature = "store"))]
+mod store_off;
+#[cfg(feature = "store")]
+mod stored;
 mod subscribe;
 mod subscription;
 #[cfg(feature = "tokio")]
@@ -70,6 +76,8 @@ pub use noctule_client_core::{
 pub use noctule_packet::{
     PublishProperties, QoS, ReasonCode, RetainHandling, TopicName, UserProperties, Version,
 };
+#[cfg(feature = "store")]
+pub use noctule_store::{Repair, StoreError, Summary as StoreSummary};
 pub use noctule_transport as transport;
 #[cfg(feature = "json")]
 pub use payload::Json;
@@ -80,6 +88,10 @@ pub use request::RequestError;
 pub use route::Handler;
 pub use route::{RouteError, RoutedMessage, Verdict};
 pub use state::State;
+#[cfg(feature = "store")]
+pub use store::StoreSettings;
+#[cfg(feature = "store")]
+pub use stored::Stored;
 pub use subscription::{Ack, Incoming};
 
 /// A client whose user awaits.

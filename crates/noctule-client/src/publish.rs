@@ -135,7 +135,7 @@ impl<'a, D> Publish<'a, D> {
     pub fn send(self) -> Result<Receipt, PublishError> {
         let publication = self.publication()?;
         let now = self.shared.now();
-        let operation = self.shared.with(|inner| inner.hub.publish(now, &publication))?;
+        let operation = self.shared.with(|inner| inner.publish(now, &publication))?;
         Ok(Receipt::new(Arc::clone(self.shared), operation))
     }
 
@@ -143,7 +143,11 @@ impl<'a, D> Publish<'a, D> {
         let publication = self.publication()?;
         let operation = poll_fn(|context| {
             let now = self.shared.now();
-            self.shared.with(|inner| inner.hub.poll_publish(now, &publication, context.waker()))
+            self.shared.with(|inner| {
+                inner.check_store(&publication)?;
+                let polled = inner.hub.poll_publish(now, &publication, context.waker());
+                polled.map_err(PublishError::from)
+            })
         })
         .await?;
         Ok(Receipt::new(Arc::clone(self.shared), operation))

@@ -19,7 +19,7 @@ use crate::wait::{block_on, block_until};
 #[derive(Debug)]
 #[must_use = "it says whether the message was delivered"]
 pub struct Receipt {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     operation: OperationId,
     is_told: bool,
 }
@@ -72,6 +72,7 @@ impl Future for Receipt {
         match polled {
             Poll::Ready(outcome) => {
                 self.is_told = true;
+                let outcome = outcome.map(|it| self.shared.with(|inner| inner.outcome(it)));
                 // Asked again after it was told, it can say nothing else.
                 Poll::Ready(outcome.unwrap_or(Outcome::Indeterminate { why: Doubt::Cancelled }))
             }

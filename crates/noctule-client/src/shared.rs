@@ -5,9 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use noctule_client_core::{Hub, Timestamp, Unfinished};
+use noctule_client_core::PublishRefused;
+use noctule_client_core::{Doubt, Hub, OperationId, Outcome, Publication, Timestamp, Unfinished};
+use noctule_packet::QoS;
 
+use crate::error::PublishError;
 use crate::state::State;
+#[cfg(feature = "store")]
+use crate::store::Journal;
+#[cfg(not(feature = "store"))]
+use crate::store_off::Journal;
 
 /// What the handles of a client and its driver share.
 #[derive(Debug)]
@@ -31,6 +38,10 @@ pub(crate) struct Inner {
     pub(crate) requests: u64,
     /// What was left undone, once the client has ended.
     pub(crate) unfinished: Option<Unfinished>,
+    /// What of the session is durable, if it is to be.
+    pub(crate) journal: Option<Journal>,
+    /// Whether the client ended without having stored everything.
+    pub(crate) has_lost_store: bool,
 }
 
 /// The topic below which answers to requests come.
@@ -42,8 +53,94 @@ impl Inner {
     /// up.
     pub(crate) fn end_if_due(&mut self, now: Timestamp) {
         let Some(at) = self.ends_at.filter(|_| self.unfinished.is_none()) else { return };
-        if self.hub.is_idle() || at <= Instant::now() {
-            self.unfinished = Some(self.hub.close(now));
+        let is_late = at <= Instant::now();
+        if (self.hub.is_idle() || is_late) && self.keep_all(now, is_late) {
+            self.close(now);
+        }
+    }
+
+    /// Ends the session.
+    pub(crate) fn close(&mut self, now: Timestamp) {
+        let mut unfinished = self.hub.close(now);
+        unfinished.are_stored &= !self.has_lost_store;
+        self.unfinished.get_or_insert(unfinished);
+    }
+
+    /// Tells everybody what has happened, as soon as the store has what it depends on. Whether the
+    /// store has been given everything, so that what is to be written may be taken.
+    #[inline]
+    pub(crate) fn settle(&mut self, now: Timestamp) -> bool {
+        let Some(journal) = &mut self.journal else {
+            self.hub.settle(now);
+            return true;
+        };
+        if journal.is_busy() {
+            return false;
+        }
+        if journal.may_tell(self.hub.session_mut()) {
+            self.hub.settle(now);
+        }
+        journal.submit(self.hub.session_mut());
+        true
+    }
+
+    /// Has everything stored and told. Whether it is; a store that fails is given up if that is
+    /// allowed.
+    pub(crate) fn keep_all(&mut self, now: Timestamp, may_give_up: bool) -> bool {
+        self.settle(now);
+        let Some(journal) = &mut self.journal else { return true };
+        if may_give_up && journal.has_failed() && !journal.is_given_up() {
+            journal.give_up();
+            self.has_lost_store = true;
+        }
+        journal.is_given_up() || journal.is_quiet(self.hub.session_mut())
+    }
+
+    /// Whether the store has something under way that what was received depends on.
+    pub(crate) fn is_keeping(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_busy)
+    }
+
+    /// The driver sleeps, unless there is something to do that nobody would wake it for.
+    pub(crate) fn park(&mut self, waker: &Waker) {
+        self.hub.park(waker);
+        if let Some(journal) = &mut self.journal
+            && journal.has_news(self.hub.session_mut())
+        {
+            self.hub.ring();
+        }
+    }
+
+    /// Whether the store takes a message.
+    pub(crate) fn check_store(&self, publication: &Publication<'_>) -> Result<(), PublishError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        if publication.qos == QoS::AtMostOnce {
+            return Ok(());
+        }
+        // The end has to come some time.
+        if self.ends_at.is_some_and(|at| at <= Instant::now()) {
+            return Err(PublishRefused::Closed.into());
+        }
+        journal.check()
+    }
+
+    /// Publishes a message.
+    pub(crate) fn publish(
+        &mut self,
+        now: Timestamp,
+        publication: &Publication<'_>,
+    ) -> Result<OperationId, PublishError> {
+        self.check_store(publication)?;
+        Ok(self.hub.publish(now, publication)?)
+    }
+
+    /// How an operation ended, where the store could not keep it.
+    pub(crate) fn outcome(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Indeterminate { why: Doubt::Stored } if self.has_lost_store => {
+                Outcome::Indeterminate { why: Doubt::Closed }
+            }
+            other => other,
         }
     }
 }
@@ -58,6 +155,8 @@ impl Shared {
             replies: None,
             requests: 0,
             unfinished: None,
+            journal: None,
+            has_lost_store: false,
         };
         Self { inner: Mutex::new(inner), started: Instant::now() }
     }
@@ -80,6 +179,18 @@ impl Shared {
         drop(inner);
         wakes.wake();
         result
+    }
+
+    /// The store has something new to tell.
+    #[cfg(feature = "store")]
+    pub(crate) fn on_kept(&self) {
+        let waiters = self.with(|inner| {
+            inner.hub.ring();
+            inner.journal.as_mut().map(Journal::on_change)
+        });
+        for waiter in waiters.into_iter().flatten() {
+            waiter.wake();
+        }
     }
 
     /// Enters another state, and wakes those who wait for one.

@@ -41,6 +41,9 @@ pub(crate) async fn run(mut course: Course) {
         };
         next = course.after(&ended);
     };
+    poll_fn(|context| course.poll_kept(context.waker())).await;
+    course.close(&reason);
+    poll_fn(|context| course.poll_left(context.waker())).await;
     course.finish(reason);
 }
 
@@ -79,7 +82,9 @@ async fn serve(course: &mut Course, mut stream: BoxedStream) -> Arc<Ended> {
             .await;
     // Whatever it says, nobody is there to hear it.
     let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
-    course.down(end)
+    course.down(end);
+    poll_fn(|context| course.poll_told(context.waker())).await;
+    course.ended(end)
 }
 
 fn serve_turn(
@@ -140,7 +145,7 @@ async fn meanwhile<T>(course: &Course, awaited: impl Future<Output = T>) -> Resu
                 return Poll::Ready(Err(Over));
             }
             let deadline = course.shared.with(|inner| {
-                inner.hub.park(context.waker());
+                inner.park(context.waker());
                 let deadline = inner.hub.poll_timeout();
                 earlier(deadline.map(|at| course.shared.instant(at)), inner.ends_at)
             });

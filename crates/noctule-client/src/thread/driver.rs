@@ -73,6 +73,9 @@ impl Driver {
             };
             next = self.course.after(&ended);
         };
+        self.until(Course::poll_kept);
+        self.course.close(&reason);
+        self.until(Course::poll_left);
         self.course.finish(reason);
     }
 
@@ -103,7 +106,7 @@ impl Driver {
         let (course, waker) = (&self.course, &self.waker);
         let mut is_over = || {
             let is_over = course.tend();
-            course.shared.with(|inner| inner.hub.park(waker));
+            course.shared.with(|inner| inner.park(waker));
             is_over
         };
         match dialer.dial(&mut self.waiter, &mut is_over) {
@@ -128,7 +131,18 @@ impl Driver {
             }
         };
         self.say_goodbye(&mut stream);
-        self.course.down(end)
+        self.course.down(end);
+        self.until(Course::poll_told);
+        self.course.ended(end)
+    }
+
+    /// Waits until something is ready that rings.
+    fn until(&mut self, poll: impl Fn(&Course, &Waker) -> Poll<()>) {
+        while poll(&self.course, &self.waker).is_pending() {
+            if self.wait(None).is_err() {
+                return;
+            }
+        }
     }
 
     /// Lets the other side know, if that does not take long.
@@ -179,7 +193,7 @@ impl Driver {
         }
         let shared = &self.course.shared;
         let deadline = shared.with(|inner| {
-            inner.hub.park(&self.waker);
+            inner.park(&self.waker);
             let deadline = inner.hub.poll_timeout();
             earlier(deadline.map(|at| shared.instant(at)), inner.ends_at)
         });

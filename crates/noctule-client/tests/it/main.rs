@@ -7,3 +7,4 @@ mod reconnect;
 mod regressions;
 mod routes;
 mod start;
+mod store;

@@ -14,3 +14,5 @@ mod regressions;
 #[path = "../it/routes.rs"]
 mod routes;
 mod start;
+#[path = "../it/store.rs"]
+mod store;

@@ -1,0 +1,163 @@
+//! A session on disk: where it is, how much it may take, and how a client gets it back.
+
+mod desk;
+mod journal;
+mod record;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+use noctule_client_core::{AcknowledgementMode, Hub};
+use noctule_client_core::{ClientSession, Overflow, Record, Settings, Timestamp};
+use noctule_store::{Disk, Log, LogSettings, RealDisk, Repair, StoreError, Summary};
+
+use crate::error::ClientBuildError;
+use crate::shared::Shared;
+use crate::store::desk::{Desk, Writer};
+use crate::store::record::Decoded;
+
+pub(crate) use journal::Journal;
+
+/// What the records of these logs are: a client's session.
+const CONTENT: u16 = 1;
+const BYTES_MAX: u64 = 256 * 1_024 * 1_024;
+
+/// Where a client's session is kept, and how much it may take. A path alone is one with the
+/// defaults.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    path: PathBuf,
+    bytes_max: u64,
+    repair: Repair,
+}
+
+impl<P: Into<PathBuf>> From<P> for StoreSettings {
+    fn from(path: P) -> Self {
+        Self { path: path.into(), bytes_max: BYTES_MAX, repair: Repair::default() }
+    }
+}
+
+impl StoreSettings {
+    /// A directory of its own, which is made if it is not there.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        path.into().into()
+    }
+
+    /// The bytes that the store may take, 256 MiB by default. When they are used up, messages of
+    /// QoS 1 and 2 are refused. How many of them may wait, and how long, the queue's settings say.
+    #[must_use]
+    pub const fn bytes_max(mut self, bytes: u64) -> Self {
+        self.bytes_max = bytes;
+        self
+    }
+
+    /// What is done about a store that is damaged; by default what can be read is used, and what
+    /// cannot is set aside.
+    #[must_use]
+    pub const fn repair(mut self, repair: Repair) -> Self {
+        self.repair = repair;
+        self
+    }
+}
+
+/// A session that was read, and its store, in which nobody writes yet.
+pub(crate) struct Opened {
+    log: Log,
+    settings: Settings,
+    bytes_max: u64,
+    summary: Summary,
+    must_rewrite: bool,
+}
+
+/// Opens a store, and makes a session of it.
+fn open(store: &StoreSettings, settings: Settings) -> Result<(Hub, Opened), ClientBuildError> {
+    let disk = RealDisk::open(&store.path)?;
+    open_on(Box::new(disk), store, settings)
+}
+
+/// The same on any disk.
+pub(crate) fn open_on(
+    disk: Box<dyn Disk>,
+    store: &StoreSettings,
+    mut settings: Settings,
+) -> Result<(Hub, Opened), ClientBuildError> {
+    let mut found: Vec<Decoded> = Vec::new();
+    let log_settings = LogSettings { content: CONTENT, ..LogSettings::default() };
+    let (log, summary) = Log::open(disk, log_settings, store.repair, |record| {
+        found.push(record::decode(record.bytes)?);
+        Ok(())
+    })?;
+    let must_rewrite = !summary.is_clean();
+    let age = log.ages().now();
+    let records: Vec<Record> = found.into_iter().map(|decoded| decoded.at(age)).collect();
+    check_owner(&settings, &records)?;
+    settings.is_durable = true;
+    // What a hub wants of its session.
+    settings.acknowledgement = AcknowledgementMode::Manual;
+    if settings.queue.overflow == Overflow::Refuse {
+        settings.queue.overflow = Overflow::Wait;
+    }
+    let now = Timestamp::default();
+    let had_session = !records.is_empty();
+    let mut session = ClientSession::restore(settings.clone(), now, records)?;
+    if had_session {
+        session.assume_silence(now, log.idle_before());
+    }
+    let bytes_max = store.bytes_max;
+    Ok((Hub::of(session), Opened { log, settings, bytes_max, summary, must_rewrite }))
+}
+
+/// A session belongs to its client identifier.
+fn check_owner(settings: &Settings, records: &[Record]) -> Result<(), ClientBuildError> {
+    let wanted = &settings.connect.client_id;
+    let stored = records.iter().rev().find_map(|record| match record {
+        Record::SessionStarted { client_id, .. } => Some(client_id),
+        _ => None,
+    });
+    match stored {
+        Some(stored) if !wanted.is_empty() && **stored != **wanted => {
+            let (stored, wanted) = (stored.to_string(), wanted.clone());
+            Err(ClientBuildError::StoreOfAnother { stored, wanted })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the handles and the driver of a client with a store share.
+pub(crate) fn share(
+    store: &StoreSettings,
+    settings: Settings,
+) -> Result<Arc<Shared>, ClientBuildError> {
+    let (hub, opened) = open(store, settings)?;
+    opened.share(hub)
+}
+
+impl Opened {
+    pub(crate) fn share(self, hub: Hub) -> Result<Arc<Shared>, ClientBuildError> {
+        let shared = Arc::new(Shared::new(hub));
+        let journal = self.start(Arc::downgrade(&shared))?;
+        shared.with(|inner| inner.journal = Some(journal));
+        Ok(shared)
+    }
+
+    /// Starts the thread that writes.
+    fn start(self, shared: Weak<Shared>) -> Result<Journal, ClientBuildError> {
+        let Self { log, settings, bytes_max, summary, must_rewrite } = self;
+        let desk = Arc::new(Desk::default());
+        let mut writer = Writer::new(log, settings, Arc::clone(&desk), bytes_max);
+        if must_rewrite {
+            // Damage is told once. If that does not work now, it is told again.
+            let _ = writer.rewrite();
+        }
+        let tell = move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.on_kept();
+            }
+        };
+        writer.start(tell).map_err(|source| {
+            let (action, name) = ("start the thread of", "the store".to_owned());
+            StoreError::Io { action, name, source }
+        })?;
+        Ok(Journal::new(desk, bytes_max, summary))
+    }
+}
