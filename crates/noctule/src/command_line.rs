@@ -12,7 +12,9 @@ const USAGE: u8 = 2;
 
 /// `--help`, where `-h` is the host.
 pub(crate) fn help_flag() -> Arg {
-    Arg::new("help").long("help").action(ArgAction::Help).help("Print this").display_order(999)
+    let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print this");
+    // Without a heading it stands with the first flags, as its last.
+    help.help_heading(None).display_order(999)
 }
 
 /// Reads the command line. If that is all there is to do, or if it is wrong, the exit status.

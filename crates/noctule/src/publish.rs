@@ -34,6 +34,12 @@ pub(crate) struct Flags {
     /// Let the server keep the message for later subscribers
     #[arg(short = 'r', long)]
     retain: bool,
+    /// Give up after so many seconds
+    #[arg(short = 'W', value_name = "SECONDS", value_parser = value::time_limit)]
+    time_limit: Option<Duration>,
+    /// Write a line of JSON about what became of the messages
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     payload: PayloadFlags,
     /// Each line of standard input as a message of its own, as soon as it is there
@@ -61,23 +67,16 @@ pub(crate) struct Flags {
         help_heading = "Message"
     )]
     repeat_delay: Option<Duration>,
-    /// Give up after so many seconds
-    #[arg(short = 'W', value_name = "SECONDS", value_parser = value::time_limit)]
-    time_limit: Option<Duration>,
-    /// Write a line of JSON about what became of the messages
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     pub(crate) connect: ConnectFlags,
 }
 
 pub(crate) fn command() -> Command {
-    let command = Command::new(NAME)
+    Flags::augment_args(Command::new(NAME))
         .about("Publish messages")
         .after_help(EXIT_STATUSES)
         .disable_help_flag(true)
-        .arg(crate::command_line::help_flag());
-    Flags::augment_args(command)
+        .arg(crate::command_line::help_flag())
 }
 
 /// What is published.
@@ -107,7 +106,6 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
     let (source, payload_bytes) = source(flags)?;
     let builder = builder.settings(|settings| {
         let queue = &mut settings.queue;
-        queue.count_max = 1_024;
         // A message that waits alone must have room, whatever its size.
         queue.bytes_max = queue.bytes_max.max(2 * payload_bytes);
     });
@@ -139,6 +137,7 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
         let drained = timeout_at(Instant::now() + DRAIN, publishing.settle_all());
         let _ = signals.or(drained).await;
     }
+    // Whatever had its chance to end has ended.
     let _ = signals.or(link::end(&client)).await;
     let result = judge(&mut publishing, result);
     if flags.json {

@@ -12,7 +12,8 @@ use noctule_client::{
 use crate::client::failure::{Failure, Status};
 use crate::client::progress::Progress;
 
-/// Of how many messages we wait for the end. It is more than wait in the queue and in flight.
+/// Of how many messages we wait for the end: so many are under way at most, and it is more than may
+/// be in flight.
 const UNDER_WAY_MAX: usize = 4_096;
 
 /// What all the messages have in common.

@@ -41,8 +41,6 @@ pub(crate) struct Flags {
     /// The same as a flag
     #[arg(short = 't', long, value_name = "TOPIC", conflicts_with = "place")]
     topic: Option<String>,
-    #[command(flatten)]
-    payload: PayloadFlags,
     /// The topic of the response; without it one that nobody else uses
     #[arg(short = 'e', long, value_name = "TOPIC")]
     response_topic: Option<String>,
@@ -58,18 +56,19 @@ pub(crate) struct Flags {
     )]
     time_limit: Duration,
     #[command(flatten)]
+    payload: PayloadFlags,
+    #[command(flatten)]
     output: OutputFlags,
     #[command(flatten)]
     pub(crate) connect: ConnectFlags,
 }
 
 pub(crate) fn command() -> Command {
-    let command = Command::new(NAME)
+    Flags::augment_args(Command::new(NAME))
         .about("Send a request, and write the response (MQTT 5)")
         .after_help(format!("{FORMAT_HELP}\n\n{EXIT_STATUSES}"))
         .disable_help_flag(true)
-        .arg(crate::command_line::help_flag());
-    Flags::augment_args(command)
+        .arg(crate::command_line::help_flag())
 }
 
 pub(crate) fn flags(matches: &ArgMatches) -> Result<Flags, Failure> {

@@ -77,12 +77,11 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn command() -> Command {
-    let command = Command::new(NAME)
+    Flags::augment_args(Command::new(NAME))
         .about("Subscribe, and write the messages that arrive")
         .after_help(format!("{FORMAT_HELP}\n\n{EXIT_STATUSES}"))
         .disable_help_flag(true)
-        .arg(crate::command_line::help_flag());
-    Flags::augment_args(command)
+        .arg(crate::command_line::help_flag())
 }
 
 pub(crate) fn flags(matches: &ArgMatches) -> Result<Flags, Failure> {

@@ -104,7 +104,8 @@ fn a_connection_that_breaks_loses_no_line() {
 fn what_is_large_is_published_whole_or_refused() {
     let (_serving, port) = broker();
     let large = TemporaryFile::new("large", &"x".repeat(12 * 1_024 * 1_024));
-    let reader = Running::start(&["sub", "-d", "-p", &port, "-t", "t", "-C", "3", "-F", "%l"]);
+    let flags = ["-t", "t", "-q", "1", "-C", "3", "-F", "%l"];
+    let reader = Running::start(&[&["sub", "-d", "-p", &port], &flags[..]].concat());
     reader.line_with("subscribed");
     let to = ["pub", "-p", &port, "-t", "t", "-f", large.path()];
     end_of(&[&to[..], &["-q", "1", "--repeat", "3"]].concat()).succeeded();
