@@ -1,6 +1,8 @@
 //! The flags about the connection, the same for every client.
 
+use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -242,7 +244,8 @@ impl ConnectFlags {
                 Err(Failure::usage("-c needs a client identifier to go on with: give one with -i"))
             }
             (None, None) if lowest == Version::V3_1 => {
-                let mut id = format!("noctule-{process}");
+                // 3.1 has nobody else to choose one. It must be no other client's.
+                let mut id = format!("noctule-{:016x}", RandomState::new().hash_one(process));
                 id.truncate(SHORT_ID);
                 Ok(id)
             }

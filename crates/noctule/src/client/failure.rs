@@ -128,8 +128,8 @@ impl Failure {
 
 /// Writes a line for people.
 pub(crate) fn say(program: &str, message: impl fmt::Display) {
-    // What a server says may hold line breaks.
-    let line = message.to_string().replace(['\n', '\r'], " ");
+    // What a server says may hold line breaks, and what moves a terminal's cursor.
+    let line = message.to_string().replace(char::is_control, " ");
     // If nobody can read it, the exit status still tells.
     let _ = writeln!(io::stderr(), "{program}: {line}");
 }

@@ -61,18 +61,20 @@ fn ten_thousand_lines_over_a_slow_link_are_all_delivered() {
     let serving = Serving::start(&["--listen", "127.0.0.1:0"]);
     let address = serving.address();
     let port = address.port().to_string();
-    let reader =
-        Running::start(&["sub", "-d", "-p", &port, "-q", "1", "-t", "lines", "-C", "10000"]);
-    reader.line_with("subscribed");
     let slow = relay::start(address, Link::Slow).port().to_string();
     let lines: String = (0..10_000).map(|number| format!("line {number}\n")).collect();
-    let arguments = ["pub", "-p", &slow, "-q", "1", "-t", "lines", "-l", "--json"];
-    let ended = end_with_input(&arguments, lines.as_bytes());
-    let report: serde_json::Value = serde_json::from_str(ended.succeeded()).unwrap();
-    assert_eq!((&report["messages"], &report["delivered"]), (&10_000.into(), &10_000.into()));
-    let ended = reader.end();
-    assert_eq!(ended.status, Some(0));
-    assert!(ended.text() == lines, "some lines are missing, or out of order");
+    for qos in ["1", "0", "2"] {
+        let reader =
+            Running::start(&["sub", "-d", "-p", &port, "-q", qos, "-t", "lines", "-C", "10000"]);
+        reader.line_with("subscribed");
+        let arguments = ["pub", "-p", &slow, "-q", qos, "-t", "lines", "-l", "--json"];
+        let ended = end_with_input(&arguments, lines.as_bytes());
+        let report: serde_json::Value = serde_json::from_str(ended.succeeded()).unwrap();
+        assert_eq!((&report["messages"], &report["delivered"]), (&10_000.into(), &10_000.into()));
+        let ended = reader.end();
+        assert_eq!(ended.status, Some(0));
+        assert!(ended.text() == lines, "some lines are missing, or out of order");
+    }
 }
 
 #[test]
