@@ -84,13 +84,25 @@ impl Connection {
             if course.note_session().is_lost {
                 return Turn::Over(TransportEnd::Failed);
             }
+            // What was read is stored together with what has come up meanwhile, so it comes first.
+            let stored = match course.has_store {
+                true => self.tell_and_read(course, line),
+                false => Ok(Step::Blocked),
+            };
             let Ok(written) = self.write(course, line) else {
                 return Turn::Over(TransportEnd::Failed);
             };
+            if !self.writing.is_empty() {
+                self.store_meanwhile(course);
+            }
             if self.is_over(course) {
                 return Turn::Over(TransportEnd::Closed);
             }
-            let read = match self.read(course, line) {
+            let read = match course.has_store {
+                true => stored,
+                false => self.read(course, line),
+            };
+            let read = match read {
                 Ok(step) => step,
                 Err(end) => return Turn::Over(end),
             };
@@ -159,6 +171,29 @@ impl Connection {
         !self.writing.is_empty()
     }
 
+    /// Tells what has become durable, and reads what the server has sent: with that it begins anew.
+    fn tell_and_read(
+        &mut self,
+        course: &Course,
+        line: &mut impl Line,
+    ) -> Result<Step, TransportEnd> {
+        let now = course.shared.now();
+        course.shared.with(|inner| inner.tell(now));
+        self.read(course, line)
+    }
+
+    /// The transport, or the store, is slower than what comes up: that is stored all the same.
+    /// While bytes can be taken out it happens together with that, so that they need not wait for
+    /// what comes after them.
+    fn store_meanwhile(&self, course: &Course) {
+        let now = course.shared.now();
+        course.shared.with(|inner| {
+            if inner.journal.is_some() {
+                inner.settle(now);
+            }
+        });
+    }
+
     /// Whether the store has what the bytes depend on that were taken out.
     fn may_write(&mut self, course: &Course) -> bool {
         let batch = self.waits_for;
@@ -202,7 +237,10 @@ impl Connection {
         let bytes = self.reading.get(..self.filled).unwrap_or_default();
         let consumed = course.shared.with(|inner| {
             let consumed = inner.hub.session_mut().receive(now, bytes);
-            inner.settle(now);
+            // With a store, it is settled when there is something to write.
+            if inner.journal.is_none() {
+                inner.hub.settle(now);
+            }
             consumed
         });
         self.reading.copy_within(consumed..self.filled, 0);

@@ -24,6 +24,8 @@ use crate::store_off::Journal;
 /// The way of a client through its connections.
 pub(crate) struct Course {
     pub(crate) shared: Arc<Shared>,
+    /// Whether the session is to be durable.
+    pub(crate) has_store: bool,
     /// How the user's endpoints are reached, in order; at least one.
     pub(crate) endpoints: Vec<DialerBuilder>,
     pub(crate) plan: ReconnectPlan,
@@ -59,7 +61,8 @@ impl Course {
         provider: Option<Arc<dyn CredentialsProvider>>,
     ) -> Self {
         let last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
-        Self { shared, endpoints, plan, options, provider, last_error: None, last_ended }
+        let has_store = shared.with(|inner| inner.journal.is_some());
+        Self { shared, has_store, endpoints, plan, options, provider, last_error: None, last_ended }
     }
 
     /// The first attempt.
@@ -158,9 +161,6 @@ impl Course {
     pub(crate) fn note_session(&mut self) -> Noted {
         let now = self.shared.now();
         let (connected, is_lost) = self.shared.with(|inner| {
-            if inner.journal.is_some() {
-                inner.settle(now);
-            }
             inner.end_if_due(now);
             (inner.hub.take_connected(), inner.has_lost_store)
         });

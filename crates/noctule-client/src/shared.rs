@@ -84,6 +84,16 @@ impl Inner {
         true
     }
 
+    /// Tells what has become durable, and gives the store nothing yet.
+    pub(crate) fn tell(&mut self, now: Timestamp) {
+        if let Some(journal) = &mut self.journal
+            && !journal.is_busy()
+            && journal.may_tell(self.hub.session_mut())
+        {
+            self.hub.settle(now);
+        }
+    }
+
     /// Has everything stored and told. Whether it is; a store that fails is given up if that is
     /// allowed.
     pub(crate) fn keep_all(&mut self, now: Timestamp, may_give_up: bool) -> bool {

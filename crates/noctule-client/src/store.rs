@@ -161,3 +161,6 @@ impl Opened {
         Ok(Journal::new(desk, bytes_max, summary))
     }
 }
+
+#[cfg(test)]
+mod power_cut_tests;
