@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_client_core::{
-    CleanStart, Hub, QueueSettings, ReconnectPlan, ReconnectSettings, Settings, WillOptions,
+    Authenticator, CleanStart, Hub, QueueSettings, ReconnectPlan, ReconnectSettings, Settings,
+    WillOptions,
 };
 use noctule_packet::{TopicName, Version};
 #[cfg(feature = "tls")]
@@ -35,6 +36,7 @@ pub struct ClientBuilder<D> {
     provider: Option<Arc<dyn CredentialsProvider>>,
     #[cfg(feature = "store")]
     store: Option<crate::store::StoreSettings>,
+    authenticator: Option<Box<dyn Authenticator>>,
     mode: Mode<D>,
 }
 
@@ -60,6 +62,7 @@ impl<D> ClientBuilder<D> {
             provider: None,
             #[cfg(feature = "store")]
             store: None,
+            authenticator: None,
             mode: Mode::default(),
         }
     }
@@ -90,6 +93,13 @@ impl<D> ClientBuilder<D> {
     /// Asks for the credentials at each attempt to connect.
     pub fn credentials_provider(mut self, provider: impl CredentialsProvider + 'static) -> Self {
         self.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// Uses a method of enhanced authentication, such as `Scram`; 5.0 only. It is called while the
+    /// client is locked, so it must not call the client, and should not take long.
+    pub fn authentication(mut self, method: impl Authenticator + 'static) -> Self {
+        self.authenticator = Some(Box::new(method));
         self
     }
 
@@ -246,6 +256,8 @@ impl<D> ClientBuilder<D> {
             None => Arc::new(Shared::new(Hub::new(self.settings)?)),
             Some(store) => crate::store::share(&store, self.settings)?,
         };
+        let authenticator = self.authenticator;
+        shared.with(|inner| inner.hub.session_mut().set_authenticator(authenticator))?;
         let seed = RandomState::new().hash_one(0);
         let plan = ReconnectPlan::new(self.reconnect, endpoints.len(), seed);
         let course = Course::new(Arc::clone(&shared), endpoints, plan, options, self.provider);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use noctule_client_core::{Negotiated, Unfinished};
+use noctule_client_core::{ClientEvent, Negotiated, Unfinished};
 
 use crate::builder::ClientBuilder;
-use crate::error::{ConnectError, StopReason, UnsubscribeError};
+use crate::error::{ConnectError, ReauthenticateError, StopReason, UnsubscribeError};
 use crate::events::Events;
 use crate::mode::{Async, Blocking, Mode};
 use crate::publish::Publish;
@@ -202,6 +202,26 @@ impl<D> Client<D> {
         ShutdownReport { unfinished: unfinished.await }
     }
 
+    async fn prove_again(&self) -> Result<(), ReauthenticateError> {
+        let mut events = self.events();
+        let now = self.shared().now();
+        self.shared().with(|inner| -> Result<(), ReauthenticateError> {
+            inner.hub.session_mut().reauthenticate(now)?;
+            inner.hub.ring();
+            Ok(())
+        })?;
+        loop {
+            match events.next_event().await {
+                Some(ClientEvent::Reauthenticated) => return Ok(()),
+                Some(ClientEvent::Disconnected { ended, .. }) => {
+                    return Err(ReauthenticateError::Ended(ended));
+                }
+                Some(_) => {}
+                None => return Err(ReauthenticateError::Closed),
+            }
+        }
+    }
+
     async fn end_subscriptions(&self, filters: &[&str]) -> Result<(), UnsubscribeError> {
         let filters: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
         unsubscribe(self.shared(), &filters).await
@@ -232,6 +252,15 @@ macro_rules! waiting {
             /// If there will be none.
             pub $($asynchronous)? fn connected(&self) -> Result<Arc<Negotiated>, ConnectError> {
                 $wait!(self.until_connected())
+            }
+
+            /// Authenticates again on the same connection.
+            ///
+            /// # Errors
+            ///
+            /// If the connection has no authentication method, or ends over it.
+            pub $($asynchronous)? fn reauthenticate(&self) -> Result<(), ReauthenticateError> {
+                $wait!(self.prove_again())
             }
 
             /// Waits until everything that was published and asked for has ended, in one way or

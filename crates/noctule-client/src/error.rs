@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use noctule_client_core::{Doubt, DropCause, Ended, PublishRefused, RequestRefused, SettingsError};
+use noctule_client_core::{
+    Doubt, DropCause, Ended, PublishRefused, ReauthenticateRefused, RequestRefused, SettingsError,
+};
 use noctule_packet::{ReasonCode, TopicError};
 use noctule_transport::{BuildError, TransportError, UrlError};
 use thiserror::Error;
@@ -84,6 +86,21 @@ pub enum ConnectError {
     /// There will be no connection.
     #[error(transparent)]
     Stopped(Arc<StopReason>),
+}
+
+/// Why a re-authentication has failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReauthenticateError {
+    /// It cannot begin.
+    #[error(transparent)]
+    Refused(#[from] ReauthenticateRefused),
+    /// The connection ended over it, or before it was done.
+    #[error("{0}")]
+    Ended(Arc<Ended>),
+    /// The client has ended.
+    #[error("the client was shut down")]
+    Closed,
 }
 
 /// Why a message was not accepted. Nothing of it is kept.

@@ -26,7 +26,7 @@ impl<D> Events<D> {
         Self { shared, follower, mode: Mode::default() }
     }
 
-    async fn next(&mut self) -> Option<ClientEvent> {
+    pub(crate) async fn next_event(&mut self) -> Option<ClientEvent> {
         poll_fn(|context| {
             self.shared.with(|inner| inner.hub.poll_event(self.follower, context.waker()))
         })
@@ -37,14 +37,14 @@ impl<D> Events<D> {
 impl Events<Async> {
     /// The next event; `None` when the client has ended.
     pub async fn recv(&mut self) -> Option<ClientEvent> {
-        self.next().await
+        self.next_event().await
     }
 }
 
 impl Events<Blocking> {
     /// Waits for the next event; `None` when the client has ended.
     pub fn recv(&mut self) -> Option<ClientEvent> {
-        block_on(self.next())
+        block_on(self.next_event())
     }
 
     /// The same, but not longer than so long.
@@ -53,7 +53,7 @@ impl Events<Blocking> {
     ///
     /// If nothing has happened by then.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<ClientEvent>, TimedOut> {
-        block_until(timeout, self.next()).ok_or(TimedOut)
+        block_until(timeout, self.next_event()).ok_or(TimedOut)
     }
 }
 

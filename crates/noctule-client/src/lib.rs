@@ -43,6 +43,8 @@ mod publish;
 mod receipt;
 mod request;
 mod route;
+#[cfg(feature = "scram")]
+mod scram;
 mod shared;
 mod state;
 #[cfg(feature = "store")]
@@ -62,16 +64,18 @@ mod wait;
 pub use client::ShutdownReport;
 pub use credentials::{Credentials, CredentialsFuture, CredentialsProvider};
 pub use error::{
-    ClientBuildError, ConnectError, PublishError, StopReason, SubscribeError, TimedOut,
-    UnsubscribeError,
+    ClientBuildError, ConnectError, PublishError, ReauthenticateError, StopReason, SubscribeError,
+    TimedOut, UnsubscribeError,
 };
 pub use mode::{Async, Blocking};
+#[cfg(feature = "scram")]
+pub use noctule_auth::ScramMechanism;
 pub use noctule_client_core::{
-    AckRefused, Acknowledged, AliasPolicy, Backoff, Captures, CleanStart, ClientEvent, Closed,
-    Doubt, DropCause, Ended, Failure, Jitter, Keep, Limits, Message, Negotiated, OnFull,
-    OperationId, Outcome, Overflow, Pattern, PatternError, QueueSettings, Reaction,
-    ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects, ServerReason, Settings,
-    Stage, Unfinished, Validation, WillOptions,
+    AckRefused, Acknowledged, AliasPolicy, AuthError, Authenticator, Backoff, Captures, CleanStart,
+    ClientEvent, Closed, Doubt, DropCause, Ended, Failure, Jitter, Keep, Limits, Message,
+    Negotiated, OnFull, OperationId, Outcome, Overflow, Pattern, PatternError, QueueSettings,
+    Reaction, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects, ServerReason,
+    Settings, Stage, Unfinished, Validation, WillOptions,
 };
 pub use noctule_packet::{
     PublishProperties, QoS, ReasonCode, RetainHandling, TopicName, UserProperties, Version,
@@ -87,6 +91,8 @@ pub use request::RequestError;
 #[cfg(feature = "tokio")]
 pub use route::Handler;
 pub use route::{RouteError, RoutedMessage, Verdict};
+#[cfg(feature = "scram")]
+pub use scram::Scram;
 pub use state::State;
 #[cfg(feature = "store")]
 pub use store::StoreSettings;

@@ -64,7 +64,7 @@ impl<D> Subscription<D> {
         self.identity
     }
 
-    async fn next(&mut self) -> Option<Incoming> {
+    async fn next_message(&mut self) -> Option<Incoming> {
         poll_fn(|context| self.poll_recv(context)).await
     }
 
@@ -109,7 +109,7 @@ impl Subscription<Async> {
     /// The next message; `None` if there will be no more: the client has ended, or the subscription
     /// was full and is one that closes then.
     pub async fn recv(&mut self) -> Option<Incoming> {
-        self.next().await
+        self.next_message().await
     }
 
     /// Ends the subscription at the server. What arrived before is refused if nobody took it.
@@ -126,7 +126,7 @@ impl Subscription<Blocking> {
     /// Waits for the next message; `None` if there will be no more: the client has ended, or the
     /// subscription was full and is one that closes then.
     pub fn recv(&mut self) -> Option<Incoming> {
-        block_on(self.next())
+        block_on(self.next_message())
     }
 
     /// The same, but not longer than so long.
@@ -135,7 +135,7 @@ impl Subscription<Blocking> {
     ///
     /// If nothing has arrived by then.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Incoming>, TimedOut> {
-        block_until(timeout, self.next()).ok_or(TimedOut)
+        block_until(timeout, self.next_message()).ok_or(TimedOut)
     }
 
     /// Ends the subscription at the server. What arrived before is refused if nobody took it.

@@ -6,5 +6,6 @@ mod house;
 mod reconnect;
 mod regressions;
 mod routes;
+mod scram;
 mod start;
 mod store;

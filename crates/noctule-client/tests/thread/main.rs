@@ -13,6 +13,8 @@ mod reconnect;
 mod regressions;
 #[path = "../it/routes.rs"]
 mod routes;
+#[path = "../it/scram.rs"]
+mod scram;
 mod start;
 #[path = "../it/store.rs"]
 mod store;

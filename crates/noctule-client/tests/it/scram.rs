@@ -1,0 +1,142 @@
+//! Enhanced authentication by SCRAM, with a server that knows nothing else.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+
+use noctule_auth::{ScramCredentials, ScramMechanism, ScramNonce, ScramPreparation, ScramServer};
+use noctule_client::{Client, Scram};
+use noctule_packet::{
+    Auth, Connack, ConnackProperties, Framing, Packet, ReasonCode, TextRules, Version, split,
+};
+
+use crate::house::soon;
+use crate::start::connect;
+
+const V5: Version = Version::V5_0;
+
+/// One connection to such a server.
+struct Exchange {
+    stream: TcpStream,
+    read: Vec<u8>,
+    mechanism: ScramMechanism,
+}
+
+impl Exchange {
+    /// The authentication data of the next CONNECT or AUTH; `None` if the client leaves.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Ok(Framing::Complete(frame)) = split(&self.read, u32::MAX) {
+                let data = match Packet::decode(&frame, V5, TextRules::Strict).unwrap() {
+                    Packet::Connect(connect) => {
+                        connect.properties.authentication_data.map(<[u8]>::to_vec)
+                    }
+                    Packet::Auth(auth) => auth.authentication_data.map(<[u8]>::to_vec),
+                    _ => None,
+                };
+                let length = frame.length;
+                self.read.drain(..length);
+                return data;
+            }
+            let mut bytes = [0; 1_024];
+            let count = self.stream.read(&mut bytes).ok().filter(|count| *count > 0)?;
+            self.read.extend_from_slice(&bytes[..count]);
+        }
+    }
+
+    fn auth(&mut self, reason_code: ReasonCode, data: &[u8]) {
+        let auth = Auth {
+            reason_code,
+            authentication_method: Some(self.mechanism.name()),
+            authentication_data: Some(data),
+            ..Auth::default()
+        };
+        let mut bytes = Vec::new();
+        auth.encode(V5, &mut bytes).unwrap();
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// Goes through one exchange; the server's last word.
+    fn run(&mut self, credentials: &ScramCredentials) -> Option<Vec<u8>> {
+        let mut server = ScramServer::new(self.mechanism);
+        let identity = server.on_client_first(&self.next()?).unwrap();
+        assert_eq!(identity.username(), "alice");
+        let nonce = ScramNonce::from_bytes(&[7; 18]).unwrap();
+        let challenge = server.challenge(credentials, nonce).unwrap();
+        self.auth(ReasonCode::ContinueAuthentication, &challenge);
+        match server.on_client_final(&self.next()?) {
+            Ok(accepted) => Some(accepted.server_final),
+            Err(_) => None,
+        }
+    }
+
+    fn connack(&mut self, reason_code: ReasonCode, data: Option<&[u8]>) {
+        let properties = ConnackProperties {
+            authentication_method: data.map(|_| self.mechanism.name()),
+            authentication_data: data,
+            ..Default::default()
+        };
+        let connack = Connack { reason_code, properties, ..Default::default() };
+        let mut bytes = Vec::new();
+        connack.encode(V5, &mut bytes).unwrap();
+        self.stream.write_all(&bytes).unwrap();
+    }
+}
+
+/// A server for one client, which it asks for its password as often as the client wants.
+fn server(mechanism: ScramMechanism, lies: bool) -> (String, JoinHandle<u32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    let serve = move || {
+        let preparation = ScramPreparation::SaslPrep;
+        let derive = ScramCredentials::derive(mechanism, preparation, "pencil", &[5; 16], 4_096);
+        let credentials = derive.unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let mut exchange = Exchange { stream, read: Vec::new(), mechanism };
+        let Some(mut last) = exchange.run(&credentials) else {
+            exchange.connack(ReasonCode::NotAuthorized, None);
+            return 0;
+        };
+        if lies {
+            last[5] ^= 1;
+        }
+        exchange.connack(ReasonCode::Success, Some(&last));
+        let mut rounds = 1;
+        while let Some(last) = exchange.run(&credentials) {
+            exchange.auth(ReasonCode::Success, &last);
+            rounds += 1;
+        }
+        rounds
+    };
+    (url, thread::spawn(serve))
+}
+
+#[tokio::test]
+async fn both_sides_prove_themselves_and_do_it_again() {
+    for mechanism in [ScramMechanism::Sha1, ScramMechanism::Sha256, ScramMechanism::Sha512] {
+        let (url, server) = server(mechanism, false);
+        let scram = Scram::new(mechanism, "alice", "pencil");
+        assert!(!format!("{scram:?}").contains("pencil"));
+        let client =
+            connect(Client::builder(url).client_id("c").authentication(scram)).await.unwrap();
+        soon(client.reauthenticate()).await.unwrap();
+        soon(client.reauthenticate()).await.unwrap();
+        soon(client.shutdown(std::time::Duration::ZERO)).await;
+        assert_eq!(server.join().unwrap(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_server_that_lies_end_the_attempt_for_good() {
+    let mechanism = ScramMechanism::Sha256;
+    for (password, lies, expected) in
+        [("wrong", false, "not authorized"), ("pencil", true, "authentication failed")]
+    {
+        let (url, server) = server(mechanism, lies);
+        let scram = Scram::new(mechanism, "alice", password);
+        let error =
+            connect(Client::builder(url).client_id("c").authentication(scram)).await.unwrap_err();
+        assert!(error.to_string().to_lowercase().contains(expected), "{error}");
+        server.join().unwrap();
+    }
+}
