@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
-use noctule_client::QoS;
+use noctule_broker::Farewell;
+use noctule_client::{Backoff, QoS, ReconnectSettings, Redirect, Redirects};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::house::{House, next, soon};
 use crate::start::connect;
+
+fn quickly() -> ReconnectSettings {
+    let (base, maximum) = (Duration::from_millis(10), Duration::from_millis(50));
+    let backoff = Backoff { base, maximum, ..Backoff::default() };
+    ReconnectSettings { backoff, ..ReconnectSettings::default() }
+}
 
 /// P-01: publishing from where messages are handled never stalls.
 #[tokio::test]
@@ -65,4 +73,100 @@ async fn a_slow_handler_stays_connected() {
     assert_eq!(next(&mut inbox).await.text(), Some("2"));
     let silent = tokio::time::timeout(Duration::from_millis(10), events.recv()).await;
     assert!(silent.is_err(), "{silent:?}");
+}
+
+/// P-09: a message of a megabyte needs no setting.
+#[tokio::test]
+async fn a_large_message_arrives_with_default_settings() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let mut inbox = soon(client.subscribe("t")).await.unwrap();
+    let payload = vec![7; 1024 * 1024 - 100];
+    let receipt = client.publish("t", &payload).qos(QoS::AtLeastOnce).send().unwrap();
+    assert!(soon(receipt).await.is_delivered());
+    assert_eq!(next(&mut inbox).await.payload(), payload);
+}
+
+/// P-15: every call is allowed where messages are handled.
+#[tokio::test]
+async fn a_handler_may_call_whatever_the_client_has() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let (handled, mut done) = mpsc::unbounded_channel();
+    let inner = client.clone();
+    let route = client.route("t").handle(move |_| {
+        let (client, handled) = (inner.clone(), handled.clone());
+        async move {
+            let other = client.subscribe("other").await.unwrap();
+            let receipt = client.publish("other", "x").qos(QoS::ExactlyOnce).send().unwrap();
+            assert!(receipt.await.is_delivered());
+            assert!(client.state().is_connected());
+            other.unsubscribe().await.unwrap();
+            handled.send(client.negotiated().is_some()).unwrap();
+        }
+    });
+    soon(route).await.unwrap();
+    for _ in 0..3 {
+        drop(client.publish("t", "").qos(QoS::AtLeastOnce).send().unwrap());
+        assert!(soon(done.recv()).await.unwrap());
+    }
+}
+
+/// P-16: handing a message over waits for nothing, whatever the client's task is kept from doing.
+#[tokio::test]
+async fn a_message_is_handed_over_while_the_runtime_is_busy() {
+    let house = House::new();
+    let client = house.client("c").await;
+    // Nothing is awaited in between, so that no other task of this thread can run.
+    let receipts: Vec<_> = (0..20_000)
+        .map(|_| client.publish("t", "").qos(QoS::AtLeastOnce).send().unwrap())
+        .collect();
+    for receipt in receipts {
+        assert!(soon(receipt).await.is_delivered());
+    }
+}
+
+/// P-27: handlers and requests belong to the client, not to a connection.
+#[tokio::test]
+async fn handlers_and_requests_survive_their_connection() {
+    let house = House::new();
+    let address = house.address;
+    let server = connect(house.builder("s").reconnect(quickly())).await.unwrap();
+    let client = connect(house.builder("c").reconnect(quickly())).await.unwrap();
+    let answering = server.clone();
+    let handler = server.route("double/{number}").handle(move |request| {
+        let doubled = 2 * request.capture("number").parse::<u32>().unwrap();
+        drop(answering.reply(&request, &doubled.to_string()).unwrap().send().unwrap());
+        async {}
+    });
+    soon(handler).await.unwrap();
+    assert_eq!(soon(client.request("double/4", "")).await.unwrap().text(), Some("8"));
+    house.stop().await;
+    for client in [&server, &client] {
+        while client.state().is_connected() {
+            tokio::task::yield_now().await;
+        }
+    }
+    let house = House::at(address);
+    soon(server.connected()).await.unwrap();
+    // The handler's subscription is asked for again before anything new is answered.
+    soon(server.subscribe("x")).await.unwrap();
+    assert_eq!(soon(client.request("double/5", "")).await.unwrap().text(), Some("10"));
+    drop(house);
+}
+
+/// P-30: a server sends its clients elsewhere, and they go if they may.
+#[tokio::test]
+async fn a_redirection_is_followed_where_that_is_allowed() {
+    let [from, to] = [House::new(), House::new()];
+    let redirect =
+        Redirect { allowed: Redirects::To(vec!["127.0.0.1".into()]), ..Redirect::default() };
+    let settings = ReconnectSettings { redirect, ..quickly() };
+    let client = connect(from.builder("c").reconnect(settings)).await.unwrap();
+    let farewell = Farewell::from(Duration::ZERO).use_another_server(to.address.to_string());
+    soon(from.broker().stop(farewell)).await.unwrap();
+    while to.broker().clients().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    soon(client.connected()).await.unwrap();
 }
