@@ -9,11 +9,6 @@ use noctule_packet::{ReasonCode, TopicError};
 use noctule_transport::{BuildError, TransportError, UrlError};
 use thiserror::Error;
 
-/// Nothing has come in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("nothing came in time")]
-pub struct TimedOut;
-
 /// Why a client was not built.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use noctule_client_core::{ClientEvent, FollowerId};
 
-use crate::error::TimedOut;
 use crate::mode::{Async, Blocking, Mode};
 use crate::shared::Shared;
-use crate::wait::{block_on, block_until};
+use crate::wait::{TimedOut, block_on, block_until};
 
 /// What happens to the connection, in order. Whoever reads too slowly is told how much was left
 /// out.

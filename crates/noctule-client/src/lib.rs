@@ -65,7 +65,7 @@ pub use client::ShutdownReport;
 pub use credentials::{Credentials, CredentialsFuture, CredentialsProvider};
 pub use error::{
     ClientBuildError, ConnectError, PublishError, ReauthenticateError, StopReason, SubscribeError,
-    TimedOut, UnsubscribeError,
+    UnsubscribeError,
 };
 pub use mode::{Async, Blocking};
 #[cfg(feature = "scram")]
@@ -99,6 +99,7 @@ pub use store::StoreSettings;
 #[cfg(feature = "store")]
 pub use stored::Stored;
 pub use subscription::{Ack, Incoming};
+pub use wait::TimedOut;
 
 /// A client whose user awaits.
 pub type Client = client::Client<Async>;

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use noctule_client_core::{Doubt, OperationId, Outcome, Stage};
 
-use crate::error::TimedOut;
 use crate::shared::Shared;
-use crate::wait::{block_on, block_until};
+use crate::wait::{TimedOut, block_on, block_until};
 
 /// A publication that was accepted: awaited, it says how it ended, exactly once, whatever happens
 /// to the connection meanwhile.

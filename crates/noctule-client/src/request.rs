@@ -20,12 +20,12 @@ use noctule_packet::{
 };
 use thiserror::Error;
 
-use crate::error::{PublishError, SubscribeError, TimedOut};
+use crate::error::{PublishError, SubscribeError};
 use crate::mode::{Async, Blocking, Mode};
 use crate::shared::{Replies, UserSide};
 use crate::subscribe::requested;
 use crate::subscription::{Incoming, Subscription};
-use crate::wait::block_on;
+use crate::wait::{TimedOut, block_on};
 
 /// How long an answer is waited for, unless the request says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -11,12 +11,12 @@ use noctule_client_core::{
 };
 use noctule_packet::{QoS, ReasonCode, TopicFilter};
 
-use crate::error::{TimedOut, UnsubscribeError};
+use crate::error::UnsubscribeError;
 use crate::mode::{Async, Blocking, Mode};
 use crate::payload::FromPayload;
 use crate::shared::{Shared, UserSide};
 use crate::subscribe::{filter_of, requested};
-use crate::wait::{block_on, block_until};
+use crate::wait::{TimedOut, block_on, block_until};
 
 /// The messages of one or more topic filters, in the order in which they arrived.
 ///

@@ -7,6 +7,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+/// Nothing has come in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing came in time")]
+pub struct TimedOut;
+
 /// Wakes a thread that is parked.
 struct Unpark(Thread);
 
