@@ -21,7 +21,7 @@ use super::will_flags::WillFlags;
 const SHORT_ID: usize = 23;
 
 /// How many connections may end with a message in flight before it is given up: it may be the
-/// reason.
+/// reason, which a server before 5.0 cannot say. A bad link breaks less often for one message.
 const INTERRUPTIONS_MAX: u16 = 10;
 
 /// The flags about the connection.
@@ -39,8 +39,8 @@ pub(crate) struct ConnectFlags {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     port: Option<u16>,
-    /// Server, user, password and topic as mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC; with
-    /// ws:// and wss:// the path is WebSocket's
+    /// Server and topic as mqtt://USER:PASSWORD@HOST:PORT/TOPIC, of which only HOST must be there;
+    /// mqtts:// has TLS; ws:// and wss:// have WebSocket, whose path is in the place of the topic
     #[arg(
         short = 'L',
         long,
@@ -64,7 +64,8 @@ pub(crate) struct ConnectFlags {
         default_missing_value = "/mqtt"
     )]
     ws: Option<String>,
-    /// Go through a proxy: http://, https://, socks5:// or socks5h://[USER:PASSWORD@]HOST[:PORT]
+    /// Go through a proxy, such as socks5h://USER:PASSWORD@HOST:PORT; socks5, http and https are
+    /// the others
     #[arg(long, value_name = "URL")]
     proxy: Option<Proxy>,
     /// The local address to connect from
@@ -196,7 +197,9 @@ impl ConnectFlags {
                 connect.request_response_information =
                     given.request_response_information.unwrap_or(false);
                 connect.user_properties = given.user_properties.clone();
-                settings.redelivery.interruptions_max = Some(INTERRUPTIONS_MAX);
+                let redelivery = &mut settings.redelivery;
+                (redelivery.is_slow, redelivery.interruptions_max) =
+                    (true, Some(INTERRUPTIONS_MAX));
                 let in_flight = &mut settings.limits.in_flight_max;
                 *in_flight = self.max_inflight.unwrap_or(*in_flight);
             });

@@ -30,7 +30,7 @@ impl Progress {
             return;
         }
         if self.bar.is_none() && self.since.elapsed() > PATIENCE {
-            self.bar = Some(bar(self.total));
+            self.bar = Some(bar(self.total).with_elapsed(self.since.elapsed()));
         }
         if let Some(shown) = &self.bar {
             shown.set_position(delivered);
@@ -47,8 +47,8 @@ impl Progress {
 
 fn bar(total: Option<u64>) -> ProgressBar {
     let (drawn, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{wide_bar} {pos}/{len} ({per_sec}, {eta} left)"),
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} delivered ({per_sec})"),
+        Some(total) => (ProgressBar::new(total), "{wide_bar} {pos}/{len} ({elapsed})"),
+        None => (ProgressBar::new_spinner(), "{spinner} {pos} delivered ({elapsed})"),
     };
     match ProgressStyle::with_template(template) {
         Ok(style) => drawn.with_style(style),

@@ -1,6 +1,9 @@
 //! `noctule sub`: which messages are written, how, and when it ends.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use noctule_packet::QoS;
 use noctule_testkit::Peer;
@@ -175,18 +178,12 @@ fn a_reader_that_has_enough_ends_it_quietly() {
     let arguments = ["sub", "-p", &house.port, "-t", "t", "-d"];
     let mut child =
         noctule(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("subscribed") {
-        line.clear();
-        assert!(std::io::BufRead::read_line(&mut log, &mut line).unwrap() > 0);
-    }
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("subscribed")));
     drop(child.stdout.take());
     house.say("t", "nobody reads this");
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    let mut rest = String::new();
-    std::io::Read::read_to_string(&mut log, &mut rest).unwrap();
-    assert!(!rest.contains("pipe"), "{rest}");
+    assert!(!log.any(|line| line.contains("pipe")));
 }
 
 #[test]
@@ -215,6 +212,28 @@ fn a_will_is_published_when_its_client_is_killed() {
     // Whoever leaves in an orderly way leaves no will.
     house.sub(&["-t", "t", "-E", "--will-topic", "wills", "--will-payload", "x", "--will-retain"]);
     assert_eq!(house.sub(&["-t", "wills", "-C", "1"]), "-gone\n");
+}
+
+#[test]
+fn whoever_reads_late_loses_neither_messages_nor_the_connection() {
+    let mut house = House::new();
+    let arguments = ["sub", "-p", &house.port, "-t", "t", "-q", "1", "-k", "1", "-C", "200", "-d"];
+    let mut child =
+        noctule(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("subscribed")));
+    let payload = "x".repeat(10_000);
+    for _ in 0..200 {
+        house.say("t", &payload);
+    }
+    // More than a pipe holds waits now, and for longer than the server waits for signs of life.
+    let (_never, pause) = mpsc::channel::<()>();
+    let _ = pause.recv_timeout(Duration::from_secs(3));
+    let mut written = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut written).unwrap();
+    assert_eq!(written.len(), 200 * (payload.len() + 1));
+    assert!(child.wait().unwrap().success());
+    assert!(!log.any(|line| line.contains("again")));
 }
 
 #[test]
