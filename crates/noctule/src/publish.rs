@@ -178,9 +178,20 @@ async fn all(
     source: Source,
 ) -> Result<(), Failure> {
     client.connected().await.map_err(|error| Failure::of_connect(&error))?;
-    let fed = feed(publishing, source).await;
+    let fed = tokio::select! {
+        biased;
+        fed = feed(publishing, source) => fed,
+        // Whoever waits for the next line must not wait for ever.
+        () = has_ended(client) => Err(Failure::of_closed(client).await),
+    };
     publishing.settle_all().await;
     fed
+}
+
+/// Waits until a client makes no connection any more.
+async fn has_ended(client: &Client) {
+    let mut events = client.events();
+    while events.recv().await.is_some() {}
 }
 
 async fn feed(publishing: &mut Publishing<'_>, source: Source) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::broker::{Serving, noctule};
-use crate::process::{Running, end_of, end_with_input};
+use crate::process::{Running, end_of};
 
 #[test]
 fn status_1_is_for_this_machine() {
@@ -165,7 +165,10 @@ fn status_7_is_for_what_was_not_delivered() {
     });
     let arguments =
         ["pub", "-h", "127.0.0.1", "-p", &port, "-t", "the-topic", "-q", "1", "-i", "x", "-l"];
-    let ended = end_with_input(&arguments, b"one\n");
+    // It does not wait for the next line either.
+    let (running, mut input) = Running::with_input(&arguments);
+    input.write_all(b"one\n").unwrap();
+    let ended = running.end();
     assert_eq!(ended.status, Some(7), "{ended:?}");
     let last = ended.messages.last().unwrap();
     assert!(last.contains("the message was not delivered"), "{ended:?}");
