@@ -163,4 +163,6 @@ impl Opened {
 }
 
 #[cfg(test)]
+mod failing_tests;
+#[cfg(test)]
 mod power_cut_tests;

@@ -20,6 +20,7 @@ use noctule_transport::DialerBuilder;
 use super::*;
 use crate::connection::{Connection, Line, Turn};
 use crate::course::Course;
+use crate::error::PublishError;
 use crate::receipt::Receipt;
 use crate::stored::Stored;
 
@@ -30,10 +31,10 @@ const MESSAGES: u32 = 9;
 
 /// A server that remembers its session, and what arrived.
 #[derive(Debug, Default)]
-struct Server {
+pub(super) struct Server {
     has_session: bool,
     unreleased: BTreeSet<PacketId>,
-    received: Vec<u32>,
+    pub(super) received: Vec<u32>,
     input: Vec<u8>,
     output: Vec<u8>,
 }
@@ -117,10 +118,10 @@ impl Line for Server {
 
 /// What the user was told.
 #[derive(Debug, Default)]
-struct Told {
+pub(super) struct Told {
     /// On disk, or delivered.
-    kept: BTreeSet<u32>,
-    next: u32,
+    pub(super) kept: BTreeSet<u32>,
+    pub(super) next: u32,
 }
 
 const fn qos(number: u32) -> QoS {
@@ -136,17 +137,17 @@ impl Wake for Unpark {
 }
 
 /// One process: a client with its driver and its user.
-struct Process<'a> {
+pub(super) struct Process<'a> {
     disk: SimulatedDisk,
-    course: Course,
+    pub(super) course: Course,
     connection: Connection,
-    server: &'a mut Server,
+    pub(super) server: &'a mut Server,
     waker: std::task::Waker,
-    open: Vec<(u32, Receipt, Option<Stored>)>,
+    pub(super) open: Vec<(u32, Receipt, Option<Stored>)>,
 }
 
 impl<'a> Process<'a> {
-    fn start(
+    pub(super) fn start(
         disk: SimulatedDisk,
         server: &'a mut Server,
         writes_early: bool,
@@ -170,7 +171,7 @@ impl<'a> Process<'a> {
         Ok(Self { disk, course, connection, server, waker, open: Vec::new() })
     }
 
-    fn publish(&mut self, told: &mut Told) {
+    pub(super) fn publish(&mut self, told: &mut Told) -> Result<(), PublishError> {
         let number = told.next;
         let mut payload = number.to_le_bytes().to_vec();
         payload.resize(150, 0);
@@ -178,19 +179,23 @@ impl<'a> Process<'a> {
         let publication = Publication::new(topic, &payload).qos(qos(number));
         let shared = &self.course.shared;
         let now = shared.now();
-        // A full store, or one without power, refuses.
-        if let Ok(operation) = shared.with(|inner| inner.publish(now, &publication)) {
-            told.next += 1;
-            let receipt = Receipt::new(Arc::clone(shared), operation);
-            let stored = receipt.stored();
-            self.open.push((number, receipt, Some(stored)));
-        }
+        let operation = shared.with(|inner| inner.publish(now, &publication))?;
+        told.next += 1;
+        let receipt = Receipt::new(Arc::clone(shared), operation);
+        let stored = receipt.stored();
+        self.open.push((number, receipt, Some(stored)));
+        Ok(())
+    }
+
+    /// Moves bytes once.
+    pub(super) fn turn(&mut self) -> Turn {
+        self.connection.turn(&mut self.course, self.server, &self.waker)
     }
 
     /// Moves bytes until nothing is left to do, or the power is gone. Whether it is not.
-    fn run(&mut self, told: &mut Told) -> bool {
+    pub(super) fn run(&mut self, told: &mut Told) -> bool {
         for _ in 0..10_000 {
-            let turn = self.connection.turn(&mut self.course, self.server, &self.waker);
+            let turn = self.turn();
             if self.disk.has_stopped() {
                 return false;
             }
@@ -218,7 +223,7 @@ impl<'a> Process<'a> {
     }
 
     /// The user looks at what it has been told.
-    fn listen(&mut self, told: &mut Told) {
+    pub(super) fn listen(&mut self, told: &mut Told) {
         let mut context = Context::from_waker(&self.waker);
         self.open.retain_mut(|(number, receipt, stored)| {
             let is_stored = stored.as_mut().map(|stored| pin!(stored).poll(&mut context));
@@ -254,18 +259,19 @@ impl<'a> Process<'a> {
     }
 
     /// Publishes in small groups, with a broken connection among them. Whether the power stays.
-    fn live(&mut self, told: &mut Told) -> bool {
+    pub(super) fn live(&mut self, told: &mut Told) -> bool {
         let last = told.next + MESSAGES;
         for group in 0..100 {
             if told.next >= last {
                 break;
             }
             for _ in 0..group % 3 + 1 {
-                self.publish(told);
+                // A full store, or one without power, refuses.
+                let _ = self.publish(told);
             }
             // The answers of this group are lost with the connection.
             if group == 2 {
-                let _ = self.connection.turn(&mut self.course, self.server, &self.waker);
+                let _ = self.turn();
                 if !self.reconnect() {
                     return false;
                 }
