@@ -1,6 +1,7 @@
 //! `noctule sub`: subscribes, and writes the messages that arrive.
 
 use std::future::IntoFuture;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,16 +126,20 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
         }
     };
     let mut is_granted = false;
-    let result = tokio::select! {
-        biased;
-        signal = signals.next() => Err(Cut::Interrupt(signal)),
-        limit = limit => Err(Cut::TimeOut(limit)),
-        result = all(&client, flags, &filters, &properties, &mut is_granted, &mut receiving) => {
-            Ok(result)
-        }
+    let result = {
+        let all = all(&client, flags, &filters, &properties, &mut is_granted, &mut receiving);
+        let mut all = pin!(all);
+        let result = tokio::select! {
+            biased;
+            signal = signals.next() => Err(Cut::Interrupt(signal)),
+            limit = limit => Err(Cut::TimeOut(limit)),
+            result = &mut all => Ok(result),
+        };
+        // What was not written must be neither acknowledged nor refused, so everything that holds
+        // messages stays until the connection has ended.
+        let _ = signals.or(link::end(&client)).await;
+        result
     };
-    let _ = signals.or(link::end(&client)).await;
-    // What was not written must not be acknowledged, so it is kept until the connection has ended.
     judge(flags, result, is_granted, receiving.written())
 }
 
