@@ -5,7 +5,7 @@ use std::io;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use noctule_client_core::TransportEnd;
+use noctule_client_core::{Status, TransportEnd};
 
 use crate::course::Course;
 use crate::shared::{Inner, earlier};
@@ -237,9 +237,12 @@ impl Connection {
         let bytes = self.reading.get(..self.filled).unwrap_or_default();
         let consumed = course.shared.with(|inner| {
             let consumed = inner.hub.session_mut().receive(now, bytes);
-            // With a store, it is settled when there is something to write.
-            if inner.journal.is_none() {
-                inner.hub.settle(now);
+            let is_online = inner.hub.session().status() == Status::Online;
+            match &mut inner.journal {
+                None => inner.hub.settle(now),
+                // It is settled when there is something to write.
+                Some(journal) if is_online => journal.on_heard(),
+                Some(_) => {}
             }
             consumed
         });

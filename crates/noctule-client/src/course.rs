@@ -176,6 +176,9 @@ impl Course {
         let now = self.shared.now();
         self.shared.with(|inner| {
             inner.hub.session_mut().transport_down(now, end);
+            if let Some(journal) = &mut inner.journal {
+                journal.on_down();
+            }
             inner.settle(now);
         });
     }

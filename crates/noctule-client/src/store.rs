@@ -3,9 +3,11 @@
 mod desk;
 mod journal;
 mod record;
+mod silence;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use noctule_client_core::{AcknowledgementMode, Hub};
 use noctule_client_core::{ClientSession, Overflow, Record, Settings, Timestamp};
@@ -14,7 +16,8 @@ use noctule_store::{Disk, Log, LogSettings, RealDisk, Repair, StoreError, Summar
 use crate::error::ClientBuildError;
 use crate::shared::Shared;
 use crate::store::desk::{Desk, Writer};
-use crate::store::record::Decoded;
+use crate::store::record::Story;
+use crate::store::silence::Silence;
 
 pub(crate) use journal::Journal;
 
@@ -67,6 +70,7 @@ pub(crate) struct Opened {
     bytes_max: u64,
     summary: Summary,
     must_rewrite: bool,
+    heard: Option<Duration>,
 }
 
 /// Opens a store, and makes a session of it.
@@ -81,15 +85,14 @@ pub(crate) fn open_on(
     store: &StoreSettings,
     mut settings: Settings,
 ) -> Result<(Hub, Opened), ClientBuildError> {
-    let mut found: Vec<Decoded> = Vec::new();
+    let mut story = Story::default();
     let log_settings = LogSettings { content: CONTENT, ..LogSettings::default() };
-    let (log, summary) = Log::open(disk, log_settings, store.repair, |record| {
-        found.push(record::decode(record.bytes)?);
-        Ok(())
-    })?;
+    let (log, summary) =
+        Log::open(disk, log_settings, store.repair, |record| story.read(record.bytes))?;
     let must_rewrite = !summary.is_clean();
     let age = log.ages().now();
-    let records: Vec<Record> = found.into_iter().map(|decoded| decoded.at(age)).collect();
+    let heard = story.heard;
+    let records: Vec<Record> = story.into_facts(age).collect();
     check_owner(&settings, &records)?;
     settings.is_durable = true;
     // What a hub wants of its session.
@@ -98,13 +101,12 @@ pub(crate) fn open_on(
         settings.queue.overflow = Overflow::Wait;
     }
     let now = Timestamp::default();
-    let had_session = !records.is_empty();
     let mut session = ClientSession::restore(settings.clone(), now, records)?;
-    if had_session {
-        session.assume_silence(now, log.idle_before());
+    if let Some(heard) = heard {
+        session.assume_silence(now, age.saturating_sub(heard));
     }
     let bytes_max = store.bytes_max;
-    Ok((Hub::of(session), Opened { log, settings, bytes_max, summary, must_rewrite }))
+    Ok((Hub::of(session), Opened { log, settings, bytes_max, summary, must_rewrite, heard }))
 }
 
 /// A session belongs to its client identifier.
@@ -142,9 +144,11 @@ impl Opened {
 
     /// Starts the thread that writes.
     fn start(self, shared: Weak<Shared>) -> Result<Journal, ClientBuildError> {
-        let Self { log, settings, bytes_max, summary, must_rewrite } = self;
+        let Self { log, settings, bytes_max, summary, must_rewrite, heard } = self;
+        let lifetime = settings.connect.session_expiry_interval;
+        let silence = Silence::new(log.ages().clone(), lifetime);
         let desk = Arc::new(Desk::default());
-        let mut writer = Writer::new(log, settings, Arc::clone(&desk), bytes_max);
+        let mut writer = Writer::new(log, settings, Arc::clone(&desk), bytes_max, heard);
         if must_rewrite {
             // Damage is told once. If that does not work now, it is told again.
             let _ = writer.rewrite();
@@ -158,7 +162,7 @@ impl Opened {
             let (action, name) = ("start the thread of", "the store".to_owned());
             StoreError::Io { action, name, source }
         })?;
-        Ok(Journal::new(desk, bytes_max, summary))
+        Ok(Journal::new(desk, bytes_max, summary, silence))
     }
 }
 

@@ -28,6 +28,12 @@ impl Journal {
     pub(crate) fn is_quiet(&mut self, _: &mut ClientSession) -> bool {
         match *self {}
     }
+    pub(crate) fn on_heard(&mut self) {
+        match *self {}
+    }
+    pub(crate) fn on_down(&mut self) {
+        match *self {}
+    }
     pub(crate) fn has_failed(&self) -> bool {
         match *self {}
     }

@@ -11,7 +11,6 @@ pub(crate) type WallClock = fn() -> Duration;
 #[derive(Clone)]
 pub struct Ages {
     before: Duration,
-    gap: Duration,
     started: Instant,
     wall: WallClock,
 }
@@ -30,19 +29,13 @@ pub(crate) fn system_clock() -> Duration {
 impl Ages {
     /// Goes on behind what the last process has written, at its age and at its wall clock's time.
     pub(crate) fn behind(last: Option<(Duration, Duration)>, wall: WallClock) -> Self {
-        let gap = last.map_or(Duration::ZERO, |(_, at)| wall().saturating_sub(at));
-        let before = last.map_or(Duration::ZERO, |(age, _)| age) + gap;
-        Self { before, gap, started: Instant::now(), wall }
+        let before = last.map_or(Duration::ZERO, |(age, at)| age + wall().saturating_sub(at));
+        Self { before, started: Instant::now(), wall }
     }
 
     /// How old the store is.
     pub fn now(&self) -> Duration {
         self.before + self.started.elapsed()
-    }
-
-    /// How much of that was between this process and what was written before.
-    pub(crate) const fn gap(&self) -> Duration {
-        self.gap
     }
 
     /// What the wall clock says.

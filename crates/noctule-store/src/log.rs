@@ -1,7 +1,6 @@
 //! The log: appends batches, each with one sync, and goes on in a new segment after every failure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::age::{Ages, WallClock, system_clock};
 use crate::disk::{Disk, DiskFile};
@@ -109,11 +108,6 @@ impl Log {
     /// The bytes of all segments.
     pub fn bytes(&self) -> u64 {
         self.segments.values().sum()
-    }
-
-    /// How long before it was opened the store had been left, as far as the clocks tell.
-    pub const fn idle_before(&self) -> Duration {
-        self.ages.gap()
     }
 
     /// Reads every record again, in order. Only when no commit has failed since the last one that

@@ -11,7 +11,7 @@ use std::time::Duration;
 use noctule_client_core::{Record, Settings, compact};
 use noctule_store::{Batch, Log, StoreError};
 
-use crate::store::record::{self, Decoded};
+use crate::store::record::{self, Story};
 
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -29,7 +29,7 @@ pub(crate) struct Desk {
 
 #[derive(Debug, Default)]
 struct Papers {
-    batch: Option<Vec<Record>>,
+    batch: Option<Handed>,
     done: u64,
     failure: Option<Arc<StoreError>>,
     bytes: u64,
@@ -37,14 +37,17 @@ struct Papers {
     is_gone: bool,
 }
 
+/// A batch, and when the server was heard last if that is to be noted.
+type Handed = (Vec<Record>, Option<Duration>);
+
 impl Desk {
     fn lock(&self) -> MutexGuard<'_, Papers> {
         self.papers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a batch over. The one before is done.
-    pub(crate) fn submit(&self, batch: Vec<Record>) {
-        self.lock().batch = Some(batch);
+    pub(crate) fn submit(&self, batch: Vec<Record>, heard: Option<Duration>) {
+        self.lock().batch = Some((batch, heard));
         self.changed.notify_one();
     }
 
@@ -74,7 +77,7 @@ impl Desk {
         self.lock().is_gone
     }
 
-    fn next_batch(&self) -> Option<Vec<Record>> {
+    fn next_batch(&self) -> Option<Handed> {
         let mut papers = self.lock();
         loop {
             if let Some(batch) = papers.batch.take() {
@@ -104,12 +107,19 @@ pub(super) struct Writer {
     batch: Batch,
     rewrite_at: u64,
     bytes_max: u64,
+    heard: Option<Duration>,
 }
 
 impl Writer {
-    pub(super) fn new(log: Log, settings: Settings, desk: Arc<Desk>, bytes_max: u64) -> Self {
-        let mut writer =
-            Self { log, settings, desk, batch: Batch::new(), rewrite_at: 0, bytes_max };
+    pub(super) fn new(
+        log: Log,
+        settings: Settings,
+        desk: Arc<Desk>,
+        bytes_max: u64,
+        heard: Option<Duration>,
+    ) -> Self {
+        let (batch, rewrite_at) = (Batch::new(), 0);
+        let mut writer = Self { log, settings, desk, batch, rewrite_at, bytes_max, heard };
         writer.plan_rewrite();
         writer
     }
@@ -128,7 +138,11 @@ impl Writer {
     }
 
     fn run(&mut self, tell: &impl Fn()) {
-        while let Some(records) = self.desk.next_batch() {
+        while let Some((records, heard)) = self.desk.next_batch() {
+            if let Some(heard) = heard {
+                self.heard = Some(heard);
+                let _ = self.batch.push(|out| record::encode_heard(heard, out));
+            }
             if !self.keep(records, tell) {
                 return;
             }
@@ -177,16 +191,16 @@ impl Writer {
 
     /// Throws away what is over.
     pub(super) fn rewrite(&mut self) -> Result<(), StoreError> {
-        let mut found: Vec<Decoded> = Vec::new();
-        self.log.records(|record| {
-            found.push(record::decode(record.bytes)?);
-            Ok(())
-        })?;
+        let mut story = Story::default();
+        self.log.records(|record| story.read(record.bytes))?;
         let age = self.log.ages().now();
-        let records = found.into_iter().map(|decoded| decoded.at(age));
-        let live = compact(&self.settings, records);
-        self.log.rewrite(live, |record, out| {
-            record::encode(record, age, out);
+        let live = compact(&self.settings, story.into_facts(age)).into_iter().map(Ok);
+        let heard = self.heard.map(Err);
+        self.log.rewrite(heard.into_iter().chain(live), |kept, out| match kept {
+            Ok(record) => {
+                record::encode(record, age, out);
+            }
+            Err(heard) => record::encode_heard(*heard, out),
         })
     }
 

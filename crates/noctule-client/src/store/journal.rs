@@ -12,6 +12,7 @@ use noctule_store::{StoreError, Summary};
 
 use crate::error::PublishError;
 use crate::store::desk::Desk;
+use crate::store::silence::Silence;
 
 /// What of a session is durable.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct Journal {
     accepted: Option<OperationId>,
     durable: Option<OperationId>,
     waiters: Vec<Waker>,
+    silence: Silence,
     bytes_max: u64,
     summary: Summary,
     /// Nothing is waited for any more.
@@ -46,7 +48,7 @@ fn is_quiet(record: &Record) -> bool {
 }
 
 impl Journal {
-    pub(crate) fn new(desk: Arc<Desk>, bytes_max: u64, summary: Summary) -> Self {
+    pub(crate) fn new(desk: Arc<Desk>, bytes_max: u64, summary: Summary, silence: Silence) -> Self {
         Self {
             desk,
             pending: Vec::new(),
@@ -54,6 +56,7 @@ impl Journal {
             accepted: None,
             durable: None,
             waiters: Vec::new(),
+            silence,
             bytes_max,
             summary,
             is_given_up: false,
@@ -99,16 +102,29 @@ impl Journal {
     /// Hands over what has come up, if no batch is under way.
     pub(crate) fn submit(&mut self, session: &mut ClientSession) {
         self.take(session);
-        if self.pending.is_empty() || self.is_busy() || self.is_given_up {
+        let is_due = !self.pending.is_empty() || self.silence.is_due();
+        if !is_due || self.is_busy() || self.is_given_up {
             return;
         }
+        // The batch before is done.
+        self.durable = self.accepted;
         let accepted = self.pending.iter().filter_map(|record| match record {
             Record::Accepted { operation, .. } => Some(*operation),
             _ => None,
         });
         self.accepted = accepted.max().or(self.accepted);
         self.submitted += 1;
-        self.desk.submit(std::mem::take(&mut self.pending));
+        self.desk.submit(std::mem::take(&mut self.pending), self.silence.take());
+    }
+
+    /// The server was heard, on a connection that it has accepted.
+    pub(crate) fn on_heard(&mut self) {
+        self.silence.on_heard();
+    }
+
+    /// The connection has ended: how long ago the server was heard is noted at once.
+    pub(crate) const fn on_down(&mut self) {
+        self.silence.is_wanted = true;
     }
 
     /// Whether there is something to do for a driver that is about to sleep, of which nobody would

@@ -21,6 +21,7 @@ const RELEASED: u8 = 10;
 const SUBSCRIBED: u8 = 11;
 const UNSUBSCRIBED: u8 = 12;
 const ABANDONED: u8 = 13;
+const HEARD: u8 = 14;
 
 /// No duration.
 const NONE: u64 = u64::MAX;
@@ -63,6 +64,12 @@ pub(super) fn encode(record: &Record, age: Duration, out: &mut Vec<u8>) -> bool 
         _ => return false,
     }
     true
+}
+
+/// Appends when the server was heard last, in the age of the store.
+pub(super) fn encode_heard(heard: Duration, out: &mut Vec<u8>) {
+    out.push(HEARD);
+    out.extend_from_slice(&millis(heard).to_le_bytes());
 }
 
 fn of_operation(out: &mut Vec<u8>, kind: u8, operation: OperationId) {
@@ -112,28 +119,45 @@ fn encode_subscription(subscription: &StoredSubscription, out: &mut Vec<u8>) {
     let _ = subscribe.encode(Version::V5_0, out);
 }
 
-/// A record, and the age of the store when its times were taken.
-pub(super) struct Decoded {
-    pub(super) record: Record,
-    pub(super) age: Option<Duration>,
+/// What a log says.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    /// Facts, with the age of the store when their times were taken.
+    facts: Vec<(Record, Option<Duration>)>,
+    /// When the server was heard last, in the age of the store.
+    pub(super) heard: Option<Duration>,
 }
 
-impl Decoded {
-    /// The record as it is now, at this age of the store.
-    pub(super) fn at(self, now: Duration) -> Record {
-        let mut record = self.record;
-        if let (Record::Accepted { message, .. }, Some(age)) = (&mut record, self.age) {
-            let elapsed = now.saturating_sub(age);
-            for time in [&mut message.message_expiry_interval, &mut message.age_max] {
-                *time = time.map(|left| left.saturating_sub(elapsed));
-            }
+impl Story {
+    /// Goes on with another record.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if let Some((&HEARD, rest)) = bytes.split_first() {
+            self.heard = time(rest)?.0.max(self.heard);
+            return Ok(());
         }
-        record
+        self.facts.push(decode(bytes)?);
+        Ok(())
+    }
+
+    /// The facts as they are now, at this age of the store.
+    pub(super) fn into_facts(self, now: Duration) -> impl Iterator<Item = Record> {
+        self.facts.into_iter().map(move |(record, age)| at(record, age, now))
     }
 }
 
-/// Reads a record.
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
+/// A record as it is at another age of the store.
+fn at(mut record: Record, age: Option<Duration>, now: Duration) -> Record {
+    if let (Record::Accepted { message, .. }, Some(age)) = (&mut record, age) {
+        let elapsed = now.saturating_sub(age);
+        for time in [&mut message.message_expiry_interval, &mut message.age_max] {
+            *time = time.map(|left| left.saturating_sub(elapsed));
+        }
+    }
+    record
+}
+
+/// Reads a fact, and the age of the store when its times were taken.
+fn decode(bytes: &[u8]) -> Result<(Record, Option<Duration>), String> {
     let (kind, rest) = bytes.split_first().ok_or("it is empty")?;
     let mut age = None;
     let record = match *kind {
@@ -170,7 +194,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
         UNSUBSCRIBED => Record::Unsubscribed { filter: text(rest)? },
         other => return Err(format!("its kind {other} is not known")),
     };
-    Ok(Decoded { record, age })
+    Ok((record, age))
 }
 
 fn number(bytes: &[u8]) -> Result<(u64, &[u8]), String> {

@@ -72,8 +72,9 @@ fn every_record_comes_back() {
     for record in records() {
         let mut bytes = Vec::new();
         assert!(encode(&record, age, &mut bytes), "{record:?}");
-        let decoded = decode(&bytes).unwrap_or_else(|error| panic!("{record:?}: {error}"));
-        assert_eq!(decoded.at(age), record);
+        let mut story = Story::default();
+        story.read(&bytes).unwrap_or_else(|error| panic!("{record:?}: {error}"));
+        assert_eq!(story.into_facts(age).collect::<Vec<_>>(), [record]);
     }
 }
 
@@ -83,8 +84,9 @@ fn what_is_left_of_a_lifetime_is_less_by_the_time_that_went_by() {
     let mut bytes = Vec::new();
     encode(&record, Duration::from_secs(100), &mut bytes);
     for (now, left) in [(90, 60), (100, 60), (130, 30), (1_000, 0)] {
-        let decoded = decode(&bytes).expect("it is a record").at(Duration::from_secs(now));
-        let Record::Accepted { message, .. } = decoded else { panic!("another record") };
+        let (record, age) = decode(&bytes).expect("it is a record");
+        let record = at(record, age, Duration::from_secs(now));
+        let Record::Accepted { message, .. } = record else { panic!("another record") };
         assert_eq!(message.message_expiry_interval, Some(Duration::from_secs(left)), "at {now}");
         assert_eq!(message.age_max, None);
     }
@@ -105,6 +107,13 @@ fn no_bytes_are_too_bad_to_be_told() {
             let _ = decode(&bytes);
         }
     }
+    let mut story = Story::default();
+    for seconds in [5, 3] {
+        let mut bytes = Vec::new();
+        encode_heard(Duration::from_secs(seconds), &mut bytes);
+        story.read(&bytes).expect("it is a record");
+    }
+    assert_eq!(story.heard, Some(Duration::from_secs(5)));
     assert!(decode(&[]).is_err());
     assert!(decode(&[99, 0]).is_err_and(|error| error.contains("99")));
     assert!(decode(&[8, 0, 0, 0, 0, 0, 0, 0, 0]).is_err());
