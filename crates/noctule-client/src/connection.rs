@@ -272,7 +272,7 @@ impl Connection {
                 return None;
             }
             inner.park(waker);
-            let ends_at = inner.ends_at.filter(|_| inner.unfinished.is_none());
+            let ends_at = inner.end_due();
             let deadline = deadline.map(|deadline| shared.instant(deadline));
             Some(Turn::Rest(earlier(deadline, ends_at)))
         })

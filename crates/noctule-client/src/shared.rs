@@ -106,6 +106,12 @@ impl Inner {
         journal.is_given_up() || journal.is_quiet(self.hub.session_mut())
     }
 
+    /// When the client is to end, unless only the store keeps it: that rings.
+    pub(crate) fn end_due(&self) -> Option<Instant> {
+        let waits_for_store = |at: &Instant| self.is_keeping() && *at <= Instant::now();
+        self.ends_at.filter(|at| self.unfinished.is_none() && !waits_for_store(at))
+    }
+
     /// Whether the store has something under way that what was received depends on.
     pub(crate) fn is_keeping(&self) -> bool {
         self.journal.as_ref().is_some_and(Journal::is_busy)

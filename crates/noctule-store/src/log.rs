@@ -135,10 +135,38 @@ impl Log {
             return Ok(());
         }
         // Given back only when all is well.
-        let (mut active, is_new) = match self.active.take() {
-            Some(active) if active.length < self.settings.segment_bytes => (active, false),
-            _ => (self.begin_segment()?, true),
-        };
+        match self.active.take() {
+            Some(active) if active.length < self.settings.segment_bytes => {
+                self.append(active, batch, false)
+            }
+            _ => {
+                let number = self.next_segment;
+                let done = self.begin_segment().and_then(|active| self.append(active, batch, true));
+                if done.is_err() {
+                    self.forget(number);
+                }
+                done
+            }
+        }
+    }
+
+    /// A new segment has come to nothing: without this, a disk that is full for hours would be left
+    /// with thousands of them.
+    fn forget(&mut self, number: u64) {
+        match self.disk.remove(&segment::name(number)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {}
+            _ => {
+                self.segments.remove(&number);
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        mut active: Active,
+        batch: &mut Batch,
+        is_new: bool,
+    ) -> Result<(), StoreError> {
         let (sequence, offset) = (self.next_sequence, active.length);
         let frame = batch.seal(active.number, sequence, self.ages.now(), self.ages.wall());
         let name = segment::name(active.number);

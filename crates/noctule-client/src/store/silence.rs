@@ -48,3 +48,34 @@ impl Silence {
         Some(heard)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use noctule_store::{Log, LogSettings, Repair, SimulatedDisk};
+
+    use super::*;
+
+    #[test]
+    fn it_is_noted_with_other_things_after_a_while_and_when_a_connection_ends() {
+        let disk = Box::new(SimulatedDisk::new());
+        let opened = Log::open(disk, LogSettings::default(), Repair::Salvage, |_| Ok(()));
+        let ages = opened.expect("it opens").0.ages().clone();
+        for (lifetime, seconds) in [(0, 10), (1_600, 100), (u32::MAX, 300)] {
+            let silence = Silence::new(ages.clone(), lifetime);
+            assert_eq!(silence.interval, Duration::from_secs(seconds));
+        }
+        let mut silence = Silence::new(ages, 0);
+        silence.is_wanted = true;
+        assert!(!silence.is_due(), "nothing was heard");
+        silence.on_heard();
+        assert!(silence.is_due());
+        assert_eq!(
+            (silence.take().is_some(), silence.take(), silence.is_due()),
+            (true, None, false)
+        );
+        silence.on_heard();
+        assert!(!silence.is_due(), "it was noted just now");
+        silence.heard = Some(silence.noted + silence.interval);
+        assert!(silence.is_due());
+    }
+}

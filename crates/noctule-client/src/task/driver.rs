@@ -147,7 +147,7 @@ async fn meanwhile<T>(course: &Course, awaited: impl Future<Output = T>) -> Resu
             let deadline = course.shared.with(|inner| {
                 inner.park(context.waker());
                 let deadline = inner.hub.poll_timeout();
-                earlier(deadline.map(|at| course.shared.instant(at)), inner.ends_at)
+                earlier(deadline.map(|at| course.shared.instant(at)), inner.end_due())
             });
             if let Poll::Ready(result) = awaited.as_mut().poll(context) {
                 return Poll::Ready(Ok(result));

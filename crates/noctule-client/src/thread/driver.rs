@@ -195,7 +195,7 @@ impl Driver {
         let deadline = shared.with(|inner| {
             inner.park(&self.waker);
             let deadline = inner.hub.poll_timeout();
-            earlier(deadline.map(|at| shared.instant(at)), inner.ends_at)
+            earlier(deadline.map(|at| shared.instant(at)), inner.end_due())
         });
         // It fails only if the system is in a state in which nothing can be waited for.
         self.wait(earlier(deadline, until)).map_err(|_| Over)?;

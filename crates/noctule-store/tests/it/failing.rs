@@ -16,6 +16,8 @@ fn a_full_disk_is_told_and_heals() {
         assert!(error.is_full(), "{error}");
     }
     assert_eq!(read(&disk.after(Cut::Lost)).0, [1]);
+    let names = noctule_store::Disk::names(&disk).expect("it is there");
+    assert_eq!(names.len(), 1, "a full disk is not filled with attempts: {names:?}");
     disk.set_capacity(None);
     book.put(3);
     book.commit().expect("there is room again");
