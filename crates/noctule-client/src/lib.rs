@@ -7,7 +7,7 @@
 //! - [`Client::subscribe`] gives a [`Subscription`], a stream of messages. A slow reader slows its
 //!   server down, and nothing else.
 //! - With a store ([`ClientBuilder::store`]) the session outlives the process: what was accepted is
-//!   on disk before it is sent, and goes on after a crash. [`Receipt::stored`] says when it is there.
+//!   on disk before it is sent, and goes on after a crash. [`Receipt::stored`] says when it is.
 //!
 //! ```no_run
 //! use noctule_client::{Client, QoS};
