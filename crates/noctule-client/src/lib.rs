@@ -9,6 +9,8 @@
 //! - With a store ([`ClientBuilder::store`]) the session outlives the process: what was accepted is
 //!   on disk before it is sent, and goes on after a crash. [`Receipt::stored`] says when it is.
 //!
+//! The [`guide`] has more, in short chapters.
+//!
 //! ```no_run
 //! use noctule_client::{Client, QoS};
 //!
@@ -39,6 +41,7 @@ mod course;
 mod credentials;
 mod error;
 mod events;
+pub mod guide;
 mod mode;
 mod payload;
 mod publish;

@@ -1,0 +1,34 @@
+//! TLS, and with a certificate mutual TLS:
+//! `cargo run --example blocking_tls [URL [--ca CA.pem] [--cert CERT.pem --key KEY.pem]]`.
+
+use std::env;
+use std::error::Error;
+use std::time::Duration;
+
+use noctule_client_blocking::Client;
+use noctule_client_blocking::transport::TlsClient;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let option = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)
+    };
+    let url = arguments.first().map_or("mqtts://localhost", String::as_str);
+
+    // Without roots of your own, those of the system are trusted.
+    let mut tls = TlsClient::builder();
+    if let Some(authority) = option("--ca") {
+        tls = tls.roots_file(authority);
+    }
+    if let (Some(certificate), Some(key)) = (option("--cert"), option("--key")) {
+        tls = tls.client_certificate_files(certificate, key);
+        println!("this side has a certificate, too");
+    }
+
+    let client = Client::builder(url).tls(tls.build()?).connect()?;
+    println!("connected by TLS");
+    println!("published: {}", client.publish("noctule/tls", "sealed").send()?.wait());
+    client.shutdown(Duration::from_secs(5));
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! Connects, subscribes, publishes and receives: `cargo run --example hello [URL]`.
+
+use std::env;
+use std::error::Error;
+use std::time::Duration;
+
+use noctule_client::Client;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url = env::args().nth(1).unwrap_or_else(|| "mqtt://localhost".to_owned());
+    let client = Client::builder(url).connect().await?;
+    let mut hello = client.subscribe("hello/#").await?;
+
+    let receipt = client.publish("hello/world", "it works").send()?;
+    println!("published: {}", receipt.await);
+
+    if let Some(message) = hello.recv().await {
+        println!("received: {}: {}", message.topic(), message.text().unwrap_or("no text"));
+    }
+    let report = client.shutdown(Duration::from_secs(5)).await;
+    println!("everything done: {}", report.is_clean());
+    Ok(())
+}
