@@ -12,10 +12,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let url = env::args().nth(1).unwrap_or_else(|| "mqtt://localhost".to_owned());
     let seconds = env::args().nth(2).map_or(Ok(5), |seconds| seconds.parse())?;
 
-    // A ping after one silent second; without an answer for another one the connection is dead.
+    // A ping after two silent seconds; without an answer for two more the connection is dead.
     let client = Client::builder(url)
-        .keep_alive(Duration::from_secs(1))
-        .ping_timeout(Duration::from_secs(1))
+        .keep_alive(Duration::from_secs(2))
+        .ping_timeout(Duration::from_secs(2))
         .connect()?;
     let mut events = client.events();
     println!("connected, keep alive {} s", client.connected()?.keep_alive);

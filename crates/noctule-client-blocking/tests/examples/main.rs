@@ -24,5 +24,7 @@ mod secure;
 
 /// What the names of the examples begin with.
 const PREFIX: &str = "blocking_";
+/// The examples that the other kind of client does not have.
+const MORE: &[&str] = &[];
 /// Where they are.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");

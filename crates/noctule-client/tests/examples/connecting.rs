@@ -40,12 +40,12 @@ fn ping_timeout() {
     let (_broker, url) = broker();
     check(
         "ping_timeout",
-        &[&url, "3"],
-        &["connected, keep alive 1 s", "still connected after 3 s"],
+        &[&url, "5"],
+        &["connected, keep alive 2 s", "still connected after 5 s"],
     );
     let relay = Relay::to(&url);
     let example = Example::start("ping_timeout", &[&relay.url(), "50"]);
-    example.prints(&["connected, keep alive 1 s"]);
+    example.prints(&["connected, keep alive 2 s"]);
     relay.freeze();
     example.prints(&["no answer to a ping"]);
     assert_eq!(example.ends(), Some(0));

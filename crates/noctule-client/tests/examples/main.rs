@@ -13,10 +13,13 @@ mod mosquitto;
 #[path = "../interop/program.rs"]
 mod program;
 mod relay;
+mod runtime;
 mod scram_server;
 mod secure;
 
 /// What the names of the examples begin with.
 const PREFIX: &str = "";
+/// The examples that the other kind of client does not have.
+const MORE: &[&str] = &["any_runtime"];
 /// Where they are.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
