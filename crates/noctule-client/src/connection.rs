@@ -46,6 +46,8 @@ pub(crate) struct Connection {
     /// What was read: `reading[..filled]` is not consumed.
     reading: Vec<u8>,
     filled: usize,
+    /// Why the transport has failed.
+    error: Option<io::Error>,
 }
 
 /// What a turn has come to.
@@ -70,7 +72,15 @@ enum Step {
 impl Connection {
     pub(crate) fn new() -> Self {
         let (writing, reading) = (Vec::new(), vec![0; READ_BYTES]);
-        Self { writing, written: 0, waits_for: 0, needs_flush: false, reading, filled: 0 }
+        Self {
+            writing,
+            written: 0,
+            waits_for: 0,
+            needs_flush: false,
+            reading,
+            filled: 0,
+            error: None,
+        }
     }
 
     /// Does what can be done without waiting.
@@ -89,8 +99,12 @@ impl Connection {
                 true => self.tell_and_read(course, line),
                 false => Ok(Step::Blocked),
             };
-            let Ok(written) = self.write(course, line) else {
-                return Turn::Over(TransportEnd::Failed);
+            let written = match self.write(course, line) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.error = Some(error);
+                    return Turn::Over(TransportEnd::Failed);
+                }
             };
             if !self.writing.is_empty() {
                 self.store_meanwhile(course);
@@ -114,6 +128,11 @@ impl Connection {
             }
         }
         Turn::Again
+    }
+
+    /// Why the transport has failed, if it has.
+    pub(crate) const fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
     }
 
     /// Whether the session has said its last word, and it is written.
@@ -226,7 +245,10 @@ impl Connection {
                 self.pass_on(course);
                 Ok(Step::Progress)
             }
-            Poll::Ready(Err(_)) => Err(TransportEnd::Failed),
+            Poll::Ready(Err(error)) => {
+                self.error = Some(error);
+                Err(TransportEnd::Failed)
+            }
             Poll::Pending => Ok(Step::Blocked),
         }
     }

@@ -2,6 +2,7 @@
 //! everybody is told about it, whoever carries it out.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use noctule_client_core::{
     ClientEvent, ConnectOptions, Ended, ReconnectPlan, Step, StopCause, Target, Timestamp,
     TransportEnd,
 };
-use noctule_transport::{DialerBuilder, TransportError, Url};
+use noctule_transport::{DialerBuilder, TransportError, Url, WebSocketError};
 
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
@@ -34,6 +35,8 @@ pub(crate) struct Course {
     pub(crate) provider: Option<Arc<dyn CredentialsProvider>>,
     /// Why the last attempt did not even come to a connection.
     last_error: Option<Arc<TransportError>>,
+    /// The host of the last attempt.
+    server: String,
     /// How the last connection ended.
     last_ended: Arc<Ended>,
 }
@@ -62,7 +65,17 @@ impl Course {
     ) -> Self {
         let last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
         let has_store = shared.with(|inner| inner.journal.is_some());
-        Self { shared, has_store, endpoints, plan, options, provider, last_error: None, last_ended }
+        Self {
+            shared,
+            has_store,
+            endpoints,
+            plan,
+            options,
+            provider,
+            last_error: None,
+            server: String::new(),
+            last_ended,
+        }
     }
 
     /// The first attempt.
@@ -100,11 +113,12 @@ impl Course {
 
     /// An attempt begins: how its server is reached.
     pub(crate) fn begin(
-        &self,
+        &mut self,
         target: &Target,
         failures: u32,
     ) -> Result<DialerBuilder, TransportError> {
         let dialer = self.reach(target)?;
+        self.server = dialer.url().host().unwrap_or_default().to_owned();
         let endpoint = Arc::from(dialer.url().to_string());
         let attempt = failures.saturating_add(1);
         self.shared.with(|inner| {
@@ -172,7 +186,10 @@ impl Course {
     }
 
     /// The transport has ended.
-    pub(crate) fn down(&self, end: TransportEnd) {
+    pub(crate) fn down(&mut self, end: TransportEnd, error: Option<io::Error>) {
+        if let Some(error) = error {
+            self.note_broken(error);
+        }
         let now = self.shared.now();
         self.shared.with(|inner| {
             inner.hub.session_mut().transport_down(now, end);
@@ -181,6 +198,23 @@ impl Course {
             }
             inner.settle(now);
         });
+    }
+
+    /// Tells everybody why the transport broke. What TLS or WebSocket say about it is more than that
+    /// it did.
+    fn note_broken(&mut self, error: io::Error) {
+        #[cfg(feature = "tls")]
+        let tls = noctule_transport::TlsError::from_io(&error, &self.server).map(Into::into);
+        #[cfg(not(feature = "tls"))]
+        let tls: Option<TransportError> = None;
+        let websocket = || WebSocketError::from_io(&error).map(TransportError::from);
+        let known = tls.or_else(websocket).map(Arc::new);
+        let text = match &known {
+            Some(known) => Arc::from(known.to_string()),
+            None => Arc::from(error.to_string()),
+        };
+        self.last_error = known;
+        self.shared.with(|inner| inner.hub.tell(&ClientEvent::Broken { error: text }));
     }
 
     /// Ready when everybody was told what has happened.
@@ -201,6 +235,10 @@ impl Course {
     pub(crate) fn ended(&mut self, end: TransportEnd) -> Arc<Ended> {
         let ended = self.shared.with(|inner| inner.hub.take_ended());
         self.last_ended = ended.unwrap_or_else(|| Arc::new(Ended::Transport(end)));
+        // The server's own words say more than what became of the transport then.
+        if !matches!(*self.last_ended, Ended::Transport(_)) {
+            self.last_error = None;
+        }
         Arc::clone(&self.last_ended)
     }
 

@@ -34,6 +34,11 @@ pub enum ClientEvent {
         /// What went wrong.
         error: Arc<str>,
     },
+    /// The transport broke; that the connection ended comes next.
+    Broken {
+        /// What went wrong.
+        error: Arc<str>,
+    },
     /// A connection ended, or was refused.
     Disconnected {
         /// Whether the server had accepted it.

@@ -34,7 +34,7 @@ pub(crate) async fn run(mut course: Course) {
                 break StopReason::ShutDown;
             }
         }
-        let ended = match open(&course, &target, failures).await {
+        let ended = match open(&mut course, &target, failures).await {
             Ok(Ok(connected)) => serve(&mut course, connected.stream).await,
             Ok(Err(error)) => course.failed(error),
             Err(Over) => break StopReason::ShutDown,
@@ -49,7 +49,7 @@ pub(crate) async fn run(mut course: Course) {
 
 /// Opens the transport, with fresh credentials.
 async fn open(
-    course: &Course,
+    course: &mut Course,
     target: &Target,
     failures: u32,
 ) -> Result<Result<Connected, TransportError>, Over> {
@@ -82,7 +82,7 @@ async fn serve(course: &mut Course, mut stream: BoxedStream) -> Arc<Ended> {
             .await;
     // Whatever it says, nobody is there to hear it.
     let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
-    course.down(end);
+    course.down(end, connection.take_error());
     poll_fn(|context| course.poll_told(context.waker())).await;
     course.ended(end)
 }

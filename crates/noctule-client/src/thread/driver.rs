@@ -131,7 +131,7 @@ impl Driver {
             }
         };
         self.say_goodbye(&mut stream);
-        self.course.down(end);
+        self.course.down(end, connection.take_error());
         self.until(Course::poll_told);
         self.course.ended(end)
     }
