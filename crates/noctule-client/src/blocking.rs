@@ -23,19 +23,19 @@ use crate::mode::Blocking;
 pub type Client = crate::client::Client<Blocking>;
 /// Settings of a client whose user blocks.
 pub type ClientBuilder = crate::builder::ClientBuilder<Blocking>;
-/// A message to publish; see [`Client::publish`](crate::client::Client::publish).
+/// A message to publish; see [`Client::publish`](crate::generic::Client::publish).
 pub type Publish<'a> = crate::publish::Publish<'a, Blocking>;
-/// A subscription to ask for; see [`Client::subscribe`](crate::client::Client::subscribe).
+/// A subscription to ask for; see [`Client::subscribe`](crate::generic::Client::subscribe).
 pub type Subscribe = crate::subscribe::Subscribe<Blocking>;
 /// The messages of a subscription.
 pub type Subscription = crate::subscription::Subscription<Blocking>;
-/// A route to ask for; see [`Client::route`](crate::client::Client::route).
+/// A route to ask for; see [`Client::route`](crate::generic::Client::route).
 pub type Route = crate::route::Route<Blocking>;
 /// The messages of a route.
 pub type Routed = crate::route::Routed<Blocking>;
 /// Routes that begin alike.
 pub type Group = crate::route::Group<Blocking>;
-/// A request to send; see [`Client::request`](crate::client::Client::request).
+/// A request to send; see [`Client::request`](crate::generic::Client::request).
 pub type Request<'a> = crate::request::Request<'a, Blocking>;
 /// What happens to the connection.
 pub type Events = crate::events::Events<Blocking>;

@@ -200,8 +200,8 @@ impl Course {
         });
     }
 
-    /// Tells everybody why the transport broke. What TLS or WebSocket say about it is more than that
-    /// it did.
+    /// Tells everybody why the transport broke. What TLS or WebSocket say about it is more than
+    /// that it did.
     fn note_broken(&mut self, error: io::Error) {
         #[cfg(feature = "tls")]
         let tls = noctule_transport::TlsError::from_io(&error, &self.server).map(Into::into);

@@ -3,11 +3,13 @@
 //!
 //! - A [`Client`] is a handle: cheap to clone, usable from any task, never polled. A task of its
 //!   own keeps the connection, and reconnects.
-//! - [`Client::publish`] gives a [`Receipt`], which says how the message ended, exactly once.
-//! - [`Client::subscribe`] gives a [`Subscription`], a stream of messages. A slow reader slows its
-//!   server down, and nothing else.
-//! - With a store ([`ClientBuilder::store`]) the session outlives the process: what was accepted is
-//!   on disk before it is sent, and goes on after a crash. [`Receipt::stored`] says when it is.
+//! - [`Client::publish`](generic::Client::publish) gives a [`Receipt`], which says how the message
+//!   ended, exactly once.
+//! - [`Client::subscribe`](generic::Client::subscribe) gives a [`Subscription`], a stream of
+//!   messages. A slow reader slows its server down, and nothing else.
+//! - With a store ([`ClientBuilder::store`](generic::ClientBuilder::store)) the session outlives
+//!   the process: what was accepted is on disk before it is sent, and goes on after a crash.
+//!   [`Receipt::stored`] says when it is.
 //!
 //! The [`guide`] has more, in short chapters.
 //!
@@ -41,6 +43,7 @@ mod course;
 mod credentials;
 mod error;
 mod events;
+pub mod generic;
 pub mod guide;
 mod mode;
 mod payload;
@@ -110,19 +113,19 @@ pub use wait::TimedOut;
 pub type Client = client::Client<Async>;
 /// Settings of a client whose user awaits.
 pub type ClientBuilder = builder::ClientBuilder<Async>;
-/// A message to publish; see [`Client::publish`](client::Client::publish).
+/// A message to publish; see [`Client::publish`](generic::Client::publish).
 pub type Publish<'a> = publish::Publish<'a, Async>;
-/// A subscription to ask for; see [`Client::subscribe`](client::Client::subscribe).
+/// A subscription to ask for; see [`Client::subscribe`](generic::Client::subscribe).
 pub type Subscribe = subscribe::Subscribe<Async>;
 /// The messages of a subscription.
 pub type Subscription = subscription::Subscription<Async>;
-/// A route to ask for; see [`Client::route`](client::Client::route).
+/// A route to ask for; see [`Client::route`](generic::Client::route).
 pub type Route = route::Route<Async>;
 /// The messages of a route.
 pub type Routed = route::Routed<Async>;
 /// Routes that begin alike.
 pub type Group = route::Group<Async>;
-/// A request to send; see [`Client::request`](client::Client::request).
+/// A request to send; see [`Client::request`](generic::Client::request).
 pub type Request<'a> = request::Request<'a, Async>;
 /// What happens to the connection.
 pub type Events = events::Events<Async>;

@@ -51,7 +51,7 @@ pub enum RequestError {
     Closed,
 }
 
-/// A request to send; see [`Client::request`](crate::client::Client::request). It is awaited, or
+/// A request to send; see [`Client::request`](crate::generic::Client::request). It is awaited, or
 /// sent where the user blocks; or its answers are taken as a stream.
 #[must_use = "nothing is requested before it is awaited or sent"]
 pub struct Request<'a, D> {

@@ -63,7 +63,7 @@ pub enum RouteError {
     Thread(std::io::Error),
 }
 
-/// A route to ask for; see [`Client::route`](crate::client::Client::route). It is awaited, or sent
+/// A route to ask for; see [`Client::route`](crate::generic::Client::route). It is awaited, or sent
 /// where the user blocks, or given a handler.
 #[must_use = "nothing is subscribed to before it is awaited, sent or given a handler"]
 pub struct Route<D> {

@@ -244,7 +244,7 @@ impl<'a> Process<'a> {
 
     /// A connection breaks, and another one is made.
     fn reconnect(&mut self) -> bool {
-        self.course.down(TransportEnd::Closed);
+        self.course.down(TransportEnd::Closed, None);
         while self.course.poll_told(&self.waker).is_pending() {
             if self.disk.has_stopped() {
                 return false;
