@@ -122,6 +122,14 @@ pub enum PublishRefused {
     /// There is no connection, and the offline queue keeps nothing of this kind.
     #[error("there is no connection and the offline queue does not keep this")]
     Offline,
+    /// It is larger than the queue can ever take, and cannot be sent at once.
+    #[error("the message takes {size} bytes of the queue, which has {maximum}: queue.bytes_max")]
+    TooLargeForQueue {
+        /// What it takes.
+        size: usize,
+        /// The setting's value.
+        maximum: usize,
+    },
     /// There is no room in the queue.
     #[error("the queue is full: {limit} = {maximum}")]
     Full {

@@ -236,9 +236,10 @@ impl ClientSession {
         bytes: usize,
     ) -> Result<OperationId, PublishRefused> {
         let settings = self.settings.queue;
+        // No waiting would help.
         if bytes > settings.bytes_max {
-            let (limit, maximum) = ("queue.bytes_max", settings.bytes_max as u64);
-            return Err(PublishRefused::Full { limit, maximum });
+            let maximum = settings.bytes_max;
+            return Err(PublishRefused::TooLargeForQueue { size: bytes, maximum });
         }
         if let Some((limit, maximum)) = self.queue.full(bytes, &settings) {
             match settings.overflow {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_client_core::{
-    Authenticator, CleanStart, Hub, QueueSettings, ReconnectPlan, ReconnectSettings, Settings,
-    WillOptions,
+    AliasPolicy, Authenticator, CleanStart, Hub, QueueSettings, ReconnectPlan, ReconnectSettings,
+    Settings, WillOptions,
 };
 use noctule_packet::{TopicName, Version};
 #[cfg(feature = "tls")]
@@ -37,6 +37,7 @@ pub struct ClientBuilder<D> {
     #[cfg(feature = "store")]
     store: Option<crate::store::StoreSettings>,
     authenticator: Option<Box<dyn Authenticator>>,
+    aliases: AliasPolicy,
     mode: Mode<D>,
 }
 
@@ -63,6 +64,7 @@ impl<D> ClientBuilder<D> {
             #[cfg(feature = "store")]
             store: None,
             authenticator: None,
+            aliases: AliasPolicy::default(),
             mode: Mode::default(),
         }
     }
@@ -100,6 +102,13 @@ impl<D> ClientBuilder<D> {
     /// client is locked, so it must not call the client, and should not take long.
     pub fn authentication(mut self, method: impl Authenticator + 'static) -> Self {
         self.authenticator = Some(Box::new(method));
+        self
+    }
+
+    /// Chooses the topic aliases of what is sent; none by default. 5.0 only, and as many as the
+    /// server takes.
+    pub fn aliases(mut self, policy: AliasPolicy) -> Self {
+        self.aliases = policy;
         self
     }
 
@@ -256,8 +265,12 @@ impl<D> ClientBuilder<D> {
             None => Arc::new(Shared::new(Hub::new(self.settings)?)),
             Some(store) => crate::store::share(&store, self.settings)?,
         };
-        let authenticator = self.authenticator;
-        shared.with(|inner| inner.hub.session_mut().set_authenticator(authenticator))?;
+        let (aliases, authenticator) = (self.aliases, self.authenticator);
+        shared.with(|inner| {
+            let session = inner.hub.session_mut();
+            session.set_alias_policy(aliases);
+            session.set_authenticator(authenticator)
+        })?;
         let seed = RandomState::new().hash_one(0);
         let plan = ReconnectPlan::new(self.reconnect, endpoints.len(), seed);
         let course = Course::new(Arc::clone(&shared), endpoints, plan, options, self.provider);

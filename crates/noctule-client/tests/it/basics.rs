@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use noctule_client::{
-    Client, ConnectError, Outcome, PublishError, QoS, ReasonCode, ReconnectSettings, Settings,
-    State, SubscribeError, Version,
+    AliasPolicy, Client, ConnectError, Outcome, PublishError, QoS, ReasonCode, ReconnectSettings,
+    Settings, State, SubscribeError, Version,
 };
 use noctule_packet::SubscriptionOptions;
 
@@ -145,4 +145,23 @@ async fn a_shutdown_tells_what_was_left_undone() {
     assert_eq!((report.is_clean(), report.unfinished.queued), (false, 1));
     assert!(matches!(soon(receipt).await, Outcome::Dropped { .. }));
     assert!(matches!(client.publish("t", "x").send(), Err(PublishError::Refused(_))));
+}
+
+#[tokio::test]
+async fn topics_that_come_again_are_sent_by_their_alias() {
+    let house = House::new();
+    let aliases = AliasPolicy::Lru { maximum: 16 };
+    let client = connect(house.builder("c").aliases(aliases)).await.unwrap();
+    let mut inbox = soon(client.subscribe("t/#")).await.unwrap();
+    let topic = format!("t/{}", "x".repeat(1_000));
+    let before = house.broker().statistics().await.unwrap().0.bytes_received;
+    for number in 0..100 {
+        drop(client.publish(&topic, &[number]).send().unwrap());
+    }
+    for number in 0..100 {
+        let message = next(&mut inbox).await;
+        assert_eq!((&**message.topic(), message.payload()), (&*topic, &[number][..]));
+    }
+    let sent = house.broker().statistics().await.unwrap().0.bytes_received - before;
+    assert!(sent < 5_000, "{sent}");
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use noctule_broker::Farewell;
-use noctule_client::{Backoff, QoS, ReconnectSettings, Redirect, Redirects};
+use noctule_client::{Backoff, Client, QoS, QueueSettings, ReconnectSettings, Redirect, Redirects};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::house::{House, next, soon};
-use crate::start::connect;
+use crate::start::{connect, start};
 
 fn quickly() -> ReconnectSettings {
     let (base, maximum) = (Duration::from_millis(10), Duration::from_millis(50));
@@ -169,4 +169,14 @@ async fn a_redirection_is_followed_where_that_is_allowed() {
         tokio::task::yield_now().await;
     }
     soon(client.connected()).await.unwrap();
+}
+
+/// P-02: whoever waits for room waits for something that can come.
+#[tokio::test]
+async fn a_message_that_no_queue_can_take_is_refused_and_not_waited_with() {
+    let queue = QueueSettings { bytes_max: 1_000, ..QueueSettings::default() };
+    let client = start(Client::builder("mqtt://127.0.0.1:1").queue(queue)).unwrap();
+    let waits = client.publish("t", &[0; 2_000]).qos(QoS::AtLeastOnce).send_when_ready();
+    let error = soon(waits).await.unwrap_err();
+    assert!(error.to_string().contains("queue.bytes_max"), "{error}");
 }
