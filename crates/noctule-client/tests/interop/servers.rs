@@ -73,7 +73,7 @@ async fn a_client_shows_a_certificate() {
     let without = roots().build().unwrap();
     for error in refused(|| client(&without)).await {
         // TLS 1.3 only tells when the handshake is over for the client.
-        assert!(error.contains("certificate"), "{error}");
+        assert!(error.contains("certificate") || error.contains("broke"), "{error}");
     }
 }
 
