@@ -322,7 +322,7 @@ fn run(acts: &[Act], version: Version, keeps_sessions: bool, is_manual: bool) {
     pair.check();
 }
 
-/// P-20: one and two cuts at all steps of a script.
+/// P-03 and P-20: one and two cuts at all steps of a script.
 #[test]
 fn nothing_is_lost_wherever_the_connection_is_cut() {
     let script = script();

@@ -18,6 +18,7 @@ fn quickly() -> ReconnectSettings {
     ReconnectSettings { backoff, ..ReconnectSettings::default() }
 }
 
+/// P-04 and P-28: nothing has to be built for that.
 #[tokio::test]
 async fn it_comes_back_with_its_subscriptions_and_what_waited() {
     let house = House::new();

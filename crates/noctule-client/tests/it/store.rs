@@ -41,6 +41,7 @@ fn nowhere() -> String {
     format!("mqtt://{address}")
 }
 
+/// P-19 and P-21: the store is there for what another process has accepted.
 #[tokio::test]
 async fn what_was_published_offline_is_delivered_by_the_next_process() {
     let folder = Folder::new("offline");
