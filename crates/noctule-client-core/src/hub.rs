@@ -21,10 +21,11 @@ use core::task::{Poll, Waker};
 use noctule_packet::{QoS, ReasonCode, TopicFilter};
 use noctule_session::Timestamp;
 
+pub use alarms::AlarmId;
 pub use lifecycle::{ClientEvent, FollowerId};
 pub use mailbox::{Closed, MailboxSettings, OnFull};
 pub use mailboxes::MailboxId;
-pub use wakes::Wakes;
+pub use wakes::{Wakes, enlist};
 
 use crate::ended::Ended;
 use crate::event::Event;
@@ -154,7 +155,7 @@ impl Hub {
     ) -> Poll<Result<OperationId, PublishRefused>> {
         match self.publish(now, publication) {
             Err(PublishRefused::Full { .. }) => {
-                self.without_room.push(waker.clone());
+                enlist(&mut self.without_room, waker);
                 Poll::Pending
             }
             other => Poll::Ready(other),
@@ -200,11 +201,16 @@ impl Hub {
     }
 
     /// Wakes somebody when a time has come.
-    pub fn wake_at(&mut self, at: Timestamp, waker: &Waker) {
+    pub fn wake_at(&mut self, at: Timestamp, waker: &Waker) -> AlarmId {
         if self.poll_timeout().is_none_or(|earliest| at < earliest) {
             self.ring();
         }
-        self.alarms.set(at, waker);
+        self.alarms.set(at, waker)
+    }
+
+    /// And does not, if that has not happened yet.
+    pub fn unset_alarm(&mut self, alarm: AlarmId) {
+        self.alarms.unset(alarm, &mut self.wakes);
     }
 
     /// When the driver is to call [`Hub::on_timeout`], unless something else happens before.
@@ -416,7 +422,7 @@ impl Hub {
         if self.is_idle() {
             return Poll::Ready(());
         }
-        self.until_idle.push(waker.clone());
+        enlist(&mut self.until_idle, waker);
         Poll::Pending
     }
 

@@ -91,7 +91,8 @@ pub use event::{Epoch, Event};
 pub use fault::{Fault, ProtocolError};
 pub use held::{AckRefused, AckToken, Acknowledged};
 pub use hub::{
-    ClientEvent, Closed, FollowerId, Hub, MailboxId, MailboxSettings, OnFull, Taken, Wakes,
+    AlarmId, ClientEvent, Closed, FollowerId, Hub, MailboxId, MailboxSettings, OnFull, Taken,
+    Wakes, enlist,
 };
 pub use message::Message;
 pub use negotiated::Negotiated;

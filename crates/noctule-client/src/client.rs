@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use noctule_client_core::{ClientEvent, Negotiated, Unfinished};
+use noctule_client_core::{ClientEvent, Negotiated, Unfinished, enlist};
 
 use crate::builder::ClientBuilder;
 use crate::error::{ConnectError, ReauthenticateError, StopReason, UnsubscribeError};
@@ -175,7 +175,7 @@ impl<D> Client<D> {
                 State::Connected(negotiated) => Poll::Ready(Ok(Arc::clone(negotiated))),
                 State::Stopped(reason) => Poll::Ready(Err(stopped(reason))),
                 State::Connecting | State::Waiting(_) => {
-                    inner.watchers.push(context.waker().clone());
+                    enlist(&mut inner.watchers, context.waker());
                     Poll::Pending
                 }
             })
@@ -194,7 +194,7 @@ impl<D> Client<D> {
             self.shared().with(|inner| match (&inner.state, inner.unfinished) {
                 (State::Stopped(_), Some(unfinished)) => Poll::Ready(unfinished),
                 _ => {
-                    inner.watchers.push(context.waker().clone());
+                    enlist(&mut inner.watchers, context.waker());
                     Poll::Pending
                 }
             })

@@ -7,13 +7,14 @@
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use noctule_client_core::{
-    MailboxId, MailboxSettings, Outcome, Publication, PublishRefused, SubscribeRequest, Timestamp,
+    AlarmId, MailboxId, MailboxSettings, Outcome, Publication, PublishRefused, SubscribeRequest,
+    Timestamp,
 };
 use noctule_packet::{
     PublishProperties, QoS, Subscription as Wanted, SubscriptionOptions, TopicFilter, TopicName,
@@ -22,10 +23,10 @@ use thiserror::Error;
 
 use crate::error::{PublishError, SubscribeError};
 use crate::mode::{Async, Blocking, Mode};
-use crate::shared::{Replies, UserSide};
+use crate::shared::{Replies, Shared, UserSide};
 use crate::subscribe::requested;
 use crate::subscription::{Incoming, Subscription};
-use crate::wait::{TimedOut, block_on};
+use crate::wait::block_on;
 
 /// How long an answer is waited for, unless the request says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -141,14 +142,12 @@ impl<'a, D> Request<'a, D> {
     }
 
     async fn first_answer(self) -> Result<Incoming, RequestError> {
-        let now = self.user.shared.now();
-        let deadline = now + self.timeout;
-        let mut answers = self.ask().await?;
-        match until(&mut answers, deadline).await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(RequestError::Closed),
-            Err(TimedOut) => Err(RequestError::TimedOut(self.timeout)),
-        }
+        let answer = async {
+            let mut answers = self.ask().await?;
+            answers.next_message().await.ok_or(RequestError::Closed)
+        };
+        let answer = within(&self.user.shared, self.timeout, answer).await;
+        answer.unwrap_or(Err(RequestError::TimedOut(self.timeout)))
     }
 }
 
@@ -196,24 +195,52 @@ fn answers<D>(user: &Arc<UserSide>, mailbox: MailboxId) -> Subscription<D> {
     Subscription::new(Arc::clone(user), mailbox, Vec::new(), Vec::new(), None)
 }
 
-/// The next answer, if it comes in time.
-async fn until<D>(
-    answers: &mut Subscription<D>,
-    deadline: Timestamp,
-) -> Result<Option<Incoming>, TimedOut> {
-    let shared = Arc::clone(answers.shared());
-    let mut is_set = false;
+/// An alarm that is unset when nobody waits for it any more.
+struct Alarm<'a> {
+    shared: &'a Shared,
+    set: Option<(AlarmId, Waker)>,
+}
+
+impl Alarm<'_> {
+    fn set(&mut self, at: Timestamp, waker: &Waker) {
+        if self.set.as_ref().is_some_and(|(_, known)| known.will_wake(waker)) {
+            return;
+        }
+        self.unset();
+        let id = self.shared.with(|inner| inner.hub.wake_at(at, waker));
+        self.set = Some((id, waker.clone()));
+    }
+
+    fn unset(&mut self) {
+        if let Some((id, _)) = self.set.take() {
+            self.shared.with(|inner| inner.hub.unset_alarm(id));
+        }
+    }
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.unset();
+    }
+}
+
+/// What a future comes to, if that does not take longer than so long. The client's own clock
+/// counts, so that any runtime will do.
+async fn within<T>(
+    shared: &Shared,
+    timeout: Duration,
+    awaited: impl Future<Output = T>,
+) -> Option<T> {
+    let deadline = shared.now() + timeout;
+    let (mut awaited, mut alarm) = (pin!(awaited), Alarm { shared, set: None });
     poll_fn(|context| {
-        if let Poll::Ready(answer) = answers.poll_recv(context) {
-            return Poll::Ready(Ok(answer));
+        if let Poll::Ready(result) = awaited.as_mut().poll(context) {
+            return Poll::Ready(Some(result));
         }
         if shared.now() >= deadline {
-            return Poll::Ready(Err(TimedOut));
+            return Poll::Ready(None);
         }
-        if !is_set {
-            is_set = true;
-            shared.with(|inner| inner.hub.wake_at(deadline, context.waker()));
-        }
+        alarm.set(deadline, context.waker());
         Poll::Pending
     })
     .await

@@ -64,7 +64,7 @@ impl<D> Subscription<D> {
         self.identity
     }
 
-    async fn next_message(&mut self) -> Option<Incoming> {
+    pub(crate) async fn next_message(&mut self) -> Option<Incoming> {
         poll_fn(|context| self.poll_recv(context)).await
     }
 

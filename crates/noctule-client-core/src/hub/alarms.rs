@@ -7,6 +7,10 @@ use noctule_session::Timestamp;
 
 use crate::hub::wakes::Wakes;
 
+/// Names an alarm of a hub. Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AlarmId(Timestamp, u64);
+
 /// Those who are to be woken at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
@@ -15,10 +19,17 @@ pub(crate) struct Alarms {
 }
 
 impl Alarms {
-    /// Somebody is to be woken at this time. It is not taken back: waking is harmless.
-    pub(crate) fn set(&mut self, at: Timestamp, waker: &Waker) {
+    /// Somebody is to be woken at this time.
+    pub(crate) fn set(&mut self, at: Timestamp, waker: &Waker) -> AlarmId {
+        let id = AlarmId(at, self.next);
         self.list.insert((at, self.next), waker.clone());
         self.next += 1;
+        id
+    }
+
+    /// And does not have to be any more.
+    pub(crate) fn unset(&mut self, id: AlarmId, wakes: &mut Wakes) {
+        wakes.add(self.list.remove(&(id.0, id.1)));
     }
 
     /// When the first of them is to be woken.

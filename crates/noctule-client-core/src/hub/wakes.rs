@@ -3,6 +3,13 @@
 use alloc::vec::Vec;
 use core::task::Waker;
 
+/// Adds a waker to a list, unless it is there: whoever asks often is woken once.
+pub fn enlist(list: &mut Vec<Waker>, waker: &Waker) {
+    if !list.iter().any(|known| known.will_wake(waker)) {
+        list.push(waker.clone());
+    }
+}
+
 /// Those to wake once the hub is not locked any more: waking, and even dropping a waker, runs code
 /// that may want to lock it.
 #[derive(Debug, Default)]

@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use noctule_client::{Json, PayloadError, QoS, ReasonCode, RequestError, RouteError, Version};
+use noctule_client::{
+    Client, Json, PayloadError, QoS, ReasonCode, RequestError, RouteError, Version,
+};
 use tokio::sync::mpsc;
 
 use crate::house::{House, next, soon};
-use crate::start::connect;
+use crate::start::{connect, start};
 
 #[tokio::test]
 async fn names_are_read_out_of_topics() {
@@ -125,6 +127,10 @@ async fn a_request_that_nobody_answers_ends() {
     let client = house.client("c").await;
     let short = Duration::from_millis(30);
     let error = soon(client.request("nobody", "").timeout(short)).await.unwrap_err();
+    assert!(matches!(error, RequestError::TimedOut(_)), "{error}");
+    // Nor does one that cannot even be sent.
+    let offline = start(Client::builder("mqtt://127.0.0.1:1")).unwrap();
+    let error = soon(offline.request("nobody", "").timeout(short)).await.unwrap_err();
     assert!(matches!(error, RequestError::TimedOut(_)), "{error}");
     let old = connect(house.builder("old").version(Version::V3_1_1)).await.unwrap();
     let error = soon(old.request("nobody", "")).await.unwrap_err();
