@@ -16,6 +16,7 @@ use std::time::Duration;
 use std::vec;
 
 use noctule_broker_core::{Input, ShardId, ShardMessage};
+use tokio::task::yield_now;
 
 use crate::shard::{ShardDriver, SharedDriver};
 use crate::stream::DetachedStream;
@@ -227,12 +228,19 @@ impl ShardDriver {
     }
 }
 
-/// Reads what other shards send, and lets others run between the turns.
+/// Reads what other shards send, and lets others run between the turns. However fast more of it
+/// comes, the thread's own sockets are looked at after a turn's time.
 pub(crate) async fn inbox_loop(driver: SharedDriver) {
+    let mut looked = driver.borrow().now();
     loop {
         poll_fn(|context| driver.borrow_mut().mail.poll_arrived(context)).await;
         driver.borrow_mut().read_letters();
-        step_aside().await;
+        if driver.borrow().now().since(looked) > TURN_TIME_MAX {
+            yield_now().await;
+            looked = driver.borrow().now();
+        } else {
+            step_aside().await;
+        }
     }
 }
 
