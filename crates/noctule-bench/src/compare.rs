@@ -29,7 +29,8 @@ pub(crate) struct Options {
     /// Only loads whose names begin like this
     #[arg(long, default_value = "")]
     only: String,
-    /// Also with this many shards, on all processors
+    /// Also with this many shards, and with as many brokers of one shard that share the load, both
+    /// on all processors, which the load then uses too
     #[arg(long)]
     shards: Option<u16>,
 }
@@ -70,7 +71,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let mut subjects = vec![Subject::Relay, ONE, Subject::Mosquitto];
         // The relay knows no acknowledgements; a message must cost more than at QoS 0.
         let relayed = if load.qos as u8 > 0 { at_most_once(load) } else { load };
-        subjects.extend(options.shards.map(|shards| Subject::Noctule { shards }));
+        if let Some(shards) = options.shards {
+            subjects.extend([Subject::Noctule { shards }, Subject::Brokers { count: shards }]);
+        }
         let mut costs = vec![Vec::new(); subjects.len()];
         for _ in 0..options.rounds {
             for (subject, costs) in subjects.iter().zip(&mut costs) {
@@ -121,10 +124,13 @@ fn print(load: &Load, medians: &[Cost]) {
         noctule.rate,
         noctule.loader * 100.0,
     );
-    if let Some(many) = medians.get(3) {
+    if let [_, _, _, many, apart] = medians {
         println!(
-            "  more shards: {:.3}, {:.2} times as much; {:.0} messages/s, loader CPU {:.0}%",
+            "  more shards: {:.3}, {:.2} x brokers of one ({:.3}), {:.2} x one alone; \
+             {:.0} messages/s, loader CPU {:.0}%",
             many.microseconds,
+            many.microseconds / apart.microseconds,
+            apart.microseconds,
             many.microseconds / noctule.microseconds,
             many.rate,
             many.loader * 100.0,
@@ -132,7 +138,11 @@ fn print(load: &Load, medians: &[Cost]) {
     }
 }
 
-fn measure(subject: Subject, load: &'static Load, options: &Options) -> Result<Cost> {
+fn measure(subject: Subject, load: &Load, options: &Options) -> Result<Cost> {
+    let load = match subject {
+        Subject::Brokers { count } => &load.over(count.into()),
+        _ => load,
+    };
     let running = start_apart(subject, load)?;
     let duration = Duration::from_millis(options.milliseconds);
     let cost = load_through(&running, load, duration).with_context(|| format!("{subject:?}"));
@@ -157,7 +167,7 @@ fn start_apart(subject: Subject, load: &Load) -> Result<Running> {
 }
 
 /// The cost, and how many messages were delivered in all.
-fn load_through(running: &Running, load: &'static Load, duration: Duration) -> Result<(Cost, u64)> {
+fn load_through(running: &Running, load: &Load, duration: Duration) -> Result<(Cost, u64)> {
     let mut engine = Engine::connect(load, running.target())?;
     engine.run_for(WARM_UP)?;
     let (spent, own, delivered) = (running.processor_time()?, own_time()?, engine.delivered());

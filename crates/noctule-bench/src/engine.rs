@@ -25,17 +25,17 @@ const OPENING: usize = 64;
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 
 /// Where the load goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Target {
-    /// To a broker.
-    Broker(SocketAddr),
+    /// To brokers, each of which serves some of the load's groups.
+    Brokers(Vec<SocketAddr>),
     /// To the relay, which takes publishers and subscribers apart by where they come in.
     Relay { sources: SocketAddr, sinks: SocketAddr },
 }
 
 /// A running load.
 pub(crate) struct Engine {
-    load: &'static Load,
+    load: Load,
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
@@ -63,9 +63,9 @@ struct Publisher {
 
 impl Engine {
     /// Connects everybody. Nothing is published yet.
-    pub(crate) fn connect(load: &'static Load, target: Target) -> Result<Self> {
+    pub(crate) fn connect(load: &Load, target: &Target) -> Result<Self> {
         let mut engine = Self {
-            load,
+            load: *load,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(EVENTS_MAX),
             buffer: vec![0; BUFFER_BYTES],
@@ -76,17 +76,17 @@ impl Engine {
             delivered: 0,
             quota: 0,
         };
-        let count = load.publishers + load.subscribers;
+        let count = load.sources() + load.sinks();
         match target {
-            Target::Broker(address) => {
+            Target::Brokers(addresses) => {
                 let numbers: Vec<u32> = (0..count).collect();
-                for group in numbers.chunks(OPENING) {
-                    engine.open(group, address)?;
+                for some in numbers.chunks(OPENING) {
+                    engine.open(some, addresses)?;
                 }
             }
             Target::Relay { sources, sinks } => {
                 for number in 0..count {
-                    let address = if number < load.publishers { sources } else { sinks };
+                    let address = if number < load.sources() { sources } else { sinks };
                     engine.links.push(Link::new(TcpStream::connect(address)?));
                 }
             }
@@ -98,20 +98,22 @@ impl Engine {
             let data = epoll::EventData::new_u64(index as u64);
             epoll::add(&engine.epoll, &link.stream, data, flags)?;
         }
-        for number in 0..load.publishers {
+        for number in 0..load.sources() {
             engine.publishers.push(Publisher::new(load, number)?);
             engine.ready.push(number as usize);
         }
         Ok(engine)
     }
 
-    /// Lets a group of clients in, all at once, and has the subscribers subscribe.
-    fn open(&mut self, numbers: &[u32], address: SocketAddr) -> Result<()> {
+    /// Lets some clients in, all at once, and has the subscribers subscribe.
+    fn open(&mut self, numbers: &[u32], brokers: &[SocketAddr]) -> Result<()> {
         for number in numbers {
+            let group = self.load.group(*number);
+            let address = brokers[group as usize % brokers.len()];
             let mut stream = TcpStream::connect(address).context("cannot connect")?;
             let mut hello = wire::connect(VERSION, &format!("load-{number}"))?;
-            if let Some(subscriber) = number.checked_sub(self.load.publishers) {
-                let filter = self.load.filter(subscriber);
+            if *number >= self.load.sources() {
+                let filter = self.load.filter(group);
                 hello.extend(wire::subscribe(VERSION, &filter, self.load.qos)?);
             }
             stream.write_all(&hello)?;
@@ -122,7 +124,7 @@ impl Engine {
             let mut connack = [0; CONNACK.len()];
             stream.read_exact(&mut connack)?;
             ensure!(connack == CONNACK, "a client was refused: {connack:?}");
-            if *number >= self.load.publishers {
+            if *number >= self.load.sources() {
                 let mut suback = [0; 5];
                 stream.read_exact(&mut suback)?;
                 let granted = [0x90, 3, 0, 1, self.load.qos as u8];
@@ -162,7 +164,7 @@ impl Engine {
     pub(crate) fn drain(&mut self) -> Result<()> {
         let sent: u64 = self.publishers.iter().map(|publisher| publisher.sent).sum();
         self.quota = 0;
-        while self.delivered < sent * self.load.receivers() {
+        while self.delivered < sent * u64::from(self.load.subscribers) {
             self.turn()?;
         }
         Ok(())
@@ -176,7 +178,7 @@ impl Engine {
     }
 
     fn is_done(&self) -> bool {
-        let wanted = self.quota * self.publishers.len() as u64 * self.load.receivers();
+        let wanted = self.quota * u64::from(self.load.sources() * self.load.subscribers);
         let has_acks = self.load.qos as u8 > 0;
         self.delivered == wanted
             && (!has_acks || self.publishers.iter().all(|one| one.acknowledged == self.quota))
@@ -214,11 +216,8 @@ impl Engine {
     /// Sends what the window allows.
     fn publish(&mut self, index: usize) {
         let publisher = &mut self.publishers[index];
-        let arrived = match self.load.receivers() {
-            1 => publisher.delivered,
-            // One publisher: the slowest subscriber is not far behind the others.
-            receivers => self.delivered / receivers,
-        };
+        // The slowest subscriber is not far behind the others.
+        let arrived = publisher.delivered / u64::from(self.load.subscribers);
         let done =
             if self.load.qos as u8 > 0 { arrived.min(publisher.acknowledged) } else { arrived };
         let room = (done + u64::from(self.load.window)).min(self.quota);

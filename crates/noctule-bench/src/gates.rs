@@ -82,7 +82,7 @@ fn measure_broker() -> Result<Vec<Measurement>> {
     let mut measured = Vec::new();
     for name in loads() {
         let load = Load::named(name).with_context(|| format!("there is no load {name}"))?;
-        let counts = callgrind::per_message(load, MESSAGES.div_ceil(load.receivers()))?;
+        let counts = callgrind::per_message(load, MESSAGES.div_ceil(load.subscribers.into()))?;
         measured.push((name, Unit::Instructions, counts.instructions));
         measured.push((name, Unit::SystemCalls, counts.system_calls));
     }

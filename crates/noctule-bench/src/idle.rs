@@ -33,7 +33,8 @@ impl Idle {
     pub(crate) fn start() -> Result<Self> {
         allow_descriptors()?;
         let running = Running::noctule(1)?;
-        let Target::Broker(address) = running.target() else { bail!("this is no broker") };
+        let Target::Brokers(addresses) = running.target() else { bail!("this is no broker") };
+        let address = addresses[0];
         let mut streams = Vec::new();
         // What the first ones need to be let in, others are lent.
         open(0..OPENING, address, &mut streams)?;

@@ -2,23 +2,16 @@
 
 use noctule_packet::QoS;
 
-/// How publishers and subscribers belong together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// Each publisher has one subscriber of its own.
-    Pairs,
-    /// Everything goes from each publisher to each subscriber.
-    All,
-}
-
 /// One way to use a broker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     /// What the command line and the tables call it.
     pub(crate) name: &'static str,
-    /// Publishing connections.
+    /// How many groups of connections have nothing to do with each other.
+    pub(crate) groups: u32,
+    /// Publishing connections of a group.
     pub(crate) publishers: u32,
-    /// Subscribing connections.
+    /// Subscribing connections of a group; each gets what all of its publishers send.
     pub(crate) subscribers: u32,
     /// Of every message and every subscription.
     pub(crate) qos: QoS,
@@ -55,19 +48,35 @@ pub(crate) const LOADS: [Load; 15] = [
 ];
 
 const fn p2p(name: &'static str, qos: QoS, window: u32) -> Load {
-    Load { name, publishers: PAIRS, subscribers: PAIRS, qos, window, payload_bytes: SMALL }
+    Load { name, groups: PAIRS, publishers: 1, subscribers: 1, qos, window, payload_bytes: SMALL }
 }
 
 const fn fan_out(name: &'static str, qos: QoS) -> Load {
-    Load { name, publishers: 1, subscribers: MANY, qos, window: 32, payload_bytes: SMALL }
+    Load {
+        name,
+        groups: 1,
+        publishers: 1,
+        subscribers: MANY,
+        qos,
+        window: 32,
+        payload_bytes: SMALL,
+    }
 }
 
 const fn fan_in(name: &'static str, qos: QoS) -> Load {
-    Load { name, publishers: MANY, subscribers: 1, qos, window: 16, payload_bytes: SMALL }
+    Load {
+        name,
+        groups: 1,
+        publishers: MANY,
+        subscribers: 1,
+        qos,
+        window: 16,
+        payload_bytes: SMALL,
+    }
 }
 
 const fn large(name: &'static str, qos: QoS) -> Load {
-    Load { name, publishers: 1, subscribers: 1, qos, window: 16, payload_bytes: LARGE }
+    Load { name, groups: 1, publishers: 1, subscribers: 1, qos, window: 16, payload_bytes: LARGE }
 }
 
 impl Load {
@@ -76,25 +85,41 @@ impl Load {
         LOADS.iter().find(|load| load.name == name)
     }
 
-    pub(crate) fn shape(&self) -> Shape {
-        if self.publishers == self.subscribers { Shape::Pairs } else { Shape::All }
-    }
-
-    /// How many subscribers get each message.
-    pub(crate) fn receivers(&self) -> u64 {
-        match self.shape() {
-            Shape::Pairs => 1,
-            Shape::All => self.subscribers.into(),
+    /// The same over so many brokers that know nothing of each other, a share of the connections
+    /// on each.
+    pub(crate) fn over(&self, brokers: u32) -> Self {
+        if self.groups >= brokers {
+            return *self;
+        }
+        Self {
+            groups: brokers,
+            publishers: (self.publishers / brokers).max(1),
+            subscribers: (self.subscribers / brokers).max(1),
+            ..*self
         }
     }
 
-    /// The filter of a subscriber.
-    pub(crate) fn filter(&self, subscriber: u32) -> String {
-        match self.shape() {
-            Shape::Pairs => topic(subscriber),
-            Shape::All if self.publishers == 1 => topic(0),
-            Shape::All => "load/+".to_owned(),
+    /// All publishing connections; they come first, group after group.
+    pub(crate) const fn sources(&self) -> u32 {
+        self.groups * self.publishers
+    }
+
+    /// All subscribing connections.
+    pub(crate) const fn sinks(&self) -> u32 {
+        self.groups * self.subscribers
+    }
+
+    /// The group of a connection.
+    pub(crate) const fn group(&self, number: u32) -> u32 {
+        match number.checked_sub(self.sources()) {
+            None => number / self.publishers,
+            Some(subscriber) => subscriber / self.subscribers,
         }
+    }
+
+    /// The filter of a group's subscribers.
+    pub(crate) fn filter(&self, group: u32) -> String {
+        if self.publishers == 1 { topic(group) } else { "load/+".to_owned() }
     }
 }
 
@@ -113,5 +138,18 @@ mod tests {
             let found = Load::named(load.name).map(|found| (found.qos, found.window));
             assert_eq!(found, Some((load.qos, load.window)), "{}", load.name);
         }
+    }
+
+    #[test]
+    fn what_is_spread_over_brokers_keeps_publishers_and_subscribers_together() {
+        let pairs = Load::named("p2p-1-q0").unwrap().over(2);
+        assert_eq!((pairs.sources(), pairs.sinks()), (PAIRS, PAIRS));
+        assert_eq!((pairs.group(3), pairs.group(PAIRS + 3)), (3, 3));
+        let fan_out = Load::named("fan-out-q0").unwrap().over(2);
+        assert_eq!((fan_out.sources(), fan_out.sinks()), (2, MANY));
+        assert_eq!((fan_out.group(1), fan_out.group(2 + MANY / 2)), (1, 1));
+        assert_eq!(fan_out.filter(1), topic(1));
+        let fan_in = Load::named("fan-in-q0").unwrap().over(2);
+        assert_eq!((fan_in.group(MANY / 2), fan_in.group(MANY + 1)), (1, 1));
     }
 }

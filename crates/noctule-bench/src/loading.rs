@@ -24,7 +24,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let name = &options.name;
     let load = Load::named(name).with_context(|| format!("there is no load {name}"))?;
-    let mut engine = Engine::connect(load, Target::Broker(options.address))?;
+    let mut engine = Engine::connect(load, &Target::Brokers(vec![options.address]))?;
     let start = Instant::now();
     engine.run_for(Duration::from_secs(options.seconds))?;
     let rate = engine.delivered() as f64 / start.elapsed().as_secs_f64();

@@ -25,14 +25,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     Mosquitto,
-    Noctule { shards: u16 },
+    Noctule {
+        shards: u16,
+    },
+    /// As many brokers of one shard, each with a share of the connections: what the processors
+    /// take if nothing has to cross from one to the other.
+    Brokers {
+        count: u16,
+    },
     Relay,
 }
 
-/// A started process, which ends with this value.
+/// Started processes, which end with this value.
 #[derive(Debug)]
 pub(crate) struct Running {
-    child: Child,
+    children: Vec<Child>,
     target: Target,
     /// What it was started with, to be removed.
     file: Option<PathBuf>,
@@ -44,13 +51,14 @@ impl Subject {
         match self {
             Self::Mosquitto => Running::mosquitto(),
             Self::Noctule { shards } => Running::noctule(shards),
+            Self::Brokers { count } => Running::noctules(count),
             Self::Relay => Running::relay(load),
         }
     }
 
     /// Whether it may use every processor.
     pub(crate) fn is_spread(self) -> bool {
-        matches!(self, Self::Noctule { shards } if shards > 1)
+        matches!(self, Self::Noctule { shards: 2.. } | Self::Brokers { .. })
     }
 }
 
@@ -60,6 +68,19 @@ impl Running {
         let mut command = Command::new(noctule_program()?);
         command.args(noctule_arguments(port, shards));
         Self::broker(command, port)
+    }
+
+    fn noctules(count: u16) -> Result<Self> {
+        let mut all = Self::noctule(1)?;
+        for _ in 1..count {
+            let mut one = Self::noctule(1)?;
+            all.children.append(&mut one.children);
+            if let (Target::Brokers(all), Target::Brokers(one)) = (&mut all.target, &mut one.target)
+            {
+                all.append(one);
+            }
+        }
+        Ok(all)
     }
 
     fn mosquitto() -> Result<Self> {
@@ -84,10 +105,11 @@ impl Running {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let child = child.with_context(|| format!("cannot start {command:?}"))?;
-        let mut running = Self { child, target: Target::Broker(address), file: None };
+        let target = Target::Brokers(vec![address]);
+        let mut running = Self { children: vec![child], target, file: None };
         let deadline = Instant::now() + START_DEADLINE;
         while TcpStream::connect(address).is_err() {
-            if let Some(status) = running.child.try_wait()? {
+            if let Some(status) = running.children[0].try_wait()? {
                 bail!("{command:?} ended with {status}");
             }
             ensure!(Instant::now() < deadline, "{command:?} does not listen on {address}");
@@ -98,7 +120,7 @@ impl Running {
 
     fn relay(load: &Load) -> Result<Self> {
         let mut child = Command::new(env::current_exe()?)
-            .args(["relay", &load.publishers.to_string(), &load.subscribers.to_string()])
+            .args(["relay", &load.sources().to_string(), &load.sinks().to_string()])
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();
@@ -110,54 +132,54 @@ impl Running {
         let [source, sink] = ports[..] else { bail!("the relay says {line:?}") };
         let on_port = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let target = Target::Relay { sources: on_port(source), sinks: on_port(sink) };
-        Ok(Self { child, target, file: None })
+        Ok(Self { children: vec![child], target, file: None })
     }
 
-    pub(crate) fn target(&self) -> Target {
-        self.target
+    pub(crate) const fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(crate) fn processor_time(&self) -> Result<Duration> {
-        processor_time(self.child.id())
+        self.children.iter().map(|child| processor_time(child.id())).sum()
     }
 
     /// For how long its threads could have run while the processor did something else.
     pub(crate) fn waiting_time(&self) -> Result<Duration> {
-        scheduled(self.child.id(), 1)
+        self.children.iter().map(|child| scheduled(child.id(), 1)).sum()
     }
 
     /// Bytes of memory of its own, without what the kernel holds for it.
     pub(crate) fn anonymous_bytes(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = fs::read_to_string(&path)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
-        let kilobytes: u64 =
-            kilobytes.with_context(|| format!("no RssAnon in {path}"))?.trim().parse()?;
-        Ok(kilobytes * 1_024)
+        self.children.iter().map(|child| anonymous_bytes(child.id())).sum()
     }
 
     /// Asks it to stop and waits until it has.
     pub(crate) fn stop(mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        let status = self.child.wait()?;
-        ensure!(status.success(), "a process under measurement ended with {status}");
+        for child in &mut self.children {
+            kill_process(Pid::from_child(child), Signal::TERM)?;
+            let status = child.wait()?;
+            ensure!(status.success(), "a process under measurement ended with {status}");
+        }
         Ok(())
     }
 
     /// Waits until it has ended by itself, and returns what it printed.
     pub(crate) fn output(mut self) -> Result<String> {
         let mut text = String::new();
-        self.child.stdout.take().context("nothing is printed")?.read_to_string(&mut text)?;
-        self.child.wait()?;
+        for child in &mut self.children {
+            child.stdout.take().context("nothing is printed")?.read_to_string(&mut text)?;
+            child.wait()?;
+        }
         Ok(text)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         if let Some(file) = &self.file {
             let _ = fs::remove_file(file);
         }
@@ -203,6 +225,16 @@ pub(crate) fn free_port() -> Result<u16> {
 /// Waits for another process.
 pub(crate) fn pause() {
     thread::park_timeout(PAUSE);
+}
+
+fn anonymous_bytes(process: u32) -> Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let status = fs::read_to_string(&path)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
+    let kilobytes: u64 =
+        kilobytes.with_context(|| format!("no RssAnon in {path}"))?.trim().parse()?;
+    Ok(kilobytes * 1_024)
 }
 
 /// User and system time of all threads that live.
