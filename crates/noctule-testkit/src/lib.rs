@@ -82,10 +82,14 @@
 #![forbid(unsafe_code)]
 
 mod arrival;
+mod broker;
 mod describe;
 mod ending;
 mod exchange;
 mod expect;
+#[cfg(feature = "tokio")]
+mod memory;
+mod mock;
 mod notation;
 mod owned;
 mod peer;
@@ -94,10 +98,14 @@ mod send;
 mod stream;
 mod transcript;
 
+pub use broker::{Happening, Received, ScriptedConnection, TestBroker, Wait, When};
+#[cfg(feature = "tokio")]
+pub use memory::{MemoryConnector, MemoryStream};
+pub use mock::{Delivery, Mock, Publication};
 pub use notation::{bytes, packet_bytes};
 pub use owned::{
-    OwnedAck, OwnedAuth, OwnedConnack, OwnedConnect, OwnedDisconnect, OwnedPublish, OwnedSuback,
-    OwnedSubscribe, OwnedUnsuback, OwnedUnsubscribe, OwnedWill,
+    OwnedAck, OwnedAuth, OwnedConnack, OwnedConnect, OwnedDisconnect, OwnedPacket, OwnedPublish,
+    OwnedSuback, OwnedSubscribe, OwnedUnsuback, OwnedUnsubscribe, OwnedWill,
 };
 pub use peer::Peer;
 pub use script::Script;

@@ -41,7 +41,7 @@ pub(crate) struct Transcript {
 #[derive(Debug)]
 struct Line {
     at: Duration,
-    direction: Direction,
+    mark: char,
     text: String,
 }
 
@@ -51,7 +51,12 @@ impl Transcript {
     }
 
     pub(crate) fn add(&mut self, direction: Direction, text: String) {
-        let line = Line { at: self.start.elapsed(), direction, text };
+        self.add_at(self.start.elapsed(), direction.mark(), text);
+    }
+
+    /// Adds a line at a time on another clock.
+    pub(crate) fn add_at(&mut self, at: Duration, mark: char, text: String) {
+        let line = Line { at, mark, text };
         if self.first.len() < FIRST_LINES {
             self.first.push(line);
             return;
@@ -77,7 +82,7 @@ impl fmt::Display for Transcript {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (at, mark) = (self.at.as_secs_f64(), self.direction.mark());
+        let (at, mark) = (self.at.as_secs_f64(), self.mark);
         writeln!(f, "{at:10.4} {mark} {}", self.text)
     }
 }

@@ -1,8 +1,11 @@
 //! The peer against servers whose side is written in bytes.
 
+mod broker;
 mod exchange;
 mod expectation;
 mod failure;
+mod memory;
+mod mock;
 mod stream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
