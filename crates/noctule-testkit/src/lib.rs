@@ -93,6 +93,7 @@ mod mock;
 mod notation;
 mod owned;
 mod peer;
+mod proxy;
 mod script;
 mod send;
 mod stream;
@@ -108,6 +109,7 @@ pub use owned::{
     OwnedSuback, OwnedSubscribe, OwnedUnsuback, OwnedUnsubscribe, OwnedWill,
 };
 pub use peer::Peer;
+pub use proxy::{Cut, FaultProxy, Toward};
 pub use script::Script;
 pub use stream::Stream;
 

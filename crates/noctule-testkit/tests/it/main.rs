@@ -6,6 +6,7 @@ mod expectation;
 mod failure;
 mod memory;
 mod mock;
+mod proxy;
 mod stream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
