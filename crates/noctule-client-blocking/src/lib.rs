@@ -24,16 +24,16 @@ pub use noctule_client::blocking::{
     Client, ClientBuilder, Events, Group, Publish, Request, Route, Routed, Subscribe, Subscription,
 };
 pub use noctule_client::{
-    Ack, AckRefused, Acknowledged, AliasPolicy, AuthError, Authenticator, Backoff, Captures,
-    CleanStart, ClientBuildError, ClientEvent, Closed, ConnectError, Credentials,
-    CredentialsFuture, CredentialsProvider, Doubt, DropCause, Ended, Failure, FromPayload,
-    Incoming, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId, Outcome, Overflow,
-    Pattern, PatternError, PayloadError, PublishError, PublishProperties, QoS, QueueSettings,
-    Reaction, ReasonCode, ReauthenticateError, Receipt, ReconnectPolicy, ReconnectSettings,
-    Redelivery, Redirect, Redirects, RequestError, RetainHandling, RouteError, RoutedMessage,
-    ServerReason, Settings, ShutdownReport, Stage, State, StopReason, SubscribeError, TimedOut,
-    TopicName, Unfinished, UnsubscribeError, UserProperties, Validation, Verdict, Version,
-    WillOptions, transport,
+    Ack, AckRefused, Acknowledged, AliasPolicy, AuthError, Authenticator, Backoff, Captures, Cause,
+    CleanStart, ClientBuildError, ClientEvent, Closed, ConnectError, Counter, Credentials,
+    CredentialsFuture, CredentialsProvider, Distribution, Doubt, DropCause, Ended, Failure,
+    Figures, FromPayload, Incoming, Jitter, Keep, Latency, Limits, Message, Metrics, Negotiated,
+    OnFull, OperationId, Outcome, Overflow, Pattern, PatternError, PayloadError, PublishError,
+    PublishProperties, QoS, QueueSettings, Reaction, ReasonCode, ReauthenticateError, Receipt,
+    ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects, RequestError,
+    RetainHandling, RouteError, RoutedMessage, ServerReason, Settings, ShutdownReport, Snapshot,
+    Stage, State, StopReason, SubscribeError, TimedOut, TopicName, Unfinished, UnsubscribeError,
+    UserProperties, Validation, Verdict, Version, WillOptions, transport,
 };
 #[cfg(feature = "scram")]
 pub use noctule_client::{Scram, ScramMechanism};

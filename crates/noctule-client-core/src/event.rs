@@ -10,6 +10,7 @@ use crate::fault::ProtocolError;
 use crate::held::AckToken;
 use crate::message::Message;
 use crate::negotiated::Negotiated;
+use crate::observe::Observations;
 use crate::operation::{OperationId, Outcome, RequestOutcome, Stage};
 
 /// Something that happened.
@@ -103,6 +104,7 @@ pub(crate) struct Events {
     list: VecDeque<Event>,
     /// The bytes of the messages among them that nobody has to acknowledge.
     pub(crate) message_bytes: usize,
+    pub(crate) observations: Observations,
 }
 
 impl Events {
@@ -113,6 +115,7 @@ impl Events {
 
     pub(crate) fn next(&mut self) -> Option<Event> {
         let event = self.list.pop_front()?;
+        self.observations.note_event(&event);
         if let Event::Message { message, token: None } = &event {
             self.message_bytes = self.message_bytes.saturating_sub(message.bytes());
         }

@@ -59,6 +59,7 @@ mod hub;
 mod incoming;
 mod message;
 mod negotiated;
+mod observe;
 mod operation;
 mod outbound;
 mod outcome;
@@ -97,6 +98,7 @@ pub use hub::{
 pub use message::Message;
 pub use negotiated::Negotiated;
 pub use noctule_session::Timestamp;
+pub use observe::{Observation, OutcomeKind};
 pub use operation::{Doubt, DropCause, OperationId, Outcome, RequestOutcome, Stage};
 pub use pattern::{Captures, Pattern, PatternError};
 pub use publication::{Publication, PublishRefused};

@@ -4,6 +4,7 @@ use noctule_packet::{ForwardedProperties, PacketId, PublishHead, QoS};
 use noctule_session::Timestamp;
 
 use crate::event::Event;
+use crate::observe::Observation;
 use crate::operation::{DropCause, OperationId, Outcome};
 use crate::outgoing::Outgoing;
 use crate::publication::{Publication, PublishRefused};
@@ -27,6 +28,16 @@ impl ClientSession {
     ///
     /// If it cannot be sent, or there is no room for it to wait.
     pub fn publish(
+        &mut self,
+        now: Timestamp,
+        publication: &Publication<'_>,
+    ) -> Result<OperationId, PublishRefused> {
+        let operation = self.accept(now, publication)?;
+        self.events.observe(Observation::Accepted { operation, qos: publication.qos });
+        Ok(operation)
+    }
+
+    fn accept(
         &mut self,
         now: Timestamp,
         publication: &Publication<'_>,

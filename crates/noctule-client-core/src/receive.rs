@@ -11,6 +11,7 @@ use crate::connect::comes_before_connack;
 use crate::ended::{Ended, ServerReason};
 use crate::fault::{Fault, ProtocolError};
 use crate::negotiated::owned;
+use crate::observe::Observation;
 use crate::session::{ClientSession, Status};
 
 /// How many times the bound of the outbound buffer it may hold, with what must not wait, before
@@ -92,6 +93,7 @@ impl ClientSession {
             PacketType::Pingresp => {
                 Pingresp::decode(frame, version, rules)?;
                 if self.clocks.ping_answered() {
+                    self.events.observe(Observation::PingAnswered);
                     return Ok(());
                 }
                 self.tolerate(ProtocolError::UnexpectedPingresp)

@@ -9,6 +9,7 @@ use noctule_session::Timestamp;
 
 use crate::event::Event;
 use crate::fault::{Fault, ProtocolError};
+use crate::observe::Observation;
 use crate::operation::{Doubt, DropCause, OperationId, RequestOutcome};
 use crate::record::{Record, StoredSubscription};
 use crate::request::{Content, Request, RequestRefused, SubscribeRequest, UnsubscribeRequest};
@@ -75,7 +76,9 @@ impl ClientSession {
         now: Timestamp,
         request: &SubscribeRequest<'_>,
     ) -> Result<OperationId, RequestRefused> {
-        self.request(now, Request::subscribe(now, request))
+        let operation = self.request(now, Request::subscribe(now, request))?;
+        self.events.observe(Observation::SubscribeBegun { operation });
+        Ok(operation)
     }
 
     /// Ends subscriptions. How it ends is told by exactly one

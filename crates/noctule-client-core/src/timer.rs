@@ -7,6 +7,7 @@ use noctule_session::Timestamp;
 
 use crate::auth::AuthError;
 use crate::ended::Ended;
+use crate::observe::Observation;
 use crate::operation::{Doubt, DropCause, OperationId};
 use crate::outgoing::earlier;
 use crate::session::{ClientSession, Status};
@@ -143,6 +144,7 @@ impl ClientSession {
 
     fn ping(&mut self, now: Timestamp) {
         let _ = Pingreq.encode(self.version, self.outbound.bytes_mut());
+        self.events.observe(Observation::PingSent);
         let clocks = &mut self.clocks;
         clocks.last_ping = now;
         clocks.pings = clocks.pings.saturating_add(1);

@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::course::Course;
 use crate::credentials::CredentialsProvider;
 use crate::error::{ClientBuildError, ConnectError};
+use crate::extensions::Extensions;
 #[cfg(feature = "thread")]
 use crate::mode::Blocking;
 use crate::mode::{Async, Mode};
@@ -38,6 +39,7 @@ pub struct ClientBuilder<D> {
     store: Option<crate::store::StoreSettings>,
     authenticator: Option<Box<dyn Authenticator>>,
     aliases: AliasPolicy,
+    pub(crate) extensions: Extensions,
     mode: Mode<D>,
 }
 
@@ -65,6 +67,7 @@ impl<D> ClientBuilder<D> {
             store: None,
             authenticator: None,
             aliases: AliasPolicy::default(),
+            extensions: Extensions::default(),
             mode: Mode::default(),
         }
     }
@@ -265,6 +268,7 @@ impl<D> ClientBuilder<D> {
             None => Arc::new(Shared::new(Hub::new(self.settings)?)),
             Some(store) => crate::store::share(&store, self.settings)?,
         };
+        shared.extend(self.extensions);
         let (aliases, authenticator) = (self.aliases, self.authenticator);
         shared.with(|inner| {
             let session = inner.hub.session_mut();

@@ -13,6 +13,7 @@ use crate::shared::{Inner, earlier};
 use crate::store::Journal;
 #[cfg(not(feature = "store"))]
 use crate::store_off::Journal;
+use crate::tap::Tap;
 
 /// How much is read at once, unless a packet is larger.
 const READ_BYTES: usize = 64 * 1_024;
@@ -48,6 +49,8 @@ pub(crate) struct Connection {
     filled: usize,
     /// Why the transport has failed.
     error: Option<io::Error>,
+    /// What looks at the bytes as they pass, if somebody wants it.
+    tap: Option<Box<Tap>>,
 }
 
 /// What a turn has come to.
@@ -80,7 +83,14 @@ impl Connection {
             reading,
             filled: 0,
             error: None,
+            tap: None,
         }
+    }
+
+    /// With whatever looks at the bytes of a client's connection that begins.
+    pub(crate) fn observed(mut self, course: &Course) -> Self {
+        self.tap = Tap::of(course);
+        self
     }
 
     /// Does what can be done without waiting.
@@ -130,8 +140,9 @@ impl Connection {
         Turn::Again
     }
 
-    /// Why the transport has failed, if it has.
-    pub(crate) const fn take_error(&mut self) -> Option<io::Error> {
+    /// Why the transport has failed, if it has: nothing more comes through it.
+    pub(crate) fn finish(&mut self) -> Option<io::Error> {
+        self.tap = None;
         self.error.take()
     }
 
@@ -154,6 +165,9 @@ impl Connection {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     (step, self.needs_flush) = (Step::Progress, true);
+                    if let Some(tap) = &mut self.tap {
+                        tap.sent(rest.get(..count).unwrap_or_default());
+                    }
                     self.written += count;
                 }
                 Poll::Pending => break,
@@ -241,6 +255,10 @@ impl Connection {
         match line.poll_read(self.reading.get_mut(self.filled..).unwrap_or_default()) {
             Poll::Ready(Ok(0)) => Err(TransportEnd::Closed),
             Poll::Ready(Ok(count)) => {
+                if let Some(tap) = &mut self.tap {
+                    let behind = self.reading.get(self.filled..).unwrap_or_default();
+                    tap.received(behind.get(..count).unwrap_or_default());
+                }
                 self.filled += count;
                 self.pass_on(course);
                 Ok(Step::Progress)

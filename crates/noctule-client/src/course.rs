@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use noctule_client_core::{
     ClientEvent, ConnectOptions, Ended, ReconnectPlan, Step, StopCause, Target, Timestamp,
@@ -15,6 +15,7 @@ use noctule_transport::{DialerBuilder, TransportError, Url, WebSocketError};
 
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
+use crate::metrics::{Cause, Counter, Latency};
 use crate::shared::Shared;
 use crate::state::State;
 #[cfg(feature = "store")]
@@ -39,6 +40,10 @@ pub(crate) struct Course {
     server: String,
     /// How the last connection ended.
     last_ended: Arc<Ended>,
+    /// When the last attempt began.
+    begun: Instant,
+    /// Whether the server has accepted the connection.
+    is_connected: bool,
 }
 
 /// What was noted of the session.
@@ -75,6 +80,8 @@ impl Course {
             last_error: None,
             server: String::new(),
             last_ended,
+            begun: Instant::now(),
+            is_connected: false,
         }
     }
 
@@ -117,6 +124,8 @@ impl Course {
         target: &Target,
         failures: u32,
     ) -> Result<DialerBuilder, TransportError> {
+        (self.begun, self.is_connected) = (Instant::now(), false);
+        self.shared.extensions().count(Counter::ConnectAttempts, 1);
         let dialer = self.reach(target)?;
         self.server = dialer.url().host().unwrap_or_default().to_owned();
         let endpoint = Arc::from(dialer.url().to_string());
@@ -180,6 +189,10 @@ impl Course {
         });
         if let Some(negotiated) = connected {
             self.plan.connected(now);
+            self.is_connected = true;
+            let extensions = self.shared.extensions();
+            extensions.count(Counter::Connections, 1);
+            extensions.latency(Latency::Connect, self.begun.elapsed());
             self.shared.enter(State::Connected(negotiated));
         }
         Noted { is_lost }
@@ -239,7 +252,17 @@ impl Course {
         if !matches!(*self.last_ended, Ended::Transport(_)) {
             self.last_error = None;
         }
+        self.count_end();
         Arc::clone(&self.last_ended)
+    }
+
+    fn count_end(&mut self) {
+        let cause = Cause::of(&self.last_ended);
+        let counter = match std::mem::take(&mut self.is_connected) {
+            true => Counter::ConnectionsLost(cause),
+            false => Counter::AttemptsFailed(cause),
+        };
+        self.shared.extensions().count(counter, 1);
     }
 
     /// There was no transport.
@@ -248,6 +271,7 @@ impl Course {
         self.shared.with(|inner| inner.hub.tell(&ClientEvent::ConnectFailed { error: text }));
         self.last_error = Some(Arc::new(error));
         self.last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
+        self.count_end();
         Arc::clone(&self.last_ended)
     }
 

@@ -43,9 +43,15 @@ mod course;
 mod credentials;
 mod error;
 mod events;
+mod extensions;
+mod figures;
 pub mod generic;
 pub mod guide;
+mod histogram;
+mod meter;
+mod metrics;
 mod mode;
+mod observability;
 mod payload;
 mod publish;
 mod receipt;
@@ -63,6 +69,7 @@ mod store_off;
 mod stored;
 mod subscribe;
 mod subscription;
+mod tap;
 #[cfg(feature = "tokio")]
 mod task;
 #[cfg(feature = "thread")]
@@ -75,6 +82,9 @@ pub use error::{
     ClientBuildError, ConnectError, PublishError, ReauthenticateError, StopReason, SubscribeError,
     UnsubscribeError,
 };
+pub use figures::{Figures, Snapshot};
+pub use histogram::Distribution;
+pub use metrics::{Cause, Counter, Latency, Metrics};
 pub use mode::{Async, Blocking};
 #[cfg(feature = "scram")]
 pub use noctule_auth::ScramMechanism;

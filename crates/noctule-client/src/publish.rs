@@ -5,10 +5,11 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use noctule_client_core::Publication;
+use noctule_client_core::{OperationId, Publication};
 use noctule_packet::{PublishProperties, QoS, TopicName, UserProperties};
 
 use crate::error::PublishError;
+use crate::metrics::Counter;
 use crate::mode::{Async, Blocking, Mode};
 use crate::receipt::Receipt;
 use crate::shared::Shared;
@@ -133,15 +134,24 @@ impl<'a, D> Publish<'a, D> {
     ///
     /// If it is not accepted: the queue is full, or it needs what the version or the server lacks.
     pub fn send(self) -> Result<Receipt, PublishError> {
+        let operation = self.hand_over();
+        self.counted(operation)
+    }
+
+    fn hand_over(&self) -> Result<OperationId, PublishError> {
         let publication = self.publication()?;
         let now = self.shared.now();
-        let operation = self.shared.with(|inner| inner.publish(now, &publication))?;
-        Ok(Receipt::new(Arc::clone(self.shared), operation))
+        self.shared.with(|inner| inner.publish(now, &publication))
     }
 
     async fn wait_for_room(self) -> Result<Receipt, PublishError> {
+        let operation = self.hand_over_when_ready().await;
+        self.counted(operation)
+    }
+
+    async fn hand_over_when_ready(&self) -> Result<OperationId, PublishError> {
         let publication = self.publication()?;
-        let operation = poll_fn(|context| {
+        poll_fn(|context| {
             let now = self.shared.now();
             self.shared.with(|inner| {
                 inner.check_store(&publication)?;
@@ -149,8 +159,18 @@ impl<'a, D> Publish<'a, D> {
                 polled.map_err(PublishError::from)
             })
         })
-        .await?;
-        Ok(Receipt::new(Arc::clone(self.shared), operation))
+        .await
+    }
+
+    /// The receipt of what was accepted.
+    fn counted(
+        &self,
+        operation: Result<OperationId, PublishError>,
+    ) -> Result<Receipt, PublishError> {
+        if operation.is_err() {
+            self.shared.extensions().count(Counter::PublicationsRefused, 1);
+        }
+        Ok(Receipt::new(Arc::clone(self.shared), operation?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the handles of a client and its driver share, behind one lock that nobody holds while
 //! anything waits or while code of the user's runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -10,6 +10,8 @@ use noctule_client_core::{Doubt, Hub, OperationId, Outcome, Publication, Timesta
 use noctule_packet::QoS;
 
 use crate::error::PublishError;
+use crate::extensions::Extensions;
+use crate::meter::Meter;
 use crate::state::State;
 #[cfg(feature = "store")]
 use crate::store::Journal;
@@ -20,6 +22,8 @@ use crate::store_off::Journal;
 #[derive(Debug)]
 pub(crate) struct Shared {
     inner: Mutex<Inner>,
+    /// What the program has put in, if it has; set before anything happens.
+    extensions: OnceLock<Extensions>,
     /// When the client's clock began.
     started: Instant,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) journal: Option<Journal>,
     /// Whether the client ended without having stored everything.
     pub(crate) has_lost_store: bool,
+    /// What is under way, if somebody wants to know how long it takes.
+    meter: Option<Box<Meter>>,
 }
 
 /// The topic below which answers to requests come.
@@ -173,8 +179,27 @@ impl Shared {
             unfinished: None,
             journal: None,
             has_lost_store: false,
+            meter: None,
         };
-        Self { inner: Mutex::new(inner), started: Instant::now() }
+        let extensions = OnceLock::new();
+        Self { inner: Mutex::new(inner), extensions, started: Instant::now() }
+    }
+
+    /// Takes what the program puts in. Only the first time counts.
+    pub(crate) fn extend(&self, extensions: Extensions) {
+        if extensions.metrics.is_some() {
+            self.with(|inner| {
+                inner.hub.session_mut().observe();
+                inner.meter = Some(Box::default());
+            });
+        }
+        let _ = self.extensions.set(extensions);
+    }
+
+    /// What the program has put in.
+    pub(crate) fn extensions(&self) -> &Extensions {
+        static NOTHING: Extensions = Extensions::NOTHING;
+        self.extensions.get().unwrap_or(&NOTHING)
     }
 
     /// The time on the client's clock.
@@ -191,8 +216,14 @@ impl Shared {
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut inner);
-        let wakes = inner.hub.take_wakes();
+        let Inner { hub, meter, .. } = &mut *inner;
+        let reading = meter.as_mut().and_then(|meter| meter.read(hub));
+        let wakes = hub.take_wakes();
         drop(inner);
+        // Whoever is woken finds it counted.
+        if let Some(reading) = reading {
+            self.extensions().tell(|metrics| reading.tell(metrics));
+        }
         wakes.wake();
         result
     }

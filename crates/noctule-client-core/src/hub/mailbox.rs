@@ -1,6 +1,8 @@
 //! Where the messages of one subscriber wait until they are taken.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Poll, Waker};
 
 use noctule_packet::QoS;
@@ -65,12 +67,14 @@ pub(crate) struct Mailbox {
     closed: Option<Closed>,
     /// How many messages were dropped because it was full.
     dropped: u64,
+    /// The same of all mailboxes together.
+    dropped_of_all: Arc<AtomicUsize>,
 }
 
 impl Mailbox {
-    pub(crate) fn new(settings: MailboxSettings) -> Self {
+    pub(crate) fn new(settings: MailboxSettings, dropped_of_all: Arc<AtomicUsize>) -> Self {
         let items = VecDeque::new();
-        Self { settings, items, waiter: None, closed: None, dropped: 0 }
+        Self { settings, items, waiter: None, closed: None, dropped: 0, dropped_of_all }
     }
 
     /// Whether a message goes in. If not, that is counted.
@@ -85,15 +89,20 @@ impl Mailbox {
             OnFull::Hold => true,
             OnFull::DropAtMostOnce if qos > QoS::AtMostOnce => true,
             OnFull::DropAtMostOnce => {
-                self.dropped += 1;
+                self.note_dropped();
                 false
             }
             OnFull::Close => {
-                self.dropped += 1;
+                self.note_dropped();
                 self.close(Closed::Full, wakes);
                 false
             }
         }
+    }
+
+    fn note_dropped(&mut self) {
+        self.dropped += 1;
+        self.dropped_of_all.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn put(&mut self, item: Item, wakes: &mut Wakes) {

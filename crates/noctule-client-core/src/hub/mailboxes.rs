@@ -4,9 +4,11 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use noctule_packet::{TopicFilter, TopicName};
 
+use crate::hub::Hub;
 use crate::hub::mailbox::{Mailbox, MailboxSettings};
 
 /// Names a mailbox of a hub. Never used again.
@@ -25,13 +27,22 @@ pub(crate) struct Mailboxes {
     unclaimed: Option<MailboxId>,
     /// The topic of the last message, and where it went.
     last: Option<(Arc<str>, Vec<MailboxId>)>,
+    /// How many messages all of them together were too full for, those that are gone too.
+    dropped: Arc<AtomicUsize>,
+}
+
+impl Hub {
+    /// How many messages mailboxes were too full for, all of them together, wrapping around.
+    pub fn dropped_of_all(&self) -> usize {
+        self.mailboxes.dropped.load(Ordering::Relaxed)
+    }
 }
 
 impl Mailboxes {
     pub(crate) fn open(&mut self, settings: MailboxSettings) -> MailboxId {
         let id = MailboxId(self.next);
         self.next += 1;
-        self.list.insert(id, Mailbox::new(settings));
+        self.list.insert(id, Mailbox::new(settings, Arc::clone(&self.dropped)));
         id
     }
 

@@ -76,13 +76,13 @@ async fn open(
 /// Serves a connection until it has ended.
 async fn serve(course: &mut Course, mut stream: BoxedStream) -> Arc<Ended> {
     course.up();
-    let (mut connection, mut alarm) = (Connection::new(), Alarm::default());
+    let (mut connection, mut alarm) = (Connection::new().observed(course), Alarm::default());
     let end =
         poll_fn(|context| serve_turn(course, &mut connection, &mut stream, &mut alarm, context))
             .await;
     // Whatever it says, nobody is there to hear it.
     let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
-    course.down(end, connection.take_error());
+    course.down(end, connection.finish());
     poll_fn(|context| course.poll_told(context.waker())).await;
     course.ended(end)
 }

@@ -118,7 +118,7 @@ impl Driver {
     /// Serves a connection until it has ended.
     fn serve(&mut self, mut stream: BoxedTransport) -> Arc<Ended> {
         self.course.up();
-        let mut connection = Connection::new();
+        let mut connection = Connection::new().observed(&self.course);
         let end = loop {
             match connection.turn(&mut self.course, &mut Polled(&mut stream), &self.waker) {
                 Turn::Over(end) => break end,
@@ -131,7 +131,7 @@ impl Driver {
             }
         };
         self.say_goodbye(&mut stream);
-        self.course.down(end, connection.take_error());
+        self.course.down(end, connection.finish());
         self.until(Course::poll_told);
         self.course.ended(end)
     }

@@ -3,6 +3,7 @@
 mod acknowledge;
 mod basics;
 mod house;
+mod metrics;
 mod reconnect;
 mod regressions;
 mod routes;

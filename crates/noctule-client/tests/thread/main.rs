@@ -7,6 +7,8 @@ mod basics;
 mod blocking;
 #[path = "../it/house.rs"]
 mod house;
+#[path = "../it/metrics.rs"]
+mod metrics;
 #[path = "../it/reconnect.rs"]
 mod reconnect;
 #[path = "../it/regressions.rs"]

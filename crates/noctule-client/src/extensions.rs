@@ -1,0 +1,47 @@
+//! What a program has put into a client of its own, and how it is called: with nothing locked.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::metrics::{Counter, Latency, Metrics};
+
+/// What a program has put into a client. Most have nothing.
+#[derive(Clone, Default)]
+pub(crate) struct Extensions {
+    pub(crate) metrics: Option<Arc<dyn Metrics>>,
+}
+
+impl fmt::Debug for Extensions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Extensions")
+            .field("metrics", &self.metrics.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Extensions {
+    pub(crate) const NOTHING: Self = Self { metrics: None };
+
+    /// Tells the metrics something, if there are any.
+    pub(crate) fn tell(&self, tell: impl FnOnce(&dyn Metrics)) {
+        if let Some(metrics) = &self.metrics {
+            shielded(|| tell(&**metrics));
+        }
+    }
+
+    pub(crate) fn count(&self, counter: Counter, amount: u64) {
+        self.tell(|metrics| metrics.count(counter, amount));
+    }
+
+    pub(crate) fn latency(&self, latency: Latency, taken: std::time::Duration) {
+        self.tell(|metrics| metrics.latency(latency, taken));
+    }
+}
+
+/// Calls code of the program's whose failure must not stop the client. What it panics with was told
+/// by the panic hook.
+pub(crate) fn shielded(act: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(act));
+}
