@@ -7,6 +7,7 @@
 //! front-end wakes it ([`Hub::take_wakes`]) when it has unlocked the hub.
 
 mod alarms;
+mod kept;
 mod lifecycle;
 mod mailbox;
 mod mailboxes;
@@ -39,6 +40,7 @@ use crate::request::{RequestRefused, SubscribeRequest, UnsubscribeRequest};
 use crate::session::{ClientSession, Status};
 use crate::settings::{AcknowledgementMode, Settings, SettingsError};
 use alarms::Alarms;
+use kept::Kept;
 use lifecycle::Lifecycle;
 use mailbox::Item;
 use mailboxes::Mailboxes;
@@ -59,6 +61,8 @@ pub struct Hub {
     /// Those who wait until everything is done.
     until_idle: Vec<Waker>,
     wakes: Wakes,
+    /// Messages that may still be for somebody.
+    kept: Kept,
     /// Messages that came for nobody.
     unclaimed: u64,
     /// What the driver has not taken note of.
@@ -104,6 +108,7 @@ impl Hub {
             without_room: Vec::new(),
             until_idle: Vec::new(),
             wakes: Wakes::default(),
+            kept: Kept::default(),
             unclaimed: 0,
             connected: None,
             ended: None,
@@ -176,7 +181,7 @@ impl Hub {
     ) -> Result<OperationId, RequestRefused> {
         let operation = self.session.subscribe(now, request)?;
         for subscription in request.subscriptions {
-            self.mailboxes.add_filter(mailbox, &subscription.filter);
+            self.add_filter(mailbox, &subscription.filter);
         }
         self.receipts.open(operation);
         self.ring();
@@ -215,16 +220,20 @@ impl Hub {
 
     /// When the driver is to call [`Hub::on_timeout`], unless something else happens before.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        match (self.session.poll_timeout(), self.alarms.next()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let times = [self.session.poll_timeout(), self.alarms.next(), self.kept.deadline()];
+        times.into_iter().flatten().min()
     }
 
     /// The driver: a moment has come that [`Hub::poll_timeout`] named. It does no harm too early.
     pub fn on_timeout(&mut self, now: Timestamp) {
         self.session.on_timeout(now);
         self.alarms.ring(now, &mut self.wakes);
+        self.kept.note_time(now, self.session.settings().unclaimed_kept_for);
+        if self.kept.ends(now) {
+            for item in self.kept.take_all() {
+                self.give_up(now, item);
+            }
+        }
     }
 
     /// Asks for the end of subscriptions. Mailboxes keep their filters: what is on its way still
@@ -301,6 +310,8 @@ impl Hub {
     /// Lets a mailbox have the messages that a filter matches, without asking the server for them.
     pub fn add_filter(&mut self, mailbox: MailboxId, filter: &TopicFilter<'_>) {
         self.mailboxes.add_filter(mailbox, filter);
+        let kept = self.kept.take_matching(filter);
+        self.put_kept(mailbox, kept);
     }
 
     /// A mailbox is to have no more messages because of this filter.
@@ -311,6 +322,17 @@ impl Hub {
     /// Lets a mailbox have the messages that no filter of any mailbox matches. Only one can.
     pub fn claim_rest(&mut self, mailbox: MailboxId) {
         self.mailboxes.claim_rest(mailbox);
+        let kept = self.kept.take_all();
+        self.put_kept(mailbox, kept);
+    }
+
+    fn put_kept(&mut self, mailbox: MailboxId, kept: impl IntoIterator<Item = Item>) {
+        let Some(mailbox) = self.mailboxes.find_mut(mailbox) else { return };
+        for item in kept {
+            mailbox.put(item, &mut self.wakes);
+        }
+        // The driver has to know when the time for others has come.
+        self.ring();
     }
 
     /// The next message of a mailbox; `None` if there will be no more.
@@ -436,6 +458,7 @@ impl Hub {
     /// The driver: tells those whom it concerns what has happened in the session. What is to be
     /// durable must be durable before.
     pub fn settle(&mut self, now: Timestamp) {
+        self.kept.note_time(now, self.session.settings().unclaimed_kept_for);
         while let Some(event) = self.session.next_event() {
             self.on_event(now, event);
         }
@@ -498,12 +521,9 @@ impl Hub {
             }
         }
         let Some(first) = first else {
-            if matching.is_empty() {
-                self.note_unclaimed(&topic);
-            }
+            let is_unclaimed = matching.is_empty();
             self.mailboxes.keep_matching(&topic, matching);
-            let _ = self.session.acknowledge(now, token, ReasonCode::Success);
-            return;
+            return self.deliver_to_nobody(now, Item { message, token }, is_unclaimed);
         };
         if !takers.is_empty() {
             let holders = u16::try_from(takers.len() + 1).unwrap_or(u16::MAX);
@@ -520,11 +540,34 @@ impl Hub {
         self.mailboxes.keep_matching(&topic, matching);
     }
 
-    fn note_unclaimed(&mut self, topic: &Arc<str>) {
+    /// A message that no mailbox takes.
+    fn deliver_to_nobody(&mut self, now: Timestamp, item: Item, is_unclaimed: bool) {
+        if item.message.qos() == QoS::AtMostOnce {
+            if is_unclaimed {
+                return self.give_up(now, item);
+            }
+            let _ = self.session.acknowledge(now, item.token, ReasonCode::Success);
+        } else if !is_unclaimed {
+            // Whoever wants it has no room for it.
+            self.abandon(now, item.token);
+        } else if self.kept.is_open() && !self.session.settings().unclaimed_kept_for.is_zero() {
+            self.kept.put(item);
+            let bytes_max = self.session.settings().limits.held_bytes_max / 2;
+            while let Some(oldest) = self.kept.overflow(bytes_max) {
+                self.give_up(now, oldest);
+            }
+        } else {
+            self.give_up(now, item);
+        }
+    }
+
+    /// A message is for nobody.
+    fn give_up(&mut self, now: Timestamp, item: Item) {
         self.unclaimed += 1;
         if self.unclaimed == 1 {
-            self.tell(&ClientEvent::Unclaimed { topic: Arc::clone(topic) });
+            self.tell(&ClientEvent::Unclaimed { topic: Arc::clone(item.message.topic()) });
         }
+        let _ = self.acknowledge(now, item.token, ReasonCode::Success);
     }
 
     /// How many messages came for which there was no mailbox.

@@ -26,6 +26,11 @@ pub struct Settings {
     pub redelivery: Redelivery,
     /// Whether subscriptions that the server has forgotten are asked for again.
     pub subscribes_again: bool,
+    /// A session that goes on brings messages before the program has subscribed to anything. Those
+    /// of QoS 1 and 2 are kept for whoever asks first; and for so long after that first filter, for
+    /// the filters that follow. Then what is for nobody is acknowledged and counted. Zero
+    /// acknowledges it at once. Concerns a [`Hub`](crate::Hub).
+    pub unclaimed_kept_for: Duration,
     /// The bounds of everything else.
     pub limits: Limits,
     /// How long the server may take from the first byte of CONNECT to CONNACK, and for a later
@@ -48,6 +53,7 @@ impl Default for Settings {
             queue: QueueSettings::default(),
             redelivery: Redelivery::default(),
             subscribes_again: true,
+            unclaimed_kept_for: Duration::from_secs(10),
             limits: Limits::default(),
             connect_timeout: Some(Duration::from_secs(30)),
             ping_timeout: Some(Duration::from_secs(20)),

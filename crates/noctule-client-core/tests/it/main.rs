@@ -13,5 +13,6 @@ mod resume;
 mod server;
 mod subscribe;
 mod time;
+mod unclaimed;
 mod validation;
 mod world;

@@ -123,3 +123,25 @@ async fn a_subscription_is_there_again_without_being_asked_for() {
     soon(client.shutdown(Duration::from_secs(5))).await;
     house.stop().await;
 }
+
+#[tokio::test]
+async fn what_comes_before_the_program_subscribes_waits_for_it() {
+    let folder = Folder::new("before");
+    let house = House::new();
+    let client = connect(durable(house.url(), &folder)).await.expect("a connection");
+    let stream = soon(client.subscribe("news").qos(QoS::AtLeastOnce)).await.expect("granted");
+    soon(client.shutdown(Duration::ZERO)).await;
+    drop(stream);
+    let publisher = house.client("publisher").await;
+    let receipt = publisher.publish("news", "late").qos(QoS::AtLeastOnce).send().expect("room");
+    assert!(soon(receipt).await.is_delivered());
+
+    let client = connect(durable(house.url(), &folder)).await.expect("a connection");
+    // The answer to this comes behind the message.
+    let receipt = client.publish("other", "").qos(QoS::AtLeastOnce).send().expect("room");
+    assert!(soon(receipt).await.is_delivered());
+    let mut news = soon(client.subscribe("news").qos(QoS::AtLeastOnce)).await.expect("granted");
+    assert_eq!(next(&mut news).await.text(), Some("late"));
+    soon(client.shutdown(Duration::from_secs(5))).await;
+    house.stop().await;
+}
