@@ -98,7 +98,12 @@ impl TestBroker {
     /// ```
     #[cfg(feature = "tokio")]
     pub fn in_memory() -> Self {
-        Self { house: Arc::new(House::new(Clock::runtime())), sockets: None }
+        Self::without_sockets(Clock::runtime())
+    }
+
+    #[cfg(any(feature = "tokio", feature = "client-core"))]
+    pub(crate) fn without_sockets(clock: Clock) -> Self {
+        Self { house: Arc::new(House::new(clock)), sockets: None }
     }
 
     /// The URL to give to a client.

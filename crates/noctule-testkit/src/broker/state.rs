@@ -42,6 +42,9 @@ pub(crate) enum Manner {
     Never,
 }
 
+/// The bytes of what is no packet with an explanation, and the reason to give for leaving.
+type Problem = (String, ReasonCode);
+
 /// What was written down, and whether somebody has waited for it.
 #[derive(Debug)]
 struct Entry {
@@ -128,7 +131,8 @@ impl State {
     /// The client has sent bytes.
     pub(crate) fn receive(&mut self, number: u64, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
-        if connection.outlet.is_over() {
+        let is_scripted = connection.is_scripted;
+        if connection.outlet.is_over() && !is_scripted {
             return;
         }
         connection.unread.extend_from_slice(bytes);
@@ -138,24 +142,29 @@ impl State {
                     self.note(number, '<', &line);
                     self.on_packet(number, packet);
                 }
-                Err(problem) => {
+                Err((problem, reason)) => {
                     self.note(number, '<', &problem);
                     self.record(number, Happening::Malformed(problem));
-                    self.refuse(number, ReasonCode::MalformedPacket);
-                    return;
+                    if !is_scripted {
+                        return self.refuse(number, reason);
+                    }
                 }
             }
         }
     }
 
     /// The next whole packet and its line for the transcript, or what is wrong with it.
-    fn next_packet(&mut self, number: u64) -> Option<Result<(OwnedPacket, String), String>> {
+    fn next_packet(&mut self, number: u64) -> Option<Result<(OwnedPacket, String), Problem>> {
         let connection = self.connections.get_mut(&number)?;
         let unread = &connection.unread;
         let frame = match split(unread, MAXIMUM_PACKET_SIZE) {
             Ok(Framing::Complete(frame)) => frame,
             Ok(Framing::Partial { .. }) => return None,
-            Err(error) => return Some(Err(format!("{} ({error})", describe_bytes(unread)))),
+            Err(error) => {
+                let shown = format!("{} ({error})", describe_bytes(unread));
+                connection.unread.clear();
+                return Some(Err((shown, error.reason_code())));
+            }
         };
         if frame.packet_type == PacketType::Connect
             && let Ok(connect) = Connect::decode(&frame, TextRules::Lenient)
@@ -166,7 +175,10 @@ impl State {
         let decoded = Packet::decode(&frame, connection.version, TextRules::Lenient);
         let next = match decoded {
             Ok(packet) => Ok((OwnedPacket::copy_of(&packet), describe(&packet))),
-            Err(error) => Err(format!("{} ({error})", describe_bytes(&unread[..length]))),
+            Err(error) => {
+                let shown = format!("{} ({error})", describe_bytes(&unread[..length]));
+                Err((shown, error.reason_code()))
+            }
         };
         connection.unread.drain(..length);
         Some(next)

@@ -360,7 +360,7 @@ fn nonsense_ends_the_connection_and_is_written_down() {
     let broker = TestBroker::start();
     let mut peer = Peer::v5(broker.address(), "c");
     peer.send_bytes(&bytes("00 00"));
-    peer.expect_refused(ReasonCode::MalformedPacket);
+    peer.expect_refused(ReasonCode::ProtocolError);
     let problem = broker.wait_for("nonsense", |received| match &received.what {
         Happening::Malformed(problem) => Some(problem.clone()),
         _ => None,

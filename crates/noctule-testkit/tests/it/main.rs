@@ -1,4 +1,5 @@
-//! The peer against servers whose side is written in bytes.
+//! The peer against servers whose side is written in bytes, and the brokers, mocks and faults that
+//! programs are tested with.
 
 mod broker;
 mod exchange;
@@ -7,6 +8,7 @@ mod failure;
 mod memory;
 mod mock;
 mod proxy;
+mod session_driver;
 mod stream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,0 +1,236 @@
+//! Drives a client session against a test broker in virtual time, by bytes, without any runtime.
+
+use std::time::Duration;
+
+use noctule_client_core::{
+    ClientSession, Event, Record, Settings, SettingsError, Timestamp, TransportEnd,
+};
+
+use crate::TestBroker;
+use crate::broker::outlet::{Chunk, Due};
+
+/// So many things may be due at the same time.
+const TURNS_MAX: u32 = 10_000;
+
+/// Drives a [`ClientSession`] of `noctule-client-core` against a test broker: it carries the bytes
+/// both ways, and time passes when the test says so.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use noctule_client_core::Settings;
+/// use noctule_packet::PacketType;
+/// use noctule_testkit::{SessionDriver, TestBroker};
+///
+/// let broker = TestBroker::in_virtual_time();
+/// let mut settings = Settings::default();
+/// settings.connect.client_id = "thermometer".into();
+/// settings.connect.keep_alive = 3_600;
+/// let mut driver = SessionDriver::new(settings, &broker).unwrap();
+/// driver.connect();
+///
+/// driver.advance(Duration::from_secs(24 * 3_600));
+/// for _ in 0..23 {
+///     assert!(broker.next_packet(PacketType::Pingreq).now().is_some());
+/// }
+/// ```
+///
+/// The test calls the session itself ([`session_mut`](Self::session_mut), with
+/// [`now`](Self::now)), and then [`run`](Self::run).
+#[derive(Debug)]
+pub struct SessionDriver<'a> {
+    broker: &'a TestBroker,
+    session: ClientSession,
+    connection: Option<u64>,
+    /// What has arrived and the session has not taken.
+    unread: Vec<u8>,
+    records: Vec<Record>,
+}
+
+impl TestBroker {
+    /// A broker whose time stands still unless a [`SessionDriver`] moves it.
+    pub fn in_virtual_time() -> Self {
+        Self::without_sockets(crate::broker::clock::Clock::virtual_time())
+    }
+}
+
+impl<'a> SessionDriver<'a> {
+    /// Drives a new session.
+    ///
+    /// # Errors
+    ///
+    /// If the settings contradict each other.
+    ///
+    /// # Panics
+    ///
+    /// When the broker's time is not [virtual](TestBroker::in_virtual_time).
+    #[track_caller]
+    pub fn new(settings: Settings, broker: &'a TestBroker) -> Result<Self, SettingsError> {
+        Ok(Self::of(ClientSession::new(settings)?, broker))
+    }
+
+    /// Drives a session that exists already, such as one that was restored.
+    ///
+    /// # Panics
+    ///
+    /// When the broker's time is not [virtual](TestBroker::in_virtual_time).
+    #[track_caller]
+    pub fn of(session: ClientSession, broker: &'a TestBroker) -> Self {
+        let is_virtual = broker.house.clock.is_virtual();
+        assert!(is_virtual, "a session driver needs a broker in virtual time");
+        Self { broker, session, connection: None, unread: Vec::new(), records: Vec::new() }
+    }
+
+    /// The session.
+    pub const fn session(&self) -> &ClientSession {
+        &self.session
+    }
+
+    /// The session, to be called. What comes of that, [`run`](Self::run) carries out.
+    pub const fn session_mut(&mut self) -> &mut ClientSession {
+        &mut self.session
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::default() + self.broker.house.clock.now()
+    }
+
+    /// Whether there is a connection.
+    pub const fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Opens a connection, and carries out what comes of it.
+    ///
+    /// # Panics
+    ///
+    /// When there is one already.
+    #[track_caller]
+    pub fn connect(&mut self) {
+        assert!(self.connection.is_none(), "there is a connection already");
+        self.connection = Some(self.broker.house.with(|state| state.open()));
+        let now = self.now();
+        self.session.transport_up(now);
+        self.run();
+    }
+
+    /// Loses the connection, if there is one.
+    pub fn lose_connection(&mut self) {
+        self.end(TransportEnd::Failed);
+    }
+
+    fn end(&mut self, end: TransportEnd) {
+        let Some(number) = self.connection.take() else { return };
+        self.unread.clear();
+        let now = self.now();
+        self.session.transport_down(now, end);
+        self.broker.house.with(|state| state.close(number));
+    }
+
+    /// Carries bytes both ways until nobody has anything to say.
+    pub fn run(&mut self) {
+        while self.write() | self.read() {}
+        self.records.extend(self.session.take_records());
+    }
+
+    /// Lets time pass. What is due meanwhile happens when it is due.
+    ///
+    /// # Panics
+    ///
+    /// When the session cannot be brought to wait.
+    #[track_caller]
+    pub fn advance(&mut self, duration: Duration) {
+        let end = self.broker.house.clock.now() + duration;
+        let mut turns = 0;
+        loop {
+            self.run();
+            let before = self.broker.house.clock.now();
+            let Some(due) = self.next_due().map(|due| due.max(before)).filter(|due| *due <= end)
+            else {
+                break;
+            };
+            turns = if due == before { turns + 1 } else { 0 };
+            assert!(turns < TURNS_MAX, "the session is due again and again at {before:?}");
+            self.broker.house.clock.set(due);
+            let now = self.now();
+            self.session.on_timeout(now);
+        }
+        self.broker.house.clock.set(end);
+        self.run();
+    }
+
+    /// What happened since the last look.
+    pub fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.session.next_event()).collect()
+    }
+
+    /// What is to be stored of what happened since the last look, if the session is durable.
+    pub fn records(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.records)
+    }
+
+    /// Everything that was said so far.
+    pub fn transcript(&self) -> String {
+        self.broker.transcript()
+    }
+
+    /// When the session or the broker next has to do something of itself.
+    fn next_due(&self) -> Option<Duration> {
+        let session = self.session.poll_timeout().map(|at| at.since(Timestamp::default()));
+        let number = self.connection;
+        let broker = self.broker.house.look(|state| {
+            let now = state.now;
+            match state.connections.get_mut(&number?)?.outlet.take(now) {
+                Due::At(at) => Some(at),
+                Due::Now(_) | Due::Never => None,
+            }
+        });
+        session.into_iter().chain(broker).min()
+    }
+
+    /// Whether the session had anything to say.
+    fn write(&mut self) -> bool {
+        let Some(number) = self.connection else { return false };
+        // What is written depends on what is stored.
+        self.records.extend(self.session.take_records());
+        let bytes = self.session.outbound().to_vec();
+        if !bytes.is_empty() {
+            let now = self.now();
+            self.session.written(now, bytes.len());
+            self.broker.house.with(|state| state.receive(number, &bytes));
+        }
+        if self.session.wants_close() {
+            self.end(TransportEnd::Closed);
+            return true;
+        }
+        !bytes.is_empty()
+    }
+
+    /// Whether the broker had anything to say that the session takes.
+    fn read(&mut self) -> bool {
+        let Some(number) = self.connection else { return false };
+        if !self.session.wants_input() {
+            return false;
+        }
+        if !self.unread.is_empty() {
+            let now = self.now();
+            let taken = self.session.receive(now, &self.unread);
+            self.unread.drain(..taken);
+            if taken > 0 {
+                return true;
+            }
+        }
+        let due = self.broker.house.look(|state| {
+            let now = state.now;
+            state.connections.get_mut(&number).map(|it| it.outlet.take(now))
+        });
+        match due {
+            Some(Due::Now(Chunk::Bytes(bytes))) => self.unread.extend(bytes),
+            Some(Due::Now(Chunk::Reset)) => self.end(TransportEnd::Failed),
+            Some(Due::Now(Chunk::End)) | None => self.end(TransportEnd::Closed),
+            Some(Due::At(_) | Due::Never) => return false,
+        }
+        true
+    }
+}
