@@ -1,6 +1,7 @@
 //! The way of a client through its connections: what each attempt needs, what it comes to, and what
 //! everybody is told about it, whoever carries it out.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::state::State;
 use crate::store::Journal;
 #[cfg(not(feature = "store"))]
 use crate::store_off::Journal;
+use crate::trace::Trace;
 
 /// The way of a client through its connections.
 pub(crate) struct Course {
@@ -44,6 +46,8 @@ pub(crate) struct Course {
     begun: Instant,
     /// Whether the server has accepted the connection.
     is_connected: bool,
+    /// Tells the program's log.
+    pub(crate) trace: Trace,
 }
 
 /// What was noted of the session.
@@ -82,6 +86,7 @@ impl Course {
             last_ended,
             begun: Instant::now(),
             is_connected: false,
+            trace: Trace::new(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Course {
         }
         let delay = at.since(now);
         self.shared.with(|inner| inner.hub.tell(&ClientEvent::Waiting { delay }));
+        self.trace.waiting(delay);
         self.shared.enter(State::Waiting(delay));
         Some(delay)
     }
@@ -128,11 +134,17 @@ impl Course {
         self.shared.extensions().count(Counter::ConnectAttempts, 1);
         let dialer = self.reach(target)?;
         self.server = dialer.url().host().unwrap_or_default().to_owned();
-        let endpoint = Arc::from(dialer.url().to_string());
+        let endpoint: Arc<str> = Arc::from(dialer.url().to_string());
         let attempt = failures.saturating_add(1);
-        self.shared.with(|inner| {
-            inner.hub.tell(&ClientEvent::Connecting { attempt, endpoint });
+        let told = Arc::clone(&endpoint);
+        let client_id = self.shared.with(|inner| {
+            inner.hub.tell(&ClientEvent::Connecting { attempt, endpoint: told });
+            inner.hub.session().client_id().to_owned()
         });
+        self.trace.attempt(&without_user(&endpoint), &client_id, attempt);
+        if let Target::Redirected { reference, with_credentials } = target {
+            self.trace.redirected(&without_user(reference), *with_credentials);
+        }
         self.shared.enter(State::Connecting);
         Ok(dialer)
     }
@@ -193,6 +205,7 @@ impl Course {
             let extensions = self.shared.extensions();
             extensions.count(Counter::Connections, 1);
             extensions.latency(Latency::Connect, self.begun.elapsed());
+            self.trace.connected(&negotiated);
             self.shared.enter(State::Connected(negotiated));
         }
         Noted { is_lost }
@@ -227,6 +240,7 @@ impl Course {
             None => Arc::from(error.to_string()),
         };
         self.last_error = known;
+        self.trace.broken(&text);
         self.shared.with(|inner| inner.hub.tell(&ClientEvent::Broken { error: text }));
     }
 
@@ -252,6 +266,7 @@ impl Course {
         if !matches!(*self.last_ended, Ended::Transport(_)) {
             self.last_error = None;
         }
+        self.trace.ended(&self.last_ended, self.is_connected);
         self.count_end();
         Arc::clone(&self.last_ended)
     }
@@ -267,7 +282,8 @@ impl Course {
 
     /// There was no transport.
     pub(crate) fn failed(&mut self, error: TransportError) -> Arc<Ended> {
-        let text = Arc::from(error.to_string());
+        let text: Arc<str> = Arc::from(error.to_string());
+        self.trace.failed(&text);
         self.shared.with(|inner| inner.hub.tell(&ClientEvent::ConnectFailed { error: text }));
         self.last_error = Some(Arc::new(error));
         self.last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
@@ -301,10 +317,11 @@ impl Course {
     /// Tells everybody that there will be nothing more.
     pub(crate) fn close(&self, reason: &StopReason) {
         let now = self.shared.now();
-        let error = match reason {
+        let error: Option<Arc<str>> = match reason {
             StopReason::ShutDown => None,
             other => Some(Arc::from(other.to_string())),
         };
+        self.trace.stopped(error.as_deref());
         self.shared.with(|inner| {
             inner.hub.tell(&ClientEvent::Stopped { error });
             inner.close(now);
@@ -329,7 +346,42 @@ impl Course {
     }
 }
 
+/// A URL, or a place that a server has named, without the user that may stand in it: for some
+/// servers that is as good as a password.
+fn without_user(place: &str) -> Cow<'_, str> {
+    let (scheme, rest) = match place.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, place),
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match (authority.rsplit_once('@'), scheme) {
+        (None, _) => Cow::Borrowed(place),
+        (Some((_, host)), Some(scheme)) => Cow::Owned(format!("{scheme}://{host}{path}")),
+        (Some((_, host)), None) => Cow::Owned(format!("{host}{path}")),
+    }
+}
+
 /// An attempt that fails before anything is connected.
 pub(crate) fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> TransportError {
     TransportError::Connector(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_told_without_its_user() {
+        for (place, told) in [
+            ("mqtt://host:1883", "mqtt://host:1883"),
+            ("mqtts://anna:***@host", "mqtts://host"),
+            ("ws://a%40b@[::1]:80/mqtt?***", "ws://[::1]:80/mqtt?***"),
+            ("ws://host/a@b", "ws://host/a@b"),
+            ("anna@host:1883", "host:1883"),
+            ("unix:///run/mqtt@home", "unix:///run/mqtt@home"),
+        ] {
+            assert_eq!(without_user(place), told);
+        }
+    }
 }

@@ -74,6 +74,8 @@ mod tap;
 mod task;
 #[cfg(feature = "thread")]
 mod thread;
+#[cfg_attr(not(feature = "tracing"), path = "trace_off.rs")]
+mod trace;
 mod wait;
 
 pub use client::ShutdownReport;

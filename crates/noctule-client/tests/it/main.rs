@@ -10,3 +10,4 @@ mod routes;
 mod scram;
 mod start;
 mod store;
+mod tracing;

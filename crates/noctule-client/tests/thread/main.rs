@@ -20,3 +20,5 @@ mod scram;
 mod start;
 #[path = "../it/store.rs"]
 mod store;
+#[path = "../it/tracing.rs"]
+mod tracing;

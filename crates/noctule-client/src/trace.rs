@@ -1,0 +1,98 @@
+//! Tells `tracing` what happens to the connection: one span for each attempt and what becomes of
+//! it. Passwords, tokens and authentication data are in nothing that it tells.
+
+use std::time::Duration;
+
+use noctule_client_core::{Ended, Negotiated};
+use tracing::{Span, debug, error, info, info_span, warn};
+
+/// What every span and event names as its target; packets name the other one.
+const TARGET: &str = "noctule_client";
+
+/// Tells what happens to the connection of a client.
+#[derive(Clone, Debug)]
+pub(crate) struct Trace {
+    /// That of the attempt that is being made, or of the connection that it has come to.
+    span: Span,
+    client_id: String,
+}
+
+impl Trace {
+    pub(crate) const fn new() -> Self {
+        Self { span: Span::none(), client_id: String::new() }
+    }
+
+    /// An attempt begins.
+    pub(crate) fn attempt(&mut self, endpoint: &str, client_id: &str, attempt: u32) {
+        self.client_id = client_id.to_owned();
+        self.span = info_span!(
+            target: TARGET, parent: None, "connection", endpoint, client_id, attempt,
+        );
+        debug!(target: TARGET, parent: &self.span, "connecting");
+    }
+
+    /// Another server than the user's is asked, because that one has named it.
+    pub(crate) fn redirected(&self, reference: &str, with_credentials: bool) {
+        info!(
+            target: TARGET, parent: &self.span, server = reference, with_credentials,
+            "following a redirection",
+        );
+    }
+
+    /// The server has accepted the connection.
+    pub(crate) fn connected(&self, negotiated: &Negotiated) {
+        info!(
+            target: TARGET,
+            parent: &self.span,
+            version = %negotiated.version,
+            session_present = negotiated.session_present,
+            assigned_client_id = negotiated.is_client_id_assigned.then_some(&*negotiated.client_id),
+            session_expiry_interval = negotiated.session_expiry_interval,
+            keep_alive = negotiated.keep_alive,
+            receive_maximum = negotiated.receive_maximum,
+            maximum_qos = negotiated.maximum_qos.level(),
+            maximum_packet_size = negotiated.maximum_packet_size,
+            topic_alias_maximum = negotiated.topic_alias_maximum,
+            retain_available = negotiated.retain_available,
+            "connected",
+        );
+    }
+
+    /// There was no transport.
+    pub(crate) fn failed(&mut self, error: &str) {
+        warn!(target: TARGET, parent: &self.span, error, "not connected");
+        self.span = Span::none();
+    }
+
+    /// The transport broke.
+    pub(crate) fn broken(&self, error: &str) {
+        debug!(target: TARGET, parent: &self.span, error, "the transport broke");
+    }
+
+    /// The connection has ended, or the server did not accept it.
+    pub(crate) fn ended(&mut self, ended: &Ended, was_connected: bool) {
+        match ended {
+            Ended::ByUser => info!(target: TARGET, parent: &self.span, "disconnected"),
+            _ if was_connected => {
+                warn!(target: TARGET, parent: &self.span, reason = %ended, "connection lost");
+            }
+            _ => warn!(target: TARGET, parent: &self.span, reason = %ended, "connection refused"),
+        }
+        self.span = Span::none();
+    }
+
+    /// The next attempt comes so much later.
+    pub(crate) fn waiting(&self, delay: Duration) {
+        let client_id = &*self.client_id;
+        info!(target: TARGET, client_id, ?delay, "another attempt follows");
+    }
+
+    /// There are no more attempts; why, if nobody wanted that.
+    pub(crate) fn stopped(&self, reason: Option<&str>) {
+        let client_id = &*self.client_id;
+        match reason {
+            Some(reason) => error!(target: TARGET, client_id, reason, "given up"),
+            None => info!(target: TARGET, client_id, "stopped"),
+        }
+    }
+}
