@@ -139,8 +139,8 @@ impl<D> Client<D> {
 
     /// The messages that no subscription's filter matches: those of an earlier session, for
     /// example. Without it they are acknowledged and counted, once there has been time to subscribe
-    /// ([`unclaimed_kept_for`](noctule_client_core::Settings::unclaimed_kept_for)). There is one such
-    /// stream; a new one takes over.
+    /// ([`unclaimed_kept_for`](noctule_client_core::Settings::unclaimed_kept_for)). There is one
+    /// such stream; a new one takes over.
     pub fn unclaimed(&self) -> Subscription<D> {
         let settings = noctule_client_core::MailboxSettings::default();
         let mailbox = self.shared().with(|inner| {

@@ -64,7 +64,8 @@ pub enum ClientEvent {
     Reauthenticated,
     /// The server did something wrong that was let pass.
     Tolerated(ProtocolError),
-    /// Messages came for which there is no stream, and none was made in time. They were acknowledged.
+    /// Messages came for which there is no stream, and none was made in time. They were
+    /// acknowledged.
     Unclaimed {
         /// The topic of the first of them.
         topic: Arc<str>,
