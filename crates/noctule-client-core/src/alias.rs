@@ -116,15 +116,6 @@ impl Aliases {
         }
     }
 
-    /// The topic that an alias stands for now, where that is known.
-    pub(crate) fn topic(&self, alias: u16) -> Option<&str> {
-        match &self.policy {
-            AliasPolicy::None | AliasPolicy::Custom(_) => None,
-            AliasPolicy::Manual => self.manual.get(usize::from(alias).checked_sub(1)?)?.as_deref(),
-            AliasPolicy::Lru { .. } => self.lru.topic(alias),
-        }
-    }
-
     fn choose_manual(&mut self, topic: &str, alias: u16) -> AliasChoice {
         let Some(at) = usize::from(alias).checked_sub(1) else { return AliasChoice::Topic };
         if self.manual.len() <= at {

@@ -1,5 +1,6 @@
 //! The bytes that wait for the transport, and which messages of QoS 0 are among them.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -23,11 +24,20 @@ pub(crate) struct Outbound {
 }
 
 /// Where a QoS 0 message stands, counted from the connection's first byte.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Mark {
     start: u64,
     end: u64,
     operation: OperationId,
+    /// Boxed, as most have none.
+    unsaid: Option<Box<Unsaid>>,
+}
+
+/// What of a QoS 0 message its packet does not say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unsaid {
+    /// The topic, if the packet has only an alias: that may stand for another one by now.
+    pub(crate) topic: Option<Box<str>>,
 }
 
 /// A QoS 0 message that the connection has ended before.
@@ -36,6 +46,7 @@ pub(crate) struct Unwritten<'a> {
     pub(crate) operation: OperationId,
     /// Its packet, as far as it is still there.
     pub(crate) packet: &'a [u8],
+    pub(crate) unsaid: Unsaid,
 }
 
 impl Outbound {
@@ -70,8 +81,9 @@ impl Outbound {
     }
 
     /// Everything from `start` on is this operation's message.
-    pub(crate) fn mark(&mut self, start: u64, operation: OperationId) {
-        self.marks.push_back(Mark { start, end: self.position(), operation });
+    pub(crate) fn mark(&mut self, start: u64, operation: OperationId, unsaid: Unsaid) {
+        let unsaid = (unsaid != Unsaid::default()).then(|| Box::new(unsaid));
+        self.marks.push_back(Mark { start, end: self.position(), operation, unsaid });
     }
 
     /// The transport has taken bytes off the front.
@@ -93,12 +105,10 @@ impl Outbound {
 
     /// The next QoS 0 message that the transport has taken whole.
     pub(crate) fn next_written(&mut self) -> Option<OperationId> {
-        let mark = *self.marks.front()?;
-        if mark.end > self.removed + self.start as u64 {
+        if self.marks.front()?.end > self.removed + self.start as u64 {
             return None;
         }
-        self.marks.pop_front();
-        Some(mark.operation)
+        self.marks.pop_front().map(|mark| mark.operation)
     }
 
     /// Whether a QoS 0 message is among what the transport has not taken whole; then it is not told
@@ -112,11 +122,12 @@ impl Outbound {
 
     /// The connection is gone: the last QoS 0 message that was not written whole.
     pub(crate) fn pop_unwritten(&mut self) -> Option<Unwritten<'_>> {
-        let Mark { start, end, operation } = self.marks.pop_back()?;
+        let Mark { start, end, operation, unsaid } = self.marks.pop_back()?;
         let place = |position: u64| usize::try_from(position.checked_sub(self.removed)?).ok();
         let range = place(start).zip(place(end));
         let packet = range.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or_default();
-        Some(Unwritten { operation, packet })
+        let unsaid = unsaid.map(|unsaid| *unsaid).unwrap_or_default();
+        Some(Unwritten { operation, packet, unsaid })
     }
 
     /// Nothing more is to be written on this connection.
@@ -141,10 +152,10 @@ mod tests {
         let mut outbound = Outbound::default();
         let [a, b] = [OperationId::FIRST, OperationId::FIRST.next()];
         outbound.push(b"aaa");
-        outbound.mark(0, a);
+        outbound.mark(0, a, Unsaid::default());
         let start = outbound.position();
         outbound.push(b"bb");
-        outbound.mark(start, b);
+        outbound.mark(start, b, Unsaid::default());
         outbound.push(b"c");
         for (count, written, pending) in
             [(2, None, &b"abbc"[..]), (1, Some(a), b"bbc"), (3, Some(b), b"")]
@@ -155,18 +166,19 @@ mod tests {
         }
         let start = outbound.position();
         outbound.push(b"dd");
-        outbound.mark(start, a);
+        outbound.mark(start, a, Unsaid { topic: Some("t".into()) });
         outbound.advance(1);
         assert_eq!(outbound.next_written(), None);
-        let Unwritten { operation, packet } = outbound.pop_unwritten().unwrap();
+        let Unwritten { operation, packet, unsaid } = outbound.pop_unwritten().unwrap();
         assert_eq!((operation, packet), (a, &b"dd"[..]));
+        assert_eq!(unsaid.topic.as_deref(), Some("t"));
     }
 
     #[test]
     fn positions_survive_moving_the_rest_to_the_front() {
         let mut outbound = Outbound::default();
         outbound.push(&[7; KEPT_BYTES_MAX * 2]);
-        outbound.mark(0, OperationId::FIRST);
+        outbound.mark(0, OperationId::FIRST, Unsaid::default());
         outbound.advance(KEPT_BYTES_MAX * 2 - 1);
         assert_eq!((outbound.len(), outbound.next_written()), (1, None));
         outbound.push(&[8]);

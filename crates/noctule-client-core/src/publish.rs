@@ -6,6 +6,7 @@ use noctule_session::Timestamp;
 use crate::event::Event;
 use crate::observe::Observation;
 use crate::operation::{DropCause, OperationId, Outcome};
+use crate::outbound::Unsaid;
 use crate::outgoing::Outgoing;
 use crate::publication::{Publication, PublishRefused};
 use crate::queue::Overflow;
@@ -212,7 +213,7 @@ impl ClientSession {
         let head = self.head(publication, forwarded, packet_id);
         let maximum = self.server.maximum_packet_size;
         let alias = publication.properties.topic_alias;
-        write_publish(
+        let is_bare = write_publish(
             &mut self.outbound,
             &mut self.aliases,
             head,
@@ -221,7 +222,8 @@ impl ClientSession {
             maximum,
         );
         if qos == QoS::AtMostOnce {
-            self.outbound.mark(start, operation);
+            let topic = is_bare.then(|| publication.topic.as_str().into());
+            self.outbound.mark(start, operation, Unsaid { topic });
         }
         operation
     }

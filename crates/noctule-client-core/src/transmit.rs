@@ -6,7 +6,7 @@ use noctule_session::{Timestamp, Transmission};
 use crate::alias::{AliasChoice, Aliases};
 use crate::event::Event;
 use crate::operation::{Doubt, DropCause, Outcome};
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Unsaid};
 use crate::outgoing::Outgoing;
 use crate::publish::MAXIMUM_PACKET;
 use crate::record::Record;
@@ -103,8 +103,10 @@ impl ClientSession {
             let alias = outgoing.topic_alias.map(Into::into);
             let start = self.outbound.position();
             let Self { outbound, aliases, .. } = self;
-            write_publish(outbound, aliases, head, outgoing.payload(), alias, maximum);
-            self.outbound.mark(start, operation);
+            let is_bare =
+                write_publish(outbound, aliases, head, outgoing.payload(), alias, maximum);
+            let topic = is_bare.then(|| outgoing.topic().into());
+            self.outbound.mark(start, operation, Unsaid { topic });
             self.records.note(|| Record::Finished { operation });
             return true;
         }
@@ -146,7 +148,8 @@ fn unsendable(
     is_too_large.then_some(DropCause::TooLarge { size, maximum })
 }
 
-/// Appends a PUBLISH, with the alias that its topic has or gets.
+/// Appends a PUBLISH, with the alias that its topic has or gets. Whether the alias stands there
+/// alone.
 #[inline]
 pub(crate) fn write_publish(
     outbound: &mut Outbound,
@@ -155,7 +158,7 @@ pub(crate) fn write_publish(
     payload: &[u8],
     wanted: Option<u16>,
     maximum: u32,
-) {
+) -> bool {
     if !aliases.are_unused() && head.version.is_v5() {
         let size = head.encoded_length() + ALIAS_BYTES;
         if u32::try_from(size).is_ok_and(|size| size <= maximum) {
@@ -169,4 +172,5 @@ pub(crate) fn write_publish(
     let out = outbound.bytes_mut();
     head.encode(out);
     out.extend_from_slice(payload);
+    head.topic.is_empty()
 }

@@ -4,10 +4,9 @@
 use noctule_packet::{Framing, Publish, TextRules, TopicName, Version, split};
 use noctule_session::Timestamp;
 
-use crate::alias::Aliases;
 use crate::event::Event;
 use crate::operation::{DropCause, OperationId, Outcome};
-use crate::outbound::Unwritten;
+use crate::outbound::{Unsaid, Unwritten};
 use crate::outgoing::Outgoing;
 use crate::publication::Publication;
 use crate::record::{Record, StoredMessage};
@@ -19,8 +18,9 @@ impl ClientSession {
         let queue = self.settings.queue;
         let keeps = queue.keep.keeps_message(noctule_packet::QoS::AtMostOnce) && !self.is_closed;
         let (version, age_max) = (self.version, queue.age_max);
-        while let Some(Unwritten { operation, packet }) = self.outbound.pop_unwritten() {
-            let kept = keeps.then(|| publication(packet, version, &self.aliases)).flatten();
+        let are_manual = self.aliases.are_manual();
+        while let Some(Unwritten { operation, packet, unsaid }) = self.outbound.pop_unwritten() {
+            let kept = keeps.then(|| publication(packet, version, &unsaid, are_manual)).flatten();
             let Some(publication) = kept else {
                 self.drop_unwritten(operation, DropCause::ConnectionLost);
                 continue;
@@ -50,18 +50,19 @@ impl ClientSession {
 fn publication<'a>(
     packet: &'a [u8],
     version: Version,
-    aliases: &'a Aliases,
+    unsaid: &'a Unsaid,
+    has_manual_alias: bool,
 ) -> Option<Publication<'a>> {
     let Ok(Framing::Complete(frame)) = split(packet, u32::MAX) else { return None };
     let mut publish = Publish::decode(&frame, version, TextRules::Lenient).ok()?;
     let alias = publish.properties.topic_alias.take();
     let topic = match publish.topic {
         Some(topic) => topic,
-        None => TopicName::new(aliases.topic(alias?)?).ok()?,
+        None => TopicName::new(unsaid.topic.as_deref()?).ok()?,
     };
     let mut publication = Publication::new(topic, publish.payload).retain(publish.retain);
     publication.properties = publish.properties;
-    if aliases.are_manual() {
+    if has_manual_alias {
         publication.properties.topic_alias = alias;
     }
     Some(publication)

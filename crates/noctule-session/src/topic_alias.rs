@@ -93,12 +93,6 @@ impl OutboundAliases {
         self.maximum > 0
     }
 
-    /// The topic that an alias stands for.
-    pub fn topic(&self, alias: u16) -> Option<&str> {
-        let at = usize::from(alias).checked_sub(1)?;
-        self.topics.get(at).map(|(topic, _)| &**topic)
-    }
-
     /// The alias that the peer knows for a topic, so that the topic name is left out.
     pub fn find(&mut self, topic: &str) -> Option<u16> {
         self.clock += 1;
@@ -157,10 +151,6 @@ mod tests {
             assert_eq!((aliases.find("a"), aliases.define("c")), (Some(1), None));
         }
         assert_eq!((aliases.find("c"), aliases.define("c")), (None, Some(2)));
-        assert_eq!(
-            [0, 1, 2, 3].map(|alias| aliases.topic(alias)),
-            [None, Some("a"), Some("c"), None]
-        );
         assert_eq!(
             [aliases.find("a"), aliases.find("b"), aliases.find("c")],
             [Some(1), None, Some(2)]

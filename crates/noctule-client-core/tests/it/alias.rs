@@ -86,6 +86,55 @@ fn a_message_that_was_not_written_has_its_topic_again() {
     assert_eq!(world.packets(), ["PUBLISH a:1", "PUBLISH a:2"]);
 }
 
+/// Publishes at QoS 0, without anything being written, and cuts: the topics that come on a
+/// connection without aliases.
+fn taken_back(policy: AliasPolicy, maximum: u16, sent: &[(&str, Option<u16>)]) -> Vec<String> {
+    let mut world = world(policy, maximum);
+    for (topic, alias) in sent {
+        let mut publication = Publication::new(TopicName::new(topic).unwrap(), b"");
+        publication.properties.topic_alias = *alias;
+        assert!(world.session.publish(world.now, &publication).is_ok());
+    }
+    world.cut();
+    connect(&mut world, true, 0);
+    world.packets()
+}
+
+#[test]
+fn an_alias_stands_for_the_topic_that_it_had_when_the_message_was_accepted() {
+    let manual = [("a", Some(2)), ("a", Some(2)), ("b", Some(2)), ("b", Some(2))];
+    let expected = ["PUBLISH a:", "PUBLISH a:", "PUBLISH b:", "PUBLISH b:"];
+    assert_eq!(taken_back(AliasPolicy::Manual, 2, &manual), expected);
+
+    let mut used = vec![("a", None), ("a", None)];
+    used.resize(30, ("b", None));
+    let expected: Vec<String> = used.iter().map(|(topic, _)| format!("PUBLISH {topic}:")).collect();
+    assert_eq!(taken_back(AliasPolicy::Lru { maximum: 1 }, 1, &used), expected);
+
+    let own = AliasPolicy::Custom(Box::new(Again(Vec::new())));
+    let used = [("a", None), ("b", None), ("a", None)];
+    let expected = ["PUBLISH a:", "PUBLISH b:", "PUBLISH a:"];
+    assert_eq!(taken_back(own, 9, &used), expected);
+}
+
+/// Gives each topic the next alias, and uses it from then on.
+#[derive(Debug)]
+struct Again(Vec<String>);
+
+impl AliasResolver for Again {
+    fn reset(&mut self, _maximum: u16) {
+        self.0.clear();
+    }
+
+    fn resolve(&mut self, topic: &str) -> AliasChoice {
+        if let Some(at) = self.0.iter().position(|known| known == topic) {
+            return AliasChoice::Use(at as u16 + 1);
+        }
+        self.0.push(topic.into());
+        AliasChoice::Define(self.0.len() as u16)
+    }
+}
+
 #[derive(Debug)]
 struct Own(u16);
 
