@@ -28,7 +28,8 @@ impl ClientSession {
             self.finish_dropped(&outgoing, unsent);
             return true;
         }
-        if self.outbound.forget(operation) {
+        if let Some(timeout) = self.outbound.forget(operation) {
+            self.unwatch(operation, timeout);
             let outcome = Outcome::Indeterminate { why: sent };
             self.events.push(Event::Published { operation, outcome });
             return true;

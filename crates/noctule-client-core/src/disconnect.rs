@@ -192,7 +192,8 @@ impl ClientSession {
         }
         self.clocks.written(now);
         self.outbound.advance(count);
-        while let Some(operation) = self.outbound.next_written() {
+        while let Some((operation, timeout)) = self.outbound.next_written() {
+            self.unwatch(operation, timeout);
             let outcome = Outcome::DELIVERED;
             self.events.push(Event::Published { operation, outcome });
         }

@@ -4,7 +4,10 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use noctule_session::Timestamp;
+
 use crate::operation::OperationId;
+use crate::outgoing::Times;
 
 /// An outbound buffer that is kept for the next packets when it is empty.
 const KEPT_BYTES_MAX: usize = 256 * 1_024;
@@ -33,11 +36,18 @@ struct Mark {
     unsaid: Option<Box<Unsaid>>,
 }
 
+impl Mark {
+    fn timeout(&self) -> Option<Timestamp> {
+        self.unsaid.as_ref().and_then(|unsaid| unsaid.times.timeout)
+    }
+}
+
 /// What of a QoS 0 message its packet does not say.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unsaid {
     /// The topic, if the packet has only an alias: that may stand for another one by now.
     pub(crate) topic: Option<Box<str>>,
+    pub(crate) times: Times,
 }
 
 /// A QoS 0 message that the connection has ended before.
@@ -103,21 +113,20 @@ impl Outbound {
         }
     }
 
-    /// The next QoS 0 message that the transport has taken whole.
-    pub(crate) fn next_written(&mut self) -> Option<OperationId> {
+    /// The next QoS 0 message that the transport has taken whole, and when its operation was to end
+    /// at the latest.
+    pub(crate) fn next_written(&mut self) -> Option<(OperationId, Option<Timestamp>)> {
         if self.marks.front()?.end > self.removed + self.start as u64 {
             return None;
         }
-        self.marks.pop_front().map(|mark| mark.operation)
+        self.marks.pop_front().map(|mark| (mark.operation, mark.timeout()))
     }
 
-    /// Whether a QoS 0 message is among what the transport has not taken whole; then it is not told
-    /// of any more.
-    pub(crate) fn forget(&mut self, operation: OperationId) -> bool {
-        match self.marks.iter().position(|mark| mark.operation == operation) {
-            Some(at) => self.marks.remove(at).is_some(),
-            None => false,
-        }
+    /// If a QoS 0 message is among what the transport has not taken whole, it is not told of any
+    /// more: when its operation was to end at the latest.
+    pub(crate) fn forget(&mut self, operation: OperationId) -> Option<Option<Timestamp>> {
+        let at = self.marks.iter().position(|mark| mark.operation == operation)?;
+        self.marks.remove(at).map(|mark| mark.timeout())
     }
 
     /// The connection is gone: the last QoS 0 message that was not written whole.
@@ -161,12 +170,13 @@ mod tests {
             [(2, None, &b"abbc"[..]), (1, Some(a), b"bbc"), (3, Some(b), b"")]
         {
             outbound.advance(count);
+            let written = written.map(|operation| (operation, None));
             assert_eq!((outbound.next_written(), outbound.pending()), (written, pending));
             assert_eq!(outbound.next_written(), None);
         }
         let start = outbound.position();
         outbound.push(b"dd");
-        outbound.mark(start, a, Unsaid { topic: Some("t".into()) });
+        outbound.mark(start, a, Unsaid { topic: Some("t".into()), ..Unsaid::default() });
         outbound.advance(1);
         assert_eq!(outbound.next_written(), None);
         let Unwritten { operation, packet, unsaid } = outbound.pop_unwritten().unwrap();
@@ -184,6 +194,6 @@ mod tests {
         outbound.push(&[8]);
         assert_eq!(outbound.pending(), [7, 8]);
         outbound.advance(1);
-        assert_eq!(outbound.next_written(), Some(OperationId::FIRST));
+        assert_eq!(outbound.next_written(), Some((OperationId::FIRST, None)));
     }
 }

@@ -39,6 +39,32 @@ pub(crate) struct Outgoing {
     pub(crate) timeout: Option<Timestamp>,
 }
 
+/// When something becomes of a message by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// Its Message Expiry Interval counted from when it was accepted.
+    pub(crate) expires: Option<Timestamp>,
+    /// When it is dropped if it was not sent.
+    pub(crate) discarded: Option<Timestamp>,
+    /// When its operation ends at the latest.
+    pub(crate) timeout: Option<Timestamp>,
+}
+
+impl Times {
+    /// The times of a message that is accepted now.
+    pub(crate) fn of(
+        now: Timestamp,
+        publication: &Publication<'_>,
+        age_max: Option<Duration>,
+    ) -> Self {
+        let lifetime = publication.properties.message_expiry_interval;
+        let expires = lifetime.map(|seconds| now.plus_seconds(seconds));
+        let aged = publication.age_max.or(age_max).map(|age| now + age);
+        let timeout = publication.timeout.map(|timeout| now + timeout);
+        Self { expires, discarded: earlier(expires, aged), timeout }
+    }
+}
+
 impl Outgoing {
     /// Keeps a publication. `forwarded` are its properties.
     pub(crate) fn new(
@@ -55,9 +81,7 @@ impl Outgoing {
         body.extend_from_slice(topic);
         body.extend_from_slice(properties);
         body.extend_from_slice(publication.payload);
-        let lifetime = publication.properties.message_expiry_interval;
-        let expires = lifetime.map(|seconds| now.plus_seconds(seconds));
-        let aged = publication.age_max.or(age_max).map(|age| now + age);
+        let Times { expires, discarded, timeout } = Times::of(now, publication, age_max);
         Self {
             operation,
             body: body.into_boxed_slice(),
@@ -70,8 +94,8 @@ impl Outgoing {
             is_silent: false,
             was_sent: false,
             expires,
-            discarded: earlier(expires, aged),
-            timeout: publication.timeout.map(|timeout| now + timeout),
+            discarded,
+            timeout,
         }
     }
 
@@ -105,6 +129,15 @@ impl Outgoing {
     ) -> usize {
         let topic = publication.topic.as_str().len();
         topic + forwarded.as_bytes().len() + publication.payload.len() + OVERHEAD
+    }
+
+    pub(crate) const fn times(&self) -> Times {
+        Times { expires: self.expires, discarded: self.discarded, timeout: self.timeout }
+    }
+
+    pub(crate) const fn set_times(&mut self, times: Times) {
+        let Times { expires, discarded, timeout } = times;
+        (self.expires, self.discarded, self.timeout) = (expires, discarded, timeout);
     }
 
     /// Replaces its lifetime.

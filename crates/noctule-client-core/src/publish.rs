@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::observe::Observation;
 use crate::operation::{DropCause, OperationId, Outcome};
 use crate::outbound::Unsaid;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Times};
 use crate::publication::{Publication, PublishRefused};
 use crate::queue::Overflow;
 use crate::record::{Record, StoredMessage};
@@ -223,7 +223,9 @@ impl ClientSession {
         );
         if qos == QoS::AtMostOnce {
             let topic = is_bare.then(|| publication.topic.as_str().into());
-            self.outbound.mark(start, operation, Unsaid { topic });
+            let times = Times::of(now, publication, self.settings.queue.age_max);
+            self.watch(operation, times.timeout);
+            self.outbound.mark(start, operation, Unsaid { topic, times });
         }
         operation
     }

@@ -18,7 +18,7 @@ use noctule_session::Timestamp;
 pub use bytes::RecordError;
 
 use crate::operation::OperationId;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Times};
 use crate::publication::Publication;
 
 /// One fact to be made durable.
@@ -146,6 +146,12 @@ impl StoredMessage {
             message_expiry_interval: seconds.map(|seconds| Duration::from_secs(seconds.into())),
             age_max: publication.age_max.or(age_max),
         }
+    }
+
+    /// A message that was accepted before: what is left of its times.
+    pub(crate) fn set_times(&mut self, now: Timestamp, times: Times) {
+        self.message_expiry_interval = times.expires.map(|expires| expires.since(now));
+        self.age_max = times.discarded.map(|discarded| discarded.since(now));
     }
 
     /// The message as it waits again. `None` if its topic is none.

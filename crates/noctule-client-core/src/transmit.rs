@@ -93,7 +93,10 @@ impl ClientSession {
         let (version, maximum) = (self.version, self.server.maximum_packet_size);
         let packet_id = (outgoing.qos > QoS::AtMostOnce).then_some(PacketId::MIN);
         let head = outgoing.head(now, version, packet_id, false);
-        if let Some(cause) = unsendable(&outgoing, &head, &self.server) {
+        // Whoever was asleep has not looked at the clock yet.
+        let is_expired = outgoing.discarded.is_some_and(|discarded| discarded <= now);
+        let unsendable = unsendable(&outgoing, &head, &self.server);
+        if let Some(cause) = is_expired.then_some(DropCause::Expired).or(unsendable) {
             self.finish_dropped(&outgoing, cause);
             return true;
         }
@@ -106,7 +109,9 @@ impl ClientSession {
             let is_bare =
                 write_publish(outbound, aliases, head, outgoing.payload(), alias, maximum);
             let topic = is_bare.then(|| outgoing.topic().into());
-            self.outbound.mark(start, operation, Unsaid { topic });
+            let times = outgoing.times();
+            self.watch(operation, times.timeout);
+            self.outbound.mark(start, operation, Unsaid { topic, times });
             self.records.note(|| Record::Finished { operation });
             return true;
         }

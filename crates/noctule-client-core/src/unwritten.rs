@@ -17,9 +17,16 @@ impl ClientSession {
     pub(crate) fn take_unwritten_back(&mut self, now: Timestamp) {
         let queue = self.settings.queue;
         let keeps = queue.keep.keeps_message(noctule_packet::QoS::AtMostOnce) && !self.is_closed;
-        let (version, age_max) = (self.version, queue.age_max);
+        let version = self.version;
         let are_manual = self.aliases.are_manual();
         while let Some(Unwritten { operation, packet, unsaid }) = self.outbound.pop_unwritten() {
+            if let Some(timeout) = unsaid.times.timeout {
+                self.deadlines.remove(&(timeout, operation));
+            }
+            if unsaid.times.discarded.is_some_and(|discarded| discarded <= now) {
+                self.drop_unwritten(operation, DropCause::Expired);
+                continue;
+            }
             let kept = keeps.then(|| publication(packet, version, &unsaid, are_manual)).flatten();
             let Some(publication) = kept else {
                 self.drop_unwritten(operation, DropCause::ConnectionLost);
@@ -31,9 +38,14 @@ impl ClientSession {
                 self.drop_unwritten(operation, DropCause::QueueFull);
                 continue;
             }
-            let message = || StoredMessage::of(&publication, &forwarded, age_max);
-            self.records.note(|| Record::Accepted { operation, message: message() });
-            let outgoing = Outgoing::new(now, operation, &publication, &forwarded, age_max);
+            let mut outgoing = Outgoing::new(now, operation, &publication, &forwarded, None);
+            // It has waited already.
+            outgoing.set_times(unsaid.times);
+            self.records.note(|| {
+                let mut message = StoredMessage::of(&publication, &forwarded, None);
+                message.set_times(now, unsaid.times);
+                Record::Accepted { operation, message }
+            });
             let deadline = outgoing.deadline(true);
             self.queue.push_front(outgoing);
             self.watch(operation, deadline);

@@ -145,6 +145,90 @@ fn what_waits_too_long_is_dropped() {
     }
 }
 
+/// P-31: nor is one that a connection ended before, from the time on at which it was accepted.
+#[test]
+fn what_was_not_written_keeps_its_time() {
+    let topic = TopicName::new("t").unwrap();
+    let expiring =
+        PublishProperties { message_expiry_interval: Some(5), ..PublishProperties::default() };
+    for way in ["expiry", "age", "age of all"] {
+        let mut settings = brief(Version::V5_0);
+        settings.queue.age_max = (way == "age of all").then_some(Duration::from_secs(5));
+        let mut world = World::online(settings);
+        let mut publication = Publication::new(topic, b"x");
+        match way {
+            "expiry" => publication.properties = expiring.clone(),
+            "age" => publication.age_max = Some(Duration::from_secs(5)),
+            _ => {}
+        }
+        assert!(world.session.publish(world.now, &publication).is_ok());
+        // Twice, as it is written and taken back again.
+        for _ in 0..2 {
+            world.now = world.now + Duration::from_secs(2);
+            world.cut();
+            assert_eq!((world.outcomes(), world.session.queued()), (vec![], 1), "{way}");
+            world.up();
+            world.session.receive(world.now, b"\x20\x03\0\0\0");
+        }
+        world.now = world.now + Duration::from_millis(900);
+        world.cut();
+        world.events();
+        world.advance(Duration::from_millis(100));
+        let dropped = (1, Outcome::Dropped { why: DropCause::Expired });
+        assert_eq!((world.outcomes(), world.session.queued()), (vec![dropped], 0), "{way}");
+    }
+}
+
+/// P-31: whoever was asleep for long does not wake up and send what is stale.
+#[test]
+fn what_has_expired_is_not_sent_before_anybody_looked_at_the_clock() {
+    let mut settings = brief(Version::V5_0);
+    settings.queue.age_max = Some(Duration::from_secs(5));
+    for is_written in [false, true] {
+        let mut world = World::new(settings.clone());
+        if is_written {
+            world.connect(false);
+        }
+        world.publish(QoS::AtMostOnce, "stale");
+        world.now = world.now + Duration::from_secs(5);
+        world.cut();
+        world.connect(false);
+        assert_eq!(world.packets(), Vec::<String>::new());
+        assert_eq!(world.outcomes(), [(1, Outcome::Dropped { why: DropCause::Expired })]);
+    }
+}
+
+#[test]
+fn what_the_transport_does_not_take_is_timed_out_all_the_same() {
+    let timed =
+        Publication::new(TopicName::new("t").unwrap(), b"x").timeout(Duration::from_secs(5));
+    let doubt = Outcome::Indeterminate { why: Doubt::TimedOut };
+    let mut world = World::online(brief(Version::V5_0));
+    assert!(world.session.publish(world.now, &timed).is_ok());
+    let due = world.now + Duration::from_secs(5);
+    assert_eq!(world.session.poll_timeout(), Some(due));
+    world.session.on_timeout(due);
+    assert_eq!(world.outcomes(), [(1, doubt)]);
+    world.flush();
+    assert_eq!(world.outcomes(), []);
+    // Once it is written, there is nothing to wait for.
+    let is_waited_for = |world: &World, due| world.session.poll_timeout() == Some(due);
+    assert!(world.session.publish(world.now, &timed).is_ok());
+    assert!(is_waited_for(&world, due));
+    world.flush();
+    assert!(!is_waited_for(&world, due));
+    let operation = world.session.publish(world.now, &timed).unwrap();
+    assert!(world.session.cancel(world.now, operation));
+    assert!(!is_waited_for(&world, due));
+    // One that was taken back waits no longer than it was to wait.
+    assert!(world.session.publish(world.now, &timed).is_ok());
+    world.now = world.now + Duration::from_secs(4);
+    world.cut();
+    world.events();
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.outcomes(), [(4, Outcome::Dropped { why: DropCause::TimedOut })]);
+}
+
 #[test]
 fn an_operation_can_be_cancelled_wherever_it_is() {
     let mut world = World::new(brief(Version::V5_0));
