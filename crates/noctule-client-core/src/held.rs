@@ -54,8 +54,13 @@ pub enum AckRefused {
     },
 }
 
+/// What is over may stand among what is not: so many at least, and as many as that, before it is
+/// taken out.
+const OVER_MIN: usize = 32;
+
 #[derive(Clone, Copy, Debug)]
 struct Held {
+    serial: u64,
     answer: Option<Answer>,
     bytes: usize,
     holders: u16,
@@ -90,9 +95,12 @@ pub(crate) enum Release {
 /// The messages that are with the user.
 #[derive(Debug, Default)]
 pub(crate) struct HeldMessages {
+    /// By their serial numbers, which grow; the first is not over.
     list: VecDeque<Held>,
-    /// The serial number of the first.
-    first: u64,
+    /// How many in the list are over.
+    over: usize,
+    /// The serial number of the next.
+    next: u64,
     bytes: usize,
 }
 
@@ -104,14 +112,20 @@ impl HeldMessages {
 
     /// Hands a message out to one holder.
     pub(crate) fn hold(&mut self, epoch: Epoch, answer: Option<Answer>, bytes: usize) -> AckToken {
-        let serial = self.first + self.list.len() as u64;
+        let serial = self.next;
+        self.next += 1;
         self.bytes += bytes;
-        self.list.push_back(Held { answer, bytes, holders: 1, reason: ReasonCode::Success });
+        let reason = ReasonCode::Success;
+        self.list.push_back(Held { serial, answer, bytes, holders: 1, reason });
         AckToken { serial, epoch }
     }
 
     fn find(&mut self, token: AckToken) -> Option<&mut Held> {
-        let at = usize::try_from(token.serial.checked_sub(self.first)?).ok()?;
+        // Nearly always the first.
+        let at = match self.list.front() {
+            Some(first) if first.serial == token.serial => 0,
+            _ => self.list.binary_search_by_key(&token.serial, |held| held.serial).ok()?,
+        };
         self.list.get_mut(at).filter(|held| held.holders > 0)
     }
 
@@ -134,11 +148,21 @@ impl HeldMessages {
         }
         let (answer, bytes, reason) = (held.answer, held.bytes, held.reason);
         self.bytes -= bytes;
+        self.over += 1;
+        self.take_out();
+        Release::Done(Released { answer, reason })
+    }
+
+    /// One that is held for long must not keep the places of all that come after it.
+    fn take_out(&mut self) {
         while self.list.front().is_some_and(|held| held.holders == 0) {
             self.list.pop_front();
-            self.first += 1;
+            self.over -= 1;
         }
-        Release::Done(Released { answer, reason })
+        if self.over > OVER_MIN.max(self.list.len() / 2) {
+            self.list.retain(|held| held.holders > 0);
+            self.over = 0;
+        }
     }
 
     /// The session is gone: no acknowledgement is of use to anybody.
@@ -181,5 +205,28 @@ mod tests {
         assert_eq!((held.bytes(), held.list.len()), (0, 0));
         let c = held.hold(epoch, None, 1);
         assert_eq!((c.serial, held.bytes()), (2, 1));
+    }
+
+    #[test]
+    fn a_message_that_is_held_for_long_keeps_nothing_of_later_ones() {
+        let mut held = HeldMessages::default();
+        let epoch = Epoch(1);
+        let first = held.hold(epoch, None, 10);
+        let mut middle = None;
+        for number in 0..100_000 {
+            let token = held.hold(epoch, None, 1);
+            if number == 50_000 {
+                middle = Some(token);
+                continue;
+            }
+            assert!(matches!(held.release(token, ReasonCode::Success), Release::Done(_)));
+            assert_eq!(held.release(token, ReasonCode::Success), Release::Unknown);
+        }
+        assert!(held.list.len() < 100, "{}", held.list.len());
+        assert_eq!(held.bytes(), 11);
+        for token in [middle, Some(first)].into_iter().flatten() {
+            assert!(matches!(held.release(token, ReasonCode::Success), Release::Done(_)));
+        }
+        assert_eq!((held.bytes(), held.list.len()), (0, 0));
     }
 }
