@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use noctule_packet::{ForwardedProperties, Publish, PublishProperties, QoS};
+use noctule_packet::{ForwardedProperties, Publish, PublishProperties, QoS, TopicName};
 
 /// What a message costs beside its payload.
 const OVERHEAD: usize = 128;
@@ -28,6 +28,16 @@ struct Properties {
     subscription_identifiers: Vec<u32>,
 }
 
+impl Properties {
+    fn of(properties: &PublishProperties<'_>) -> Self {
+        Self {
+            forwarded: ForwardedProperties::from_publish(properties),
+            message_expiry_interval: properties.message_expiry_interval,
+            subscription_identifiers: properties.subscription_identifiers.clone(),
+        }
+    }
+}
+
 impl Message {
     /// A message without properties.
     pub(crate) fn plain(topic: Arc<str>, payload: &[u8], qos: QoS) -> Self {
@@ -36,11 +46,7 @@ impl Message {
 
     /// What a PUBLISH carries, whose topic is known.
     pub(crate) fn of(topic: Arc<str>, publish: &Publish<'_>) -> Self {
-        let properties = Properties {
-            forwarded: ForwardedProperties::from_publish(&publish.properties),
-            message_expiry_interval: publish.properties.message_expiry_interval,
-            subscription_identifiers: publish.properties.subscription_identifiers.clone(),
-        };
+        let properties = Properties::of(&publish.properties);
         let has_properties = properties != Properties::default();
         Self {
             topic,
@@ -100,6 +106,23 @@ impl Message {
             subscription_identifiers: properties.subscription_identifiers.clone(),
             ..properties.forwarded.decode()
         }
+    }
+
+    /// Says that it was published elsewhere.
+    pub fn set_topic(&mut self, topic: TopicName<'_>) {
+        self.topic = topic.as_str().into();
+    }
+
+    /// Puts another payload in the place of its own.
+    pub fn set_payload(&mut self, payload: impl Into<Box<[u8]>>) {
+        self.payload = payload.into();
+    }
+
+    /// Changes all its properties. A topic alias is not kept.
+    pub fn set_properties(&mut self, properties: &PublishProperties<'_>) {
+        let properties = Properties::of(properties);
+        let has_properties = properties != Properties::default();
+        self.properties = has_properties.then(|| Box::new(properties));
     }
 
     /// What it takes of the bytes that may be held.

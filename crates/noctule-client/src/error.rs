@@ -113,6 +113,9 @@ pub enum PublishError {
     /// The session does not take it.
     #[error(transparent)]
     Refused(#[from] PublishRefused),
+    /// An interceptor has refused it, for this reason of its own.
+    #[error("an interceptor refused the message: {0}")]
+    Intercepted(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store cannot keep anything at the moment. It is tried again by itself.
     #[cfg(feature = "store")]
     #[error("the store cannot keep the message: {0}")]

@@ -4,12 +4,15 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::interceptor::Interceptor;
 use crate::metrics::{Counter, Latency, Metrics};
 
 /// What a program has put into a client. Most have nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Extensions {
     pub(crate) metrics: Option<Arc<dyn Metrics>>,
+    /// The first one is nearest to the user.
+    pub(crate) interceptors: Vec<Arc<dyn Interceptor>>,
 }
 
 impl fmt::Debug for Extensions {
@@ -17,12 +20,13 @@ impl fmt::Debug for Extensions {
         formatter
             .debug_struct("Extensions")
             .field("metrics", &self.metrics.is_some())
+            .field("interceptors", &self.interceptors.len())
             .finish_non_exhaustive()
     }
 }
 
 impl Extensions {
-    pub(crate) const NOTHING: Self = Self { metrics: None };
+    pub(crate) const NOTHING: Self = Self { metrics: None, interceptors: Vec::new() };
 
     /// Tells the metrics something, if there are any.
     pub(crate) fn tell(&self, tell: impl FnOnce(&dyn Metrics)) {

@@ -41,6 +41,7 @@ mod client;
 mod connection;
 mod course;
 mod credentials;
+mod draft;
 mod error;
 mod events;
 mod extensions;
@@ -48,6 +49,7 @@ mod figures;
 pub mod generic;
 pub mod guide;
 mod histogram;
+mod interceptor;
 mod meter;
 mod metrics;
 mod mode;
@@ -80,12 +82,14 @@ mod wait;
 
 pub use client::ShutdownReport;
 pub use credentials::{Credentials, CredentialsFuture, CredentialsProvider};
+pub use draft::Draft;
 pub use error::{
     ClientBuildError, ConnectError, PublishError, ReauthenticateError, StopReason, SubscribeError,
     UnsubscribeError,
 };
 pub use figures::{Figures, Snapshot};
 pub use histogram::Distribution;
+pub use interceptor::{Interceptor, Passage};
 pub use metrics::{Cause, Counter, Latency, Metrics};
 pub use mode::{Async, Blocking};
 #[cfg(feature = "scram")]

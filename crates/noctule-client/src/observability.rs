@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::builder::ClientBuilder;
+use crate::interceptor::Interceptor;
 use crate::metrics::Metrics;
 
 impl<D> ClientBuilder<D> {
@@ -10,6 +11,13 @@ impl<D> ClientBuilder<D> {
     /// clients may have the same. Without it nothing is counted.
     pub fn metrics(mut self, metrics: impl Metrics + 'static) -> Self {
         self.extensions.metrics = Some(Arc::new(metrics));
+        self
+    }
+
+    /// Lets every message pass an interceptor, on its way out and in. Several work together: the
+    /// first one is the nearest to the user.
+    pub fn interceptor(mut self, interceptor: impl Interceptor + 'static) -> Self {
+        self.extensions.interceptors.push(Arc::new(interceptor));
         self
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use noctule_client_core::{OperationId, Publication};
 use noctule_packet::{PublishProperties, QoS, TopicName, UserProperties};
 
+use crate::draft::Draft;
 use crate::error::PublishError;
 use crate::metrics::Counter;
 use crate::mode::{Async, Blocking, Mode};
@@ -139,9 +140,7 @@ impl<'a, D> Publish<'a, D> {
     }
 
     fn hand_over(&self) -> Result<OperationId, PublishError> {
-        let publication = self.publication()?;
-        let now = self.shared.now();
-        self.shared.with(|inner| inner.publish(now, &publication))
+        self.shared.publish(&self.publication()?)
     }
 
     async fn wait_for_room(self) -> Result<Receipt, PublishError> {
@@ -151,11 +150,14 @@ impl<'a, D> Publish<'a, D> {
 
     async fn hand_over_when_ready(&self) -> Result<OperationId, PublishError> {
         let publication = self.publication()?;
+        let draft = self.shared.intercept(&publication)?;
+        let changed = draft.as_ref().map(Draft::publication).transpose()?;
+        let publication = changed.as_ref().unwrap_or(&publication);
         poll_fn(|context| {
             let now = self.shared.now();
             self.shared.with(|inner| {
-                inner.check_store(&publication)?;
-                let polled = inner.hub.poll_publish(now, &publication, context.waker());
+                inner.check_store(publication)?;
+                let polled = inner.hub.poll_publish(now, publication, context.waker());
                 polled.map_err(PublishError::from)
             })
         })

@@ -9,14 +9,18 @@ use noctule_client_core::PublishRefused;
 use noctule_client_core::{Doubt, Hub, OperationId, Outcome, Publication, Timestamp, Unfinished};
 use noctule_packet::QoS;
 
+use crate::draft::Draft;
 use crate::error::PublishError;
 use crate::extensions::Extensions;
+use crate::interceptor;
 use crate::meter::Meter;
+use crate::metrics::Counter;
 use crate::state::State;
 #[cfg(feature = "store")]
 use crate::store::Journal;
 #[cfg(not(feature = "store"))]
 use crate::store_off::Journal;
+use crate::subscription::Incoming;
 
 /// What the handles of a client and its driver share.
 #[derive(Debug)]
@@ -226,6 +230,44 @@ impl Shared {
         }
         wakes.wake();
         result
+    }
+
+    /// What the interceptors make of a message that is about to be published, if there are any.
+    pub(crate) fn intercept<'p>(
+        &self,
+        publication: &Publication<'p>,
+    ) -> Result<Option<Draft<'p>>, PublishError> {
+        let interceptors = &self.extensions().interceptors;
+        if interceptors.is_empty() {
+            return Ok(None);
+        }
+        let version = self.with(|inner| inner.hub.session().version());
+        interceptor::outgoing(interceptors, publication, version).map(Some)
+    }
+
+    /// Publishes a message, as the interceptors leave it.
+    pub(crate) fn publish(
+        &self,
+        publication: &Publication<'_>,
+    ) -> Result<OperationId, PublishError> {
+        let draft = self.intercept(publication)?;
+        let changed = draft.as_ref().map(Draft::publication).transpose()?;
+        let publication = changed.as_ref().unwrap_or(publication);
+        let now = self.now();
+        self.with(|inner| inner.publish(now, publication))
+    }
+
+    /// What the interceptors leave of a message that is about to be given to its user.
+    pub(crate) fn admit(&self, incoming: Incoming) -> Option<Incoming> {
+        let extensions = self.extensions();
+        if extensions.interceptors.is_empty() {
+            return Some(incoming);
+        }
+        let admitted = interceptor::incoming(&extensions.interceptors, incoming);
+        if admitted.is_none() {
+            extensions.count(Counter::MessagesFiltered, 1);
+        }
+        admitted
     }
 
     /// The store has something new to tell.

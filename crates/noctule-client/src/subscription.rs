@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use noctule_client_core::{
@@ -17,6 +17,9 @@ use crate::payload::FromPayload;
 use crate::shared::{Shared, UserSide};
 use crate::subscribe::{filter_of, requested};
 use crate::wait::{TimedOut, block_on, block_until};
+
+/// How many messages are filtered out before others get their turn.
+const FILTERED_MAX: usize = 64;
 
 /// The messages of one or more topic filters, in the order in which they arrived.
 ///
@@ -70,23 +73,37 @@ impl<D> Subscription<D> {
 
     /// The next message, for a hand-written future; `None` if there will be no more.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        let now = self.shared().now();
-        let polled =
-            self.shared().with(|inner| inner.hub.poll_message(now, self.mailbox, context.waker()));
-        polled.map(|taken| taken.map(|taken| self.incoming(taken)))
+        let shared = self.shared();
+        for _ in 0..FILTERED_MAX {
+            let now = shared.now();
+            let polled =
+                shared.with(|inner| inner.hub.poll_message(now, self.mailbox, context.waker()));
+            let Some(taken) = ready!(polled) else { return Poll::Ready(None) };
+            if let Some(incoming) = self.admit(taken) {
+                return Poll::Ready(Some(incoming));
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The next message, if one has arrived.
     pub fn try_recv(&mut self) -> Option<Incoming> {
-        let now = self.shared().now();
-        let taken = self.shared().with(|inner| inner.hub.take_message(now, self.mailbox))?;
-        Some(self.incoming(taken))
+        let shared = self.shared();
+        loop {
+            let now = shared.now();
+            let taken = shared.with(|inner| inner.hub.take_message(now, self.mailbox))?;
+            if let Some(incoming) = self.admit(taken) {
+                return Some(incoming);
+            }
+        }
     }
 
-    fn incoming(&self, taken: Taken) -> Incoming {
+    /// What the user is given of a message, unless it is filtered out.
+    fn admit(&self, taken: Taken) -> Option<Incoming> {
         let Taken { message, token } = taken;
         let ack = token.map(|token| Ack { shared: Arc::clone(self.shared()), token: Some(token) });
-        Incoming { message, ack }
+        self.shared().admit(Incoming { message, ack })
     }
 
     /// How many messages wait.
@@ -215,6 +232,11 @@ impl Incoming {
     /// If it does not say that.
     pub fn decode<T: FromPayload>(&self) -> Result<T, T::Error> {
         T::from_payload(&self.message)
+    }
+
+    /// The message, to be changed before its user sees it.
+    pub(crate) const fn message_mut(&mut self) -> &mut Message {
+        &mut self.message
     }
 
     /// What acknowledges it, if its user does.

@@ -3,6 +3,7 @@
 mod acknowledge;
 mod basics;
 mod house;
+mod interceptors;
 mod metrics;
 mod reconnect;
 mod regressions;

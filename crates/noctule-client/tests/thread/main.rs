@@ -7,6 +7,8 @@ mod basics;
 mod blocking;
 #[path = "../it/house.rs"]
 mod house;
+#[path = "../it/interceptors.rs"]
+mod interceptors;
 #[path = "../it/metrics.rs"]
 mod metrics;
 #[path = "../it/reconnect.rs"]

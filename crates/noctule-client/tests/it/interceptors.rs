@@ -1,0 +1,270 @@
+//! Interceptors: what they see, change, refuse and filter out.
+
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use noctule_client::{
+    Client, Counter, Draft, Figures, Interceptor, Message, Passage, PublishError, QoS, TopicName,
+    Version,
+};
+use tokio::sync::mpsc;
+
+use crate::house::{House, next, soon};
+use crate::start::connect;
+
+type Refusal = Box<dyn Error + Send + Sync>;
+
+/// Puts its name behind every payload that leaves, and behind every one that arrives.
+struct Signing(&'static str);
+
+impl Interceptor for Signing {
+    fn outgoing(&self, message: &mut Draft<'_>) -> Result<(), Refusal> {
+        let signed = [message.payload(), b">", self.0.as_bytes()].concat();
+        message.set_payload(signed);
+        Ok(())
+    }
+
+    fn incoming(&self, message: &mut Message) -> Passage {
+        let signed = [message.payload(), b"<", self.0.as_bytes()].concat();
+        message.set_payload(signed);
+        Passage::Passed
+    }
+}
+
+#[tokio::test]
+async fn several_change_a_message_one_after_the_other() {
+    let house = House::new();
+    let builder = house.builder("c").interceptor(Signing("a")).interceptor(Signing("b"));
+    let client = connect(builder).await.unwrap();
+    let plain = house.client("plain").await;
+    let mut seen = soon(plain.subscribe("t")).await.unwrap();
+    let mut inbox = soon(client.subscribe("t")).await.unwrap();
+    let mut route = soon(client.route("{topic}")).await.unwrap();
+    drop(client.publish("t", "x").send().unwrap());
+    assert_eq!(next(&mut seen).await.text(), Some("x>a>b"), "on the wire");
+    assert_eq!(next(&mut inbox).await.text(), Some("x>a>b<b<a"));
+    assert_eq!(soon(route.recv()).await.unwrap().text(), Some("x>a>b<b<a"));
+    drop(soon(client.publish("t", "y").send_when_ready()).await.unwrap());
+    assert_eq!(next(&mut seen).await.text(), Some("y>a>b"));
+    let taken = async {
+        loop {
+            match inbox.try_recv() {
+                Some(message) => break message,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    assert_eq!(soon(taken).await.text(), Some("y>a>b<b<a"));
+}
+
+/// Changes whatever can be changed.
+struct Rewriting;
+
+impl Interceptor for Rewriting {
+    fn outgoing(&self, message: &mut Draft<'_>) -> Result<(), Refusal> {
+        assert!(message.set_topic("a/#").is_err());
+        message.set_topic(format!("moved/{}", message.topic()))?;
+        message.set_qos(QoS::AtLeastOnce);
+        message.set_retain(true);
+        if message.version().is_v5() {
+            message.add_user_property("traceparent", "00-1-2-00")?;
+            message.set_content_type(Some("text/plain".to_owned()));
+            message.set_correlation_data(Some(b"7".to_vec()));
+            message.set_message_expiry_interval(Some(60));
+        }
+        Ok(())
+    }
+
+    fn incoming(&self, message: &mut Message) -> Passage {
+        let before = message.clone();
+        let mut properties = before.properties();
+        properties.content_type = Some("text/html");
+        message.set_properties(&properties);
+        message.set_topic(TopicName::new("seen").unwrap());
+        Passage::Passed
+    }
+}
+
+#[tokio::test]
+async fn everything_about_a_message_can_be_changed() {
+    let house = House::new();
+    for version in [Version::V3_1_1, Version::V5_0] {
+        let builder = house.builder("c").interceptor(Rewriting).version(version);
+        let client = connect(builder).await.unwrap();
+        let plain = house.client("plain").await;
+        let receipt = client.publish("t", "x").send().unwrap();
+        assert!(soon(receipt).await.is_delivered());
+        let mut seen = soon(plain.subscribe("moved/t")).await.unwrap();
+        let message = next(&mut seen).await;
+        assert!(message.retain() && message.qos() == QoS::AtLeastOnce);
+        let properties = message.properties();
+        let pairs: Vec<_> = properties.user_properties.iter().collect();
+        if version.is_v5() {
+            assert_eq!(pairs, [("traceparent", "00-1-2-00")]);
+            assert_eq!(properties.content_type, Some("text/plain"));
+            assert_eq!(properties.correlation_data, Some(&b"7"[..]));
+            assert!(message.message_expiry_interval().is_some());
+        } else {
+            assert_eq!(pairs, []);
+        }
+        let mut inbox = soon(client.subscribe("moved/t")).await.unwrap();
+        let message = next(&mut inbox).await;
+        assert_eq!((&**message.topic(), message.text()), ("seen", Some("x")));
+        let properties = message.properties();
+        assert_eq!(properties.content_type, Some("text/html"));
+        assert_eq!(properties.user_properties.len(), pairs.len());
+    }
+}
+
+/// Lets nothing pass that is secret.
+struct Censor;
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{0:?} is secret")]
+struct Secret(String);
+
+impl Interceptor for Censor {
+    fn outgoing(&self, message: &mut Draft<'_>) -> Result<(), Refusal> {
+        if message.payload() == b"secret" {
+            return Err(Secret(message.topic().to_owned()).into());
+        }
+        Ok(())
+    }
+
+    fn incoming(&self, message: &mut Message) -> Passage {
+        match message.payload() {
+            b"dull" => Passage::FilteredOut,
+            _ => Passage::Passed,
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_accepted_and_its_sender_is_told_why() {
+    let house = House::new();
+    let figures = Figures::new();
+    let builder = house.builder("c").interceptor(Censor).metrics(figures.clone());
+    let client = connect(builder).await.unwrap();
+    let refused = client.publish("t", "secret").qos(QoS::AtLeastOnce).send().unwrap_err();
+    assert_eq!(refused.to_string(), "an interceptor refused the message: \"t\" is secret");
+    let PublishError::Intercepted(reason) = refused else { panic!("{refused}") };
+    assert_eq!(reason.downcast_ref(), Some(&Secret("t".to_owned())));
+    let refused = soon(client.publish("t", "secret").send_when_ready()).await;
+    assert!(matches!(refused, Err(PublishError::Intercepted(_))));
+    assert_eq!(figures.count(Counter::PublicationsAccepted), 0);
+    assert_eq!(figures.count(Counter::PublicationsRefused), 2);
+}
+
+#[tokio::test]
+async fn what_is_filtered_out_is_acknowledged_and_seen_by_nobody() {
+    let house = House::new();
+    let figures = Figures::new();
+    let builder = house.builder("c").interceptor(Censor).metrics(figures.clone());
+    let client = connect(builder).await.unwrap();
+    for is_manual in [false, true] {
+        let inbox = client.subscribe("t").manual_acknowledgement(is_manual);
+        let mut inbox = soon(inbox).await.unwrap();
+        for _ in 0..200 {
+            drop(client.publish("t", "dull").qos(QoS::AtLeastOnce).send().unwrap());
+        }
+        drop(client.publish("t", "x").qos(QoS::AtLeastOnce).send().unwrap());
+        let message = next(&mut inbox).await;
+        assert_eq!(message.text(), Some("x"));
+        message.acknowledge();
+        let acknowledged = async {
+            while house.broker().statistics().await.unwrap().1.in_flight_messages > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(acknowledged).await;
+        assert!(inbox.try_recv().is_none());
+    }
+    assert_eq!(figures.count(Counter::MessagesFiltered), 400);
+}
+
+/// Fails at what is bad, both ways.
+struct Failing;
+
+impl Interceptor for Failing {
+    fn outgoing(&self, message: &mut Draft<'_>) -> Result<(), Refusal> {
+        match message.payload() {
+            b"bad way out" => resume_unwind(Box::new("outgoing")),
+            _ => Ok(()),
+        }
+    }
+
+    fn incoming(&self, message: &mut Message) -> Passage {
+        match message.payload() {
+            b"bad way in" => resume_unwind(Box::new("incoming")),
+            _ => Passage::Passed,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_its_callers_and_the_client_goes_on() {
+    let house = House::new();
+    let client = connect(house.builder("c").interceptor(Failing)).await.unwrap();
+    let mut inbox = soon(client.subscribe("t").manual_acknowledgement(true)).await.unwrap();
+    let publish = || client.publish("t", "bad way out").send();
+    assert!(catch_unwind(AssertUnwindSafe(publish)).is_err());
+    for payload in ["bad way in", "x"] {
+        drop(client.publish("t", payload).qos(QoS::AtLeastOnce).send().unwrap());
+    }
+    while inbox.waiting() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(catch_unwind(AssertUnwindSafe(|| inbox.try_recv())).is_err());
+    let message = next(&mut inbox).await;
+    assert_eq!(message.text(), Some("x"));
+    message.acknowledge();
+    // The one that nobody has seen does not hold up the other.
+    let acknowledged = async {
+        while house.broker().statistics().await.unwrap().1.in_flight_messages > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(acknowledged).await;
+    assert!(client.state().is_connected());
+}
+
+/// Calls the client from inside.
+#[derive(Default)]
+struct Calling {
+    client: OnceLock<Client>,
+    log: Mutex<Vec<String>>,
+}
+
+impl Interceptor for Calling {
+    fn outgoing(&self, message: &mut Draft<'_>) -> Result<(), Refusal> {
+        if let Some(client) = self.client.get().filter(|_| message.topic() != "copy") {
+            drop(client.publish("copy", message.payload()).send()?);
+        }
+        Ok(())
+    }
+
+    fn incoming(&self, message: &mut Message) -> Passage {
+        let is_connected = self.client.get().is_some_and(|client| client.state().is_connected());
+        self.log.lock().unwrap().push(format!("{} {is_connected}", message.topic()));
+        Passage::Passed
+    }
+}
+
+#[tokio::test]
+async fn an_interceptor_may_call_the_client_and_handlers_pass_it() {
+    let house = House::new();
+    let calling = Arc::new(Calling::default());
+    let client = connect(house.builder("c").interceptor(Arc::clone(&calling))).await.unwrap();
+    assert!(calling.client.set(client.clone()).is_ok());
+    let (handled, mut done) = mpsc::unbounded_channel();
+    let handler = client.route("{topic}").handle(move |message| {
+        handled.send(message.capture("topic").to_owned()).unwrap();
+        async {}
+    });
+    soon(handler).await.unwrap();
+    drop(client.publish("t", "x").send().unwrap());
+    assert_eq!(soon(done.recv()).await.unwrap(), "copy");
+    assert_eq!(soon(done.recv()).await.unwrap(), "t");
+    assert_eq!(*calling.log.lock().unwrap(), ["copy true", "t true"]);
+}
