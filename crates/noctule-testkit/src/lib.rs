@@ -24,8 +24,9 @@
 //!     sent.unwrap().await.is_delivered()
 //! }
 //!
-//! # #[tokio::main(flavor = "current_thread")]
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In a test that begins with `#[tokio::test(start_paused = true)]`:
 //! let mock = Mock::new();
 //! let client = Client::builder(mock.url()).connector(mock.connector()).connect().await?;
 //! let program = tokio::spawn(async move { raise_alarm(&client).await });

@@ -1,23 +1,22 @@
 //! What a test broker answers, and where it does what a rule says.
 
-use noctule_packet::{Ack, ConnectReturnCode, Packet, PacketId, QoS, ReasonCode, Suback, Unsuback};
+use noctule_packet::{Ack, Packet, PacketId, QoS, ReasonCode, Suback, Unsuback};
 
 use super::record::Happening;
 use super::rule::Act;
 use super::session::{Stored, Subscribed};
 use super::state::{Manner, State};
-use crate::{
-    OwnedAck, OwnedConnack, OwnedConnect, OwnedDisconnect, OwnedPacket, OwnedPublish,
-    OwnedSubscribe, OwnedUnsubscribe,
-};
+use crate::{OwnedAck, OwnedPacket, OwnedPublish, OwnedSubscribe, OwnedUnsubscribe};
 
 impl State {
     /// A client has sent a packet.
-    pub(crate) fn on_packet(&mut self, number: u64, packet: OwnedPacket) {
-        if let OwnedPacket::Connect(connect) = &packet
-            && let Some(connection) = self.connections.get_mut(&number)
-        {
-            connection.client_id.clone_from(&connect.client_id);
+    pub(crate) fn on_packet(&mut self, number: u64, mut packet: OwnedPacket) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        match &mut packet {
+            OwnedPacket::Connect(connect) => connection.client_id.clone_from(&connect.client_id),
+            // Rules and records are about topics.
+            OwnedPacket::Publish(publish) => connection.resolve_alias(publish),
+            _ => {}
         }
         let entry = self.recorded();
         self.record(number, Happening::Packet(packet.clone()));
@@ -79,75 +78,10 @@ impl State {
         }
     }
 
-    fn on_connect(&mut self, number: u64, connect: &OwnedConnect, act: Option<&Act>) {
-        if let Some(Act::Refuse(reason)) = act {
-            let is_v5 = connect.version.is_v5();
-            let code = ConnectReturnCode::from(*reason);
-            if !is_v5 {
-                self.transcript_event(number, &format!("refused with return code {code:?}"));
-            }
-            self.answer(number, &Packet::Connack(OwnedConnack::new(*reason).to_packet()));
-            self.end(number);
-            return;
-        }
-        let mut connack = match act {
-            Some(Act::Accept(connack)) => (**connack).clone(),
-            _ => self.connack.clone(),
-        };
-        let mut client_id = connect.client_id.clone();
-        if client_id.is_empty() {
-            self.assigned += 1;
-            client_id = format!("assigned-{}", self.assigned);
-            if connect.version.is_v5() {
-                connack.assigned_client_identifier = Some(client_id.clone());
-            }
-        }
-        let older = self.sessions.get(&client_id).and_then(|session| session.connection);
-        if let Some(older) = older {
-            self.refuse(older, ReasonCode::SessionTakenOver);
-        }
-        if connect.clean_start {
-            self.sessions.remove(&client_id);
-        }
-        let known = self.sessions.contains_key(&client_id);
-        connack.session_present = known && !connack.reason_code.is_error();
-        let session = self.sessions.entry(client_id.clone()).or_default();
-        session.connection = Some(number);
-        session.lasts = match connect.version.is_v5() {
-            true => connect.session_expiry_interval.is_some_and(|seconds| seconds > 0),
-            false => !connect.clean_start,
-        };
-        session.receive_maximum = connect.receive_maximum.unwrap_or(u16::MAX).into();
-        if let Some(connection) = self.connections.get_mut(&number) {
-            connection.client_id.clone_from(&client_id);
-            connection.is_accepted = true;
-            connection.will.clone_from(&connect.will);
-        }
-        self.answer(number, &Packet::Connack(connack.to_packet()));
-        if connack.reason_code.is_error() {
-            self.end(number);
-        } else if self.manner != Manner::Never {
-            self.resume(number, &client_id);
-        }
-    }
-
-    fn on_publish(
-        &mut self,
-        number: u64,
-        mut publish: OwnedPublish,
-        entry: u64,
-        act: Option<&Act>,
-    ) {
-        let Some(connection) = self.connections.get_mut(&number) else { return };
-        if let Some(alias) = publish.topic_alias {
-            if publish.topic.is_empty() {
-                match connection.aliases.get(&alias) {
-                    Some(topic) => publish.topic.clone_from(topic),
-                    None => return self.refuse(number, ReasonCode::TopicAliasInvalid),
-                }
-            } else {
-                connection.aliases.insert(alias, publish.topic.clone());
-            }
+    fn on_publish(&mut self, number: u64, publish: OwnedPublish, entry: u64, act: Option<&Act>) {
+        let Some(connection) = self.connections.get(&number) else { return };
+        if publish.topic.is_empty() {
+            return self.refuse(number, ReasonCode::TopicAliasInvalid);
         }
         let client_id = connection.client_id.clone();
         let is_repeated = publish.qos == QoS::ExactlyOnce
@@ -279,21 +213,6 @@ impl State {
         if let Some(packet_id) = PacketId::new(unsubscribe.packet_id) {
             self.answer(number, &Packet::Unsuback(Unsuback::new(packet_id, codes)));
         }
-    }
-
-    fn on_disconnect(&mut self, number: u64, disconnect: &OwnedDisconnect) {
-        if let (Some(seconds), Some(session)) =
-            (disconnect.session_expiry_interval, self.session_of(number))
-        {
-            session.lasts = seconds > 0;
-        }
-        if disconnect.reason_code != ReasonCode::DisconnectWithWillMessage
-            && let Some(connection) = self.connections.get_mut(&number)
-        {
-            // [MQTT5-3.14.4-3]
-            connection.will = None;
-        }
-        self.end(number);
     }
 
     /// Keeps a retained message, or forgets it.

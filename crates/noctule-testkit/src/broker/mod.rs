@@ -3,12 +3,15 @@
 
 mod behave;
 pub(crate) mod clock;
+mod connect;
+mod connection;
 mod deliver;
 pub(crate) mod house;
 pub(crate) mod outlet;
 mod record;
 mod rule;
 mod scripted;
+mod seen;
 mod session;
 mod sockets;
 mod state;
@@ -17,7 +20,7 @@ mod wait;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use noctule_packet::{Packet, PacketType, QoS, ReasonCode};
+use noctule_packet::{Packet, PacketType, ReasonCode};
 
 pub use record::{Happening, Received};
 pub(crate) use record::{check_filter, matches};
@@ -26,8 +29,7 @@ pub use scripted::ScriptedConnection;
 pub(crate) use state::State;
 pub use wait::Wait;
 
-use crate::{OwnedConnack, OwnedConnect, OwnedDisconnect, OwnedPacket, OwnedPublish};
-use crate::{OwnedSubscribe, OwnedUnsubscribe, Peer};
+use crate::{OwnedConnack, OwnedDisconnect, OwnedPublish, Peer};
 use clock::Clock;
 use house::House;
 use rule::Matcher;
@@ -126,9 +128,10 @@ impl TestBroker {
             None => panic!("a broker in memory has no address"),
         }
     }
+}
 
-    // Rules.
-
+/// Where it does something else than a broker usually does.
+impl TestBroker {
     /// Begins a rule for CONNECT.
     pub fn on_connect(&self) -> When<'_> {
         self.on_packet(PacketType::Connect)
@@ -208,9 +211,10 @@ impl TestBroker {
             None => panic!("`play` needs sockets, `script_next` does not"),
         }
     }
+}
 
-    // What the broker does of itself.
-
+/// What the broker does of itself.
+impl TestBroker {
     /// Publishes a message to those who subscribe to its topic, as another client would. How many
     /// they are.
     pub fn publish(&self, publish: &OwnedPublish) -> usize {
@@ -254,122 +258,5 @@ impl TestBroker {
     /// Forgets all sessions of clients that are not connected, as a server does that was replaced.
     pub fn forget_sessions(&self) {
         self.house.with(|state| state.sessions.retain(|_, session| session.connection.is_some()));
-    }
-
-    // What clients did.
-
-    /// Everything that clients did so far, in order.
-    pub fn received(&self) -> Vec<Received> {
-        self.house.look(|state| state.records().cloned().collect())
-    }
-
-    /// The messages that were published so far to topics that this filter matches, in order.
-    ///
-    /// # Panics
-    ///
-    /// When it is no topic filter.
-    #[track_caller]
-    pub fn publishes(&self, filter: &str) -> Vec<OwnedPublish> {
-        check_filter(filter);
-        let of = |received: &Received| received.publish_to(filter).cloned();
-        self.house.look(|state| state.records().filter_map(of).collect())
-    }
-
-    /// How many connections there were so far.
-    pub fn connections(&self) -> u64 {
-        self.house.look(|state| state.opened)
-    }
-
-    /// How many connections there are.
-    pub fn open_connections(&self) -> usize {
-        self.house.look(|state| state.connections.len())
-    }
-
-    /// The topic filters that a client has subscribed to, with the quality of service of each.
-    pub fn subscriptions(&self, client_id: &str) -> Vec<(String, QoS)> {
-        self.house.look(|state| {
-            let Some(session) = state.sessions.get(client_id) else { return Vec::new() };
-            let of = |(filter, subscribed): (&String, &session::Subscribed)| {
-                (filter.clone(), subscribed.options.qos)
-            };
-            session.subscriptions.iter().map(of).collect()
-        })
-    }
-
-    /// The retained message of a topic, if there is one.
-    pub fn retained(&self, topic: &str) -> Option<OwnedPublish> {
-        self.house.look(|state| state.retained.get(topic)?.alive(state.now))
-    }
-
-    /// Everything that was said so far, a line for each packet, with the number of its connection.
-    pub fn transcript(&self) -> String {
-        self.house.look(|state| state.transcript.to_string())
-    }
-
-    // Waiting.
-
-    /// Waits for something that `select` wants; `wanted` says what in the message of a failure.
-    #[track_caller]
-    pub fn wait_for<T: 'static>(
-        &self,
-        wanted: &str,
-        mut select: impl FnMut(&Received) -> Option<T> + Send + 'static,
-    ) -> Wait<T> {
-        Wait::new(&self.house, wanted, move |received, _| select(received))
-    }
-
-    /// Waits for the next CONNECT.
-    #[track_caller]
-    pub fn next_connect(&self) -> Wait<OwnedConnect> {
-        self.wait_for("CONNECT", |received| match received.packet() {
-            Some(OwnedPacket::Connect(connect)) => Some((**connect).clone()),
-            _ => None,
-        })
-    }
-
-    /// Waits for the next PUBLISH to a topic that this filter matches.
-    ///
-    /// # Panics
-    ///
-    /// When it is no topic filter.
-    #[track_caller]
-    pub fn next_publish(&self, filter: &str) -> Wait<OwnedPublish> {
-        check_filter(filter);
-        let (wanted, filter) = (format!("PUBLISH to {filter:?}"), filter.to_owned());
-        self.wait_for(&wanted, move |received| received.publish_to(&filter).cloned())
-    }
-
-    /// Waits for the next SUBSCRIBE.
-    #[track_caller]
-    pub fn next_subscribe(&self) -> Wait<OwnedSubscribe> {
-        self.wait_for("SUBSCRIBE", |received| match received.packet() {
-            Some(OwnedPacket::Subscribe(subscribe)) => Some(subscribe.clone()),
-            _ => None,
-        })
-    }
-
-    /// Waits for the next UNSUBSCRIBE.
-    #[track_caller]
-    pub fn next_unsubscribe(&self) -> Wait<OwnedUnsubscribe> {
-        self.wait_for("UNSUBSCRIBE", |received| match received.packet() {
-            Some(OwnedPacket::Unsubscribe(unsubscribe)) => Some(unsubscribe.clone()),
-            _ => None,
-        })
-    }
-
-    /// Waits for the next packet of a type.
-    #[track_caller]
-    pub fn next_packet(&self, packet_type: PacketType) -> Wait<OwnedPacket> {
-        self.wait_for(packet_type.name(), move |received| {
-            received.packet().filter(|packet| packet.packet_type() == packet_type).cloned()
-        })
-    }
-
-    /// Waits until the next connection has ended. Its number.
-    #[track_caller]
-    pub fn next_close(&self) -> Wait<u64> {
-        self.wait_for("the end of a connection", |received| {
-            (received.what == Happening::Closed).then_some(received.connection)
-        })
     }
 }

@@ -103,7 +103,7 @@ impl ScriptedConnection {
         let mut connack = OwnedConnack::new(ReasonCode::Success);
         self.house.with(|state| {
             let is_nameless =
-                |it: &super::state::Connection| it.version.is_v5() && it.client_id.is_empty();
+                |it: &super::connection::Connection| it.version.is_v5() && it.client_id.is_empty();
             if state.connections.get(&self.number).is_some_and(is_nameless) {
                 connack.assigned_client_identifier = Some(format!("scripted-{}", self.number));
             }

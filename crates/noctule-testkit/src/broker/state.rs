@@ -4,34 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::Duration;
 
-use noctule_packet::{
-    Connect, Disconnect, Framing, Packet, PacketType, ReasonCode, TextRules, Version, split,
-};
+use noctule_packet::{Disconnect, Packet, ReasonCode};
 
-use super::outlet::Outlet;
+use super::connection::Connection;
 use super::record::{Happening, Received};
 use super::rule::Rule;
 use super::session::{Session, Stored};
-use crate::arrival::MAXIMUM_PACKET_SIZE;
+use crate::OwnedConnack;
 use crate::describe::{describe, describe_bytes};
 use crate::transcript::Transcript;
-use crate::{OwnedConnack, OwnedPacket, OwnedWill};
-
-/// One connection.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) version: Version,
-    /// Empty until CONNECT has said it.
-    pub(crate) client_id: String,
-    pub(crate) is_accepted: bool,
-    /// Whether the test says what is answered, and not the broker.
-    pub(crate) is_scripted: bool,
-    pub(crate) will: Option<OwnedWill>,
-    pub(crate) aliases: BTreeMap<u16, String>,
-    pub(crate) outlet: Outlet,
-    /// What was received and not yet split into packets.
-    unread: Vec<u8>,
-}
 
 /// How answers leave while one packet is dealt with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,9 +22,6 @@ pub(crate) enum Manner {
     After(Duration),
     Never,
 }
-
-/// The bytes of what is no packet with an explanation, and the reason to give for leaving.
-type Problem = (String, ReasonCode);
 
 /// What was written down, and whether somebody has waited for it.
 #[derive(Debug)]
@@ -113,16 +91,7 @@ impl State {
         let number = self.opened;
         let is_scripted = self.scripts > 0;
         self.scripts -= usize::from(is_scripted);
-        let connection = Connection {
-            version: Version::V5_0,
-            client_id: String::new(),
-            is_accepted: false,
-            is_scripted,
-            will: None,
-            aliases: BTreeMap::new(),
-            outlet: Outlet::default(),
-            unread: Vec::new(),
-        };
+        let connection = Connection::new(is_scripted);
         self.connections.insert(number, connection);
         self.record(number, Happening::Opened);
         number
@@ -135,8 +104,8 @@ impl State {
         if connection.outlet.is_over() && !is_scripted {
             return;
         }
-        connection.unread.extend_from_slice(bytes);
-        while let Some(next) = self.next_packet(number) {
+        connection.arrived(bytes);
+        while let Some(next) = self.connections.get_mut(&number).and_then(Connection::next_packet) {
             match next {
                 Ok((packet, line)) => {
                     self.note(number, '<', &line);
@@ -151,37 +120,6 @@ impl State {
                 }
             }
         }
-    }
-
-    /// The next whole packet and its line for the transcript, or what is wrong with it.
-    fn next_packet(&mut self, number: u64) -> Option<Result<(OwnedPacket, String), Problem>> {
-        let connection = self.connections.get_mut(&number)?;
-        let unread = &connection.unread;
-        let frame = match split(unread, MAXIMUM_PACKET_SIZE) {
-            Ok(Framing::Complete(frame)) => frame,
-            Ok(Framing::Partial { .. }) => return None,
-            Err(error) => {
-                let shown = format!("{} ({error})", describe_bytes(unread));
-                connection.unread.clear();
-                return Some(Err((shown, error.reason_code())));
-            }
-        };
-        if frame.packet_type == PacketType::Connect
-            && let Ok(connect) = Connect::decode(&frame, TextRules::Lenient)
-        {
-            connection.version = connect.version;
-        }
-        let length = frame.length;
-        let decoded = Packet::decode(&frame, connection.version, TextRules::Lenient);
-        let next = match decoded {
-            Ok(packet) => Ok((OwnedPacket::copy_of(&packet), describe(&packet))),
-            Err(error) => {
-                let shown = format!("{} ({error})", describe_bytes(&unread[..length]));
-                Err((shown, error.reason_code()))
-            }
-        };
-        connection.unread.drain(..length);
-        Some(next)
     }
 
     /// The connection is gone.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use noctule_client::Client;
 use noctule_packet::{PacketType, QoS, ReasonCode, SubscriptionOptions, Version};
 use noctule_testkit::{
     Happening, OwnedConnack, OwnedConnect, OwnedPacket, OwnedPublish, OwnedWill, Peer, TestBroker,
@@ -370,4 +371,30 @@ fn nonsense_ends_the_connection_and_is_written_down() {
     let mut peer = Peer::connect(broker.address());
     peer.send_pingreq();
     peer.expect_closed();
+}
+
+/// The same thread runs the client, and the test that waits.
+#[tokio::test]
+async fn a_test_that_is_a_task_awaits() {
+    let broker = TestBroker::start();
+    let client = Client::builder(broker.url()).connect().await.unwrap();
+    let receipt = client.publish("t", "x").qos(QoS::AtLeastOnce).send().unwrap();
+    assert_eq!(broker.next_publish("t").await.text(), "x");
+    assert!(receipt.await.is_delivered());
+    let late = broker.next_publish("t").within(Duration::from_millis(20));
+    let panic = tokio::spawn(late.into_future()).await.unwrap_err().into_panic();
+    assert!(panic.downcast::<String>().unwrap().contains("PUBLISH to \"t\""));
+}
+
+#[test]
+fn an_alias_is_understood() {
+    let broker = TestBroker::start();
+    let mut peer = Peer::v5(broker.address(), "c");
+    let first = OwnedPublish::new("t", "1", QoS::AtMostOnce).topic_alias(3);
+    peer.publish_with(&first);
+    peer.publish_with(&OwnedPublish { topic: String::new(), payload: b"2".to_vec(), ..first });
+    assert_eq!(broker.next_publish("t").wait().text(), "1");
+    assert_eq!(broker.next_publish("t").wait().text(), "2");
+    peer.publish_with(&OwnedPublish::new("", "3", QoS::AtMostOnce).topic_alias(4));
+    peer.expect_refused(ReasonCode::TopicAliasInvalid);
 }
