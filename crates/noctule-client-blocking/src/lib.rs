@@ -26,15 +26,15 @@ pub use noctule_client::blocking::{
 pub use noctule_client::{
     Ack, AckRefused, Acknowledged, AliasPolicy, AuthError, Authenticator, Backoff, Captures, Cause,
     CleanStart, ClientBuildError, ClientEvent, Closed, ConnectError, Counter, Credentials,
-    CredentialsFuture, CredentialsProvider, Distribution, Doubt, Draft, DropCause, Ended, Failure,
-    Figures, FromPayload, Incoming, Interceptor, Jitter, Keep, Latency, Limits, Message, Metrics,
-    Negotiated, OnFull, OperationId, Outcome, Overflow, Passage, Pattern, PatternError,
-    PayloadError, PublishError, PublishProperties, QoS, QueueSettings, Reaction, ReasonCode,
-    ReauthenticateError, Receipt, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect,
-    Redirects, RequestError, RetainHandling, RouteError, RoutedMessage, ServerReason, Settings,
-    ShutdownReport, Snapshot, Stage, State, StopReason, SubscribeError, TimedOut, TopicName,
-    Unfinished, UnsubscribeError, UserProperties, Validation, Verdict, Version, WillOptions,
-    transport,
+    CredentialsFuture, CredentialsProvider, DecodeError, Direction, Distribution, Doubt, Draft,
+    DropCause, Ended, Failure, Figures, FromPayload, Incoming, Interceptor, Jitter, Keep, Latency,
+    Limits, Message, Metrics, Negotiated, OnFull, OperationId, Outcome, Overflow, PacketLine,
+    PacketType, Passage, Pattern, PatternError, PayloadError, PublishError, PublishProperties, QoS,
+    QueueSettings, Reaction, ReasonCode, ReauthenticateError, Receipt, ReconnectPolicy,
+    ReconnectSettings, Redelivery, Redirect, Redirects, RequestError, RetainHandling, RouteError,
+    RoutedMessage, ServerReason, Settings, ShutdownReport, Snapshot, Stage, State, StopReason,
+    SubscribeError, TimedOut, TopicName, Unfinished, UnsubscribeError, UserProperties, Validation,
+    Verdict, Version, WillOptions, transport,
 };
 #[cfg(feature = "scram")]
 pub use noctule_client::{Scram, ScramMechanism};

@@ -142,7 +142,9 @@ impl Connection {
 
     /// Why the transport has failed, if it has: nothing more comes through it.
     pub(crate) fn finish(&mut self) -> Option<io::Error> {
-        self.tap = None;
+        if let Some(tap) = self.tap.take() {
+            tap.finish();
+        }
         self.error.take()
     }
 

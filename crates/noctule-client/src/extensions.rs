@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::interceptor::Interceptor;
 use crate::metrics::{Counter, Latency, Metrics};
+use crate::packet_log::Sink;
 
 /// What a program has put into a client. Most have nothing.
 #[derive(Clone, Default)]
@@ -13,6 +14,8 @@ pub(crate) struct Extensions {
     pub(crate) metrics: Option<Arc<dyn Metrics>>,
     /// The first one is nearest to the user.
     pub(crate) interceptors: Vec<Arc<dyn Interceptor>>,
+    pub(crate) packet_log: Option<Sink>,
+    pub(crate) logs_user_names: bool,
 }
 
 impl fmt::Debug for Extensions {
@@ -26,7 +29,8 @@ impl fmt::Debug for Extensions {
 }
 
 impl Extensions {
-    pub(crate) const NOTHING: Self = Self { metrics: None, interceptors: Vec::new() };
+    pub(crate) const NOTHING: Self =
+        Self { metrics: None, interceptors: Vec::new(), packet_log: None, logs_user_names: false };
 
     /// Tells the metrics something, if there are any.
     pub(crate) fn tell(&self, tell: impl FnOnce(&dyn Metrics)) {

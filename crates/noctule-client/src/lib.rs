@@ -54,6 +54,7 @@ mod meter;
 mod metrics;
 mod mode;
 mod observability;
+mod packet_log;
 mod payload;
 mod publish;
 mod receipt;
@@ -102,11 +103,13 @@ pub use noctule_client_core::{
     Settings, Stage, Unfinished, Validation, WillOptions,
 };
 pub use noctule_packet::{
-    PublishProperties, QoS, ReasonCode, RetainHandling, TopicName, UserProperties, Version,
+    DecodeError, PacketType, PublishProperties, QoS, ReasonCode, RetainHandling, TopicName,
+    UserProperties, Version,
 };
 #[cfg(feature = "store")]
 pub use noctule_store::{Repair, StoreError, Summary as StoreSummary};
 pub use noctule_transport as transport;
+pub use packet_log::{Direction, PacketLine};
 #[cfg(feature = "json")]
 pub use payload::Json;
 pub use payload::{FromPayload, PayloadError};

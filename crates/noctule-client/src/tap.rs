@@ -8,13 +8,18 @@ use noctule_packet::{Framing, PacketType, split};
 use crate::course::Course;
 use crate::extensions::shielded;
 use crate::metrics::{Counter, Metrics};
+use crate::packet_log::{Direction, PacketLog};
 
 /// What a PUBLISH begins with that is sent again, but for its lowest bits.
 const REPEATED: u8 = (PacketType::Publish as u8) << 4 | 0b1000;
 
+/// So much of each packet is kept for the packet log.
+const LOGGED_MAX: usize = 64 * 1_024;
+
 /// Looks at the bytes of one connection.
 pub(crate) struct Tap {
-    metrics: Arc<dyn Metrics>,
+    metrics: Option<Arc<dyn Metrics>>,
+    log: Option<PacketLog>,
     sent: Strand,
     received: Strand,
 }
@@ -32,19 +37,23 @@ impl fmt::Debug for Tap {
 impl Tap {
     /// What is wanted for a connection that begins, if anything is.
     pub(crate) fn of(course: &Course) -> Option<Box<Self>> {
-        let metrics = course.shared.extensions().metrics.clone()?;
-        Some(Box::new(Self { metrics, sent: Strand::default(), received: Strand::default() }))
+        let extensions = course.shared.extensions();
+        let (metrics, sink) = (extensions.metrics.clone(), extensions.packet_log.clone());
+        let log = (sink.is_some() || course.trace.wants_packets()).then(|| PacketLog {
+            sink,
+            trace: course.trace.clone(),
+            version: course.shared.with(|inner| inner.hub.session().version()),
+            shows_user_name: extensions.logs_user_names,
+        });
+        if metrics.is_none() && log.is_none() {
+            return None;
+        }
+        Some(Box::new(Self { metrics, log, sent: Strand::default(), received: Strand::default() }))
     }
 
     /// These bytes were written.
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
-        let (mut packets, mut repeated) = (0, 0);
-        self.sent.pass(bytes, 0, |passed| {
-            if let Passed::Packet(begin) = passed {
-                packets += 1;
-                repeated += u64::from(begin.first().is_some_and(|it| it & !0b111 == REPEATED));
-            }
-        });
+        let (packets, repeated) = self.pass(Direction::Sent, bytes);
         self.count([
             (Counter::BytesSent, amount(bytes)),
             (Counter::PacketsSent, packets),
@@ -54,15 +63,50 @@ impl Tap {
 
     /// These bytes were read.
     pub(crate) fn received(&mut self, bytes: &[u8]) {
-        let mut packets = 0;
-        self.received.pass(bytes, 0, |passed| {
-            packets += u64::from(matches!(passed, Passed::Packet(_)));
+        let (packets, _) = self.pass(Direction::Received, bytes);
+        let counts = [Counter::BytesReceived, Counter::PacketsReceived];
+        self.count([(counts[0], amount(bytes)), (counts[1], packets)]);
+    }
+
+    /// How many packets have passed with these bytes, and how many of them are publications that
+    /// are sent again.
+    fn pass(&mut self, direction: Direction, bytes: &[u8]) -> (u64, u64) {
+        let strand = match direction {
+            Direction::Sent => &mut self.sent,
+            Direction::Received => &mut self.received,
+        };
+        let (mut packets, mut repeated) = (0, 0);
+        let log = self.log.as_ref();
+        strand.pass(bytes, log.map_or(0, |_| LOGGED_MAX), |passed| {
+            let (begin, size) = match passed {
+                Passed::Packet(begin, size) => {
+                    packets += 1;
+                    repeated += u64::from(begin.first().is_some_and(|it| it & !0b111 == REPEATED));
+                    (begin, size)
+                }
+                Passed::Malformed(bytes) => (bytes, bytes.len()),
+            };
+            if let Some(log) = log {
+                log.tell(direction, begin, size, None);
+            }
         });
-        self.count([(Counter::BytesReceived, amount(bytes)), (Counter::PacketsReceived, packets)]);
+        (packets, repeated)
+    }
+
+    /// Nothing more passes. What was not finished is told.
+    pub(crate) fn finish(&self) {
+        let Some(log) = &self.log else { return };
+        for (direction, strand) in
+            [(Direction::Sent, &self.sent), (Direction::Received, &self.received)]
+        {
+            if let Some((begin, passed)) = strand.unfinished() {
+                log.tell(direction, begin, strand.size.unwrap_or(passed), Some(passed));
+            }
+        }
     }
 
     fn count<const N: usize>(&self, counts: [(Counter, u64); N]) {
-        let metrics = &self.metrics;
+        let Some(metrics) = &self.metrics else { return };
         shielded(|| {
             for (counter, amount) in counts.into_iter().filter(|(_, amount)| *amount > 0) {
                 metrics.count(counter, amount);
@@ -78,8 +122,8 @@ fn amount(bytes: &[u8]) -> u64 {
 /// What has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passed<'a> {
-    /// A whole packet: its beginning, or all of it.
-    Packet(&'a [u8]),
+    /// A whole packet: its beginning, or all of it, and how many bytes it has.
+    Packet(&'a [u8], usize),
     /// Bytes that begin no packet. Nothing behind them can be told apart.
     Malformed(&'a [u8]),
 }
@@ -108,12 +152,17 @@ impl Strand {
         }
     }
 
+    /// The beginning of a packet that has not passed as a whole, and how many bytes of it have.
+    fn unfinished(&self) -> Option<(&[u8], usize)> {
+        (self.passed > 0 && !self.is_lost).then_some((&self.begin, self.passed))
+    }
+
     /// Nothing has begun: the first packet at once, if it is whole.
     fn pass_whole<'a>(&mut self, bytes: &'a [u8], tell: &mut impl FnMut(Passed<'_>)) -> &'a [u8] {
         match split(bytes, u32::MAX) {
             Ok(Framing::Complete(frame)) => {
                 let (packet, behind) = bytes.split_at_checked(frame.length).unwrap_or((bytes, &[]));
-                tell(Passed::Packet(packet));
+                tell(Passed::Packet(packet, packet.len()));
                 behind
             }
             Ok(Framing::Partial { .. }) => {
@@ -165,7 +214,7 @@ impl Strand {
             }
         }
         if self.size == Some(self.passed) {
-            tell(Passed::Packet(&self.begin));
+            tell(Passed::Packet(&self.begin, self.passed));
             self.begin.clear();
             (self.passed, self.size) = (0, None);
         }
@@ -184,7 +233,10 @@ mod tests {
         let (mut strand, mut told) = (Strand::default(), Vec::new());
         for part in parts {
             strand.pass(part, kept_max, |passed| match passed {
-                Passed::Packet(packet) => told.push(packet.to_vec()),
+                Passed::Packet(packet, size) => {
+                    assert!(size >= packet.len());
+                    told.push(packet.to_vec());
+                }
                 Passed::Malformed(bytes) => told.push([b"bad ", bytes].concat()),
             });
         }

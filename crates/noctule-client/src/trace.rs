@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use noctule_client_core::{Ended, Negotiated};
-use tracing::{Span, debug, error, info, info_span, warn};
+use tracing::{Level, Span, debug, enabled, error, info, info_span, trace, warn};
+
+use crate::packet_log::PacketLine;
 
 /// What every span and event names as its target; packets name the other one.
 const TARGET: &str = "noctule_client";
+const PACKETS: &str = "noctule_client::packets";
 
 /// Tells what happens to the connection of a client.
 #[derive(Clone, Debug)]
@@ -79,6 +82,16 @@ impl Trace {
             _ => warn!(target: TARGET, parent: &self.span, reason = %ended, "connection refused"),
         }
         self.span = Span::none();
+    }
+
+    /// Whether somebody wants to see the packets.
+    pub(crate) fn wants_packets(&self) -> bool {
+        enabled!(target: PACKETS, Level::TRACE)
+    }
+
+    /// A packet was sent or received.
+    pub(crate) fn packet(&self, line: &PacketLine<'_>) {
+        trace!(target: PACKETS, parent: &self.span, "{line}");
     }
 
     /// The next attempt comes so much later.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use noctule_client_core::{Ended, Negotiated};
 
+use crate::packet_log::PacketLine;
+
 /// Tells nobody.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace;
@@ -24,6 +26,12 @@ impl Trace {
     pub(crate) fn broken(&self, _error: &str) {}
 
     pub(crate) fn ended(&mut self, _ended: &Ended, _was_connected: bool) {}
+
+    pub(crate) fn wants_packets(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn packet(&self, _line: &PacketLine<'_>) {}
 
     pub(crate) fn waiting(&self, _delay: Duration) {}
 

@@ -5,6 +5,7 @@ mod basics;
 mod house;
 mod interceptors;
 mod metrics;
+mod packet_log;
 mod reconnect;
 mod regressions;
 mod routes;

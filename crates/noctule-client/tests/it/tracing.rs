@@ -39,7 +39,7 @@ impl MakeWriter<'_> for Lines {
 static LINES: LazyLock<Lines> = LazyLock::new(|| {
     let lines = Lines::default();
     tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::DEBUG)
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(false)
         .with_writer(lines.clone())
         .init();
@@ -95,6 +95,10 @@ async fn each_attempt_is_a_span_and_what_becomes_of_it_its_events() {
     soon(client.shutdown(LONG)).await;
     line(&["client_id=\"traced\" attempt=2", "disconnected"]).await;
     line(&["client_id=\"traced\"", "stopped"]).await;
+    // The packets are there, too.
+    line(&["client_id=\"traced\"", "TRACE", "noctule_client::packets", "sent CONNECT"]).await;
+    line(&["client_id=\"traced\"", "TRACE", "sent PUBLISH 1 \"t\" <7 bytes>, QoS 1"]).await;
+    line(&["client_id=\"traced\"", "TRACE", "received PUBACK 1"]).await;
     assert_eq!(lines("hunter2"), [""; 0]);
     assert_eq!(lines("tokenlike"), [""; 0]);
 }

@@ -11,6 +11,8 @@ mod house;
 mod interceptors;
 #[path = "../it/metrics.rs"]
 mod metrics;
+#[path = "../it/packet_log.rs"]
+mod packet_log;
 #[path = "../it/reconnect.rs"]
 mod reconnect;
 #[path = "../it/regressions.rs"]
