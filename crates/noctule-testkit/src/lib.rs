@@ -205,7 +205,7 @@ pub use peer::Peer;
 pub use proxy::{Cut, FaultProxy, Toward};
 pub use script::Script;
 #[cfg(feature = "client-core")]
-pub use session_driver::SessionDriver;
+pub use session_driver::{Driven, SessionDriver};
 pub use stream::Stream;
 
 use noctule_packet::Version;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use noctule_packet::{QoS, ReasonCode};
 
 use crate::broker::house::House;
-use crate::broker::{check_filter, matches};
+use crate::broker::{check_filter, check_topic, matches};
 use crate::{OwnedConnect, OwnedPacket, OwnedPublish, OwnedSubscribe, OwnedUnsubscribe};
 use crate::{TestBroker, Wait};
 
@@ -164,6 +164,7 @@ impl Mock {
     /// When the program subscribes to nothing that matches.
     #[track_caller]
     pub fn deliver_publish(&self, publish: &OwnedPublish) -> Delivery {
+        check_topic(&publish.topic);
         let house = &self.broker.house;
         let (count, since) = house.with(|state| {
             let since = state.recorded();

@@ -1,9 +1,10 @@
 //! Drives a client session against a test broker in virtual time, by bytes, without any runtime.
 
+use std::fmt;
 use std::time::Duration;
 
 use noctule_client_core::{
-    ClientSession, Event, Record, Settings, SettingsError, Timestamp, TransportEnd,
+    ClientSession, Event, Hub, Record, Settings, SettingsError, Timestamp, TransportEnd,
 };
 
 use crate::TestBroker;
@@ -11,6 +12,68 @@ use crate::broker::outlet::{Chunk, Due};
 
 /// So many things may be due at the same time.
 const TURNS_MAX: u32 = 10_000;
+
+/// What a [`SessionDriver`] drives: a [`ClientSession`] alone, or a [`Hub`] around one.
+pub trait Driven: fmt::Debug {
+    /// The session.
+    fn session(&self) -> &ClientSession;
+
+    /// The session.
+    fn session_mut(&mut self) -> &mut ClientSession;
+
+    /// When it is to be [woken](Self::on_timeout).
+    fn poll_timeout(&self) -> Option<Timestamp>;
+
+    /// A time has come.
+    fn on_timeout(&mut self, now: Timestamp);
+
+    /// Bytes were moved: takes note of what has happened.
+    fn settle(&mut self, now: Timestamp);
+}
+
+impl Driven for ClientSession {
+    fn session(&self) -> &ClientSession {
+        self
+    }
+
+    fn session_mut(&mut self) -> &mut ClientSession {
+        self
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.poll_timeout()
+    }
+
+    fn on_timeout(&mut self, now: Timestamp) {
+        self.on_timeout(now);
+    }
+
+    fn settle(&mut self, _now: Timestamp) {}
+}
+
+impl Driven for Hub {
+    fn session(&self) -> &ClientSession {
+        self.session()
+    }
+
+    fn session_mut(&mut self) -> &mut ClientSession {
+        self.session_mut()
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.poll_timeout()
+    }
+
+    fn on_timeout(&mut self, now: Timestamp) {
+        self.on_timeout(now);
+        self.take_wakes().wake();
+    }
+
+    fn settle(&mut self, now: Timestamp) {
+        self.settle(now);
+        self.take_wakes().wake();
+    }
+}
 
 /// Drives a [`ClientSession`] of `noctule-client-core` against a test broker: it carries the bytes
 /// both ways, and time passes when the test says so.
@@ -35,12 +98,12 @@ const TURNS_MAX: u32 = 10_000;
 /// }
 /// ```
 ///
-/// The test calls the session itself ([`session_mut`](Self::session_mut), with
-/// [`now`](Self::now)), and then [`run`](Self::run).
+/// The test calls the session itself ([`client_mut`](Self::client_mut), with [`now`](Self::now)),
+/// and then [`run`](Self::run).
 #[derive(Debug)]
-pub struct SessionDriver<'a> {
+pub struct SessionDriver<'a, C: Driven = ClientSession> {
     broker: &'a TestBroker,
-    session: ClientSession,
+    client: C,
     connection: Option<u64>,
     /// What has arrived and the session has not taken.
     unread: Vec<u8>,
@@ -69,26 +132,33 @@ impl<'a> SessionDriver<'a> {
         Ok(Self::of(ClientSession::new(settings)?, broker))
     }
 
-    /// Drives a session that exists already, such as one that was restored.
+    /// What happened since the last look.
+    pub fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.client.next_event()).collect()
+    }
+}
+
+impl<'a, C: Driven> SessionDriver<'a, C> {
+    /// Drives a session that exists already, such as one that was restored, or a [`Hub`].
     ///
     /// # Panics
     ///
     /// When the broker's time is not [virtual](TestBroker::in_virtual_time).
     #[track_caller]
-    pub fn of(session: ClientSession, broker: &'a TestBroker) -> Self {
+    pub fn of(client: C, broker: &'a TestBroker) -> Self {
         let is_virtual = broker.house.clock.is_virtual();
         assert!(is_virtual, "a session driver needs a broker in virtual time");
-        Self { broker, session, connection: None, unread: Vec::new(), records: Vec::new() }
+        Self { broker, client, connection: None, unread: Vec::new(), records: Vec::new() }
     }
 
-    /// The session.
-    pub const fn session(&self) -> &ClientSession {
-        &self.session
+    /// The session or hub.
+    pub const fn client(&self) -> &C {
+        &self.client
     }
 
-    /// The session, to be called. What comes of that, [`run`](Self::run) carries out.
-    pub const fn session_mut(&mut self) -> &mut ClientSession {
-        &mut self.session
+    /// The session or hub, to be called. What comes of that, [`run`](Self::run) carries out.
+    pub const fn client_mut(&mut self) -> &mut C {
+        &mut self.client
     }
 
     /// The time.
@@ -111,7 +181,7 @@ impl<'a> SessionDriver<'a> {
         assert!(self.connection.is_none(), "there is a connection already");
         self.connection = Some(self.broker.house.with(|state| state.open()));
         let now = self.now();
-        self.session.transport_up(now);
+        self.client.session_mut().transport_up(now);
         self.run();
     }
 
@@ -124,14 +194,22 @@ impl<'a> SessionDriver<'a> {
         let Some(number) = self.connection.take() else { return };
         self.unread.clear();
         let now = self.now();
-        self.session.transport_down(now, end);
+        self.client.session_mut().transport_down(now, end);
         self.broker.house.with(|state| state.close(number));
     }
 
     /// Carries bytes both ways until nobody has anything to say.
     pub fn run(&mut self) {
-        while self.write() | self.read() {}
-        self.records.extend(self.session.take_records());
+        loop {
+            let has_moved = self.write() | self.read();
+            let now = self.now();
+            self.client.settle(now);
+            let has_more = self.is_connected() && !self.client.session().outbound().is_empty();
+            if !has_moved && !has_more {
+                break;
+            }
+        }
+        self.records.extend(self.client.session_mut().take_records());
     }
 
     /// Lets time pass. What is due meanwhile happens when it is due.
@@ -154,15 +232,10 @@ impl<'a> SessionDriver<'a> {
             assert!(turns < TURNS_MAX, "the session is due again and again at {before:?}");
             self.broker.house.clock.set(due);
             let now = self.now();
-            self.session.on_timeout(now);
+            self.client.on_timeout(now);
         }
         self.broker.house.clock.set(end);
         self.run();
-    }
-
-    /// What happened since the last look.
-    pub fn events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.session.next_event()).collect()
     }
 
     /// What is to be stored of what happened since the last look, if the session is durable.
@@ -177,7 +250,7 @@ impl<'a> SessionDriver<'a> {
 
     /// When the session or the broker next has to do something of itself.
     fn next_due(&self) -> Option<Duration> {
-        let session = self.session.poll_timeout().map(|at| at.since(Timestamp::default()));
+        let session = self.client.poll_timeout().map(|at| at.since(Timestamp::default()));
         let number = self.connection;
         let broker = self.broker.house.look(|state| {
             let now = state.now;
@@ -193,14 +266,14 @@ impl<'a> SessionDriver<'a> {
     fn write(&mut self) -> bool {
         let Some(number) = self.connection else { return false };
         // What is written depends on what is stored.
-        self.records.extend(self.session.take_records());
-        let bytes = self.session.outbound().to_vec();
+        self.records.extend(self.client.session_mut().take_records());
+        let bytes = self.client.session().outbound().to_vec();
         if !bytes.is_empty() {
             let now = self.now();
-            self.session.written(now, bytes.len());
+            self.client.session_mut().written(now, bytes.len());
             self.broker.house.with(|state| state.receive(number, &bytes));
         }
-        if self.session.wants_close() {
+        if self.client.session().wants_close() {
             self.end(TransportEnd::Closed);
             return true;
         }
@@ -210,12 +283,12 @@ impl<'a> SessionDriver<'a> {
     /// Whether the broker had anything to say that the session takes.
     fn read(&mut self) -> bool {
         let Some(number) = self.connection else { return false };
-        if !self.session.wants_input() {
+        if !self.client.session().wants_input() {
             return false;
         }
         if !self.unread.is_empty() {
             let now = self.now();
-            let taken = self.session.receive(now, &self.unread);
+            let taken = self.client.session_mut().receive(now, &self.unread);
             self.unread.drain(..taken);
             if taken > 0 {
                 return true;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use noctule_packet::{Packet, PacketType, ReasonCode};
 
 pub use record::{Happening, Received};
-pub(crate) use record::{check_filter, matches};
+pub(crate) use record::{check_filter, check_topic, matches};
 pub use rule::When;
 pub use scripted::ScriptedConnection;
 pub(crate) use state::State;
@@ -217,7 +217,13 @@ impl TestBroker {
 impl TestBroker {
     /// Publishes a message to those who subscribe to its topic, as another client would. How many
     /// they are.
+    ///
+    /// # Panics
+    ///
+    /// When the topic is none.
+    #[track_caller]
     pub fn publish(&self, publish: &OwnedPublish) -> usize {
+        check_topic(&publish.topic);
         self.house.with(|state| state.keep_and_route(publish, None))
     }
 

@@ -62,3 +62,11 @@ pub(crate) fn check_filter(filter: &str) {
         panic!("{filter:?} is no topic filter: {error}");
     }
 }
+
+/// Fails the test if nothing can be published to this topic.
+#[track_caller]
+pub(crate) fn check_topic(topic: &str) {
+    if let Err(error) = TopicName::new(topic) {
+        panic!("{topic:?} is no topic name: {error}");
+    }
+}

@@ -30,6 +30,15 @@ pub(super) struct Corrupting {
     pub(super) one_in: u64,
 }
 
+/// Where each connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cutting {
+    pub(super) seed: u64,
+    /// It does not get further than so many bytes.
+    pub(super) most: u64,
+    pub(super) cut: Cut,
+}
+
 /// What is to happen to the bytes of all connections.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
@@ -37,6 +46,7 @@ pub(super) struct Faults {
     pub(super) corrupt_at: Vec<(Toward, u64)>,
     pub(super) splitting: Option<Splitting>,
     pub(super) corrupting: Option<Corrupting>,
+    pub(super) cutting: Option<Cutting>,
 }
 
 /// What to do with bytes that have come.
@@ -60,6 +70,7 @@ pub(super) struct Lane {
     armed: Option<(u64, Cut)>,
     split: Option<(Splitting, Random, u64)>,
     corrupt: Option<(Corrupting, Random, u64)>,
+    end: Option<(Cutting, u64)>,
 }
 
 impl Lane {
@@ -73,6 +84,7 @@ impl Lane {
             armed: None,
             split: None,
             corrupt: None,
+            end: None,
         }
     }
 
@@ -125,6 +137,12 @@ impl Lane {
                 (splitting, random, next)
             });
         }
+        if self.end.map(|(known, _)| known) != faults.cutting {
+            self.end = faults.cutting.map(|cutting| {
+                let mut random = Random::of(cutting.seed, self.connection, direction);
+                (cutting, random.up_to(cutting.most))
+            });
+        }
         if self.corrupt.as_ref().map(|(known, ..)| *known) != faults.corrupting {
             self.corrupt = faults.corrupting.map(|corrupting| {
                 let mut random = Random::of(corrupting.seed, self.connection, direction);
@@ -135,6 +153,9 @@ impl Lane {
     }
 
     fn cut_before(&mut self, faults: &mut Faults, at: u64) -> Option<Cut> {
+        if let Some((cutting, _)) = self.end.filter(|(_, end)| *end <= at) {
+            return Some(cutting.cut);
+        }
         if let Some((_, cut)) = self.armed.filter(|(middle, _)| *middle == at) {
             self.armed = None;
             return Some(cut);
@@ -247,6 +268,21 @@ mod tests {
         let cuts = vec![(Toward::Server, within(PacketType::Publish, 3), Cut::End)];
         let faults = Faults { cuts, ..Faults::default() };
         assert_eq!(run(&faults, &stream(), 4), (stream(), vec![4, 8, 12, 16, 20, 22], None));
+    }
+
+    #[test]
+    fn connections_are_cut_as_the_seed_says() {
+        let length = |seed, piece| {
+            let cutting = Some(Cutting { seed, most: 20, cut: Cut::End });
+            let faults = Faults { cutting, ..Faults::default() };
+            let (out, _, ended) = run(&faults, &stream(), piece);
+            assert_eq!(ended, Some(Cut::End));
+            out.len()
+        };
+        let lengths: Vec<usize> = (0..20).map(|seed| length(seed, 22)).collect();
+        assert_eq!(lengths, (0..20).map(|seed| length(seed, 3)).collect::<Vec<_>>());
+        assert!(lengths.iter().all(|length| (1..=20).contains(length)));
+        assert!(lengths.iter().any(|length| *length != lengths[0]));
     }
 
     #[test]

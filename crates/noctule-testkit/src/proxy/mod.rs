@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use noctule_packet::PacketType;
 
-use lane::{Corrupting, Place, Splitting};
+use lane::{Corrupting, Cutting, Place, Splitting};
 use pump::{Shared, accept};
 
 /// A direction.
@@ -119,6 +119,13 @@ impl FaultProxy {
         self.add_cut(toward, Place::Within(packet_type, number), cut);
     }
 
+    /// Cuts every connection, from now on also those that come, before it has got further than
+    /// `most` bytes in either direction: where, the seed says.
+    pub fn cut_randomly(&self, seed: u64, most: u64, cut: Cut) {
+        let cutting = Some(Cutting { seed, most, cut });
+        self.shared.with(|control| control.faults.cutting = cutting);
+    }
+
     fn add_cut(&self, toward: Toward, place: Place, cut: Cut) {
         self.shared.with(|control| control.faults.cuts.push((toward, place, cut)));
     }
@@ -126,7 +133,12 @@ impl FaultProxy {
     /// Lets nothing through any more, and says so to nobody: connections are half-open, and new
     /// ones are opened and say nothing. [`heal`](Self::heal) lets through what has been held back.
     pub fn black_hole(&self) {
-        self.shared.with(|control| control.is_black_hole = true);
+        self.shared.with(|control| control.is_black_hole = [true; 2]);
+    }
+
+    /// The same in one direction: the other side goes on hearing.
+    pub fn black_hole_toward(&self, toward: Toward) {
+        self.shared.with(|control| control.is_black_hole[toward as usize] = true);
     }
 
     /// Delays everything in both directions by at least so much.
@@ -171,7 +183,7 @@ impl FaultProxy {
     pub fn heal(&self) {
         self.shared.with(|control| {
             control.faults = lane::Faults::default();
-            control.is_black_hole = false;
+            control.is_black_hole = [false; 2];
             control.is_refusing = false;
             control.delay = Duration::ZERO;
             control.bytes_per_second = None;

@@ -24,7 +24,8 @@ const PORTIONS: u64 = 50;
 pub(super) struct Control {
     pub(super) target: SocketAddr,
     pub(super) faults: Faults,
-    pub(super) is_black_hole: bool,
+    /// Toward the server and toward the client.
+    pub(super) is_black_hole: [bool; 2],
     pub(super) is_refusing: bool,
     pub(super) is_stopping: bool,
     pub(super) delay: Duration,
@@ -78,7 +79,7 @@ impl Shared {
         let control = Control {
             target,
             faults: Faults::default(),
-            is_black_hole: false,
+            is_black_hole: [false; 2],
             is_refusing: false,
             is_stopping: false,
             delay: Duration::ZERO,
@@ -135,9 +136,9 @@ impl Shared {
     }
 
     /// Waits as long as nothing may arrive.
-    fn gate(&self, link: &Link) {
+    fn gate(&self, link: &Link, toward: Toward) {
         let mut control = self.lock();
-        while control.is_black_hole && !control.is_stopping && !link.is_over() {
+        while control.is_black_hole[toward as usize] && !control.is_stopping && !link.is_over() {
             control = self.changed.wait(control).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -217,12 +218,12 @@ fn pump(link: &Link, shared: &Shared, toward: Toward, mut lane: Lane) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             // A reset goes through as a reset.
             Err(_) => {
-                shared.gate(link);
+                shared.gate(link, toward);
                 return link.cut(Cut::Reset);
             }
         };
         let read_at = Instant::now();
-        shared.gate(link);
+        shared.gate(link, toward);
         if link.is_over() {
             return;
         }
@@ -261,7 +262,7 @@ fn write(
     mut bytes: &[u8],
 ) -> io::Result<()> {
     while !bytes.is_empty() && !link.is_over() {
-        shared.gate(link);
+        shared.gate(link, toward);
         let rate = shared.lock().bytes_per_second;
         let portion = rate.map_or(bytes.len(), |rate| {
             let portion = usize::try_from(rate / PORTIONS).unwrap_or(usize::MAX);

@@ -127,6 +127,42 @@ fn a_black_hole_says_nothing_and_gives_everything_back() {
 }
 
 #[test]
+fn a_black_hole_may_be_on_one_side() {
+    let (broker, proxy) = between();
+    let mut peer = Peer::v5(proxy.address(), "c");
+    proxy.black_hole_toward(Toward::Client);
+    peer.send_publish(&OwnedPublish::new("t", "heard", QoS::AtLeastOnce).packet_id(1));
+    assert_eq!(broker.next_publish("t").wait().text(), "heard");
+    peer.expect_silence(Duration::from_millis(30));
+    proxy.heal();
+    peer.expect_puback(1);
+}
+
+#[test]
+fn each_message_arrives_once_however_often_connections_are_cut() {
+    let (broker, proxy) = between();
+    proxy.cut_randomly(42, 600, Cut::Reset);
+    let backoff = Backoff { base: Duration::from_millis(1), ..Backoff::default() };
+    let backoff = Backoff { maximum: Duration::from_millis(2), ..backoff };
+    let reconnect = ReconnectSettings { backoff, ..ReconnectSettings::default() };
+    let client = Client::builder(proxy.url()).client_id("c").reconnect(reconnect);
+    let client = client.session_expiry(Duration::from_secs(600)).start().unwrap();
+    let mut counter = Peer::v5(broker.address(), "counter");
+    counter.subscribe(&[("t", QoS::ExactlyOnce)]);
+    let receipts: Vec<_> = (0..60)
+        .map(|number| client.publish("t", &number.to_string()).qos(QoS::ExactlyOnce).send())
+        .collect();
+    for receipt in receipts {
+        assert!(receipt.unwrap().wait().is_delivered());
+    }
+    for number in 0..60 {
+        assert_eq!(counter.receive().text(), number.to_string());
+    }
+    counter.expect_nothing_before_pong();
+    assert!(proxy.connections() > 5, "{}", proxy.connections());
+}
+
+#[test]
 fn bytes_come_late_and_one_by_one() {
     let (_broker, proxy) = between();
     let delay = Duration::from_millis(25);

@@ -1,9 +1,11 @@
 //! Sessions of the client's core in virtual time.
 
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use noctule_client_core::{
-    ClientSession, DropCause, Event, Outcome, Publication, Settings, Status, SubscribeRequest,
+    ClientSession, DropCause, Event, Hub, MailboxSettings, Outcome, Publication, Settings, Status,
+    SubscribeRequest,
 };
 use noctule_packet::{
     PacketType, QoS, Subscription, SubscriptionOptions, TopicFilter, TopicName, Version,
@@ -23,7 +25,7 @@ fn settings(version: Version) -> Settings {
 fn publish(driver: &mut SessionDriver<'_>, qos: QoS) {
     let topic = TopicName::new("t").unwrap();
     let now = driver.now();
-    driver.session_mut().publish(now, &Publication::new(topic, b"x").qos(qos)).unwrap();
+    driver.client_mut().publish(now, &Publication::new(topic, b"x").qos(qos)).unwrap();
     driver.run();
 }
 
@@ -44,7 +46,7 @@ fn a_session_stays_alive_for_a_day() {
         driver.advance(24 * HOUR + HOUR / 2);
         let pings = std::iter::from_fn(|| broker.next_packet(PacketType::Pingreq).now()).count();
         assert_eq!(pings, 24);
-        assert_eq!(driver.session().status(), Status::Online);
+        assert_eq!(driver.client().status(), Status::Online);
         assert_eq!(driver.now().since(Default::default()), 24 * HOUR + HOUR / 2);
     }
 }
@@ -104,7 +106,7 @@ fn subscriptions_and_messages_arrive() {
     let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
     let wanted = [Subscription { filter, options }];
     let now = driver.now();
-    driver.session_mut().subscribe(now, &SubscribeRequest::new(&wanted)).unwrap();
+    driver.client_mut().subscribe(now, &SubscribeRequest::new(&wanted)).unwrap();
     driver.run();
     broker.publish(&OwnedPublish::new("in/1", "hello", QoS::AtLeastOnce));
     driver.run();
@@ -113,6 +115,31 @@ fn subscriptions_and_messages_arrive() {
         _ => None,
     });
     assert_eq!(arrived.as_deref(), Some(&b"hello"[..]));
+    assert!(broker.next_packet(PacketType::Puback).now().is_some());
+}
+
+#[test]
+fn a_hub_is_driven_too() {
+    let broker = TestBroker::in_virtual_time();
+    let mut driver = SessionDriver::of(Hub::new(settings(Version::V5_0)).unwrap(), &broker);
+    driver.connect();
+    let now = driver.now();
+    let hub = driver.client_mut();
+    let inbox = hub.open_mailbox(MailboxSettings::default());
+    let filter = TopicFilter::new("t").unwrap();
+    let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
+    let wanted = [Subscription { filter, options }];
+    hub.subscribe(now, &SubscribeRequest::new(&wanted), inbox).unwrap();
+    let publication = Publication::new(TopicName::new("t").unwrap(), b"x").qos(QoS::AtLeastOnce);
+    let operation = hub.publish(now, &publication).unwrap();
+    driver.run();
+    let waker = Waker::noop();
+    let hub = driver.client_mut();
+    assert_eq!(hub.poll_published(operation, waker), Poll::Ready(Some(Outcome::DELIVERED)));
+    assert!(broker.next_packet(PacketType::Puback).now().is_none());
+    let taken = hub.take_message(now, inbox).unwrap();
+    assert_eq!(taken.message.payload(), b"x");
+    driver.run();
     assert!(broker.next_packet(PacketType::Puback).now().is_some());
 }
 
