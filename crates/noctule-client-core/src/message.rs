@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 
 use noctule_packet::{ForwardedProperties, Publish, PublishProperties, QoS, TopicName};
 
-/// What a message costs beside its payload.
-const OVERHEAD: usize = 128;
+/// What a message costs beside what it carries: its own parts, its place among the events or in a
+/// mailbox, its place among those that are held.
+const OVERHEAD: usize = 256;
 
 /// A message that has arrived.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,9 +126,13 @@ impl Message {
         self.properties = has_properties.then(|| Box::new(properties));
     }
 
-    /// What it takes of the bytes that may be held.
+    /// What it takes of the bytes that may be held: everything that it carries, the topic too,
+    /// although that may be shared, and something for itself.
     pub fn bytes(&self) -> usize {
-        let forwarded = self.properties.as_ref().map_or(0, |it| it.forwarded.as_bytes().len());
-        OVERHEAD + self.payload.len() + forwarded
+        let properties = self.properties.as_ref().map_or(0, |properties| {
+            let identifiers = size_of_val(&properties.subscription_identifiers[..]);
+            size_of::<Properties>() + properties.forwarded.as_bytes().len() + identifiers
+        });
+        OVERHEAD + self.topic.len() + self.payload.len() + properties
     }
 }

@@ -181,6 +181,37 @@ fn what_the_user_holds_stops_the_reading_and_nothing_else() {
     }
 }
 
+/// The bound is one of memory, so everything counts that takes some.
+#[test]
+fn whatever_a_message_carries_counts_as_held() {
+    let long = "t".repeat(60_000);
+    let mut with_properties = PublishProperties::default();
+    with_properties.user_properties.push("key", &long).unwrap();
+    let with_identifiers = PublishProperties {
+        subscription_identifiers: vec![1; 15_000],
+        ..PublishProperties::default()
+    };
+    for (topic, properties) in
+        [(&long[..], PublishProperties::default()), ("t", with_properties), ("t", with_identifiers)]
+    {
+        for acknowledgement in [AcknowledgementMode::Manual, AcknowledgementMode::Automatic] {
+            let mut settings = brief(Version::V5_0);
+            settings.acknowledgement = acknowledgement;
+            settings.limits.held_bytes_max = 1_000_000;
+            let mut world = World::online(settings);
+            let topic = TopicName::new(topic).ok();
+            let properties = properties.clone();
+            let packet = Packet::Publish(Publish { topic, properties, ..Publish::default() });
+            let bytes = world.encoded(&packet);
+            let taken = (0..100).take_while(|_| {
+                world.session.receive(world.now, &bytes);
+                world.session.wants_input()
+            });
+            assert_eq!(taken.count(), 16);
+        }
+    }
+}
+
 /// P-08 and N-22: an alias means what was said last on this connection.
 #[test]
 fn a_topic_alias_stands_for_its_topic() {
