@@ -205,10 +205,12 @@ impl ClientSession {
         // Whoever cannot be asked whether it has forgotten them is told again.
         let are_lost = !session_present || self.version == Version::V3_1;
         if are_lost && self.settings.subscribes_again {
-            self.subscribe_again();
+            self.subscriptions.lose();
         } else if !session_present {
             self.subscriptions.clear();
         }
+        // Those too whose answer was due when a connection ended.
+        self.subscribe_again();
         self.pump(now);
     }
 

@@ -152,37 +152,21 @@ impl ClientSession {
         self.take_unwritten_back(now);
         self.outbound.clear();
         self.authentication.is_under_way = false;
-        (self.is_repeating, self.repeated_alone) = (false, None);
+        self.is_repeating = false;
+        let alone = self.repeated_alone.take();
         let (epoch, was_connected) = (self.epoch, self.is_accepted);
         if was_connected {
             self.last_alive = Some(self.clocks.last_heard());
         }
         let ended = self.ended.take().unwrap_or(Ended::Transport(why));
+        let is_wanted = ended == Ended::ByUser;
         self.events.push(Event::Disconnected { epoch, was_connected, ended });
-        self.messages_interrupted();
+        self.count_interruptions(is_wanted, alone);
         self.requests_interrupted();
         while let Some(outgoing) = self.queue.pop_unkept(self.settings.queue.keep) {
             self.finish_dropped(&outgoing, DropCause::Offline);
         }
         self.pump(now);
-    }
-
-    /// Counts the end of a connection for everything that was in flight on it, and gives up what
-    /// has been in flight too often.
-    fn messages_interrupted(&mut self) {
-        let Some(maximum) = self.settings.redelivery.interruptions_max else { return };
-        let mut poisonous = alloc::vec::Vec::new();
-        for (packet_id, _, was_sent, outgoing) in self.sender.published_mut() {
-            if was_sent && self.is_accepted {
-                outgoing.interruptions = outgoing.interruptions.saturating_add(1);
-                if outgoing.interruptions > maximum {
-                    poisonous.push((packet_id, outgoing.interruptions));
-                }
-            }
-        }
-        for (packet_id, interruptions) in poisonous {
-            self.give_up_in_flight(packet_id, Doubt::GivenUp { interruptions });
-        }
     }
 
     /// The transport has taken bytes from the front of the outbound buffer.

@@ -73,7 +73,8 @@ pub enum Event {
         /// The whole filter.
         filter: Box<str>,
         /// What the server says; `None` if it cannot be asked, because it supports no such
-        /// subscription any more.
+        /// subscription any more, or too many connections have ended over the question: then it
+        /// is given up.
         code: Option<ReasonCode>,
     },
     /// The server had forgotten the session.

@@ -57,6 +57,7 @@ mod fault;
 mod held;
 mod hub;
 mod incoming;
+mod interruption;
 mod message;
 mod negotiated;
 mod observe;

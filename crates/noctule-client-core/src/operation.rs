@@ -118,7 +118,8 @@ pub enum Doubt {
     TimedOut,
     /// The user wants to know no more. A message goes on being delivered.
     Cancelled,
-    /// Too many connections ended with it in flight, so it was given up.
+    /// Too many connections in a row ended with it in flight, so it was given up: see
+    /// [`Redelivery::interruptions_max`](crate::Redelivery::interruptions_max).
     GivenUp {
         /// How many.
         interruptions: u16,

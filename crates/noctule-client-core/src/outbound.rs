@@ -48,6 +48,8 @@ pub(crate) struct Unsaid {
     /// The topic, if the packet has only an alias: that may stand for another one by now.
     pub(crate) topic: Option<Box<str>>,
     pub(crate) times: Times,
+    /// How many connections in a row have ended in the midst of it.
+    pub(crate) interruptions: u16,
 }
 
 /// A QoS 0 message that the connection has ended before.
@@ -132,10 +134,14 @@ impl Outbound {
     /// The connection is gone: the last QoS 0 message that was not written whole.
     pub(crate) fn pop_unwritten(&mut self) -> Option<Unwritten<'_>> {
         let Mark { start, end, operation, unsaid } = self.marks.pop_back()?;
+        let is_begun = start < self.removed + self.start as u64;
         let place = |position: u64| usize::try_from(position.checked_sub(self.removed)?).ok();
         let range = place(start).zip(place(end));
         let packet = range.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or_default();
-        let unsaid = unsaid.map(|unsaid| *unsaid).unwrap_or_default();
+        let mut unsaid = unsaid.map(|unsaid| *unsaid).unwrap_or_default();
+        if is_begun {
+            unsaid.interruptions = unsaid.interruptions.saturating_add(1);
+        }
         Some(Unwritten { operation, packet, unsaid })
     }
 

@@ -112,6 +112,7 @@ impl ClientSession {
     #[inline]
     fn leave_flight(&mut self, packet_id: PacketId, outgoing: &Outgoing) {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(outgoing.bytes());
+        self.note_answered(outgoing.operation);
         if self.repeated_alone == Some(packet_id) {
             self.repeated_alone = None;
         }

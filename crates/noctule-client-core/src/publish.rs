@@ -179,6 +179,7 @@ impl ClientSession {
         let bytes_max = self.settings.limits.in_flight_bytes_max;
         self.sender.is_open()
             && self.repeated_alone.is_none()
+            && !self.holds_messages_back()
             && (self.in_flight_bytes == 0
                 || self.in_flight_bytes.saturating_add(bytes) <= bytes_max)
     }
@@ -225,7 +226,7 @@ impl ClientSession {
             let topic = is_bare.then(|| publication.topic.as_str().into());
             let times = Times::of(now, publication, self.settings.queue.age_max);
             self.watch(operation, times.timeout);
-            self.outbound.mark(start, operation, Unsaid { topic, times });
+            self.outbound.mark(start, operation, Unsaid { topic, times, interruptions: 0 });
         }
         operation
     }

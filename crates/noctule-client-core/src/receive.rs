@@ -94,6 +94,7 @@ impl ClientSession {
                 Pingresp::decode(frame, version, rules)?;
                 if self.clocks.ping_answered() {
                     self.events.observe(Observation::PingAnswered);
+                    self.outlived_requests();
                     return Ok(());
                 }
                 self.tolerate(ProtocolError::UnexpectedPingresp)

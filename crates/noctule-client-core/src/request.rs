@@ -108,6 +108,8 @@ pub(crate) struct Request {
     pub(crate) content: Content,
     pub(crate) user_properties: UserProperties<'static>,
     pub(crate) timeout: Option<Timestamp>,
+    /// How many connections in a row have ended before its answer.
+    pub(crate) interruptions: u16,
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +137,7 @@ impl Request {
             content,
             user_properties: owned(&request.user_properties),
             timeout: request.timeout.map(|timeout| now + timeout),
+            interruptions: 0,
         }
     }
 
@@ -148,6 +151,7 @@ impl Request {
             content: Content::Unsubscribe { filters },
             user_properties: owned(&request.user_properties),
             timeout: request.timeout.map(|timeout| now + timeout),
+            interruptions: 0,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 
 use noctule_packet::{PacketId, PacketType, ReasonCode, Suback, Unsuback};
 use noctule_session::Timestamp;
@@ -18,10 +19,14 @@ use crate::session::{ClientSession, Status};
 /// The requests that have no answer.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    waiting: VecDeque<Request>,
-    sent: BTreeMap<PacketId, (u64, Request)>,
+    pub(crate) waiting: VecDeque<Request>,
+    pub(crate) sent: BTreeMap<PacketId, (u64, Request)>,
     /// Counts what was sent, so that it can be put back in order.
     counter: u64,
+    /// Whether any of them was interrupted so often that it has to go alone.
+    pub(crate) has_suspect: bool,
+    /// Whether the server has shown signs of life since the last of them was sent.
+    pub(crate) are_outlived: bool,
 }
 
 impl Requests {
@@ -29,10 +34,28 @@ impl Requests {
         self.waiting.len() + self.sent.len()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Request> {
+        self.waiting.iter().chain(self.sent.values().map(|(_, request)| request))
+    }
+
+    pub(crate) fn sent_mut(&mut self) -> impl Iterator<Item = &mut Request> {
+        self.sent.values_mut().map(|(_, request)| request)
+    }
+
+    /// Takes requests out that were sent.
+    pub(crate) fn take_sent(
+        &mut self,
+        is_taken: impl Fn(&Request) -> bool,
+    ) -> Vec<(PacketId, Request)> {
+        let taken = self.sent.iter().filter(|(_, (_, request))| is_taken(request));
+        let packet_ids: Vec<PacketId> = taken.map(|(packet_id, _)| *packet_id).collect();
+        let take = |packet_id| Some((packet_id, self.sent.remove(&packet_id)?.1));
+        packet_ids.into_iter().filter_map(take).collect()
+    }
+
     /// Whether a subscription to this whole filter has no answer.
     pub(crate) fn asks_for(&self, filter: &str) -> bool {
-        let sent = self.sent.values().map(|(_, request)| request);
-        self.waiting.iter().chain(sent).any(|request| match &request.content {
+        self.iter().any(|request| match &request.content {
             Content::Subscribe { list, .. } => list.iter().any(|it| it.filter.as_str() == filter),
             Content::Unsubscribe { .. } => false,
         })
@@ -46,7 +69,7 @@ impl Requests {
     /// The connection is gone: what was sent waits again, before the rest. Its packet identifiers
     /// are free.
     fn put_back(&mut self, mut free: impl FnMut(PacketId)) {
-        let mut sent: alloc::vec::Vec<_> = core::mem::take(&mut self.sent).into_iter().collect();
+        let mut sent: Vec<_> = core::mem::take(&mut self.sent).into_iter().collect();
         sent.sort_unstable_by_key(|(_, (number, _))| *number);
         for (packet_id, (_, request)) in sent.into_iter().rev() {
             free(packet_id);
@@ -107,6 +130,7 @@ impl ClientSession {
     pub fn resubscribe(&mut self, now: Timestamp) -> bool {
         let is_online = self.status == Status::Online;
         if is_online {
+            self.subscriptions.lose();
             self.subscribe_again();
             self.pump(now);
         }
@@ -143,7 +167,7 @@ impl ClientSession {
     fn check_request(&self, request: &Request) -> Result<(), RequestRefused> {
         let Some(negotiated) = &self.negotiated else { return Ok(()) };
         request.check_server(negotiated)?;
-        let mut packet = alloc::vec::Vec::new();
+        let mut packet = Vec::new();
         if request.encode(self.version, PacketId::MIN, &mut packet).is_err() {
             return Err(RequestRefused::InvalidValue { option: "topic filter" });
         }
@@ -157,7 +181,8 @@ impl ClientSession {
     /// Sends the next request that waits. Whether there was one.
     // [MQTT5-3.3.4-8] [MQTT311-2.3.1-2]
     pub(crate) fn send_request(&mut self, _now: Timestamp) -> bool {
-        let Some(request) = self.requests.waiting.pop_front() else { return false };
+        let suspicious = self.settings.redelivery.suspicious();
+        let Some(request) = self.requests.pop_next(suspicious) else { return false };
         if let Err(refused) = self.check_request(&request) {
             self.finish_request(request, RequestOutcome::Dropped { why: refused.cause() });
             return true;
@@ -170,6 +195,7 @@ impl ClientSession {
         // It was encoded before, so it can be.
         let _ = request.encode(self.version, packet_id, self.outbound.bytes_mut());
         self.requests.counter += 1;
+        self.requests.are_outlived = false;
         self.requests.sent.insert(packet_id, (self.requests.counter, request));
         true
     }
@@ -177,9 +203,11 @@ impl ClientSession {
     /// Asks again for all subscriptions that the server has forgotten, before anything else.
     pub(crate) fn subscribe_again(&mut self) {
         let maximum = self.settings.limits.filters_per_subscribe_max;
-        for request in self.subscriptions.requests(maximum).into_iter().rev() {
+        let suspicious = self.settings.redelivery.suspicious();
+        for request in self.subscriptions.requests(maximum, suspicious).into_iter().rev() {
             self.requests.waiting.push_front(request);
         }
+        self.look_for_suspects();
     }
 
     /// SUBACK.
@@ -263,7 +291,10 @@ impl ClientSession {
     }
 
     /// A request has ended: the only place that tells the user.
-    fn finish_request(&mut self, request: Request, outcome: RequestOutcome) {
+    pub(crate) fn finish_request(&mut self, request: Request, outcome: RequestOutcome) {
+        if self.requests.has_suspect {
+            self.look_for_suspects();
+        }
         if request.is_again()
             && let RequestOutcome::Dropped { .. } = outcome
             && let Content::Subscribe { list, .. } = &request.content
@@ -283,12 +314,20 @@ impl ClientSession {
 
     /// The connection is gone. What was asked for is asked again, if requests are kept.
     pub(crate) fn requests_interrupted(&mut self) {
-        let Self { requests, sender, .. } = self;
-        let sent: alloc::vec::Vec<OperationId> =
+        let Self { requests, sender, subscriptions, .. } = self;
+        let sent: Vec<OperationId> =
             requests.sent.values().filter_map(|(_, request)| request.operation).collect();
+        for request in requests.iter() {
+            if let Content::Subscribe { list, is_again: true, .. } = &request.content {
+                for it in list.iter() {
+                    subscriptions.note_interruptions(it.filter.as_str(), request.interruptions);
+                }
+            }
+        }
         requests.put_back(|packet_id| {
             sender.unreserve(packet_id);
         });
+        self.look_for_suspects();
         if self.settings.queue.keep.keeps_requests() {
             return;
         }
@@ -333,7 +372,8 @@ impl ClientSession {
         };
         // Its answer is still due, and tells what the server has granted.
         let told = request.clone();
-        request.operation = None;
+        // Nothing waits any longer for what nobody waits for.
+        (request.operation, request.interruptions) = (None, 0);
         self.finish_request(told, RequestOutcome::Indeterminate { why: sent });
         true
     }

@@ -70,6 +70,10 @@ pub struct ClientSession {
     pub(crate) is_repeating: bool,
     /// The message that is repeated alone.
     pub(crate) repeated_alone: Option<PacketId>,
+    /// The first of the messages that were answered on this connection.
+    pub(crate) first_answered: Option<OperationId>,
+    /// Whether a message was interrupted so often that it has to go alone.
+    pub(crate) has_suspect: bool,
     /// PUBRELs that were sent for PUBRECs that nobody expected.
     pub(crate) stray_releases: u32,
     pub(crate) next_operation: OperationId,
@@ -180,6 +184,8 @@ impl ClientSession {
             in_flight_bytes: 0,
             is_repeating: false,
             repeated_alone: None,
+            first_answered: None,
+            has_suspect: false,
             stray_releases: 0,
             next_operation: OperationId::FIRST,
             has_session: false,

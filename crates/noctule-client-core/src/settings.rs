@@ -98,16 +98,24 @@ pub enum AcknowledgementMode {
 }
 
 /// How a message that was interrupted is sent again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redelivery {
     /// Whether a QoS 2 message whose PUBREC had not come when the server forgot the session is
     /// published anew, at the risk that it arrives twice.
     pub exactly_once_anew: bool,
-    /// Whether interrupted messages go one at a time, so that one that the server cannot bear is
-    /// not blamed on others.
+    /// Whether interrupted messages go one at a time from the first interruption on, so that one
+    /// that the server cannot bear is not blamed on others. Otherwise they do so from the third on.
     pub is_slow: bool,
-    /// How many connections may end with a message in flight before it is given up.
+    /// How many connections in a row may end with a message, or a SUBSCRIBE or UNSUBSCRIBE, sent
+    /// and unanswered before it is given up. Those do not count that the user has ended, nor those
+    /// on which the server answered a message before it. Without, nothing is ever given up.
     pub interruptions_max: Option<u16>,
+}
+
+impl Default for Redelivery {
+    fn default() -> Self {
+        Self { exactly_once_anew: false, is_slow: false, interruptions_max: Some(16) }
+    }
 }
 
 /// The bounds of everything but the queue.

@@ -38,10 +38,11 @@ impl ClientSession {
 
     /// Sends something again that an earlier connection has sent. Whether there was anything.
     fn repeat(&mut self, now: Timestamp) -> bool {
-        if !self.is_repeating || self.repeated_alone.is_some() {
+        if !self.is_repeating || self.repeated_alone.is_some() || self.holds_messages_back() {
             return false;
         }
         let (version, maximum) = (self.version, self.server.maximum_packet_size);
+        let (redelivery, answered) = (self.settings.redelivery, self.first_answered);
         let Self { sender, outbound, aliases, server, .. } = self;
         // Only what is repeated: what is new waits in the queue.
         if !sender.has_repetitions() {
@@ -60,7 +61,7 @@ impl ClientSession {
                     None => {
                         let alias = message.topic_alias.map(Into::into);
                         write_publish(outbound, aliases, head, message.payload(), alias, maximum);
-                        if self.settings.redelivery.is_slow {
+                        if redelivery.goes_alone(message, answered) {
                             self.repeated_alone = Some(packet_id);
                         }
                     }
@@ -109,20 +110,24 @@ impl ClientSession {
             let is_bare =
                 write_publish(outbound, aliases, head, outgoing.payload(), alias, maximum);
             let topic = is_bare.then(|| outgoing.topic().into());
-            let times = outgoing.times();
+            let (times, interruptions) = (outgoing.times(), outgoing.interruptions);
             self.watch(operation, times.timeout);
-            self.outbound.mark(start, operation, Unsaid { topic, times });
+            self.outbound.mark(start, operation, Unsaid { topic, times, interruptions });
             self.records.note(|| Record::Finished { operation });
             return true;
         }
         self.watch(operation, outgoing.timeout);
         self.in_flight_bytes += outgoing.bytes();
         let qos = outgoing.qos;
+        // Whether the server has forgotten the session makes no difference to who is to blame.
+        let is_alone = outgoing.was_sent
+            && self.settings.redelivery.goes_alone(&outgoing, self.first_answered);
         self.sender.enqueue(outgoing, qos);
         let Self { sender, outbound, aliases, records, .. } = self;
         // It is open, so this is the one.
         if let Some(Transmission::Publish { packet_id, message, .. }) = sender.next_transmission() {
             records.note(|| Record::Transmitted { operation, packet_id });
+            self.repeated_alone = is_alone.then_some(packet_id);
             let head = message.head(now, version, Some(packet_id), false);
             let alias = message.topic_alias.map(Into::into);
             write_publish(outbound, aliases, head, message.payload(), alias, maximum);

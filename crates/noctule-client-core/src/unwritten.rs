@@ -27,7 +27,11 @@ impl ClientSession {
                 self.drop_unwritten(operation, DropCause::Expired);
                 continue;
             }
-            let kept = keeps.then(|| publication(packet, version, &unsaid, are_manual)).flatten();
+            // The server, or what is before it, does not take such a message.
+            let is_poison = self.settings.redelivery.is_too_often(unsaid.interruptions);
+            let kept = (keeps && !is_poison)
+                .then(|| publication(packet, version, &unsaid, are_manual))
+                .flatten();
             let Some(publication) = kept else {
                 self.drop_unwritten(operation, DropCause::ConnectionLost);
                 continue;
@@ -41,6 +45,7 @@ impl ClientSession {
             let mut outgoing = Outgoing::new(now, operation, &publication, &forwarded, None);
             // It has waited already.
             outgoing.set_times(unsaid.times);
+            outgoing.interruptions = unsaid.interruptions;
             self.records.note(|| {
                 let mut message = StoredMessage::of(&publication, &forwarded, None);
                 message.set_times(now, unsaid.times);

@@ -57,7 +57,8 @@ pub enum ClientEvent {
     Resubscribed {
         /// The whole filter.
         filter: Box<str>,
-        /// What the server says; `None` if it does not support such a subscription any more.
+        /// What the server says; `None` if it does not support such a subscription any more, or if
+        /// too many connections have ended over the question.
         code: Option<ReasonCode>,
     },
     /// A re-authentication has ended.

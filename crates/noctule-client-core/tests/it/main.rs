@@ -6,6 +6,7 @@ mod bad_server;
 mod connect;
 mod cuts;
 mod hostile;
+mod interruptions;
 mod publish;
 mod queue;
 mod receive;
