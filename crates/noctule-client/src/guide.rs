@@ -7,7 +7,8 @@
 //! 5. [Errors and reconnecting](errors): what is tried again, and what is not.
 //! 6. [TLS, WebSocket and proxies](transports).
 //! 7. [Requests](requests): messages that are answered.
-//! 8. [Moving](moving) from rumqttc or Paho.
+//! 8. [Observing](observing): figures, traces, packets, interceptors.
+//! 9. [Moving](moving) from rumqttc or Paho.
 //!
 //! The chapters await. Where you block, the names are the same: leave out `.await`, add `.send()`
 //! to what was awaited without it (`subscribe`, `route`, `request`), and call `wait()` on a
@@ -19,6 +20,8 @@ pub mod connecting {}
 pub mod errors {}
 #[doc = include_str!("guide/moving.md")]
 pub mod moving {}
+#[doc = include_str!("guide/observing.md")]
+pub mod observing {}
 #[doc = include_str!("guide/publishing.md")]
 pub mod publishing {}
 #[doc = include_str!("guide/requests.md")]

@@ -10,6 +10,8 @@
 //! - With a store ([`ClientBuilder::store`](generic::ClientBuilder::store)) the session outlives
 //!   the process: what was accepted is on disk before it is sent, and goes on after a crash.
 //!   [`Receipt::stored`] says when it is.
+//! - What it does can be [seen](guide::observing): [`Figures`], spans of `tracing`, a log of its
+//!   packets, and [interceptors](Interceptor).
 //!
 //! The [`guide`] has more, in short chapters.
 //!

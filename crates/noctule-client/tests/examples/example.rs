@@ -15,13 +15,14 @@ use crate::{FOLDER, MORE, PREFIX};
 const LONG: Duration = Duration::from_secs(60);
 
 /// The examples that both kinds of client have, by the names of their tests.
-const TESTED: [&str; 16] = [
+const TESTED: [&str; 17] = [
     "alias",
     "chat",
     "credentials_provider",
     "failed_connect",
     "hello",
     "manual_ack",
+    "observe",
     "persistent",
     "ping_timeout",
     "proxy",

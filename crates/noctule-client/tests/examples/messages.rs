@@ -98,6 +98,22 @@ fn request_response() {
 }
 
 #[test]
+fn observe() {
+    alone(
+        "observe",
+        &[
+            "published: delivered",
+            "traceparent: 00-5bd66ef5095369c7-53ce929d0e0e4736-01",
+            "received: 21.5",
+            "delivered: 1",
+            // CONNECT, SUBSCRIBE, PUBLISH, PUBACK and DISCONNECT.
+            "packets sent: 5",
+            "acknowledgements measured: 1",
+        ],
+    );
+}
+
+#[test]
 fn alias() {
     alone(
         "alias",
