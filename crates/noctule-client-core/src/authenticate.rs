@@ -1,11 +1,9 @@
 //! The exchange of AUTH packets: before CONNACK, and again when either side wants it.
 
-use alloc::vec::Vec;
-
 use noctule_packet::{Auth, Connack, Frame, ReasonCode};
 use noctule_session::Timestamp;
 
-use crate::auth::AuthError;
+use crate::auth::{AuthError, AuthenticationDone, AuthenticationStep, Part, Task};
 use crate::ended::Ended;
 use crate::event::Event;
 use crate::fault::{Fault, ProtocolError};
@@ -23,12 +21,60 @@ pub enum ReauthenticateRefused {
     /// An exchange is under way.
     #[error("an authentication is under way")]
     UnderWay,
-    /// The method cannot begin.
-    #[error(transparent)]
-    Authentication(#[from] AuthError),
 }
 
 impl ClientSession {
+    /// Has the driver fetch each step of an authentication ([`Self::take_authentication_step`]),
+    /// take it, and give it back. Without this the user's method is asked at once, in the middle of
+    /// whatever was called.
+    pub fn defer_authentication(&mut self) {
+        self.authentication.is_deferred = true;
+    }
+
+    /// What the user's method is to do now.
+    pub fn take_authentication_step(&mut self) -> Option<AuthenticationStep> {
+        self.authentication.step(self.epoch)
+    }
+
+    /// The user's method has done it.
+    pub fn authenticated(&mut self, now: Timestamp, done: AuthenticationDone) {
+        let AuthenticationDone { method, epoch, part, result } = done;
+        let is_current =
+            epoch == self.epoch && matches!(self.status, Status::Connecting | Status::Online);
+        if !self.authentication.give_back(method, is_current) {
+            return;
+        }
+        match (part, result) {
+            (Part::Connect, Ok(data)) => self.write_connect(data.as_deref()),
+            (Part::Again, Ok(data)) => self.send_auth(ReasonCode::ReAuthenticate, data.as_deref()),
+            (Part::Challenge, Ok(data)) => {
+                self.send_auth(ReasonCode::ContinueAuthentication, data.as_deref());
+            }
+            (Part::VerifyConnack, Ok(_)) => self.authentication.is_verified = true,
+            (Part::VerifyAgain, Ok(_)) => {
+                self.authentication.is_under_way = false;
+                self.clocks.authenticate(None);
+                self.clocks.authenticate_again(now, self.settings.reauthenticate_every);
+                self.events.push(Event::Reauthenticated);
+            }
+            (Part::Connect | Part::VerifyConnack, Err(error)) => {
+                self.end(now, None, Ended::Authentication(error));
+            }
+            (_, Err(error)) => self.give_authentication_up(now, error),
+        }
+        self.pump(now);
+    }
+
+    /// Asks the user's method, now or when the driver comes for it.
+    pub(crate) fn ask_method(&mut self, now: Timestamp, task: Task) {
+        self.authentication.ask(task);
+        if !self.authentication.is_deferred
+            && let Some(step) = self.take_authentication_step()
+        {
+            self.authenticated(now, step.take());
+        }
+    }
+
     /// Authenticates again on the same connection. Its success is told by
     /// [`Event::Reauthenticated`](crate::Event::Reauthenticated); its failure ends the connection.
     ///
@@ -43,81 +89,78 @@ impl ClientSession {
         if self.authentication.is_under_way {
             return Err(ReauthenticateRefused::UnderWay);
         }
-        let Some(method) = &mut self.authentication.method else {
+        if self.authentication.name().is_none() {
             return Err(ReauthenticateRefused::NoMethod);
-        };
-        let data = method.start()?;
+        }
+        self.authentication_begins(now);
+        self.ask_method(now, Task::Again);
+        Ok(())
+    }
+
+    /// An exchange after CONNACK has its time, whoever has begun it.
+    fn authentication_begins(&mut self, now: Timestamp) {
         self.authentication.is_under_way = true;
         self.clocks.authenticate(self.settings.connect_timeout.map(|timeout| now + timeout));
-        self.send_auth(ReasonCode::ReAuthenticate, data);
-        Ok(())
     }
 
     /// AUTH.
     // [MQTT5-4.12.0-3]
     pub(crate) fn on_auth(&mut self, now: Timestamp, frame: &Frame<'_>) -> Result<(), Fault> {
         let auth = Auth::decode(frame, self.version, self.settings.validation.text_rules())?;
-        let Some(method) = &mut self.authentication.method else {
+        let Some(name) = self.authentication.name() else {
             return Err(ProtocolError::UnexpectedAuth.into());
         };
         // [MQTT5-4.12.0-5]
-        if auth.authentication_method.is_some_and(|name| name != method.method()) {
+        if auth.authentication_method.is_some_and(|named| named != name) {
             return Err(ProtocolError::AuthenticationMethod.into());
         }
+        let data = auth.authentication_data.map(Into::into);
         match auth.reason_code {
             ReasonCode::ContinueAuthentication => {
-                match method.challenge(auth.authentication_data) {
-                    Ok(data) => {
-                        self.authentication.is_under_way = self.status == Status::Online;
-                        self.send_auth(ReasonCode::ContinueAuthentication, data);
-                    }
-                    Err(error) => self.give_authentication_up(now, error),
+                if self.status == Status::Online && !self.authentication.is_under_way {
+                    self.authentication_begins(now);
                 }
+                self.ask_method(now, Task::Challenge(data));
                 Ok(())
             }
             ReasonCode::Success if self.authentication.is_under_way => {
-                let verified = method.verify(auth.authentication_data);
-                self.authentication.is_under_way = false;
-                self.clocks.authenticate(None);
-                match verified {
-                    Ok(()) => self.events.push(Event::Reauthenticated),
-                    Err(error) => self.give_authentication_up(now, error),
-                }
+                self.ask_method(now, Task::VerifyAgain(data));
                 Ok(())
             }
             _ => Err(ProtocolError::UnexpectedAuth.into()),
         }
     }
 
-    /// CONNACK ends the first exchange.
-    pub(crate) fn verify(&mut self, connack: &Connack<'_>) -> Result<(), Fault> {
+    /// CONNACK ends the first exchange. Whether what it says holds: if not, either the connection
+    /// ends, or the CONNACK is to be looked at again when the method has been asked.
+    pub(crate) fn verify(&mut self, now: Timestamp, connack: &Connack<'_>) -> Result<bool, Fault> {
         let named = connack.properties.authentication_method;
-        let Some(method) = &mut self.authentication.method else {
+        let Some(name) = self.authentication.name() else {
             return match named {
-                Some(_) => self.tolerate(ProtocolError::AuthenticationMethod),
-                None => Ok(()),
+                Some(_) => self.tolerate(ProtocolError::AuthenticationMethod).map(|()| true),
+                None => Ok(true),
             };
         };
         // [MQTT5-4.12.0-5]
-        if named.is_some_and(|name| name != method.method()) {
+        if named.is_some_and(|named| named != name) {
             return Err(ProtocolError::AuthenticationMethod.into());
         }
-        if let Err(error) = method.verify(connack.properties.authentication_data) {
-            self.end(Timestamp::default(), None, Ended::Authentication(error));
+        if !self.authentication.is_verified {
+            let data = connack.properties.authentication_data.map(Into::into);
+            self.ask_method(now, Task::VerifyConnack(data));
         }
-        Ok(())
+        Ok(self.authentication.is_verified)
     }
 
     fn give_authentication_up(&mut self, now: Timestamp, error: AuthError) {
         self.end(now, Some(ReasonCode::NotAuthorized), Ended::Authentication(error));
     }
 
-    fn send_auth(&mut self, reason_code: ReasonCode, data: Option<Vec<u8>>) {
-        let Some(method) = &self.authentication.method else { return };
+    fn send_auth(&mut self, reason_code: ReasonCode, data: Option<&[u8]>) {
         let auth = Auth {
             reason_code,
-            authentication_method: Some(method.method()),
-            authentication_data: data.as_deref(),
+            authentication_method: self.authentication.name(),
+            authentication_data: data,
             ..Auth::default()
         };
         // A method's name and data fit, or the server ends the connection for want of an answer.

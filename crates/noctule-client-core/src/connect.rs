@@ -6,6 +6,7 @@ use core::time::Duration;
 use noctule_packet::{Connack, Connect, Frame, PacketType, QoS, ReasonCode, Version};
 use noctule_session::{InboundAliases, Receiver, Timestamp};
 
+use crate::auth::Task;
 use crate::connect_options::CleanStart;
 use crate::ended::{Ended, ServerReason};
 use crate::event::{Epoch, Event};
@@ -34,27 +35,23 @@ impl ClientSession {
             self.is_unanswered = true;
             self.records.note(|| Record::Connecting);
         }
-        let first = match self.authentication.method.as_mut().map(|method| method.start()) {
-            Some(Err(error)) => {
-                self.end(now, None, Ended::Authentication(error));
-                return self.epoch;
-            }
-            Some(Ok(data)) => data,
-            None => None,
-        };
-        self.write_connect(first.as_deref());
+        if self.authentication.name().is_some() {
+            self.ask_method(now, Task::Connect);
+        } else {
+            self.write_connect(None);
+        }
         self.epoch
     }
 
     // [MQTT5-3.1.0-1] [MQTT311-3.1.0-1]
-    fn write_connect(&mut self, data: Option<&[u8]>) {
+    pub(crate) fn write_connect(&mut self, data: Option<&[u8]>) {
         let options = &self.settings.connect;
         let client_id = self.assigned_client_id.as_deref().unwrap_or(&options.client_id);
         let Some(mut connect) = options.packet(self.version, client_id, self.clean_start) else {
             return;
         };
-        if let Some(method) = &self.authentication.method {
-            connect.properties.authentication_method = Some(method.method());
+        if let Some(name) = self.authentication.name() {
+            connect.properties.authentication_method = Some(name);
             connect.properties.authentication_data = data;
         }
         // The options were checked, so they can be said.
@@ -100,8 +97,7 @@ impl ClientSession {
             return Ok(());
         }
         let session_present = self.session_present(&connack)?;
-        self.verify(&connack)?;
-        if self.status != Status::Connecting {
+        if !self.verify(now, &connack)? {
             return Ok(());
         }
         let options = &self.settings.connect;
@@ -175,6 +171,9 @@ impl ClientSession {
             self.assigned_client_id = Some(negotiated.client_id.clone());
         }
         self.clocks.connected(now, negotiated.keep_alive);
+        if self.authentication.name().is_some() {
+            self.clocks.authenticate_again(now, self.settings.reauthenticate_every);
+        }
         self.aliases.reset(negotiated.topic_alias_maximum);
         self.inbound_aliases = InboundAliases::new(self.settings.connect.topic_alias_maximum);
         (self.is_unanswered, self.is_session_unknown) = (false, false);

@@ -151,7 +151,7 @@ impl ClientSession {
         self.status = Status::Offline;
         self.take_unwritten_back(now);
         self.outbound.clear();
-        self.authentication.is_under_way = false;
+        self.authentication.reset();
         self.is_repeating = false;
         let alone = self.repeated_alone.take();
         let (epoch, was_connected) = (self.epoch, self.is_accepted);

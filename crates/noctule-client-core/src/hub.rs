@@ -96,8 +96,10 @@ impl Hub {
         Ok(Self::of(ClientSession::new(settings)?))
     }
 
-    /// A hub around a session, whose user acknowledges.
-    pub fn of(session: ClientSession) -> Self {
+    /// A hub around a session, whose user acknowledges. The driver asks an own method of
+    /// authentication ([`ClientSession::take_authentication_step`]).
+    pub fn of(mut session: ClientSession) -> Self {
+        session.defer_authentication();
         Self {
             session,
             receipts: Receipts::default(),

@@ -84,7 +84,7 @@ mod transmit;
 mod unwritten;
 
 pub use alias::{AliasChoice, AliasPolicy, AliasResolver};
-pub use auth::{AuthError, Authenticator};
+pub use auth::{AuthError, AuthenticationDone, AuthenticationStep, Authenticator};
 pub use authenticate::ReauthenticateRefused;
 pub use connect_options::{CleanStart, ConnectOptions, WillOptions};
 pub use disconnect::{DisconnectOptions, DisconnectRefused, Unfinished};

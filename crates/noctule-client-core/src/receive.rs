@@ -63,6 +63,9 @@ impl ClientSession {
             Framing::Partial { .. } => Ok(None),
             Framing::Complete(frame) => {
                 self.on_frame(now, &frame)?;
+                if self.awaits_verification(frame.packet_type) {
+                    return Ok(None);
+                }
                 Ok(Some(bytes.get(frame.length..).unwrap_or_default()))
             }
         }
@@ -72,8 +75,16 @@ impl ClientSession {
     pub(crate) fn takes_more(&self) -> bool {
         let limits = &self.settings.limits;
         self.status != Status::Closing
+            && !self.authentication.is_waiting()
             && self.held.bytes() + self.events.message_bytes < limits.held_bytes_max
             && self.outbound.len() / OUTBOUND_EXCESS <= limits.outbound_bytes_max
+    }
+
+    /// Whether a CONNACK is to be looked at again, because the user's method has not judged it yet.
+    fn awaits_verification(&self, packet_type: PacketType) -> bool {
+        packet_type == PacketType::Connack
+            && self.status == Status::Connecting
+            && self.authentication.is_waiting()
     }
 
     fn on_frame(&mut self, now: Timestamp, frame: &Frame<'_>) -> Result<(), Fault> {

@@ -221,7 +221,7 @@ impl ClientSession {
         if method.is_some() && !version.is_v5() {
             return Err(SettingsError::NotInVersion { option: "authenticator", version });
         }
-        self.authentication.method = method;
+        self.authentication.set(method);
         Ok(())
     }
 

@@ -36,6 +36,9 @@ pub struct Settings {
     /// How long the server may take from the first byte of CONNECT to CONNACK, and for a later
     /// authentication.
     pub connect_timeout: Option<Duration>,
+    /// How long after an authentication with an own method the next one begins, on the same
+    /// connection: before what was proven to the server expires there.
+    pub reauthenticate_every: Option<Duration>,
     /// How long the server may be silent after a PINGREQ.
     pub ping_timeout: Option<Duration>,
     /// Whether what must survive the process is told, as [`Record`](crate::Record)s.
@@ -56,6 +59,7 @@ impl Default for Settings {
             unclaimed_kept_for: Duration::from_secs(10),
             limits: Limits::default(),
             connect_timeout: Some(Duration::from_secs(30)),
+            reauthenticate_every: None,
             ping_timeout: Some(Duration::from_secs(20)),
             is_durable: false,
         }

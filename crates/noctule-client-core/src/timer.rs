@@ -17,6 +17,8 @@ use crate::session::{ClientSession, Status};
 pub(crate) struct Clocks {
     /// CONNACK is due, or the end of a later authentication.
     connack_due: Option<Timestamp>,
+    /// We authenticate again.
+    again_due: Option<Timestamp>,
     keep_alive: Option<Duration>,
     last_written: Timestamp,
     last_heard: Timestamp,
@@ -48,6 +50,11 @@ impl Clocks {
     /// An authentication begins that is over at some time, or one is over.
     pub(crate) fn authenticate(&mut self, due: Option<Timestamp>) {
         self.connack_due = due;
+    }
+
+    /// The server knows who we are, for so long.
+    pub(crate) fn authenticate_again(&mut self, now: Timestamp, every: Option<Duration>) {
+        self.again_due = every.map(|every| now + every);
     }
 
     #[inline]
@@ -93,7 +100,8 @@ impl ClientSession {
         let connection = match self.status {
             Status::Connecting => clocks.connack_due,
             Status::Online => {
-                earlier(clocks.connack_due, earlier(clocks.ping_due(), clocks.silence_ends))
+                let authentication = earlier(clocks.connack_due, clocks.again_due);
+                earlier(authentication, earlier(clocks.ping_due(), clocks.silence_ends))
             }
             Status::Offline | Status::Closing => None,
         };
@@ -117,6 +125,11 @@ impl ClientSession {
             Status::Online if is_due(self.clocks.connack_due) => {
                 let error = AuthError::new("no answer in time");
                 self.end(now, Some(ReasonCode::NotAuthorized), Ended::Authentication(error));
+            }
+            Status::Online if is_due(self.clocks.again_due) => {
+                self.clocks.authenticate_again(now, None);
+                // If one is under way already, its end sets the time of the next.
+                let _ = self.reauthenticate(now);
             }
             Status::Online if is_due(self.clocks.silence_ends) => self.silent_too_long(now),
             Status::Online if is_due(self.clocks.ping_due()) => self.ping(now),

@@ -101,10 +101,17 @@ impl<D> ClientBuilder<D> {
         self
     }
 
-    /// Uses a method of enhanced authentication, such as `Scram`; 5.0 only. It is called while the
-    /// client is locked, so it must not call the client, and should not take long.
+    /// Uses a method of enhanced authentication, such as `Scram`; 5.0 only. It may use the client,
+    /// and take its time: on tokio it is asked on a thread for that.
     pub fn authentication(mut self, method: impl Authenticator + 'static) -> Self {
         self.authenticator = Some(Box::new(method));
+        self
+    }
+
+    /// Authenticates again by that method so long after each authentication, on the same
+    /// connection; never by default.
+    pub fn reauthenticate_every(mut self, interval: Duration) -> Self {
+        self.settings.reauthenticate_every = Some(interval);
         self
     }
 

@@ -9,8 +9,8 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use noctule_client_core::{
-    ClientEvent, ConnectOptions, Ended, ReconnectPlan, Step, StopCause, Target, Timestamp,
-    TransportEnd,
+    AuthenticationDone, AuthenticationStep, ClientEvent, ConnectOptions, Ended, ReconnectPlan,
+    Step, StopCause, Target, Timestamp, TransportEnd,
 };
 use noctule_transport::{DialerBuilder, TransportError, Url, WebSocketError};
 
@@ -289,6 +289,20 @@ impl Course {
         self.last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
         self.count_end();
         Arc::clone(&self.last_ended)
+    }
+
+    /// What an own method of authentication is to do now, with nothing locked.
+    pub(crate) fn authentication_step(&self) -> Option<AuthenticationStep> {
+        self.shared.with(|inner| inner.hub.session_mut().take_authentication_step())
+    }
+
+    /// It has done it.
+    pub(crate) fn authenticated(&self, done: AuthenticationDone) {
+        let now = self.shared.now();
+        self.shared.with(|inner| {
+            inner.hub.session_mut().authenticated(now, done);
+            inner.settle(now);
+        });
     }
 
     /// Looks after the session while there is no connection. Whether the client is to end.

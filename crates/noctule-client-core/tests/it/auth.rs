@@ -148,3 +148,134 @@ fn whoever_has_no_method_cannot_authenticate_again() {
     let mut older = World::new(brief(Version::V3_1_1));
     assert!(older.session.set_authenticator(Some(Box::new(Counting))).is_err());
 }
+
+/// A session whose driver fetches each step.
+fn deferred() -> World {
+    let mut world = World::new(brief(Version::V5_0));
+    world.session.set_authenticator(Some(Box::new(Counting))).expect("it may be 5.0");
+    world.session.defer_authentication();
+    world.up();
+    world
+}
+
+/// The driver does what the method is to do.
+fn step(world: &mut World) {
+    let step = world.session.take_authentication_step().expect("something is to be done");
+    world.session.authenticated(world.now, step.take());
+}
+
+fn accepted_with(data: &[u8]) -> Packet<'_> {
+    let properties = ConnackProperties {
+        authentication_method: Some("COUNT"),
+        authentication_data: Some(data),
+        ..ConnackProperties::default()
+    };
+    Packet::Connack(Connack { properties, ..Connack::default() })
+}
+
+#[test]
+fn a_driver_may_ask_the_method_in_its_own_time() {
+    let mut world = deferred();
+    assert_eq!(world.packets(), Vec::<String>::new());
+    step(&mut world);
+    assert_eq!(world.packets().len(), 1);
+    world.say(&auth(ReasonCode::ContinueAuthentication, &[4]));
+    assert_eq!((world.packets().len(), world.session.wants_input()), (0, false));
+    step(&mut world);
+    assert_eq!(world.packets(), ["AUTH 0x18"]);
+
+    // CONNACK is not dealt with before it is verified, and what is behind it neither.
+    let mut bytes = world.encoded(&accepted_with(&[9]));
+    let connack = bytes.len();
+    bytes.extend(world.encoded(&Packet::Pingresp));
+    assert_eq!(world.session.receive(world.now, &bytes), 0);
+    assert_eq!((world.session.status(), world.session.wants_input()), (Status::Connecting, false));
+    step(&mut world);
+    assert!(world.session.wants_input());
+    assert_eq!(world.session.receive(world.now, &bytes[..connack]), connack);
+    assert_eq!(world.session.status(), Status::Online);
+    assert!(world.session.take_authentication_step().is_none());
+
+    world.session.reauthenticate(world.now).expect("it begins");
+    step(&mut world);
+    assert_eq!(world.packets(), ["AUTH 0x19"]);
+    world.events();
+    world.say(&auth(ReasonCode::Success, &[9]));
+    assert_eq!(world.events(), []);
+    step(&mut world);
+    assert_eq!(world.events(), [Event::Reauthenticated]);
+}
+
+#[test]
+fn an_answer_of_the_method_that_comes_too_late_counts_for_nothing() {
+    let mut world = deferred();
+    let late = world.session.take_authentication_step().expect("it begins");
+    world.cut();
+    world.up();
+    // The method is away.
+    assert!(world.session.take_authentication_step().is_none());
+    world.session.authenticated(world.now, late.take());
+    assert_eq!(world.packets(), Vec::<String>::new());
+    step(&mut world);
+    assert_eq!(world.packets().len(), 1);
+
+    // A CONNACK that was being judged says nothing about the next one.
+    let connack = world.encoded(&accepted_with(&[9]));
+    assert_eq!(world.session.receive(world.now, &connack), 0);
+    step(&mut world);
+    world.cut();
+    world.up();
+    step(&mut world);
+    let connack = world.encoded(&accepted_with(&[8]));
+    assert_eq!(world.session.receive(world.now, &connack), 0);
+    step(&mut world);
+    world.events();
+    assert_eq!(ended(&mut world), Ended::Authentication(AuthError::new("not 9")));
+}
+
+#[test]
+fn a_method_that_never_answers_does_not_hold_up_the_end() {
+    let mut world = deferred();
+    let _asked = world.session.take_authentication_step();
+    world.advance(Duration::from_secs(30));
+    assert_eq!(ended(&mut world), Ended::ConnectTimeout);
+}
+
+#[test]
+fn it_authenticates_again_by_itself_where_that_is_wanted() {
+    let mut settings = brief(Version::V5_0);
+    settings.reauthenticate_every = Some(Duration::from_secs(600));
+    settings.connect.keep_alive = 0;
+    let mut world = World::new(settings);
+    world.session.set_authenticator(Some(Box::new(Counting))).expect("it may be 5.0");
+    world.up();
+    accept(&mut world, &[9]);
+    world.packets();
+    for _ in 0..3 {
+        world.advance(Duration::from_secs(599));
+        assert_eq!(world.packets(), Vec::<String>::new());
+        world.advance(Duration::from_secs(1));
+        assert_eq!(world.packets(), ["AUTH 0x19"]);
+        world.advance(Duration::from_secs(20));
+        world.say(&auth(ReasonCode::Success, &[9]));
+    }
+    // One that the server has begun counts, too.
+    world.advance(Duration::from_secs(590));
+    world.say(&auth(ReasonCode::ContinueAuthentication, &[1]));
+    assert_eq!(world.packets(), ["AUTH 0x18"]);
+    world.advance(Duration::from_secs(20));
+    world.say(&auth(ReasonCode::Success, &[9]));
+    world.advance(Duration::from_secs(599));
+    assert_eq!(world.packets(), Vec::<String>::new());
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.packets(), ["AUTH 0x19"]);
+}
+
+#[test]
+fn an_authentication_that_the_server_begins_has_its_time_too() {
+    let mut world = connecting();
+    accept(&mut world, &[9]);
+    world.say(&auth(ReasonCode::ContinueAuthentication, &[1]));
+    world.advance(Duration::from_secs(30));
+    assert_eq!(ended(&mut world), Ended::Authentication(AuthError::new("no answer in time")));
+}

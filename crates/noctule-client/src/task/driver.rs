@@ -16,13 +16,14 @@ use crate::course::{Course, Next, unusable};
 use crate::error::StopReason;
 use crate::shared::earlier;
 use crate::task::alarm::Alarm;
+use crate::task::method::Method;
 
 /// The client is to end.
 struct Over;
 
 /// Does everything until the client has ended.
 pub(crate) async fn run(mut course: Course) {
-    let mut next = course.first();
+    let (mut next, mut method) = (course.first(), Method::default());
     let reason = loop {
         let (at, target, failures) = match next {
             Next::Attempt { at, target, failures } => (at, target, failures),
@@ -35,7 +36,7 @@ pub(crate) async fn run(mut course: Course) {
             }
         }
         let ended = match open(&mut course, &target, failures).await {
-            Ok(Ok(connected)) => serve(&mut course, connected.stream).await,
+            Ok(Ok(connected)) => serve(&mut course, &mut method, connected.stream).await,
             Ok(Err(error)) => course.failed(error),
             Err(Over) => break StopReason::ShutDown,
         };
@@ -74,12 +75,18 @@ async fn open(
 }
 
 /// Serves a connection until it has ended.
-async fn serve(course: &mut Course, mut stream: BoxedStream) -> Arc<Ended> {
+async fn serve(course: &mut Course, method: &mut Method, mut stream: BoxedStream) -> Arc<Ended> {
     course.up();
     let (mut connection, mut alarm) = (Connection::new().observed(course), Alarm::default());
-    let end =
-        poll_fn(|context| serve_turn(course, &mut connection, &mut stream, &mut alarm, context))
-            .await;
+    let end = poll_fn(|context| {
+        method.poll(course, context);
+        let end = serve_turn(course, &mut connection, &mut stream, &mut alarm, context);
+        if end.is_pending() && method.poll(course, context) {
+            context.waker().wake_by_ref();
+        }
+        end
+    })
+    .await;
     // Whatever it says, nobody is there to hear it.
     let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
     course.down(end, connection.finish());

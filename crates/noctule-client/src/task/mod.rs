@@ -2,5 +2,6 @@
 
 mod alarm;
 mod driver;
+mod method;
 
 pub(crate) use driver::run;

@@ -120,9 +120,11 @@ impl Driver {
         self.course.up();
         let mut connection = Connection::new().observed(&self.course);
         let end = loop {
+            self.ask_method();
             match connection.turn(&mut self.course, &mut Polled(&mut stream), &self.waker) {
                 Turn::Over(end) => break end,
                 Turn::Again => {}
+                Turn::Rest(_) if self.ask_method() => {}
                 Turn::Rest(deadline) => {
                     if self.wait(deadline).is_err() {
                         break TransportEnd::Failed;
@@ -134,6 +136,16 @@ impl Driver {
         self.course.down(end, connection.finish());
         self.until(Course::poll_told);
         self.course.ended(end)
+    }
+
+    /// Has an own method of authentication do what it is to do. Whether there was anything.
+    fn ask_method(&self) -> bool {
+        let mut has_done = false;
+        while let Some(step) = self.course.authentication_step() {
+            self.course.authenticated(step.take());
+            has_done = true;
+        }
+        has_done
     }
 
     /// Waits until something is ready that rings.

@@ -2,12 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use noctule_auth::{ScramCredentials, ScramMechanism, ScramNonce, ScramPreparation, ScramServer};
-use noctule_client::{Client, Scram};
+use noctule_client::{AuthError, Authenticator, Client, ClientEvent, Scram};
 use noctule_packet::{
-    Auth, Connack, ConnackProperties, Framing, Packet, ReasonCode, TextRules, Version, split,
+    Auth, Connack, ConnackProperties, Framing, Packet, PacketType, ReasonCode, TextRules, Version,
+    split,
 };
 
 use crate::house::soon;
@@ -34,8 +37,11 @@ impl Exchange {
                     Packet::Auth(auth) => auth.authentication_data.map(<[u8]>::to_vec),
                     _ => None,
                 };
-                let length = frame.length;
+                let (length, is_message) = (frame.length, frame.packet_type == PacketType::Publish);
                 self.read.drain(..length);
+                if is_message {
+                    continue;
+                }
                 return data;
             }
             let mut bytes = [0; 1_024];
@@ -83,6 +89,43 @@ impl Exchange {
     }
 }
 
+/// SCRAM by somebody who uses the client in the middle of it, and takes his time.
+struct Meddler {
+    scram: Scram,
+    client: Arc<OnceLock<Client>>,
+}
+
+impl Meddler {
+    fn meddle(&self) {
+        if let Some(client) = self.client.get() {
+            let _ = client.state();
+            drop(client.publish("t", "from the method").send());
+            thread::yield_now();
+        }
+    }
+}
+
+impl Authenticator for Meddler {
+    fn method(&self) -> &str {
+        self.scram.method()
+    }
+
+    fn start(&mut self) -> Result<Option<Vec<u8>>, AuthError> {
+        self.meddle();
+        self.scram.start()
+    }
+
+    fn challenge(&mut self, data: Option<&[u8]>) -> Result<Option<Vec<u8>>, AuthError> {
+        self.meddle();
+        self.scram.challenge(data)
+    }
+
+    fn verify(&mut self, data: Option<&[u8]>) -> Result<(), AuthError> {
+        self.meddle();
+        self.scram.verify(data)
+    }
+}
+
 /// A server for one client, which it asks for its password as often as the client wants.
 fn server(mechanism: ScramMechanism, lies: bool) -> (String, JoinHandle<u32>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -121,7 +164,7 @@ async fn both_sides_prove_themselves_and_do_it_again() {
             connect(Client::builder(url).client_id("c").authentication(scram)).await.unwrap();
         soon(client.reauthenticate()).await.unwrap();
         soon(client.reauthenticate()).await.unwrap();
-        soon(client.shutdown(std::time::Duration::ZERO)).await;
+        soon(client.shutdown(Duration::ZERO)).await;
         assert_eq!(server.join().unwrap(), 3);
     }
 }
@@ -139,4 +182,23 @@ async fn a_wrong_password_and_a_server_that_lies_end_the_attempt_for_good() {
         assert!(error.to_string().to_lowercase().contains(expected), "{error}");
         server.join().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_method_may_use_the_client_and_is_asked_again_by_time() {
+    let mechanism = ScramMechanism::Sha256;
+    let (url, server) = server(mechanism, false);
+    let client = Arc::new(OnceLock::new());
+    let scram = Scram::new(mechanism, "alice", "pencil");
+    let method = Meddler { scram, client: Arc::clone(&client) };
+    let builder = Client::builder(url).client_id("c").authentication(method);
+    let builder = builder.reauthenticate_every(Duration::from_millis(50));
+    let connected = connect(builder).await.unwrap();
+    let mut events = connected.events();
+    assert!(client.set(connected.clone()).is_ok());
+    for _ in 0..2 {
+        while !matches!(soon(events.recv()).await.unwrap(), ClientEvent::Reauthenticated) {}
+    }
+    soon(connected.shutdown(Duration::ZERO)).await;
+    assert!(server.join().unwrap() >= 3);
 }
