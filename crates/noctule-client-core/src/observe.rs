@@ -135,3 +135,43 @@ impl ClientSession {
         self.events.observations.0.iter_mut().flat_map(|list| list.drain(..))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use noctule_packet::TopicName;
+    use noctule_session::Timestamp;
+
+    use super::*;
+    use crate::{Publication, Settings};
+
+    fn observed(is_wanted: bool) -> Vec<Observation> {
+        let now = Timestamp::default();
+        let mut settings = Settings::default();
+        settings.connect.client_id = "c".into();
+        let mut session = ClientSession::new(settings).unwrap();
+        if is_wanted {
+            session.observe();
+        }
+        let topic = TopicName::new("t").unwrap();
+        let publication = Publication::new(topic, b"").qos(QoS::AtLeastOnce);
+        session.publish(now, &publication).unwrap();
+        session.transport_up(now);
+        session.receive(now, b"\x20\x03\0\0\0\x30\x04\0\x01t\0\x40\x02\0\x01");
+        assert!(session.take_observations().count() <= 1, "nobody was told more");
+        while session.next_event().is_some() {}
+        session.take_observations().collect()
+    }
+
+    #[test]
+    fn what_is_told_is_observed_if_that_is_wanted() {
+        assert_eq!(observed(false), vec![]);
+        let operation = OperationId::FIRST;
+        let expected = [
+            Observation::Received { dup: false },
+            Observation::Published { operation, outcome: OutcomeKind::Delivered },
+        ];
+        assert_eq!(observed(true), expected);
+    }
+}

@@ -5,6 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use proptest::collection::vec as vec_of;
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     ConnackProperties, ConnectProperties, FilterList, PacketId, PublishProperties, QoS,
@@ -279,4 +282,23 @@ fn of_a_large_publication_the_beginning_is_enough() {
 fn a_refusal_in_an_older_version_is_read_all_the_same() {
     let line = Description::of_bytes(b"\x20\x02\0\x01", Version::V5_0).to_string();
     assert_eq!(line, "CONNACK unsupported protocol version (0x84)");
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_bytes_are_they_have_a_line(
+        first in 0..=u8::MAX,
+        bytes in vec_of(any::<u8>(), 0..60),
+        is_framed in any::<bool>(),
+    ) {
+        let length = u8::try_from(bytes.len()).unwrap();
+        let bytes = match is_framed {
+            true => [&[first, length][..], &bytes].concat(),
+            false => [&[first][..], &bytes].concat(),
+        };
+        for version in [Version::V3_1, Version::V3_1_1, Version::V5_0] {
+            let description = Description::of_bytes(&bytes, version).show_payloads(true);
+            prop_assert!(!description.to_string().contains('\n'));
+        }
+    }
 }

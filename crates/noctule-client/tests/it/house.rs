@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use noctule_broker::{Broker, Handle};
-use noctule_client::{Client, ClientBuilder, Incoming, Subscription, Version};
+use noctule_client::{
+    Backoff, Client, ClientBuilder, Incoming, ReconnectSettings, Subscription, Version,
+};
 use tokio::time::timeout;
 
 use crate::start::connect;
@@ -63,4 +65,11 @@ pub(crate) async fn soon<T>(awaited: impl IntoFuture<Output = T>) -> T {
 /// The next message of a subscription, which is to come soon.
 pub(crate) async fn next(subscription: &mut Subscription) -> Incoming {
     soon(subscription.recv()).await.expect("a message")
+}
+
+/// Connects again at once, more or less, also when the server had reasons of its own.
+pub(crate) fn quickly() -> ReconnectSettings {
+    let [base, maximum] = [20, 50].map(Duration::from_millis);
+    let backoff = Backoff { base, maximum, busy_delay: base, ..Backoff::default() };
+    ReconnectSettings { backoff, ..ReconnectSettings::default() }
 }

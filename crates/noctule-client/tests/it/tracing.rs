@@ -5,11 +5,11 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use noctule_broker::Farewell;
-use noctule_client::{Backoff, Client, QoS, ReconnectSettings, Redirect, Redirects};
+use noctule_client::{Client, QoS, ReconnectSettings, Redirect, Redirects};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::house::{House, LONG, soon};
+use crate::house::{House, LONG, quickly, soon};
 use crate::start::{connect, start};
 
 /// All lines of all tests: clients on threads of their own only find a subscriber that is
@@ -65,12 +65,6 @@ async fn line(texts: &[&str]) -> String {
         }
     };
     soon(found).await
-}
-
-fn quickly() -> ReconnectSettings {
-    let maximum = Duration::from_millis(50);
-    let backoff = Backoff { base: Duration::from_millis(20), maximum, ..Backoff::default() };
-    ReconnectSettings { backoff, ..ReconnectSettings::default() }
 }
 
 #[tokio::test]
