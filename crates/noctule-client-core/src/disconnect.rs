@@ -7,6 +7,7 @@ use crate::ended::{Ended, TransportEnd};
 use crate::event::Event;
 use crate::operation::{Doubt, DropCause, Outcome};
 use crate::session::{ClientSession, Status};
+use crate::stall::Stall;
 
 /// What DISCONNECT says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -152,6 +153,7 @@ impl ClientSession {
         self.take_unwritten_back(now);
         self.outbound.clear();
         self.authentication.reset();
+        self.stall = Stall::default();
         self.is_repeating = false;
         let alone = self.repeated_alone.take();
         let (epoch, was_connected) = (self.epoch, self.is_accepted);

@@ -82,6 +82,14 @@ pub enum Event {
     /// There is room in the queue, after a publication was refused with
     /// [`Overflow::Wait`](crate::Overflow::Wait).
     RoomAgain,
+    /// So much was held (`limits.held_bytes_max`) that nothing was read, for two seconds in which
+    /// nobody took a message, and somebody waits for an answer of the server: he may be the one who
+    /// should take messages. So reading goes on, up to four times the bound, and what comes with
+    /// QoS 0 is dropped, until less is held.
+    Stalled {
+        /// The bytes of messages that are held.
+        held_bytes: usize,
+    },
     /// A re-authentication has ended.
     Reauthenticated,
     /// The server did something wrong that was let pass.

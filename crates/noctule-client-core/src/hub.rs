@@ -500,6 +500,7 @@ impl Hub {
             }
             Event::Resubscribed { filter, code } => ClientEvent::Resubscribed { filter, code },
             Event::SessionLost => ClientEvent::SessionLost,
+            Event::Stalled { held_bytes } => ClientEvent::Stalled { held_bytes },
             Event::Reauthenticated => ClientEvent::Reauthenticated,
             Event::Tolerated(error) => ClientEvent::Tolerated(error),
         };

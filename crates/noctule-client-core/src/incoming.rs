@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::fault::{Fault, ProtocolError};
 use crate::held::{AckRefused, AckToken, Acknowledged, Answer, Release};
 use crate::message::Message;
+use crate::observe::Observation;
 use crate::record::Record;
 use crate::session::{ClientSession, Status};
 use crate::settings::{AcknowledgementMode, Validation};
@@ -67,6 +68,10 @@ impl ClientSession {
     // [MQTT5-4.5.0-2] [MQTT311-4.5.0-2] [MQTT5-4.3.2-4] [MQTT5-4.3.3-8]
     fn arrived(&mut self, message: Message, packet_id: Option<PacketId>) -> Result<(), Fault> {
         let Some(packet_id) = packet_id else {
+            if self.drops_at_most_once() {
+                self.events.observe(Observation::MessageDropped);
+                return Ok(());
+            }
             self.hand_out(message, None);
             return Ok(());
         };
@@ -154,6 +159,7 @@ impl ClientSession {
             Release::Waiting(holders) => return Ok(Acknowledged::Waiting { holders }),
             Release::Done(released) => released,
         };
+        self.note_progress(now);
         if was_paused && self.takes_more() {
             // Nothing was read, so nothing could be heard.
             self.clocks.reads_again(now, self.settings.ping_timeout);

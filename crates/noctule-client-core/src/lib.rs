@@ -77,6 +77,7 @@ mod requesting;
 mod restore;
 mod session;
 mod settings;
+mod stall;
 mod subscriptions;
 mod timer;
 mod topic_cache;

@@ -44,6 +44,8 @@ pub enum Observation {
         /// Whether the server says that it may have sent it before.
         dup: bool,
     },
+    /// A message of QoS 0 has arrived and was dropped, see [`Event::Stalled`].
+    MessageDropped,
     /// PINGREQ is on its way.
     PingSent,
     /// PINGRESP has come.

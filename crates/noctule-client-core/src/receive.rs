@@ -41,6 +41,7 @@ impl ClientSession {
         if self.status == Status::Closing {
             return bytes.len();
         }
+        self.note_stall(now);
         self.pump(now);
         bytes.len() - rest.len()
     }
@@ -76,7 +77,7 @@ impl ClientSession {
         let limits = &self.settings.limits;
         self.status != Status::Closing
             && !self.authentication.is_waiting()
-            && self.held.bytes() + self.events.message_bytes < limits.held_bytes_max
+            && !self.holds_enough()
             && self.outbound.len() / OUTBOUND_EXCESS <= limits.outbound_bytes_max
     }
 

@@ -32,6 +32,7 @@ use crate::queue::Queue;
 use crate::record::{Record, Records};
 use crate::requesting::Requests;
 use crate::settings::{Settings, SettingsError, Validation};
+use crate::stall::Stall;
 use crate::subscriptions::Subscriptions;
 use crate::timer::Clocks;
 use crate::topic_cache::TopicCache;
@@ -53,6 +54,7 @@ pub struct ClientSession {
     pub(crate) requests: Requests,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) held: HeldMessages,
+    pub(crate) stall: Stall,
     pub(crate) aliases: Aliases,
     pub(crate) inbound_aliases: InboundAliases,
     pub(crate) topics: TopicCache,
@@ -172,6 +174,7 @@ impl ClientSession {
             requests: Requests::default(),
             subscriptions: Subscriptions::default(),
             held: HeldMessages::default(),
+            stall: Stall::default(),
             aliases: Aliases::default(),
             inbound_aliases: InboundAliases::default(),
             topics: TopicCache::default(),

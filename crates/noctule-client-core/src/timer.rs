@@ -101,7 +101,8 @@ impl ClientSession {
             Status::Connecting => clocks.connack_due,
             Status::Online => {
                 let authentication = earlier(clocks.connack_due, clocks.again_due);
-                earlier(authentication, earlier(clocks.ping_due(), clocks.silence_ends))
+                let silence = earlier(clocks.ping_due(), clocks.silence_ends);
+                earlier(self.stall_ends(), earlier(authentication, silence))
             }
             Status::Offline | Status::Closing => None,
         };
@@ -126,6 +127,7 @@ impl ClientSession {
                 let error = AuthError::new("no answer in time");
                 self.end(now, Some(ReasonCode::NotAuthorized), Ended::Authentication(error));
             }
+            Status::Online if is_due(self.stall_ends()) => self.break_stall(now),
             Status::Online if is_due(self.clocks.again_due) => {
                 self.clocks.authenticate_again(now, None);
                 // If one is under way already, its end sets the time of the next.

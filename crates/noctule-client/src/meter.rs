@@ -107,6 +107,7 @@ impl Meter {
                 reading.count(Counter::MessagesReceived, 1);
                 reading.count(Counter::Redeliveries, u64::from(dup));
             }
+            Observation::MessageDropped => reading.count(Counter::MessagesDropped, 1),
             Observation::PingSent => {
                 self.pings.push_back(now);
                 reading.count(Counter::Pings, 1);

@@ -61,6 +61,13 @@ pub enum ClientEvent {
         /// too many connections have ended over the question.
         code: Option<ReasonCode>,
     },
+    /// Somebody waits for the server and nobody takes messages, of which as much is held as may
+    /// be: reading goes on without those of QoS 0, see
+    /// [`Event::Stalled`](crate::Event::Stalled).
+    Stalled {
+        /// The bytes of messages that are held.
+        held_bytes: usize,
+    },
     /// A re-authentication has ended.
     Reauthenticated,
     /// The server did something wrong that was let pass.

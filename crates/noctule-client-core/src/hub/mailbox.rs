@@ -16,7 +16,8 @@ use crate::message::Message;
 pub enum OnFull {
     /// It waits all the same. The server's window, and the bound on the bytes of all messages that
     /// are held (`limits.held_bytes_max`), are the back-pressure: at that bound nothing more is
-    /// read from the connection.
+    /// read from the connection, unless that would be for ever
+    /// ([`ClientEvent::Stalled`](crate::ClientEvent::Stalled)).
     #[default]
     Hold,
     /// It is dropped and counted if it has QoS 0, and waits otherwise.

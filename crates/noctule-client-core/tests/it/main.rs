@@ -12,6 +12,7 @@ mod queue;
 mod receive;
 mod resume;
 mod server;
+mod stall;
 mod subscribe;
 mod time;
 mod unclaimed;

@@ -180,3 +180,22 @@ async fn a_message_that_no_queue_can_take_is_refused_and_not_waited_with() {
     let error = soon(waits).await.unwrap_err();
     assert!(error.to_string().contains("queue.bytes_max"), "{error}");
 }
+
+#[tokio::test]
+async fn whoever_waits_for_an_answer_behind_messages_that_only_he_takes_gets_it() {
+    let house = House::new();
+    let settings = |settings: &mut noctule_client::Settings| {
+        settings.limits.held_bytes_max = 64 * 1_024;
+    };
+    let client = connect(house.builder("c").settings(settings)).await.unwrap();
+    let mut inbox = soon(client.subscribe("t")).await.unwrap();
+    let flooder = house.client("f").await;
+    for _ in 0..400 {
+        drop(flooder.publish("t", &[b'.'; 1_024]).send().unwrap());
+    }
+    soon(flooder.idle()).await;
+    next(&mut inbox).await;
+    let receipt = client.publish("other", "").qos(QoS::AtLeastOnce).send().unwrap();
+    assert!(soon(receipt).await.is_delivered());
+    drop(soon(client.subscribe("more")).await.unwrap());
+}
