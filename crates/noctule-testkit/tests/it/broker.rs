@@ -398,3 +398,26 @@ fn an_alias_is_understood() {
     peer.publish_with(&OwnedPublish::new("", "3", QoS::AtMostOnce).topic_alias(4));
     peer.expect_refused(ReasonCode::TopicAliasInvalid);
 }
+
+/// One member gets a message of a shared subscription: one that is there, if any is.
+#[test]
+fn a_member_of_a_group_that_is_there_comes_before_one_that_is_not() {
+    for there in ["a", "z"] {
+        let broker = TestBroker::start();
+        let mut members = ["a", "m", "z"].map(|client_id| {
+            let connect = OwnedConnect::v5(client_id).resumable(60);
+            let mut member = Peer::connect_with(broker.address(), &connect);
+            member.subscribe(&[("$share/g/t", QoS::AtLeastOnce)]);
+            (client_id, Some(member))
+        });
+        for (client_id, member) in &mut members {
+            if *client_id != there {
+                drop(member.take());
+                broker.next_close().wait();
+            }
+        }
+        assert_eq!(broker.publish(&OwnedPublish::new("t", "x", QoS::AtLeastOnce)), 1);
+        let member = members.iter_mut().find_map(|(_, member)| member.as_mut());
+        assert_eq!(member.unwrap().receive().text(), "x");
+    }
+}
