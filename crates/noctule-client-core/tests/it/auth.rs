@@ -127,16 +127,26 @@ fn either_side_can_authenticate_again() {
 
 #[test]
 fn a_server_that_does_not_go_on_with_an_authentication_is_left() {
-    let mut world = connecting();
-    accept(&mut world, &[9]);
-    assert_eq!(world.session.reauthenticate(world.now), Ok(()));
-    for _ in 0..29 {
+    for is_ours in [true, false] {
+        let mut world = connecting();
+        accept(&mut world, &[9]);
+        if is_ours {
+            assert_eq!(world.session.reauthenticate(world.now), Ok(()));
+        } else {
+            world.say(&auth(ReasonCode::ContinueAuthentication, &[1]));
+        }
+        for second in 0..29 {
+            world.advance(Duration::from_secs(1));
+            world.message(QoS::AtMostOnce, 0, "t", b"");
+            if second == 20 {
+                // One more challenge makes no more time.
+                world.say(&auth(ReasonCode::ContinueAuthentication, &[1]));
+            }
+        }
+        assert_eq!(world.session.status(), Status::Online);
         world.advance(Duration::from_secs(1));
-        world.message(QoS::AtMostOnce, 0, "t", b"");
+        assert_eq!(ended(&mut world), Ended::Authentication(AuthError::new("no answer in time")));
     }
-    assert_eq!(world.session.status(), Status::Online);
-    world.advance(Duration::from_secs(1));
-    assert_eq!(ended(&mut world), Ended::Authentication(AuthError::new("no answer in time")));
 }
 
 #[test]
