@@ -28,10 +28,12 @@ impl ClientSession {
             self.finish_dropped(&outgoing, unsent);
             return true;
         }
-        if let Some(timeout) = self.outbound.forget(operation) {
-            self.unwatch(operation, timeout);
+        if let Some(unwritten) = self.outbound.forget(operation) {
+            let timeout = unwritten.unsaid.times.timeout;
             let outcome = Outcome::Indeterminate { why: sent };
-            self.events.push(Event::Published { operation, outcome });
+            let event = unwritten.ended(self.version, outcome);
+            self.unwatch(operation, timeout);
+            self.events.push(event);
             return true;
         }
         self.give_up_sent(operation, sent)
@@ -47,12 +49,13 @@ impl ClientSession {
         };
         let was_silent = core::mem::replace(&mut outgoing.is_silent, true);
         let timeout = outgoing.timeout.take();
+        let outcome = Outcome::Indeterminate { why };
+        let event = Event::published(operation, outcome, outgoing.topic());
         drop(published);
         self.unwatch(operation, timeout);
         if !was_silent {
             self.records.note(|| Record::Told { operation });
-            let outcome = Outcome::Indeterminate { why };
-            self.events.push(Event::Published { operation, outcome });
+            self.events.push(event);
         }
         !was_silent
     }
@@ -68,8 +71,7 @@ impl ClientSession {
         self.unwatch(operation, timeout);
         if !was_silent {
             self.records.note(|| Record::Told { operation });
-            let outcome = Outcome::DELIVERED;
-            self.events.push(Event::Published { operation, outcome });
+            self.events.push(Event::delivered(operation));
         }
         !was_silent
     }

@@ -220,7 +220,7 @@ impl ClientSession {
             self.events.push(Event::SessionLost);
         }
         for release in core::mem::take(&mut self.releases) {
-            self.finish_release(&release, Outcome::DELIVERED);
+            self.finish_release(&release);
         }
         self.held.forget_answers();
         self.in_flight_bytes = 0;

@@ -180,8 +180,7 @@ impl ClientSession {
         self.outbound.advance(count);
         while let Some((operation, timeout)) = self.outbound.next_written() {
             self.unwatch(operation, timeout);
-            let outcome = Outcome::DELIVERED;
-            self.events.push(Event::Published { operation, outcome });
+            self.events.push(Event::delivered(operation));
         }
         self.pump(now);
     }
@@ -211,7 +210,7 @@ impl ClientSession {
         }
         let why = if is_durable { Doubt::Stored } else { Doubt::Closed };
         for release in core::mem::take(&mut self.releases) {
-            self.finish_release(&release, Outcome::DELIVERED);
+            self.finish_release(&release);
         }
         for (outgoing, _) in self.sender.reset() {
             self.finish(&outgoing, false, Outcome::Indeterminate { why });

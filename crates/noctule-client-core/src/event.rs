@@ -53,6 +53,8 @@ pub enum Event {
         operation: OperationId,
         /// How.
         outcome: Outcome,
+        /// Where to it was published, unless it was delivered.
+        topic: Option<Box<str>>,
     },
     /// A SUBSCRIBE has ended.
     Subscribed {
@@ -94,6 +96,21 @@ pub enum Event {
     Reauthenticated,
     /// The server did something wrong that was let pass.
     Tolerated(ProtocolError),
+}
+
+impl Event {
+    /// A publication has ended.
+    #[inline]
+    pub(crate) fn published(operation: OperationId, outcome: Outcome, topic: &str) -> Self {
+        let topic = (!outcome.is_delivered()).then(|| topic.into());
+        Self::Published { operation, outcome, topic }
+    }
+
+    /// A publication has reached the server.
+    #[inline]
+    pub(crate) const fn delivered(operation: OperationId) -> Self {
+        Self::Published { operation, outcome: Outcome::DELIVERED, topic: None }
+    }
 }
 
 /// Counts the connections of a session; the first is 1.

@@ -269,7 +269,7 @@ impl Hub {
         waker: &Waker,
     ) -> Poll<Option<Outcome>> {
         match self.receipts.poll(operation, waker, &mut self.wakes) {
-            Poll::Ready(Some(Ending::Publication(outcome))) => Poll::Ready(Some(outcome)),
+            Poll::Ready(Some(Ending::Publication { outcome, .. })) => Poll::Ready(Some(outcome)),
             Poll::Ready(_) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -293,9 +293,21 @@ impl Hub {
         self.receipts.stage(operation)
     }
 
-    /// Nobody will ask how an operation ends. It goes on all the same.
+    /// Nobody will ask how an operation ends. It goes on all the same, and if it is a publication
+    /// that fails, those who follow are told ([`ClientEvent::Undelivered`]).
     pub fn forget(&mut self, operation: OperationId) {
-        self.receipts.drop(operation, &mut self.wakes);
+        let unseen = self.receipts.drop(operation, &mut self.wakes);
+        self.tell_undelivered(operation, unseen);
+    }
+
+    /// Tells those who follow how a publication has failed that no receipt takes.
+    fn tell_undelivered(&mut self, operation: OperationId, ending: Option<Ending>) {
+        if let Some(Ending::Publication { outcome, topic: Some(topic) }) = ending
+            && outcome.is_failure()
+        {
+            let topic = Arc::from(topic);
+            self.lifecycle.tell_undelivered(operation, topic, outcome, &mut self.wakes);
+        }
     }
 
     /// A mailbox without filters.
@@ -474,14 +486,15 @@ impl Hub {
             Event::Message { message, token: Some(token) } => {
                 return self.deliver(now, message, token);
             }
-            Event::Published { operation, outcome } => {
-                let ending = Ending::Publication(outcome);
-                return self.receipts.end(operation, ending, &mut self.wakes);
+            Event::Published { operation, outcome, topic } => {
+                let ending = Ending::Publication { outcome, topic };
+                let untaken = self.receipts.end(operation, ending, &mut self.wakes);
+                return self.tell_undelivered(operation, untaken);
             }
             Event::Subscribed { operation, outcome }
             | Event::Unsubscribed { operation, outcome } => {
-                let ending = Ending::Request(outcome);
-                return self.receipts.end(operation, ending, &mut self.wakes);
+                self.receipts.end(operation, Ending::Request(outcome), &mut self.wakes);
+                return;
             }
             Event::Progressed { operation, stage } => {
                 return self.receipts.progress(operation, stage, &mut self.wakes);

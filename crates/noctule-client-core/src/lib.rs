@@ -33,7 +33,7 @@
 //! session.receive(now, b"\x40\x02\0\x01");
 //!
 //! let Some(Event::Connected { .. }) = session.next_event() else { panic!() };
-//! let published = Event::Published { operation, outcome: Outcome::DELIVERED };
+//! let published = Event::Published { operation, outcome: Outcome::DELIVERED, topic: None };
 //! assert_eq!(session.next_event(), Some(published));
 //! ```
 #![no_std]

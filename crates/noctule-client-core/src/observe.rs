@@ -83,7 +83,7 @@ impl Observation {
     /// What there is to observe in an event that the user is told.
     fn of(event: &Event) -> Option<Self> {
         match event {
-            Event::Published { operation, outcome } => {
+            Event::Published { operation, outcome, .. } => {
                 Some(Self::Published { operation: *operation, outcome: outcome.kind() })
             }
             Event::Subscribed { operation, outcome } => {

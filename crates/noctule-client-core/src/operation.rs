@@ -202,6 +202,17 @@ impl Outcome {
         matches!(self, Self::Delivered { .. })
     }
 
+    /// Whether it is news that it was not delivered: the user did not want that, and nobody goes on
+    /// with it.
+    pub(crate) const fn is_failure(&self) -> bool {
+        !matches!(
+            self,
+            Self::Delivered { .. }
+                | Self::Indeterminate { why: Doubt::Cancelled | Doubt::Stored }
+                | Self::Dropped { why: DropCause::Cancelled }
+        )
+    }
+
     /// What an acknowledgement with this reason code means.
     pub(crate) fn acknowledged(reason: ReasonCode, text: Option<&str>) -> Self {
         if reason.is_error() {

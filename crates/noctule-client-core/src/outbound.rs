@@ -124,16 +124,22 @@ impl Outbound {
         self.marks.pop_front().map(|mark| (mark.operation, mark.timeout()))
     }
 
-    /// If a QoS 0 message is among what the transport has not taken whole, it is not told of any
-    /// more: when its operation was to end at the latest.
-    pub(crate) fn forget(&mut self, operation: OperationId) -> Option<Option<Timestamp>> {
+    /// Takes a QoS 0 message that the transport has not taken whole: it goes on and is not told of
+    /// any more.
+    pub(crate) fn forget(&mut self, operation: OperationId) -> Option<Unwritten<'_>> {
         let at = self.marks.iter().position(|mark| mark.operation == operation)?;
-        self.marks.remove(at).map(|mark| mark.timeout())
+        let mark = self.marks.remove(at)?;
+        Some(self.unwritten(mark))
     }
 
     /// The connection is gone: the last QoS 0 message that was not written whole.
     pub(crate) fn pop_unwritten(&mut self) -> Option<Unwritten<'_>> {
-        let Mark { start, end, operation, unsaid } = self.marks.pop_back()?;
+        let mark = self.marks.pop_back()?;
+        Some(self.unwritten(mark))
+    }
+
+    fn unwritten(&self, mark: Mark) -> Unwritten<'_> {
+        let Mark { start, end, operation, unsaid } = mark;
         let is_begun = start < self.removed + self.start as u64;
         let place = |position: u64| usize::try_from(position.checked_sub(self.removed)?).ok();
         let range = place(start).zip(place(end));
@@ -142,7 +148,7 @@ impl Outbound {
         if is_begun {
             unsaid.interruptions = unsaid.interruptions.saturating_add(1);
         }
-        Some(Unwritten { operation, packet, unsaid })
+        Unwritten { operation, packet, unsaid }
     }
 
     /// Nothing more is to be written on this connection.

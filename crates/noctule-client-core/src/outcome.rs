@@ -93,7 +93,7 @@ impl ClientSession {
                 // Nearly always the first.
                 let at = self.releases.iter().position(|release| release.packet_id == packet_id);
                 if let Some(release) = at.and_then(|at| self.releases.remove(at)) {
-                    self.finish_release(&release, Outcome::DELIVERED);
+                    self.finish_release(&release);
                 }
                 Ok(())
             }
@@ -125,7 +125,7 @@ impl ClientSession {
         self.unwatch(operation, outgoing.deadline(is_queued));
         self.records.note(|| Record::Finished { operation });
         if !outgoing.is_silent {
-            self.events.push(Event::Published { operation, outcome });
+            self.events.push(Event::published(operation, outcome, outgoing.topic()));
         }
     }
 
@@ -139,13 +139,13 @@ impl ClientSession {
         self.finish(outgoing, true, outcome);
     }
 
-    /// A QoS 2 message has ended behind its PUBREC.
-    pub(crate) fn finish_release(&mut self, release: &Release, outcome: Outcome) {
+    /// A QoS 2 message has ended behind its PUBREC: the server has it.
+    pub(crate) fn finish_release(&mut self, release: &Release) {
         let operation = release.operation;
         self.unwatch(operation, release.timeout);
         self.records.note(|| Record::Finished { operation });
         if !release.is_silent {
-            self.events.push(Event::Published { operation, outcome });
+            self.events.push(Event::delivered(operation));
         }
     }
 }

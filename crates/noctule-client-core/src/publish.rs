@@ -267,7 +267,8 @@ impl ClientSession {
                 Overflow::DropNewest => {
                     let operation = self.begin_operation();
                     let outcome = Outcome::Dropped { why: DropCause::QueueFull };
-                    self.events.push(Event::Published { operation, outcome });
+                    let topic = publication.topic.as_str();
+                    self.events.push(Event::published(operation, outcome, topic));
                     return Ok(operation);
                 }
                 Overflow::DropOldest => self.make_room(bytes),

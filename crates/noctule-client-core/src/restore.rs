@@ -66,12 +66,12 @@ impl ClientSession {
             let code = ReasonCode::granted(subscription.options.qos);
             self.subscriptions.insert(subscription, code);
         }
-        for (operation, (outcome, ..)) in state.ended {
+        for (operation, (outcome, message, _)) in state.ended {
             self.records.note(|| Record::Finished { operation });
             if state.told.contains(&operation) {
                 continue;
             }
-            self.events.push(Event::Published { operation, outcome });
+            self.events.push(Event::published(operation, outcome, &message.topic));
         }
         let mut in_flight = Vec::new();
         for (operation, (message, progress)) in state.messages {

@@ -5,9 +5,9 @@ use noctule_packet::{Framing, Publish, TextRules, TopicName, Version, split};
 use noctule_session::Timestamp;
 
 use crate::event::Event;
-use crate::operation::{DropCause, OperationId, Outcome};
-use crate::outbound::{Unsaid, Unwritten};
-use crate::outgoing::Outgoing;
+use crate::operation::{DropCause, Outcome};
+use crate::outbound::Unwritten;
+use crate::outgoing::{Outgoing, Times};
 use crate::publication::Publication;
 use crate::record::{Record, StoredMessage};
 use crate::session::ClientSession;
@@ -19,29 +19,32 @@ impl ClientSession {
         let keeps = queue.keep.keeps_message(noctule_packet::QoS::AtMostOnce) && !self.is_closed;
         let version = self.version;
         let are_manual = self.aliases.are_manual();
-        while let Some(Unwritten { operation, packet, unsaid }) = self.outbound.pop_unwritten() {
-            if let Some(timeout) = unsaid.times.timeout {
+        while let Some(unwritten) = self.outbound.pop_unwritten() {
+            let operation = unwritten.operation;
+            let Times { discarded, timeout, .. } = unwritten.unsaid.times;
+            if let Some(timeout) = timeout {
                 self.deadlines.remove(&(timeout, operation));
             }
-            if unsaid.times.discarded.is_some_and(|discarded| discarded <= now) {
-                self.drop_unwritten(operation, DropCause::Expired);
-                continue;
-            }
+            let is_expired = discarded.is_some_and(|discarded| discarded <= now);
             // The server, or what is before it, does not take such a message.
-            let is_poison = self.settings.redelivery.is_too_often(unsaid.interruptions);
-            let kept = (keeps && !is_poison)
-                .then(|| publication(packet, version, &unsaid, are_manual))
+            let is_poison = self.settings.redelivery.is_too_often(unwritten.unsaid.interruptions);
+            let kept = (keeps && !is_poison && !is_expired)
+                .then(|| unwritten.publication(version, are_manual))
                 .flatten();
             let Some(publication) = kept else {
-                self.drop_unwritten(operation, DropCause::ConnectionLost);
+                let lost = DropCause::ConnectionLost;
+                let why = if is_expired { DropCause::Expired } else { lost };
+                self.events.push(unwritten.ended(version, Outcome::Dropped { why }));
                 continue;
             };
             let forwarded =
                 noctule_packet::ForwardedProperties::from_publish(&publication.properties);
             if self.queue.full(Outgoing::bytes_of(&publication, &forwarded), &queue).is_some() {
-                self.drop_unwritten(operation, DropCause::QueueFull);
+                let outcome = Outcome::Dropped { why: DropCause::QueueFull };
+                self.events.push(unwritten.ended(version, outcome));
                 continue;
             }
+            let unsaid = &unwritten.unsaid;
             let mut outgoing = Outgoing::new(now, operation, &publication, &forwarded, None);
             // It has waited already.
             outgoing.set_times(unsaid.times);
@@ -56,31 +59,30 @@ impl ClientSession {
             self.watch(operation, deadline);
         }
     }
-
-    fn drop_unwritten(&mut self, operation: OperationId, why: DropCause) {
-        let outcome = Outcome::Dropped { why };
-        self.events.push(Event::Published { operation, outcome });
-    }
 }
 
-/// What was to be published with this packet.
-fn publication<'a>(
-    packet: &'a [u8],
-    version: Version,
-    unsaid: &'a Unsaid,
-    has_manual_alias: bool,
-) -> Option<Publication<'a>> {
-    let Ok(Framing::Complete(frame)) = split(packet, u32::MAX) else { return None };
-    let mut publish = Publish::decode(&frame, version, TextRules::Lenient).ok()?;
-    let alias = publish.properties.topic_alias.take();
-    let topic = match publish.topic {
-        Some(topic) => topic,
-        None => TopicName::new(unsaid.topic.as_deref()?).ok()?,
-    };
-    let mut publication = Publication::new(topic, publish.payload).retain(publish.retain);
-    publication.properties = publish.properties;
-    if has_manual_alias {
-        publication.properties.topic_alias = alias;
+impl Unwritten<'_> {
+    /// What was to be published.
+    fn publication(&self, version: Version, has_manual_alias: bool) -> Option<Publication<'_>> {
+        let Ok(Framing::Complete(frame)) = split(self.packet, u32::MAX) else { return None };
+        let mut publish = Publish::decode(&frame, version, TextRules::Lenient).ok()?;
+        let alias = publish.properties.topic_alias.take();
+        let topic = match publish.topic {
+            Some(topic) => topic,
+            None => TopicName::new(self.unsaid.topic.as_deref()?).ok()?,
+        };
+        let mut publication = Publication::new(topic, publish.payload).retain(publish.retain);
+        publication.properties = publish.properties;
+        if has_manual_alias {
+            publication.properties.topic_alias = alias;
+        }
+        Some(publication)
     }
-    Some(publication)
+
+    /// It has ended.
+    pub(crate) fn ended(&self, version: Version, outcome: Outcome) -> Event {
+        let publication = self.publication(version, false);
+        let topic = publication.as_ref().map_or("", |publication| publication.topic.as_str());
+        Event::published(self.operation, outcome, topic)
+    }
 }

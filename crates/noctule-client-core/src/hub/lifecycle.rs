@@ -12,6 +12,7 @@ use crate::ended::Ended;
 use crate::fault::ProtocolError;
 use crate::hub::wakes::Wakes;
 use crate::negotiated::Negotiated;
+use crate::operation::{OperationId, Outcome};
 
 /// How many events a follower may leave unread; after that the oldest are left out.
 const UNREAD_MAX: usize = 256;
@@ -78,6 +79,16 @@ pub enum ClientEvent {
         /// The topic of the first of them.
         topic: Arc<str>,
     },
+    /// A publication has failed whose receipt was dropped, or whose process has ended. What fails
+    /// while nobody follows is told to the next who does.
+    Undelivered {
+        /// Which.
+        operation: OperationId,
+        /// Where to.
+        topic: Arc<str>,
+        /// How.
+        outcome: Outcome,
+    },
     /// The client makes no more attempts, or was shut down.
     Stopped {
         /// Why, if nobody wanted it.
@@ -98,10 +109,22 @@ struct Follower {
     waiter: Option<Waker>,
 }
 
+impl Follower {
+    fn put(&mut self, event: ClientEvent) {
+        if self.unread.len() == UNREAD_MAX {
+            self.unread.pop_front();
+            self.missed += 1;
+        }
+        self.unread.push_back(event);
+    }
+}
+
 /// Everybody who follows.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
     followers: BTreeMap<FollowerId, Follower>,
+    /// What has failed while nobody followed.
+    untold: Follower,
     next: u64,
     is_over: bool,
 }
@@ -110,23 +133,38 @@ impl Lifecycle {
     pub(crate) fn follow(&mut self) -> FollowerId {
         let id = FollowerId(self.next);
         self.next += 1;
-        self.followers.insert(id, Follower::default());
+        self.followers.insert(id, core::mem::take(&mut self.untold));
         id
     }
 
     pub(crate) fn leave(&mut self, id: FollowerId, wakes: &mut Wakes) {
-        wakes.add(self.followers.remove(&id).and_then(|follower| follower.waiter));
+        let Some(follower) = self.followers.remove(&id) else { return };
+        wakes.add(follower.waiter);
+        if self.followers.is_empty() {
+            let is_untold = |event: &ClientEvent| matches!(event, ClientEvent::Undelivered { .. });
+            follower.unread.into_iter().filter(is_untold).for_each(|event| self.untold.put(event));
+        }
     }
 
     pub(crate) fn tell(&mut self, event: &ClientEvent, wakes: &mut Wakes) {
         for follower in self.followers.values_mut() {
-            if follower.unread.len() == UNREAD_MAX {
-                follower.unread.pop_front();
-                follower.missed += 1;
-            }
-            follower.unread.push_back(event.clone());
+            follower.put(event.clone());
             wakes.add(follower.waiter.take());
         }
+    }
+
+    pub(crate) fn tell_undelivered(
+        &mut self,
+        operation: OperationId,
+        topic: Arc<str>,
+        outcome: Outcome,
+        wakes: &mut Wakes,
+    ) {
+        let event = ClientEvent::Undelivered { operation, topic, outcome };
+        if self.followers.is_empty() {
+            return self.untold.put(event);
+        }
+        self.tell(&event, wakes);
     }
 
     /// Nothing will happen any more.

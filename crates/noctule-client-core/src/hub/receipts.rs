@@ -1,5 +1,6 @@
 //! Operations and those who wait for their ends: each ends once, and who asks later is told, too.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::task::{Poll, Waker};
 
@@ -9,7 +10,11 @@ use crate::operation::{OperationId, Outcome, RequestOutcome, Stage};
 /// How an operation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    Publication(Outcome),
+    Publication {
+        outcome: Outcome,
+        /// Where to, unless it was delivered.
+        topic: Option<Box<str>>,
+    },
     Request(RequestOutcome),
 }
 
@@ -30,10 +35,11 @@ impl Receipts {
         self.0.insert(operation, Receipt::default());
     }
 
-    /// Nobody wants to know any more.
-    pub(crate) fn drop(&mut self, operation: OperationId, wakes: &mut Wakes) {
-        let receipt = self.0.remove(&operation);
-        wakes.add(receipt.and_then(|receipt| receipt.waiter));
+    /// Nobody wants to know any more. How it has ended, if that was not asked.
+    pub(crate) fn drop(&mut self, operation: OperationId, wakes: &mut Wakes) -> Option<Ending> {
+        let receipt = self.0.remove(&operation)?;
+        wakes.add(receipt.waiter);
+        receipt.ending
     }
 
     pub(crate) fn progress(&mut self, operation: OperationId, stage: Stage, wakes: &mut Wakes) {
@@ -43,11 +49,17 @@ impl Receipts {
         }
     }
 
-    pub(crate) fn end(&mut self, operation: OperationId, ending: Ending, wakes: &mut Wakes) {
-        if let Some(receipt) = self.0.get_mut(&operation) {
-            receipt.ending = Some(ending);
-            wakes.add(receipt.waiter.take());
-        }
+    /// An operation has ended. It comes back if nobody wants to know.
+    pub(crate) fn end(
+        &mut self,
+        operation: OperationId,
+        ending: Ending,
+        wakes: &mut Wakes,
+    ) -> Option<Ending> {
+        let Some(receipt) = self.0.get_mut(&operation) else { return Some(ending) };
+        receipt.ending = Some(ending);
+        wakes.add(receipt.waiter.take());
+        None
     }
 
     pub(crate) fn stage(&self, operation: OperationId) -> Option<Stage> {

@@ -208,7 +208,7 @@ impl Pair {
 
     fn note(&mut self, event: Event) {
         match event {
-            Event::Published { operation, outcome } => {
+            Event::Published { operation, outcome, .. } => {
                 let before = self.ended.insert(operation.value(), outcome);
                 // A message of QoS 0 that waits is stored, and counts as sent when it ends.
                 let (qos, _) = self.published[&operation.value()];

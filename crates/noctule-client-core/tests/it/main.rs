@@ -16,5 +16,6 @@ mod stall;
 mod subscribe;
 mod time;
 mod unclaimed;
+mod undelivered;
 mod validation;
 mod world;

@@ -202,7 +202,7 @@ impl World {
     /// How publications have ended since the last look, in order.
     pub(crate) fn outcomes(&mut self) -> Vec<(u64, Outcome)> {
         let of = |event| match event {
-            Event::Published { operation, outcome } => Some((operation.value(), outcome)),
+            Event::Published { operation, outcome, .. } => Some((operation.value(), outcome)),
             _ => None,
         };
         self.events().into_iter().filter_map(of).collect()

@@ -267,7 +267,8 @@ impl Party {
 
     fn note(&mut self, event: Event) {
         match event {
-            Event::Published { operation, outcome } => match self.published.get_mut(&operation) {
+            Event::Published { operation, outcome, .. } => match self.published.get_mut(&operation)
+            {
                 Some(published) if published.outcome.is_none() => {
                     published.outcome = Some(outcome);
                 }
