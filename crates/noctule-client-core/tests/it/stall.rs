@@ -96,7 +96,7 @@ fn an_answer_behind_messages_that_nobody_takes_comes_all_the_same() {
     assert_eq!((backlog.held.len(), backlog.is_stalled()), (held, false));
     backlog.advance(1);
     assert!(backlog.is_stalled());
-    let delivered = Event::Published { operation, outcome: Outcome::DELIVERED };
+    let delivered = Event::Published { operation, outcome: Outcome::DELIVERED, topic: None };
     assert!(backlog.events.contains(&delivered), "{:?}", backlog.events);
     assert_eq!((backlog.held.len(), backlog.unread.len()), (held, 0));
     assert_eq!(backlog.dropped(), 100 - held);
