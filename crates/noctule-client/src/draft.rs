@@ -139,6 +139,16 @@ impl<'a> Draft<'a> {
         self.properties.message_expiry_interval = seconds;
     }
 
+    /// Whether the payload is UTF-8, if that is said.
+    pub const fn payload_format_indicator(&self) -> Option<bool> {
+        self.properties.payload_format_indicator
+    }
+
+    /// Says whether the payload is UTF-8.
+    pub const fn set_payload_format_indicator(&mut self, is_text: Option<bool>) {
+        self.properties.payload_format_indicator = is_text;
+    }
+
     /// What the payload is.
     pub fn content_type(&self) -> Option<&str> {
         self.content_type.as_deref()
@@ -152,6 +162,19 @@ impl<'a> Draft<'a> {
     /// Where to answer.
     pub fn response_topic(&self) -> Option<&str> {
         self.response_topic.as_deref()
+    }
+
+    /// Changes where to answer.
+    ///
+    /// # Errors
+    ///
+    /// If that is no topic.
+    pub fn set_response_topic(&mut self, topic: Option<String>) -> Result<(), TopicError> {
+        if let Some(topic) = &topic {
+            TopicName::new(topic)?;
+        }
+        self.response_topic = topic.map(Cow::Owned);
+        Ok(())
     }
 
     /// What to send along with the answer.

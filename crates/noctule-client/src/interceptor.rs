@@ -30,8 +30,8 @@ pub enum Passage {
 /// first, incoming ones last. So two that undo each other's work, such as compressing and then
 /// encrypting, are given in the order of what is sent.
 ///
-/// A panic is one of the caller's: nothing is published, or the message is refused where its user
-/// acknowledges. The client goes on.
+/// A panic is one of the caller's: nothing is published, or the message is not seen, and refused
+/// where its user would have acknowledged it. The client goes on.
 ///
 /// # A trace context in the user properties
 ///

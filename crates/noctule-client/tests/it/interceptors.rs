@@ -72,6 +72,9 @@ impl Interceptor for Rewriting {
             message.set_content_type(Some("text/plain".to_owned()));
             message.set_correlation_data(Some(b"7".to_vec()));
             message.set_message_expiry_interval(Some(60));
+            message.set_payload_format_indicator(Some(true));
+            assert!(message.set_response_topic(Some("a/+".to_owned())).is_err());
+            message.set_response_topic(Some("answers".to_owned()))?;
         }
         Ok(())
     }
@@ -104,6 +107,8 @@ async fn everything_about_a_message_can_be_changed() {
             assert_eq!(pairs, [("traceparent", "00-1-2-00")]);
             assert_eq!(properties.content_type, Some("text/plain"));
             assert_eq!(properties.correlation_data, Some(&b"7"[..]));
+            assert_eq!(properties.payload_format_indicator, Some(true));
+            assert_eq!(properties.response_topic, TopicName::new("answers").ok());
             assert!(message.message_expiry_interval().is_some());
         } else {
             assert_eq!(pairs, []);
