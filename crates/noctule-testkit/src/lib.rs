@@ -4,8 +4,8 @@
 //! - what a program does with its client: [`Mock`], where the test says how each publication ends
 //! - a program against a server that behaves, or does not: [`TestBroker`] and its [rules](When)
 //! - a client or a server on a bad network: [`FaultProxy`]
-//! - what takes minutes or days: [`TestBroker::in_memory`] and the runtime's stopped clock
-//! - users of `noctule-client-core`: [`SessionDriver`], also in virtual time
+//! - what takes minutes or days: `TestBroker::in_memory` and the runtime's stopped clock
+//! - users of `noctule-client-core`: `SessionDriver`, also in virtual time
 //! - a client, packet by packet: [`Script`], [`TestBroker::play`], [`TestBroker::script_next`]
 //! - a broker, packet by packet: [`Peer`]
 //!
@@ -168,7 +168,7 @@
 //! # Features
 //!
 //! - `tokio`: brokers and mocks in memory.
-//! - `client-core`: [`SessionDriver`].
+//! - `client-core`: `SessionDriver`.
 
 #![forbid(unsafe_code)]
 

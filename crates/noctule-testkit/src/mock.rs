@@ -38,7 +38,7 @@ use crate::{TestBroker, Wait};
 /// # }
 /// ```
 ///
-/// With [`Mock::new`] there is no socket and no thread: everything happens in the test's own
+/// With `Mock::new` there is no socket and no thread: everything happens in the test's own
 /// runtime. [`Mock::listen`] does the same over a socket, for blocking clients and for those of
 /// other makers; there the test calls `wait()` in place of `.await`.
 ///
