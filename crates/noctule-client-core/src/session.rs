@@ -45,6 +45,8 @@ pub struct ClientSession {
     pub(crate) epoch: Epoch,
     /// What is spoken, or will be.
     pub(crate) version: Version,
+    /// Which server that is, if anybody has said so.
+    pub(crate) server_name: Box<str>,
     pub(crate) server: Server,
     pub(crate) negotiated: Option<Box<Negotiated>>,
     pub(crate) outbound: Outbound,
@@ -165,6 +167,7 @@ impl ClientSession {
             status: Status::Offline,
             epoch: Epoch(0),
             version,
+            server_name: Box::default(),
             server: Server::default(),
             negotiated: None,
             outbound: Outbound::default(),
@@ -241,6 +244,16 @@ impl ClientSession {
             self.settings.connect = before;
         }
         checked
+    }
+
+    /// Says where the next connection goes to, in any words. A server that is not the one before is
+    /// asked in the version of the settings, whatever the other has refused. It changes nothing
+    /// while there is a connection.
+    pub fn set_server(&mut self, server: &str) {
+        if self.status == Status::Offline && *self.server_name != *server {
+            self.server_name = server.into();
+            self.version = self.settings.version;
+        }
     }
 
     /// The settings.

@@ -138,6 +138,7 @@ impl Course {
         let attempt = failures.saturating_add(1);
         let told = Arc::clone(&endpoint);
         let client_id = self.shared.with(|inner| {
+            inner.hub.session_mut().set_server(&endpoint);
             inner.hub.tell(&ClientEvent::Connecting { attempt, endpoint: told });
             inner.hub.session().client_id().to_owned()
         });

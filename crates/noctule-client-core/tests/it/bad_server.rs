@@ -229,6 +229,33 @@ fn a_server_that_refuses_the_version_is_asked_in_an_older_one() {
     assert!(matches!(ended(&mut world), Ended::Refused(_)));
 }
 
+/// What one server refuses says nothing of another one.
+#[test]
+fn another_server_is_asked_in_the_version_that_is_wanted() {
+    let settings = Settings { version: Version::V5_0, ..brief(Version::V3_1_1) };
+    let mut world = World::new(settings);
+    for (server, version, is_refused) in [
+        ("old", Version::V5_0, true),
+        ("old", Version::V3_1_1, false),
+        ("old", Version::V3_1_1, false),
+        ("new", Version::V5_0, false),
+        ("old", Version::V5_0, true),
+        ("old", Version::V3_1_1, false),
+    ] {
+        world.session.set_server(server);
+        assert_eq!(world.session.version(), version);
+        world.up();
+        if is_refused {
+            world.say_bytes(b"\x20\x02\0\x01");
+        }
+        // A connection keeps its version, whatever comes next.
+        let spoken = world.session.version();
+        world.session.set_server("other");
+        assert_eq!(world.session.version(), spoken);
+        world.cut();
+    }
+}
+
 /// Everything a server can say, cut at every byte, in any pieces: the end of a connection is
 /// nothing but its end.
 #[test]

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use noctule_client::{
     Backoff, Client, ClientEvent, Credentials, CredentialsFuture, CredentialsProvider, QoS,
-    ReconnectSettings, State,
+    ReconnectSettings, State, Version,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::house::{House, next, soon};
 use crate::start::connect;
@@ -100,4 +102,27 @@ async fn the_next_endpoint_is_tried_at_once() {
     let house = House::new();
     let client = Client::builder("mqtt://127.0.0.1:1").or(house.url());
     assert!(connect(client).await.unwrap().state().is_connected());
+}
+
+/// A server that knows no 5.0 and then breaks makes no other server speak what it knows.
+#[tokio::test]
+async fn the_next_endpoint_is_asked_in_the_version_that_is_wanted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let old = format!("mqtt://{}", listener.local_addr().unwrap());
+    let refusing = tokio::spawn(async move {
+        for level in [5, 4] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut connect = [0; 9];
+            stream.read_exact(&mut connect).await.unwrap();
+            assert_eq!(connect[8], level);
+            if level == 5 {
+                stream.write_all(b"\x20\x02\0\x01").await.unwrap();
+            }
+        }
+    });
+    let house = House::new();
+    let client = Client::builder(&old).or(house.url()).lowest_version(Version::V3_1_1);
+    let client = connect(client.client_id("c").reconnect(quickly())).await.unwrap();
+    assert_eq!(client.negotiated().map(|it| it.version), Some(Version::V5_0));
+    refusing.await.unwrap();
 }
