@@ -125,10 +125,12 @@ impl ClientSession {
     /// The connection is to end: nothing more is read, and what is in the outbound buffer is the
     /// last that is written.
     // [MQTT5-3.14.4-1] [MQTT5-3.14.4-2] [MQTT311-3.14.4-1] [MQTT311-3.14.4-2]
-    pub(crate) fn end(&mut self, _now: Timestamp, tell: Option<ReasonCode>, ended: Ended) {
+    pub(crate) fn end(&mut self, now: Timestamp, tell: Option<ReasonCode>, ended: Ended) {
         match self.status {
             Status::Offline | Status::Closing => return,
             Status::Connecting => self.outbound.discard(),
+            // Nothing gets through.
+            Status::Online if ended == Ended::PingTimeout => self.outbound.discard(),
             Status::Online => {
                 if let Some(reason_code) = tell.filter(|_| self.version.is_v5()) {
                     let sayable = reason_code.allowed_in(PacketType::Disconnect);
@@ -140,6 +142,7 @@ impl ClientSession {
             }
         }
         self.status = Status::Closing;
+        self.clocks.close(now);
         self.ended = Some(ended);
     }
 

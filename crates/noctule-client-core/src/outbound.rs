@@ -156,6 +156,11 @@ impl Outbound {
         self.is_discarded = true;
     }
 
+    /// Whether it was said that nothing more is to be written.
+    pub(crate) const fn is_discarded(&self) -> bool {
+        self.is_discarded
+    }
+
     /// A new connection.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();

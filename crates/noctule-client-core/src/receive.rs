@@ -74,11 +74,15 @@ impl ClientSession {
 
     /// Whether another packet may be dealt with: its message may be held, its answer written.
     pub(crate) fn takes_more(&self) -> bool {
-        let limits = &self.settings.limits;
         self.status != Status::Closing
             && !self.authentication.is_waiting()
             && !self.holds_enough()
-            && self.outbound.len() / OUTBOUND_EXCESS <= limits.outbound_bytes_max
+            && !self.outbound_is_excessive()
+    }
+
+    /// Whether the server has to take something before it is given answers that wait for nothing.
+    pub(crate) fn outbound_is_excessive(&self) -> bool {
+        self.outbound.len() / OUTBOUND_EXCESS > self.settings.limits.outbound_bytes_max
     }
 
     /// Whether a CONNACK is to be looked at again, because the user's method has not judged it yet.

@@ -311,6 +311,12 @@ impl ClientSession {
         self.status == Status::Closing && self.outbound.is_empty()
     }
 
+    /// Whether the transport is to be closed now, whatever of what was taken out of
+    /// [`ClientSession::outbound`] is not written yet.
+    pub fn discards_unwritten(&self) -> bool {
+        self.status == Status::Closing && self.outbound.is_discarded()
+    }
+
     /// Whether the driver may read. What was read and not consumed is passed again when it may.
     pub fn wants_input(&self) -> bool {
         match self.status {

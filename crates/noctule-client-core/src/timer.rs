@@ -27,7 +27,12 @@ pub(crate) struct Clocks {
     silence_ends: Option<Timestamp>,
     /// PINGRESPs that are due.
     pings: u32,
+    /// Until when a connection that ends may write what is left.
+    closing_ends: Option<Timestamp>,
 }
+
+/// How long a connection that ends may take to write what is left, DISCONNECT last.
+const CLOSING_MAX: Duration = Duration::from_secs(2);
 
 impl Clocks {
     pub(crate) fn begin(&mut self, now: Timestamp, connect_timeout: Option<Duration>) {
@@ -61,6 +66,11 @@ impl Clocks {
     pub(crate) fn heard(&mut self, now: Timestamp) {
         self.last_heard = now;
         self.silence_ends = None;
+    }
+
+    /// The connection is to end.
+    pub(crate) fn close(&mut self, now: Timestamp) {
+        self.closing_ends = Some(now + CLOSING_MAX);
     }
 
     pub(crate) const fn last_heard(&self) -> Timestamp {
@@ -104,9 +114,15 @@ impl ClientSession {
                 let silence = earlier(clocks.ping_due(), clocks.silence_ends);
                 earlier(self.stall_ends(), earlier(authentication, silence))
             }
-            Status::Offline | Status::Closing => None,
+            Status::Closing => clocks.closing_ends,
+            Status::Offline => None,
         };
         earlier(operation, connection)
+    }
+
+    /// A connection that is about to end writes nothing any more after this moment.
+    pub fn close_by(&mut self, at: Timestamp) {
+        self.clocks.closing_ends = earlier(self.clocks.closing_ends, Some(at));
     }
 
     /// A moment has come that [`ClientSession::poll_timeout`] named. It does no harm too early.
@@ -135,6 +151,11 @@ impl ClientSession {
             }
             Status::Online if is_due(self.clocks.silence_ends) => self.silent_too_long(now),
             Status::Online if is_due(self.clocks.ping_due()) => self.ping(now),
+            Status::Closing if is_due(self.clocks.closing_ends) => {
+                // Whoever has not read until now will not.
+                self.clocks.closing_ends = None;
+                self.outbound.discard();
+            }
             _ => {}
         }
         self.pump(now);
@@ -150,11 +171,21 @@ impl ClientSession {
     }
 
     fn silent_too_long(&mut self, now: Timestamp) {
-        if self.takes_more() {
+        // Nothing is read from a server that reads nothing, so that one cannot be heard either.
+        if self.takes_more() || self.is_unheeded(now) {
             return self.end(now, None, Ended::PingTimeout);
         }
         // What is not read cannot be heard.
         self.clocks.reads_again(now, self.settings.ping_timeout);
+    }
+
+    /// Whether the transport has taken nothing for as long as a ping may take, of more than is kept
+    /// for it.
+    fn is_unheeded(&self, now: Timestamp) -> bool {
+        let last_written = self.clocks.last_written;
+        let is_late =
+            self.settings.ping_timeout.is_some_and(|most| now.since(last_written) >= most);
+        is_late && self.outbound_is_excessive()
     }
 
     fn ping(&mut self, now: Timestamp) {

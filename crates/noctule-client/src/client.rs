@@ -272,6 +272,9 @@ macro_rules! waiting {
 
             /// Ends the client: waits until everything has ended, but not longer than `deadline`,
             /// says DISCONNECT, and tells what was left undone. Streams end when they are empty.
+            ///
+            /// A server that has stopped reading is not told when the time is up, and TLS and
+            /// WebSocket have a second for their farewells.
             pub $($asynchronous)? fn shutdown(&self, deadline: Duration) -> ShutdownReport {
                 $wait!(self.until_shut_down(deadline))
             }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::task::{Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use noctule_client_core::{Status, TransportEnd};
 
@@ -21,6 +21,9 @@ const READ_BYTES: usize = 64 * 1_024;
 const WRITE_BYTES: usize = 64 * 1_024;
 /// How often reading and writing go round before others get their turn.
 const ROUNDS: usize = 16;
+
+/// How long a transport may take to say farewell, as TLS and WebSocket do.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A transport that is read and written without waiting.
 pub(crate) trait Line {
@@ -40,6 +43,8 @@ pub(crate) struct Connection {
     /// What was taken out of the session, and how much of it is written.
     writing: Vec<u8>,
     written: usize,
+    /// How much of that the session knows.
+    told: usize,
     /// The batch of the store that has to be durable before it is written, or 0.
     waits_for: u64,
     /// What the transport was given may wait in it.
@@ -47,6 +52,8 @@ pub(crate) struct Connection {
     /// What was read: `reading[..filled]` is not consumed.
     reading: Vec<u8>,
     filled: usize,
+    /// What was not consumed is half a packet: it is nothing new until there is more.
+    is_half: bool,
     /// Why the transport has failed.
     error: Option<io::Error>,
     /// What looks at the bytes as they pass, if somebody wants it.
@@ -78,10 +85,12 @@ impl Connection {
         Self {
             writing,
             written: 0,
+            told: 0,
             waits_for: 0,
             needs_flush: false,
             reading,
             filled: 0,
+            is_half: false,
             error: None,
             tap: None,
         }
@@ -148,15 +157,35 @@ impl Connection {
         self.error.take()
     }
 
-    /// Whether the session has said its last word, and it is written.
+    /// Whether the session has said its last word, and it is written or never will be.
     fn is_over(&self, course: &Course) -> bool {
-        self.writing.is_empty()
-            && !self.needs_flush
-            && course.shared.with(|inner| inner.hub.session().wants_close())
+        let is_written = self.is_written();
+        course.shared.with(|inner| {
+            let session = inner.hub.session();
+            is_written && session.wants_close() || session.discards_unwritten()
+        })
+    }
+
+    /// Whether the transport has sent on all that it was to be given: if not, it takes no farewell
+    /// either.
+    pub(crate) const fn is_written(&self) -> bool {
+        self.writing.is_empty() && !self.needs_flush
     }
 
     /// Writes what the session has for the server. Nothing is locked meanwhile.
     fn write(&mut self, course: &Course, line: &mut impl Line) -> io::Result<Step> {
+        let written = self.write_out(course, line);
+        // A connection that ends here has sent these, so the next one must not send them again.
+        if self.written > self.told {
+            self.tell_written(course);
+        }
+        if self.needs_flush && line.poll_flush()?.is_ready() {
+            self.needs_flush = false;
+        }
+        written
+    }
+
+    fn write_out(&mut self, course: &Course, line: &mut impl Line) -> io::Result<Step> {
         let mut step = Step::Blocked;
         while !self.writing.is_empty() || self.refill(course) {
             if self.waits_for > 0 && !self.may_write(course) {
@@ -175,19 +204,21 @@ impl Connection {
                 Poll::Pending => break,
             }
             if self.written == self.writing.len() {
-                let (now, count) = (course.shared.now(), self.written);
-                course.shared.with(|inner| {
-                    inner.hub.session_mut().written(now, count);
-                    inner.settle(now);
-                });
+                self.tell_written(course);
                 self.writing.clear();
-                self.written = 0;
+                (self.written, self.told) = (0, 0);
             }
         }
-        if self.needs_flush && line.poll_flush()?.is_ready() {
-            self.needs_flush = false;
-        }
         Ok(step)
+    }
+
+    fn tell_written(&mut self, course: &Course) {
+        let (now, count) = (course.shared.now(), self.written - self.told);
+        course.shared.with(|inner| {
+            inner.hub.session_mut().written(now, count);
+            inner.settle(now);
+        });
+        self.told = self.written;
     }
 
     /// Takes the next bytes out of the session. They are copied, so that writing them, with all
@@ -248,7 +279,7 @@ impl Connection {
             return Ok(Step::Blocked);
         }
         // What was left over may be taken now.
-        if self.filled > 0 && self.pass_on(course) {
+        if self.filled > 0 && !self.is_half && self.pass_on(course) {
             return Ok(Step::Progress);
         }
         if self.filled == self.reading.len() {
@@ -277,8 +308,9 @@ impl Connection {
     fn pass_on(&mut self, course: &Course) -> bool {
         let now = course.shared.now();
         let bytes = self.reading.get(..self.filled).unwrap_or_default();
-        let consumed = course.shared.with(|inner| {
+        let (consumed, takes_more) = course.shared.with(|inner| {
             let consumed = inner.hub.session_mut().receive(now, bytes);
+            let takes_more = inner.hub.session().wants_input();
             let is_online = inner.hub.session().status() == Status::Online;
             match &mut inner.journal {
                 None => inner.hub.settle(now),
@@ -286,10 +318,11 @@ impl Connection {
                 Some(journal) if is_online => journal.on_heard(),
                 Some(_) => {}
             }
-            consumed
+            (consumed, takes_more)
         });
         self.reading.copy_within(consumed..self.filled, 0);
         self.filled -= consumed;
+        self.is_half = self.filled > 0 && takes_more;
         if self.filled == 0 && self.reading.len() > READ_BYTES {
             self.reading = vec![0; READ_BYTES];
         }

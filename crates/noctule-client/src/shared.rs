@@ -72,6 +72,10 @@ impl Inner {
     /// Ends the session.
     pub(crate) fn close(&mut self, now: Timestamp) {
         let mut unfinished = self.hub.close(now);
+        if let Some(at) = self.ends_at {
+            let left = at.saturating_duration_since(Instant::now());
+            self.hub.session_mut().close_by(now + left);
+        }
         unfinished.are_stored &= !self.has_lost_store;
         self.unfinished.get_or_insert(unfinished);
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use noctule_client_core::{Doubt, DropCause, Ended, Event, Outcome, Publication, TransportEnd};
+use noctule_client_core::{
+    DisconnectOptions, Doubt, DropCause, Ended, Event, Outcome, Publication, TransportEnd,
+};
 use noctule_packet::{
     ConnackProperties, Packet, PacketType, PublishProperties, QoS, TopicName, Version, spec,
 };
@@ -72,6 +74,65 @@ fn a_server_that_answers_no_ping_is_given_up() {
     world.advance(Duration::from_secs(7));
     assert!(world.session.wants_close());
     assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
+}
+
+/// A server may have stopped reading, too: nothing waits for it.
+#[test]
+fn a_connection_that_ends_does_not_wait_for_its_server() {
+    let mut settings = brief(Version::V5_0);
+    settings.connect.keep_alive = 10;
+    settings.ping_timeout = Some(Duration::from_secs(3));
+    let mut world = World::online(settings.clone());
+    world.publish(QoS::AtLeastOnce, "unwritten");
+    wait(&mut world, Duration::from_secs(13));
+    assert!(world.session.wants_close() && world.session.discards_unwritten());
+    assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
+
+    for (limit, least, most) in [(None, 1_000, 2_000), (Some(500), 499, 500)] {
+        let mut world = World::online(settings.clone());
+        world.publish(QoS::AtLeastOnce, "unwritten");
+        world.session.disconnect(world.now, &DisconnectOptions::default()).unwrap();
+        if let Some(limit) = limit {
+            world.session.close_by(world.now + Duration::from_millis(limit));
+        }
+        wait(&mut world, Duration::from_millis(least));
+        assert!(!world.session.wants_close() && !world.session.outbound().is_empty());
+        wait(&mut world, Duration::from_millis(most - least));
+        assert!(world.session.wants_close() && world.session.discards_unwritten());
+        assert_eq!(world.session.poll_timeout(), None);
+        assert_eq!(ended(&mut world), Some(Ended::ByUser));
+    }
+}
+
+/// A server that reads nothing and says much is not read from, and is given up all the same.
+#[test]
+fn answers_that_nobody_reads_are_no_reason_to_wait_for_ever() {
+    let mut settings = brief(Version::V5_0);
+    settings.connect.keep_alive = 10;
+    settings.ping_timeout = Some(Duration::from_secs(3));
+    settings.limits.outbound_bytes_max = 16;
+    let mut world = World::online(settings);
+    world.subscribe(&["t"], QoS::AtLeastOnce);
+    world.packets();
+    world.suback(1, &[noctule_packet::ReasonCode::GrantedQos1]);
+    let mut packet_ids = 1..100;
+    while world.session.wants_input() {
+        let packet_id = packet_ids.next().expect("there is a bound");
+        world.message(QoS::AtLeastOnce, packet_id, "t", b"");
+        world.events();
+    }
+    wait(&mut world, Duration::from_secs(30));
+    assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
+}
+
+/// Time goes by, and nothing is written.
+fn wait(world: &mut World, duration: Duration) {
+    let end = world.now + duration;
+    while let Some(at) = world.session.poll_timeout().filter(|at| *at <= end) {
+        world.now = at;
+        world.session.on_timeout(at);
+    }
+    world.now = end;
 }
 
 #[test]

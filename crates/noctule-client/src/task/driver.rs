@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use noctule_client_core::{Ended, Target, TransportEnd};
 use noctule_transport::{BoxedStream, Connected, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
-use crate::connection::{Connection, Line, Turn};
+use crate::connection::{Connection, GOODBYE, Line, Turn};
 use crate::course::{Course, Next, unusable};
 use crate::error::StopReason;
 use crate::shared::earlier;
@@ -87,8 +87,11 @@ async fn serve(course: &mut Course, method: &mut Method, mut stream: BoxedStream
         end
     })
     .await;
-    // Whatever it says, nobody is there to hear it.
-    let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
+    if connection.is_written() {
+        // Whatever it says, nobody is there to hear it.
+        let farewell = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context));
+        let _ = timeout(GOODBYE, farewell).await;
+    }
     course.down(end, connection.finish());
     poll_fn(|context| course.poll_told(context.waker())).await;
     course.ended(end)

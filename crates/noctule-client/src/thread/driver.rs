@@ -6,19 +6,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use noctule_client_core::{Ended, Target, TransportEnd};
 use noctule_transport::TransportError;
 use noctule_transport::blocking::{self, BoxedTransport, Connected, Waiter};
 
-use crate::connection::{Connection, Line, Turn};
+use crate::connection::{Connection, GOODBYE, Line, Turn};
 use crate::course::{Course, Next, unusable};
 use crate::error::StopReason;
 use crate::shared::earlier;
-
-/// How long a connection that has ended may take to send its last bytes.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Starts the thread of a client.
 pub(crate) fn start(course: Course) -> io::Result<()> {
@@ -132,7 +129,9 @@ impl Driver {
                 }
             }
         };
-        self.say_goodbye(&mut stream);
+        if connection.is_written() {
+            self.say_goodbye(&mut stream);
+        }
         self.course.down(end, connection.finish());
         self.until(Course::poll_told);
         self.course.ended(end)

@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod basics;
+mod farewell;
 mod house;
 mod interceptors;
 mod metrics;
@@ -10,6 +11,7 @@ mod reconnect;
 mod regressions;
 mod routes;
 mod scram;
+mod stalled;
 mod start;
 mod store;
 mod tracing;

@@ -21,6 +21,8 @@ mod regressions;
 mod routes;
 #[path = "../it/scram.rs"]
 mod scram;
+#[path = "../it/stalled.rs"]
+mod stalled;
 mod start;
 #[path = "../it/store.rs"]
 mod store;

@@ -4,16 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_client::{Client, ClientBuilder, ClientEvent, Ended, Events, QoS};
-use tokio::time::timeout;
 
 use super::connect_flags::ConnectFlags;
 use super::failure::{Failure, say};
 
 /// How long a client that is to end waits for what is under way.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
-
-/// How long it may take to say DISCONNECT.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Starts a client. From here on a task tells people what happens.
 pub(crate) fn start(
@@ -36,10 +32,9 @@ pub(crate) fn start(
     Ok(client)
 }
 
-/// Says DISCONNECT, and waits until it is said. What is still under way is given up.
+/// Says DISCONNECT, if the connection takes it. What is still under way is given up.
 pub(crate) async fn end(client: &Client) {
-    // The connection may be one that nothing goes through any more.
-    let _ = timeout(FAREWELL, client.shutdown(Duration::ZERO)).await;
+    client.shutdown(Duration::ZERO).await;
 }
 
 /// What people are told about a subscription that was granted.

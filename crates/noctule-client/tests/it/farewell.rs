@@ -1,0 +1,65 @@
+//! Transports that never finish saying farewell; only those of tokio are the program's own.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use noctule_client::Client;
+use noctule_client::transport::{BoxedStream, ConnectFuture, Connector};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::house::{House, soon};
+use crate::start::connect;
+
+struct Clinging(TcpStream);
+
+impl AsyncRead for Clinging {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Clinging {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+struct Clingingly(String);
+
+impl Connector for Clingingly {
+    fn connect(&self) -> ConnectFuture<'_> {
+        Box::pin(async {
+            let stream = TcpStream::connect(&self.0).await?;
+            Ok(Box::new(Clinging(stream)) as BoxedStream)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_client_ends_although_its_transport_does_not() {
+    let house = House::new();
+    let connector = Clingingly(house.address.to_string());
+    let client = connect(Client::builder(house.url()).connector(connector)).await.unwrap();
+    let patience = Duration::from_secs(6);
+    assert!(timeout(patience, soon(client.shutdown(patience))).await.unwrap().is_clean());
+}

@@ -1,0 +1,248 @@
+//! Servers that stop in the middle: that do not read, break off, drip or say nonsense.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use noctule_client::{
+    Backoff, Client, ClientBuilder, ClientEvent, Ended, Events, QoS, ReconnectSettings,
+};
+use noctule_client_core::TransportEnd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use crate::house::{next, soon};
+use crate::start::{connect, start};
+
+const CONNACK: [u8; 5] = [0x20, 3, 0, 0, 0];
+const SUBACK: [u8; 6] = [0x90, 4, 0, 1, 0, 2];
+const PUBLISH: [u8; 7] = [0x30, 5, 0, 1, b't', 0, b'x'];
+/// Far longer than a goodbye takes, and far shorter than for ever.
+const PROMPT: Duration = Duration::from_secs(6);
+
+/// A server that does what a test says.
+struct Server(TcpListener);
+
+impl Server {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        // So little that a few messages fill it.
+        socket.set_recv_buffer_size(4_096).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket.listen(16).unwrap())
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let (base, maximum) = (Duration::from_millis(1), Duration::from_millis(10));
+        let backoff = Backoff { base, maximum, ..Backoff::default() };
+        Client::builder(format!("mqtt://{}", self.0.local_addr().unwrap()))
+            .client_id("c")
+            .reconnect(ReconnectSettings { backoff, ..ReconnectSettings::default() })
+    }
+
+    /// The next connection, whose CONNECT is read.
+    async fn accept(&self) -> TcpStream {
+        let (mut stream, _) = soon(self.0.accept()).await.unwrap();
+        assert_eq!(packet(&mut stream).await >> 4, 1);
+        stream
+    }
+
+    async fn accept_and_say(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = self.accept().await;
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+}
+
+/// Reads a packet of less than 128 bytes. Its first byte.
+async fn packet(stream: &mut TcpStream) -> u8 {
+    let mut head = [0; 2];
+    soon(stream.read_exact(&mut head)).await.unwrap();
+    soon(stream.read_exact(&mut vec![0; head[1].into()])).await.unwrap();
+    head[0]
+}
+
+/// Publishes more than any buffer on the way takes.
+fn flood(client: &Client) {
+    for _ in 0..150 {
+        let publish = client.publish("t", &[7; 100_000]).qos(QoS::AtLeastOnce);
+        drop(publish.send().unwrap());
+    }
+}
+
+/// How the next connection ends.
+async fn ended(events: &mut Events) -> Arc<Ended> {
+    loop {
+        if let ClientEvent::Disconnected { ended, .. } = soon(events.recv()).await.unwrap() {
+            return ended;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_reads_nothing_is_given_up_and_tried_again() {
+    let server = Server::new();
+    let builder = server.builder().keep_alive(Duration::from_secs(1));
+    let client = start(builder.ping_timeout(Duration::from_millis(300))).unwrap();
+    let mut events = client.events();
+    let silent = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    flood(&client);
+    let again = server.accept_and_say(&CONNACK).await;
+    assert_eq!(*ended(&mut events).await, Ended::PingTimeout);
+    soon(client.connected()).await.unwrap();
+    drop((silent, again));
+}
+
+#[tokio::test]
+async fn a_server_that_reads_nothing_and_makes_a_mistake_is_tried_again() {
+    let server = Server::new();
+    let client = start(server.builder()).unwrap();
+    let mut events = client.events();
+    let mut silent = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    flood(&client);
+    silent.write_all(&CONNACK).await.unwrap();
+    let again = server.accept_and_say(&CONNACK).await;
+    assert!(matches!(*ended(&mut events).await, Ended::Fault(_)));
+    drop((silent, again));
+}
+
+#[tokio::test]
+async fn a_client_ends_in_time_although_its_server_reads_nothing() {
+    let server = Server::new();
+    let client = start(server.builder()).unwrap();
+    let silent = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    flood(&client);
+    let report = timeout(PROMPT, client.shutdown(Duration::from_millis(500))).await.unwrap();
+    assert!(!report.is_clean());
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_server_may_drip() {
+    let server = Server::new();
+    let client = start(server.builder()).unwrap();
+    let drip = async {
+        let mut stream = server.accept().await;
+        stream.set_nodelay(true).unwrap();
+        for (bytes, answered) in [(&CONNACK[..], 8), (&SUBACK, 0), (&PUBLISH, 0)] {
+            for byte in bytes {
+                stream.write_all(&[*byte]).await.unwrap();
+                sleep(Duration::from_millis(2)).await;
+            }
+            if answered > 0 {
+                assert_eq!(packet(&mut stream).await >> 4, answered);
+            }
+        }
+        stream
+    };
+    let user = async {
+        let mut inbox = soon(client.subscribe("t")).await.unwrap();
+        assert_eq!(next(&mut inbox).await.text(), Some("x"));
+    };
+    let (stream, ()) = tokio::join!(drip, user);
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_server_may_break_off_at_each_byte_of_its_connack() {
+    let server = Server::new();
+    let client = start(server.builder()).unwrap();
+    let mut events = client.events();
+    for count in 0..CONNACK.len() {
+        drop(server.accept_and_say(&CONNACK[..count]).await);
+        let ended = ended(&mut events).await;
+        assert_eq!(*ended, Ended::Transport(TransportEnd::Closed), "{count}");
+    }
+    let stream = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_server_may_break_off_at_each_byte_of_its_suback() {
+    let server = Server::new();
+    let client = start(server.builder()).unwrap();
+    let breaks_off = async {
+        for count in 0..=SUBACK.len() {
+            let mut stream = server.accept_and_say(&CONNACK).await;
+            let mut head = [0; 4];
+            soon(stream.read_exact(&mut head)).await.unwrap();
+            assert_eq!(head[0], 0x82, "{count}");
+            let mut suback = SUBACK;
+            suback[2..4].copy_from_slice(&head[2..4]);
+            stream.write_all(&suback[..count]).await.unwrap();
+            if count == SUBACK.len() {
+                return stream;
+            }
+        }
+        unreachable!("the last time it does not break off");
+    };
+    let (stream, subscription) =
+        tokio::join!(breaks_off, async { soon(client.subscribe("t")).await.unwrap() });
+    assert_eq!(subscription.granted(), [QoS::ExactlyOnce]);
+    drop(stream);
+}
+
+#[tokio::test]
+async fn nonsense_ends_a_connection_and_not_the_client() {
+    let server = Server::new();
+    let client = start(server.builder()).unwrap();
+    let mut events = client.events();
+    for nonsense in [&[b'S'; 100][..], &[0xFF; 64], &[0; 64]] {
+        let stream = server.accept_and_say(nonsense).await;
+        assert!(matches!(*ended(&mut events).await, Ended::Fault(_)));
+        drop(stream);
+        let mut stream = server.accept_and_say(&CONNACK).await;
+        stream.write_all(nonsense).await.unwrap();
+        assert!(matches!(*ended(&mut events).await, Ended::Fault(_)));
+        // DISCONNECT says what it thinks of that.
+        assert_eq!(packet(&mut stream).await, 0xE0);
+    }
+    let stream = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    drop(stream);
+}
+
+#[tokio::test]
+async fn half_a_packet_and_then_nothing_is_not_waited_with_for_ever() {
+    let server = Server::new();
+    let builder = server.builder().keep_alive(Duration::from_secs(1));
+    let builder = builder.ping_timeout(Duration::from_millis(200));
+    let client = start(builder.connect_timeout(Duration::from_millis(500))).unwrap();
+    let mut events = client.events();
+    let first = server.accept_and_say(&CONNACK[..3]).await;
+    assert_eq!(*ended(&mut events).await, Ended::ConnectTimeout);
+    let mut second = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    second.write_all(&PUBLISH[..4]).await.unwrap();
+    assert_eq!(*ended(&mut events).await, Ended::PingTimeout);
+    drop((first, second));
+}
+
+/// What the transport has taken of a QoS 0 message is not sent again, even if it has not taken what
+/// comes behind.
+#[tokio::test]
+async fn what_was_sent_before_the_transport_stopped_is_not_sent_again() {
+    let server = Server::new();
+    let client = connect_to(&server).await;
+    let (client, mut first) = client;
+    let small = client.publish("t", "x").send().unwrap();
+    let mut large = client.publish("t", &vec![7; 15_000_000]).send().unwrap();
+    // The first has left, although the transport cannot take the second.
+    assert!(soon(small).await.is_delivered());
+    assert_eq!(packet(&mut first).await, 0x30);
+    assert!(timeout(Duration::from_millis(100), &mut large).await.is_err());
+    drop(first);
+    let mut second = server.accept_and_say(&CONNACK).await;
+    let mut head = [0; 2];
+    soon(second.read_exact(&mut head)).await.unwrap();
+    assert!(head[1] >= 128, "the small one came again");
+}
+
+async fn connect_to(server: &Server) -> (Client, TcpStream) {
+    let (client, stream) = tokio::join!(connect(server.builder()), server.accept_and_say(&CONNACK));
+    (client.unwrap(), stream)
+}
