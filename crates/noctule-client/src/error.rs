@@ -69,6 +69,9 @@ pub enum StopReason {
     /// The connection ended, or was refused, and the plan allows no other attempt.
     #[error("{0}")]
     Ended(Arc<Ended>),
+    /// The client's own task or thread has ended before it.
+    #[error("the client's task has ended: code that it called panicked, or its runtime is gone")]
+    Abandoned,
 }
 
 /// Why there is no connection.

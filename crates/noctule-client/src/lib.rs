@@ -37,6 +37,7 @@ use std::time::Duration;
 #[cfg(not(any(feature = "tokio", feature = "thread")))]
 compile_error!("a client needs somebody to run it: choose the feature `tokio` or `thread`");
 
+mod abandoned;
 pub mod blocking;
 mod builder;
 mod client;

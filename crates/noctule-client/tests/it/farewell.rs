@@ -1,4 +1,5 @@
-//! Transports that never finish saying farewell; only those of tokio are the program's own.
+//! What only tokio's clients have: transports of the program's own, which may never finish saying
+//! farewell, and runtimes, which may end.
 
 use std::io;
 use std::pin::Pin;
@@ -11,8 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::abandoned::expect_end;
 use crate::house::{House, soon};
-use crate::start::connect;
+use crate::start::{connect, start};
 
 struct Clinging(TcpStream);
 
@@ -62,4 +64,14 @@ async fn a_client_ends_although_its_transport_does_not() {
     let client = connect(Client::builder(house.url()).connector(connector)).await.unwrap();
     let patience = Duration::from_secs(6);
     assert!(timeout(patience, soon(client.shutdown(patience))).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_client_whose_runtime_is_gone() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let entered = runtime.enter();
+    let client = start(Client::builder("mqtt://127.0.0.1:1")).unwrap();
+    drop(entered);
+    expect_end(client, || runtime.shutdown_background()).await;
 }

@@ -1,7 +1,9 @@
 //! The tokio client against the real broker, over real sockets.
 
+mod abandoned;
 mod acknowledge;
 mod basics;
+mod connects;
 mod farewell;
 mod house;
 mod interceptors;

@@ -1,10 +1,14 @@
 //! The same as in `tests/it`, by clients that have threads of their own; and the blocking client.
 
+#[path = "../it/abandoned.rs"]
+mod abandoned;
 #[path = "../it/acknowledge.rs"]
 mod acknowledge;
 #[path = "../it/basics.rs"]
 mod basics;
 mod blocking;
+#[path = "../it/connects.rs"]
+mod connects;
 #[path = "../it/house.rs"]
 mod house;
 #[path = "../it/interceptors.rs"]
