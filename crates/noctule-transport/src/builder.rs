@@ -3,6 +3,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::build_error::BuildError;
@@ -32,6 +34,9 @@ pub struct DialerBuilder {
     proxy: Option<Proxy>,
     #[cfg(feature = "tls")]
     proxy_tls: Option<TlsClient>,
+    /// What is used where nothing was given, once it was needed: clones make it together.
+    #[cfg(feature = "tls")]
+    default_tls: Arc<OnceLock<TlsClient>>,
     socket: Option<SocketOptions>,
     connect_timeout: Duration,
     #[cfg(feature = "tokio")]
@@ -83,6 +88,8 @@ impl DialerBuilder {
             proxy: None,
             #[cfg(feature = "tls")]
             proxy_tls: None,
+            #[cfg(feature = "tls")]
+            default_tls: Arc::default(),
             socket: None,
             connect_timeout: CONNECT_TIMEOUT,
             #[cfg(feature = "tokio")]
@@ -215,7 +222,7 @@ impl DialerBuilder {
         Ok(Settings {
             url: self.url.clone(),
             #[cfg(feature = "tls")]
-            tls: tls_layer(scheme.is_tls(), self.tls.as_ref(), self.url.host())?,
+            tls: self.tls_layer(scheme.is_tls(), self.tls.as_ref(), self.url.host())?,
             websocket,
             proxy: self.proxy_layer()?,
             socket,
@@ -290,22 +297,35 @@ impl DialerBuilder {
         }
         Ok(Some(ProxyLayer {
             #[cfg(feature = "tls")]
-            tls: tls_layer(proxy.is_tls(), self.proxy_tls.as_ref(), Some(proxy.host()))?,
+            tls: self.tls_layer(proxy.is_tls(), self.proxy_tls.as_ref(), Some(proxy.host()))?,
             proxy,
         }))
     }
 }
 
 #[cfg(feature = "tls")]
-fn tls_layer(
-    is_wanted: bool,
-    given: Option<&TlsClient>,
-    host: Option<&str>,
-) -> Result<Option<TlsLayer>, BuildError> {
-    let Some(host) = host.filter(|_| is_wanted) else { return Ok(None) };
-    let client = given.map_or_else(|| TlsClient::builder().build(), |given| Ok(given.clone()))?;
-    let name = client.server_name(host)?;
-    Ok(Some(TlsLayer { client, name, shown_name: host.to_owned() }))
+impl DialerBuilder {
+    fn tls_layer(
+        &self,
+        is_wanted: bool,
+        given: Option<&TlsClient>,
+        host: Option<&str>,
+    ) -> Result<Option<TlsLayer>, BuildError> {
+        let Some(host) = host.filter(|_| is_wanted) else { return Ok(None) };
+        let client = given.map_or_else(|| self.default_tls(), |given| Ok(given.clone()))?;
+        let name = client.server_name(host)?;
+        Ok(Some(TlsLayer { client, name, shown_name: host.to_owned() }))
+    }
+
+    /// TLS that trusts the system's roots. Reading them takes its time, so that is done once, and
+    /// later connections may resume the sessions of earlier ones.
+    fn default_tls(&self) -> Result<TlsClient, BuildError> {
+        if let Some(made) = self.default_tls.get() {
+            return Ok(made.clone());
+        }
+        let made = TlsClient::builder().build()?;
+        Ok(self.default_tls.get_or_init(|| made).clone())
+    }
 }
 
 #[cfg(not(feature = "tls"))]
@@ -354,5 +374,19 @@ impl fmt::Debug for DialerBuilder {
 impl fmt::Debug for Settings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Settings").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_s_roots_are_read_once_for_all_connections() {
+        let builder = DialerBuilder::new("mqtts://localhost".parse().unwrap());
+        let first = builder.settings().unwrap().tls.unwrap().client;
+        let elsewhere = builder.with_url("mqtts://elsewhere".parse().unwrap());
+        let second = elsewhere.settings().unwrap().tls.unwrap().client;
+        assert!(Arc::ptr_eq(&first.config(), &second.config()));
     }
 }
