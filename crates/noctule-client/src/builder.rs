@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use noctule_client_core::{
     AliasPolicy, Authenticator, CleanStart, Hub, QueueSettings, ReconnectPlan, ReconnectSettings,
-    Settings, WillOptions,
+    Settings, SettingsError, WillOptions,
 };
 use noctule_packet::{TopicName, Version};
 #[cfg(feature = "tls")]
@@ -18,7 +18,7 @@ use noctule_transport::{DialerBuilder, Proxy, SocketOptions, Url, WebSocketOptio
 
 use crate::client::Client;
 use crate::course::Course;
-use crate::credentials::CredentialsProvider;
+use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::{ClientBuildError, ConnectError};
 use crate::extensions::Extensions;
 #[cfg(feature = "thread")]
@@ -41,6 +41,12 @@ pub struct ClientBuilder<D> {
     aliases: AliasPolicy,
     pub(crate) extensions: Extensions,
     mode: Mode<D>,
+}
+
+/// The seconds of a time, with the last one that has begun: what is short is not nothing.
+pub(crate) const fn seconds(time: Duration) -> u64 {
+    let begun = if time.subsec_nanos() > 0 { 1 } else { 0 };
+    time.as_secs().saturating_add(begun)
 }
 
 type Change = Box<dyn Fn(DialerBuilder) -> DialerBuilder + Send>;
@@ -72,7 +78,8 @@ impl<D> ClientBuilder<D> {
         }
     }
 
-    /// Another endpoint, to be tried when those before it cannot be reached.
+    /// Another endpoint, to be tried when those before it cannot be reached. User name and password
+    /// in its URL are for this endpoint alone.
     pub fn or(mut self, url: impl Into<String>) -> Self {
         self.urls.push(url.into());
         self
@@ -84,7 +91,7 @@ impl<D> ClientBuilder<D> {
         self
     }
 
-    /// User name and password, in place of what the URL says.
+    /// User name and password for every endpoint, in place of what their URLs say.
     pub fn credentials(
         mut self,
         user_name: impl Into<String>,
@@ -135,9 +142,10 @@ impl<D> ClientBuilder<D> {
         self
     }
 
-    /// How long a connection may be silent before a ping, 60 s by default; zero never pings.
+    /// How long a connection may be silent before a ping, 60 s by default; zero never pings. Parts
+    /// of a second count as one, and 65,535 s is the most.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
-        self.settings.connect.keep_alive = u16::try_from(interval.as_secs()).unwrap_or(u16::MAX);
+        self.settings.connect.keep_alive = u16::try_from(seconds(interval)).unwrap_or(u16::MAX);
         self
     }
 
@@ -150,7 +158,7 @@ impl<D> ClientBuilder<D> {
     /// How long the server keeps the session without a connection; not at all by default. Before
     /// 5.0 there is only that and for ever.
     pub fn session_expiry(mut self, lifetime: Duration) -> Self {
-        let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+        let seconds = u32::try_from(seconds(lifetime)).unwrap_or(u32::MAX);
         self.settings.connect.session_expiry_interval = seconds;
         self
     }
@@ -243,7 +251,7 @@ impl<D> ClientBuilder<D> {
     }
 
     fn build(
-        mut self,
+        self,
         check: impl Fn(&DialerBuilder) -> Result<(), noctule_transport::BuildError>,
     ) -> Result<(Client<D>, Course), ClientBuildError> {
         if let Some(will) = &self.settings.connect.will {
@@ -253,12 +261,10 @@ impl<D> ClientBuilder<D> {
             })?;
         }
         let urls = self.urls.iter().map(|url| url.parse()).collect::<Result<Vec<Url>, _>>()?;
-        let Some(first) = urls.first() else { return Err(ClientBuildError::NoUrl) };
-        let options = &mut self.settings.connect;
-        if options.user_name.is_none() && options.password.is_none() {
-            options.user_name = first.user().map(str::to_owned);
-            options.password = first.password().map(<[u8]>::to_vec);
+        if urls.is_empty() {
+            return Err(ClientBuildError::NoUrl);
         }
+        let url_credentials = url_credentials(&urls, &self.settings)?;
         let endpoints: Vec<DialerBuilder> = urls
             .into_iter()
             .map(|url| {
@@ -284,9 +290,30 @@ impl<D> ClientBuilder<D> {
         })?;
         let seed = RandomState::new().hash_one(0);
         let plan = ReconnectPlan::new(self.reconnect, endpoints.len(), seed);
-        let course = Course::new(Arc::clone(&shared), endpoints, plan, options, self.provider);
+        let mut course = Course::new(Arc::clone(&shared), endpoints, plan, options, self.provider);
+        course.url_credentials = url_credentials;
         Ok((Client::new(Arc::new(UserSide { shared })), course))
     }
+}
+
+/// The credentials of each URL, which are for its server alone; none at all if there are some for
+/// all servers.
+fn url_credentials(urls: &[Url], settings: &Settings) -> Result<Vec<Credentials>, SettingsError> {
+    let connect = &settings.connect;
+    if connect.user_name.is_some() || connect.password.is_some() {
+        return Ok(Vec::new());
+    }
+    let mut with_them = settings.clone();
+    let mut list = Vec::new();
+    for url in urls {
+        let user_name = url.user().map(str::to_owned);
+        let password = url.password().map(<[u8]>::to_vec);
+        let credentials = Credentials { user_name, password };
+        credentials.clone().put_into(&mut with_them.connect);
+        with_them.check()?;
+        list.push(credentials);
+    }
+    Ok(list)
 }
 
 #[cfg(feature = "tokio")]

@@ -15,14 +15,11 @@ use crate::mode::{Async, Blocking, Mode};
 use crate::publish::Publish;
 use crate::request::Request;
 use crate::route::{Group, Route};
-use crate::shared::{Shared, UserSide};
+use crate::shared::{FAR, Shared, UserSide};
 use crate::state::State;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Incoming, Subscription, unsubscribe};
 use crate::wait::block_on;
-
-/// What a deadline counts as that lies beyond what any clock can say.
-const DEADLINE_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 /// A client. Clones are the same client; when the last one and all subscriptions are gone, it
 /// finishes what is under way and ends.
@@ -189,7 +186,7 @@ impl<D> Client<D> {
     }
 
     async fn until_shut_down(&self, deadline: Duration) -> ShutdownReport {
-        let deadline = deadline.min(DEADLINE_MAX);
+        let deadline = deadline.min(FAR);
         self.shared().end_by(Instant::now() + deadline);
         let unfinished = poll_fn(|context| {
             self.shared().with(|inner| match (&inner.state, inner.unfinished) {

@@ -17,7 +17,7 @@ use noctule_transport::{DialerBuilder, TransportError, Url, WebSocketError};
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
 use crate::metrics::{Cause, Counter, Latency};
-use crate::shared::Shared;
+use crate::shared::{FAR, Shared};
 use crate::state::State;
 #[cfg(feature = "store")]
 use crate::store::Journal;
@@ -36,6 +36,10 @@ pub(crate) struct Course {
     /// What CONNECT says, but for the credentials of a provider.
     pub(crate) options: ConnectOptions,
     pub(crate) provider: Option<Arc<dyn CredentialsProvider>>,
+    /// What the endpoints' URLs say, unless there are credentials for all of them.
+    pub(crate) url_credentials: Vec<Credentials>,
+    /// The endpoint that was tried last.
+    endpoint: usize,
     /// Why the last attempt did not even come to a connection.
     last_error: Option<Arc<TransportError>>,
     /// The host of the last attempt.
@@ -81,6 +85,8 @@ impl Course {
             plan,
             options,
             provider,
+            url_credentials: Vec::new(),
+            endpoint: 0,
             last_error: None,
             server: String::new(),
             last_ended,
@@ -117,7 +123,7 @@ impl Course {
         if at <= now {
             return None;
         }
-        let delay = at.since(now);
+        let delay = at.since(now).min(FAR);
         self.shared.with(|inner| inner.hub.tell(&ClientEvent::Waiting { delay }));
         self.trace.waiting(delay);
         self.shared.enter(State::Waiting(delay));
@@ -132,6 +138,9 @@ impl Course {
     ) -> Result<DialerBuilder, TransportError> {
         (self.begun, self.is_connected) = (Instant::now(), false);
         self.shared.extensions().count(Counter::ConnectAttempts, 1);
+        if let Target::Endpoint(at) = target {
+            self.endpoint = *at;
+        }
         let dialer = self.reach(target)?;
         self.server = dialer.url().host().unwrap_or_default().to_owned();
         let endpoint: Arc<str> = Arc::from(dialer.url().to_string());
@@ -176,8 +185,9 @@ impl Course {
         credentials: Option<Credentials>,
     ) -> Result<(), TransportError> {
         let mut options = self.options.clone();
-        if let Some(Credentials { user_name, password }) = credentials {
-            (options.user_name, options.password) = (user_name, password);
+        if let Some(own) = credentials.or_else(|| self.url_credentials.get(self.endpoint).cloned())
+        {
+            own.put_into(&mut options);
         }
         if let Target::Redirected { with_credentials: false, .. } = target {
             (options.user_name, options.password) = (None, None);

@@ -5,6 +5,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use noctule_client_core::ConnectOptions;
+
 /// A user name and a password. The `Debug` form hides the password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
@@ -12,6 +14,13 @@ pub struct Credentials {
     pub user_name: Option<String>,
     /// The password, or a token.
     pub password: Option<Vec<u8>>,
+}
+
+impl Credentials {
+    /// Has CONNECT say them, in place of others.
+    pub(crate) fn put_into(self, options: &mut ConnectOptions) {
+        (options.user_name, options.password) = (self.user_name, self.password);
+    }
 }
 
 impl fmt::Debug for Credentials {

@@ -94,7 +94,7 @@ impl<'a, D> Publish<'a, D> {
     /// How long the message is worth delivering, in whole seconds; 5.0 only. It also bounds how
     /// long it waits in the offline queue.
     pub fn expires_after(mut self, lifetime: Duration) -> Self {
-        let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+        let seconds = u32::try_from(crate::builder::seconds(lifetime)).unwrap_or(u32::MAX);
         self.properties.message_expiry_interval = Some(seconds);
         self
     }

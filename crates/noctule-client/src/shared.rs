@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use noctule_client_core::PublishRefused;
 use noctule_client_core::{Doubt, Hub, OperationId, Outcome, Publication, Timestamp, Unfinished};
@@ -21,6 +21,9 @@ use crate::store::Journal;
 #[cfg(not(feature = "store"))]
 use crate::store_off::Journal;
 use crate::subscription::Incoming;
+
+/// What a time counts as that lies beyond what any clock can say.
+pub(crate) const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 /// What the handles of a client and its driver share.
 #[derive(Debug)]
@@ -217,7 +220,7 @@ impl Shared {
 
     /// A time on the client's clock as the system tells it.
     pub(crate) fn instant(&self, at: Timestamp) -> Instant {
-        self.started + at.since(Timestamp::default())
+        self.started + at.since(Timestamp::default()).min(FAR)
     }
 
     /// Does something with the hub, and wakes whom that concerns.
