@@ -13,8 +13,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use noctule_client_core::{
-    AlarmId, MailboxId, MailboxSettings, Outcome, Publication, PublishRefused, SubscribeRequest,
-    Timestamp,
+    AlarmId, MailboxId, MailboxSettings, Outcome, Publication, SubscribeRequest, Timestamp,
 };
 use noctule_packet::{
     PublishProperties, QoS, Subscription as Wanted, SubscriptionOptions, TopicFilter, TopicName,
@@ -126,13 +125,13 @@ impl<'a, D> Request<'a, D> {
             }
             publication.timeout = Some(self.timeout);
             let now = shared.now();
-            let operation = shared.with(|inner| -> Result<_, PublishRefused> {
+            let operation = shared.with(|inner| {
                 if let Ok(filter) = TopicFilter::new(&response) {
                     inner.hub.add_filter(mailbox, &filter);
                 }
-                inner.hub.publish(now, &publication)
+                inner.publish(now, &publication)
             });
-            operation.map_err(PublishError::from)?
+            operation?
         };
         let outcome = crate::receipt::Receipt::new(Arc::clone(shared), receipt).await;
         match outcome {

@@ -47,8 +47,8 @@ impl Backoff {
         match self.jitter {
             Jitter::None => bound,
             Jitter::Full => {
-                let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX - 1);
-                Duration::from_millis(next(random) % (millis + 1))
+                let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
+                Duration::from_millis(next(random) % millis.saturating_add(1))
             }
         }
     }
@@ -72,6 +72,14 @@ mod tests {
         let backoff = Backoff { jitter: Jitter::None, ..Backoff::default() };
         for (rounds, seconds) in [(0, 1), (1, 2), (6, 64), (7, 120), (31, 120), (400, 120)] {
             assert_eq!(backoff.delay(rounds, &mut 0), Duration::from_secs(seconds), "{rounds}");
+        }
+    }
+
+    #[test]
+    fn there_need_be_no_bound() {
+        let backoff = Backoff { base: Duration::MAX, maximum: Duration::MAX, ..Backoff::default() };
+        for maximum in [Duration::MAX, Duration::from_millis(u64::MAX)] {
+            assert!(Backoff { maximum, ..backoff }.delay(400, &mut 7) > Duration::from_secs(1));
         }
     }
 

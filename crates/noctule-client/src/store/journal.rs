@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use noctule_client_core::{ClientSession, OperationId, Record};
+use noctule_client_core::{ClientSession, OperationId, Record, enlist};
 use noctule_store::{StoreError, Summary};
 
 use crate::error::PublishError;
@@ -191,7 +191,7 @@ impl Journal {
         if let Some(error) = self.desk.failure() {
             return Poll::Ready(Err(error));
         }
-        self.waiters.push(waker.clone());
+        enlist(&mut self.waiters, waker);
         Poll::Pending
     }
 
