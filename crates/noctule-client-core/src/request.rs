@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE: what a user asks for, and why it may be refused on the spot.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -110,6 +111,8 @@ pub(crate) struct Request {
     pub(crate) timeout: Option<Timestamp>,
     /// How many connections in a row have ended before its answer.
     pub(crate) interruptions: u16,
+    /// Of the filters to subscribe to, those that were unsubscribed from since.
+    pub(crate) ended: Vec<Box<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -137,6 +140,7 @@ impl Request {
             content,
             user_properties: owned(&request.user_properties),
             timeout: request.timeout.map(|timeout| now + timeout),
+            ended: Vec::new(),
             interruptions: 0,
         }
     }
@@ -151,6 +155,7 @@ impl Request {
             content: Content::Unsubscribe { filters },
             user_properties: owned(&request.user_properties),
             timeout: request.timeout.map(|timeout| now + timeout),
+            ended: Vec::new(),
             interruptions: 0,
         }
     }
@@ -160,6 +165,14 @@ impl Request {
         match &self.content {
             Content::Subscribe { list, .. } => list.len(),
             Content::Unsubscribe { filters } => filters.len(),
+        }
+    }
+
+    /// Whether it asks for a subscription to this whole filter.
+    pub(crate) fn asks_for(&self, filter: &str) -> bool {
+        match &self.content {
+            Content::Subscribe { list, .. } => list.iter().any(|it| it.filter.as_str() == filter),
+            Content::Unsubscribe { .. } => false,
         }
     }
 

@@ -55,10 +55,17 @@ impl Requests {
 
     /// Whether a subscription to this whole filter has no answer.
     pub(crate) fn asks_for(&self, filter: &str) -> bool {
-        self.iter().any(|request| match &request.content {
-            Content::Subscribe { list, .. } => list.iter().any(|it| it.filter.as_str() == filter),
-            Content::Unsubscribe { .. } => false,
-        })
+        self.iter().any(|request| request.asks_for(filter))
+    }
+
+    /// What was asked for will be ended again: its answer makes nothing of it.
+    fn note_ended(&mut self, filter: &str) {
+        let sent = self.sent.values_mut().map(|(_, request)| request);
+        for request in self.waiting.iter_mut().chain(sent) {
+            if request.asks_for(filter) {
+                request.ended.push(filter.into());
+            }
+        }
     }
 
     #[inline]
@@ -117,6 +124,7 @@ impl ClientSession {
     ) -> Result<OperationId, RequestRefused> {
         let operation = self.request(now, Request::unsubscribe(now, request))?;
         for filter in request.filters {
+            self.requests.note_ended(filter.as_str());
             // From now on nobody wants it back, whatever becomes of the connection.
             if self.subscriptions.remove(filter.as_str()) {
                 self.records.note(|| Record::Unsubscribed { filter: filter.as_str().into() });
@@ -219,6 +227,10 @@ impl ClientSession {
         if let Content::Subscribe { list, identifier, is_again } = &request.content {
             for (subscription, code) in list.iter().zip(codes) {
                 let filter: Box<str> = subscription.filter.as_str().into();
+                // UNSUBSCRIBE is on its way.
+                if request.ended.contains(&filter) {
+                    continue;
+                }
                 if *is_again {
                     self.events
                         .push(Event::Resubscribed { filter: filter.clone(), code: Some(*code) });

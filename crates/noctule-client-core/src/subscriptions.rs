@@ -103,6 +103,7 @@ impl Subscriptions {
                 content: Content::Subscribe { list, identifier, is_again: true },
                 user_properties: granted.user_properties.clone(),
                 timeout: None,
+                ended: Vec::new(),
                 interruptions,
             });
         }

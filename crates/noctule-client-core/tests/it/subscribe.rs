@@ -185,3 +185,20 @@ fn what_a_version_or_a_server_lacks_is_refused_by_name() {
     }
     assert_eq!(world.packets(), Vec::<String>::new());
 }
+
+/// Whoever unsubscribes before the answer does not have the subscription after it.
+#[test]
+fn an_answer_that_comes_after_unsubscribing_brings_nothing_back() {
+    let mut world = World::online(lasting(Version::V5_0));
+    world.subscribe(&["a", "b"], QoS::AtMostOnce);
+    let filters = [TopicFilter::new("a").unwrap()];
+    world.session.unsubscribe(world.now, &UnsubscribeRequest::new(&filters)).unwrap();
+    assert_eq!(world.packets(), ["SUBSCRIBE 1 a b", "UNSUBSCRIBE 2 a"]);
+    world.suback(1, &[ReasonCode::Success; 2]);
+    assert_eq!((world.session.granted("a"), world.session.subscriptions()), (None, 1));
+    // Asked for anew, it is there.
+    world.subscribe(&["a"], QoS::AtMostOnce);
+    world.packets();
+    world.suback(3, &[ReasonCode::Success]);
+    assert_eq!(world.session.subscriptions(), 2);
+}
