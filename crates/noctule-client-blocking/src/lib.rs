@@ -22,6 +22,7 @@
 pub use noctule_client::Json;
 pub use noctule_client::blocking::{
     Client, ClientBuilder, Events, Group, Publish, Request, Route, Routed, Subscribe, Subscription,
+    Unsubscribe,
 };
 pub use noctule_client::{
     Ack, AckRefused, Acknowledged, AliasPolicy, AuthError, Authenticator, Backoff, Captures, Cause,

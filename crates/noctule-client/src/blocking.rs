@@ -27,6 +27,8 @@ pub type ClientBuilder = crate::builder::ClientBuilder<Blocking>;
 pub type Publish<'a> = crate::publish::Publish<'a, Blocking>;
 /// A subscription to ask for; see [`Client::subscribe`](crate::generic::Client::subscribe).
 pub type Subscribe = crate::subscribe::Subscribe<Blocking>;
+/// Subscriptions to end; see [`Client::unsubscribe`](crate::generic::Client::unsubscribe).
+pub type Unsubscribe = crate::unsubscribe::Unsubscribe<Blocking>;
 /// The messages of a subscription.
 pub type Subscription = crate::subscription::Subscription<Blocking>;
 /// A route to ask for; see [`Client::route`](crate::generic::Client::route).

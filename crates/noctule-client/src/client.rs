@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use noctule_client_core::{ClientEvent, Negotiated, Unfinished, enlist};
 
 use crate::builder::ClientBuilder;
-use crate::error::{ConnectError, ReauthenticateError, StopReason, UnsubscribeError};
+use crate::error::{ConnectError, ReauthenticateError, StopReason};
 use crate::events::Events;
 use crate::mode::{Async, Blocking, Mode};
 use crate::publish::Publish;
-use crate::request::Request;
+use crate::request::{Request, within};
 use crate::route::{Group, Route};
 use crate::shared::{FAR, Shared, UserSide};
 use crate::state::State;
 use crate::subscribe::Subscribe;
-use crate::subscription::{Incoming, Subscription, unsubscribe};
+use crate::subscription::{Incoming, Subscription};
+use crate::unsubscribe::Unsubscribe;
 use crate::wait::block_on;
 
 /// A client. Clones are the same client; when the last one and all subscriptions are gone, it
@@ -96,6 +97,12 @@ impl<D> Client<D> {
     /// A subscription to ask for.
     pub fn subscribe(&self, filter: &str) -> Subscribe<D> {
         Subscribe::new(Arc::clone(&self.user), filter)
+    }
+
+    /// Subscriptions to end at the server, whoever has made them and whoever uses them.
+    pub fn unsubscribe(&self, filters: &[&str]) -> Unsubscribe<D> {
+        let filters = filters.iter().map(|&filter| filter.to_owned()).collect();
+        Unsubscribe::new(Arc::clone(&self.user), filters)
     }
 
     /// A route to ask for: a subscription by a pattern whose wildcards have names, such as
@@ -181,6 +188,14 @@ impl<D> Client<D> {
         .await
     }
 
+    async fn until_connected_within(
+        &self,
+        timeout: Duration,
+    ) -> Result<Arc<Negotiated>, ConnectError> {
+        let connected = within(self.shared(), timeout, self.until_connected()).await;
+        connected.unwrap_or(Err(ConnectError::TimedOut(timeout)))
+    }
+
     async fn until_idle(&self) {
         poll_fn(|context| self.shared().with(|inner| inner.hub.poll_idle(context.waker()))).await;
     }
@@ -219,11 +234,6 @@ impl<D> Client<D> {
             }
         }
     }
-
-    async fn end_subscriptions(&self, filters: &[&str]) -> Result<(), UnsubscribeError> {
-        let filters: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
-        unsubscribe(self.shared(), &filters).await
-    }
 }
 
 /// What a client does for those who wait for it, as futures or as calls that return when it is
@@ -231,18 +241,6 @@ impl<D> Client<D> {
 macro_rules! waiting {
     ($mode:ty, [$($asynchronous:tt)?], $wait:ident) => {
         impl Client<$mode> {
-            /// Ends subscriptions at the server, whoever has made them.
-            ///
-            /// # Errors
-            ///
-            /// If it is not certain that the server has ended them.
-            pub $($asynchronous)? fn unsubscribe(
-                &self,
-                filters: &[&str],
-            ) -> Result<(), UnsubscribeError> {
-                $wait!(self.end_subscriptions(filters))
-            }
-
             /// Waits until there is a connection.
             ///
             /// # Errors
@@ -250,6 +248,18 @@ macro_rules! waiting {
             /// If there will be none.
             pub $($asynchronous)? fn connected(&self) -> Result<Arc<Negotiated>, ConnectError> {
                 $wait!(self.until_connected())
+            }
+
+            /// The same, but not longer than so long.
+            ///
+            /// # Errors
+            ///
+            /// If there is none by then, or will be none.
+            pub $($asynchronous)? fn connected_within(
+                &self,
+                timeout: Duration,
+            ) -> Result<Arc<Negotiated>, ConnectError> {
+                $wait!(self.until_connected_within(timeout))
             }
 
             /// Authenticates again on the same connection.

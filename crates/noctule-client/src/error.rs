@@ -84,6 +84,9 @@ pub enum ConnectError {
     /// There will be no connection.
     #[error(transparent)]
     Stopped(Arc<StopReason>),
+    /// There was none in time. It goes on being tried.
+    #[error("there was no connection within {0:?}")]
+    TimedOut(std::time::Duration),
 }
 
 /// Why a re-authentication has failed.

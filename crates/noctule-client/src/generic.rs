@@ -10,3 +10,4 @@ pub use crate::request::Request;
 pub use crate::route::{Group, Route, Routed};
 pub use crate::subscribe::Subscribe;
 pub use crate::subscription::Subscription;
+pub use crate::unsubscribe::Unsubscribe;

@@ -38,6 +38,7 @@ use std::time::Duration;
 compile_error!("a client needs somebody to run it: choose the feature `tokio` or `thread`");
 
 mod abandoned;
+mod asked;
 pub mod blocking;
 mod builder;
 mod client;
@@ -82,6 +83,8 @@ mod task;
 mod thread;
 #[cfg_attr(not(feature = "tracing"), path = "trace_off.rs")]
 mod trace;
+mod unsubscribe;
+mod users;
 mod wait;
 
 pub use client::ShutdownReport;
@@ -139,6 +142,8 @@ pub type ClientBuilder = builder::ClientBuilder<Async>;
 pub type Publish<'a> = publish::Publish<'a, Async>;
 /// A subscription to ask for; see [`Client::subscribe`](generic::Client::subscribe).
 pub type Subscribe = subscribe::Subscribe<Async>;
+/// Subscriptions to end; see [`Client::unsubscribe`](generic::Client::unsubscribe).
+pub type Unsubscribe = unsubscribe::Unsubscribe<Async>;
 /// The messages of a subscription.
 pub type Subscription = subscription::Subscription<Async>;
 /// A route to ask for; see [`Client::route`](generic::Client::route).

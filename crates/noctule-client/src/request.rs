@@ -20,10 +20,10 @@ use noctule_packet::{
 };
 use thiserror::Error;
 
+use crate::asked::Asked;
 use crate::error::{PublishError, SubscribeError};
 use crate::mode::{Async, Blocking, Mode};
 use crate::shared::{Replies, Shared, UserSide};
-use crate::subscribe::requested;
 use crate::subscription::{Incoming, Subscription};
 use crate::wait::block_on;
 
@@ -225,7 +225,7 @@ impl Drop for Alarm<'_> {
 
 /// What a future comes to, if that does not take longer than so long. The client's own clock
 /// counts, so that any runtime will do.
-async fn within<T>(
+pub(crate) async fn within<T>(
     shared: &Shared,
     timeout: Duration,
     awaited: impl Future<Output = T>,
@@ -262,22 +262,21 @@ async fn replies(user: &Arc<UserSide>) -> Result<Arc<str>, SubscribeError> {
         None => format!("reply/{own:016x}").into(),
     };
     let filter = format!("{base}/+");
-    let operation = {
-        let parsed = TopicFilter::new(&filter)
-            .map_err(|source| SubscribeError::Filter { filter: filter.clone(), source })?;
+    let filters = [filter];
+    let asked = {
+        let parsed = TopicFilter::new(&filters[0])
+            .map_err(|source| SubscribeError::Filter { filter: filters[0].clone(), source })?;
         let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
         let wanted = [Wanted { filter: parsed, options }];
-        let now = shared.now();
-        shared.with(|inner| inner.hub.subscribe_only(now, &SubscribeRequest::new(&wanted)))?
+        let request = SubscribeRequest::new(&wanted);
+        Asked::ask(shared, &filters, |inner, now| inner.hub.subscribe_only(now, &request))?
     };
-    let (codes, text) =
-        requested(shared, operation).await.map_err(|unanswered| match unanswered {
-            Ok(doubt) => SubscribeError::Indeterminate(doubt),
-            Err(cause) => SubscribeError::Dropped(cause),
-        })?;
+    let (codes, text) = asked.answer().await?;
     if let Some(code) = codes.iter().find(|code| code.is_error()) {
+        let filter = filters[0].clone();
         return Err(SubscribeError::Rejected { filter, code: *code, text });
     }
+    asked.keep();
     // Another request may have been quicker; then there are two, and both are good.
     Ok(shared.with(|inner| inner.replies.get_or_insert(Replies(base)).0.clone()))
 }

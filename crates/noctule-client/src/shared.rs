@@ -21,6 +21,7 @@ use crate::store::Journal;
 #[cfg(not(feature = "store"))]
 use crate::store_off::Journal;
 use crate::subscription::Incoming;
+use crate::users::Users;
 
 /// What a time counts as that lies beyond what any clock can say.
 pub(crate) const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
@@ -43,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) watchers: Vec<Waker>,
     /// The client is to end at this time, at the latest.
     pub(crate) ends_at: Option<Instant>,
+    /// How many streams use which subscription.
+    pub(crate) users: Users,
     /// Where answers to requests come, once that is subscribed to.
     pub(crate) replies: Option<Replies>,
     /// How many requests were made.
@@ -185,6 +188,7 @@ impl Shared {
             state: State::Connecting,
             watchers: Vec::new(),
             ends_at: None,
+            users: Users::default(),
             replies: None,
             requests: 0,
             unfinished: None,

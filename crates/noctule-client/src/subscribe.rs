@@ -1,23 +1,22 @@
 //! Subscribing: what is asked for, and what the server has granted.
 
 use std::fmt;
-use std::future::{Future, IntoFuture, poll_fn};
+use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use noctule_client_core::{
-    Doubt, DropCause, MailboxId, MailboxSettings, OnFull, OperationId, RequestOutcome,
-    SubscribeRequest,
-};
+use noctule_client_core::{MailboxId, MailboxSettings, OnFull, SubscribeRequest};
 use noctule_packet::{
     QoS, ReasonCode, RetainHandling, Subscription as Wanted, SubscriptionOptions, TopicError,
     TopicFilter,
 };
 
+use crate::asked::Asked;
 use crate::error::SubscribeError;
 use crate::mode::{Async, Blocking, Mode};
 use crate::shared::{Shared, UserSide};
-use crate::subscription::{Subscription, unsubscribe};
+use crate::subscription::Subscription;
 use crate::wait::block_on;
 
 /// A subscription to ask for; see [`Client::subscribe`](crate::Client::subscribe). It is
@@ -28,6 +27,7 @@ pub struct Subscribe<D> {
     filters: Vec<String>,
     options: SubscriptionOptions,
     identifier: Option<u32>,
+    timeout: Option<Duration>,
     mailbox: MailboxSettings,
     takes_unclaimed: bool,
     mode: Mode<D>,
@@ -46,6 +46,7 @@ impl<D> Subscribe<D> {
             filters: vec![filter.to_owned()],
             options: SubscriptionOptions { qos: QoS::ExactlyOnce, ..Default::default() },
             identifier: None,
+            timeout: None,
             mailbox: MailboxSettings::default(),
             takes_unclaimed: false,
             mode: Mode::default(),
@@ -88,6 +89,13 @@ impl<D> Subscribe<D> {
         self
     }
 
+    /// How long it may take until the server has granted it, connecting included; for ever by
+    /// default. When the time is up, or when nobody waits for it any more, it is taken back.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
     /// Whether the user acknowledges each message. By default a message is acknowledged when it is
     /// taken out of the stream.
     pub const fn manual_acknowledgement(mut self, is_manual: bool) -> Self {
@@ -116,38 +124,29 @@ impl<D> Subscribe<D> {
     }
 
     async fn ask(self) -> Result<Subscription<D>, SubscribeError> {
-        let Self { user, filters, options, identifier, mailbox, takes_unclaimed, .. } = self;
+        let Self { user, filters, options, identifier, timeout, mailbox, takes_unclaimed, .. } =
+            self;
         let shared = Arc::clone(&user.shared);
         let open = OpenMailbox::new(&shared, mailbox);
         if takes_unclaimed {
             shared.with(|inner| inner.hub.claim_rest(open.id));
         }
-        let operation = {
+        let asked = {
             let wanted = filters
                 .iter()
                 .map(|filter| filter_of(filter).map(|filter| Wanted { filter, options }))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|(filter, source)| SubscribeError::Filter { filter, source })?;
             let mut request = SubscribeRequest::new(&wanted);
-            request.identifier = identifier;
-            let now = shared.now();
-            shared.with(|inner| inner.hub.subscribe(now, &request, open.id))?
+            (request.identifier, request.timeout) = (identifier, timeout);
+            Asked::ask(&shared, &filters, |inner, now| inner.hub.subscribe(now, &request, open.id))?
         };
-        let (codes, text) =
-            requested(&shared, operation).await.map_err(|unanswered| match unanswered {
-                Ok(doubt) => SubscribeError::Indeterminate(doubt),
-                Err(cause) => SubscribeError::Dropped(cause),
-            })?;
+        let (codes, text) = asked.answer().await?;
         let refused = filters.iter().zip(codes.iter()).find(|(_, code)| code.is_error());
         if let Some((filter, code)) = refused {
-            let error = SubscribeError::Rejected { filter: filter.clone(), code: *code, text };
-            let granted = filters.iter().zip(codes.iter()).filter(|(_, code)| !code.is_error());
-            let granted: Vec<String> = granted.map(|(filter, _)| filter.clone()).collect();
-            if !granted.is_empty() {
-                let _ = unsubscribe(&shared, &granted).await;
-            }
-            return Err(error);
+            return Err(SubscribeError::Rejected { filter: filter.clone(), code: *code, text });
         }
+        asked.keep();
         let granted = codes.iter().filter_map(|code| qos_of(*code)).collect();
         Ok(Subscription::new(user, open.keep(), filters, granted, identifier))
     }
@@ -212,24 +211,5 @@ const fn qos_of(code: ReasonCode) -> Option<QoS> {
         ReasonCode::GrantedQos2 => Some(QoS::ExactlyOnce),
         ReasonCode::Success => Some(QoS::AtMostOnce),
         _ => None,
-    }
-}
-
-/// What the server says about each filter, and in words.
-type Answer = (Box<[ReasonCode]>, Option<Box<str>>);
-
-/// How a request has ended: what the server says, or why it says nothing.
-pub(crate) async fn requested(
-    shared: &Shared,
-    operation: OperationId,
-) -> Result<Answer, Result<Doubt, DropCause>> {
-    let outcome = poll_fn(|context| {
-        shared.with(|inner| inner.hub.poll_requested(operation, context.waker()))
-    });
-    match outcome.await {
-        Some(RequestOutcome::Answered { codes, text }) => Ok((codes, text)),
-        Some(RequestOutcome::Indeterminate { why }) => Err(Ok(why)),
-        Some(RequestOutcome::Dropped { why }) => Err(Err(why)),
-        None => Err(Ok(Doubt::Cancelled)),
     }
 }

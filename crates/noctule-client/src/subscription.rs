@@ -6,16 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use noctule_client_core::{
-    AckRefused, AckToken, Acknowledged, Closed, MailboxId, Message, Taken, UnsubscribeRequest,
-};
-use noctule_packet::{QoS, ReasonCode, TopicFilter};
+use noctule_client_core::{AckRefused, AckToken, Acknowledged, Closed, MailboxId, Message, Taken};
+use noctule_packet::{QoS, ReasonCode};
 
-use crate::error::UnsubscribeError;
 use crate::mode::{Async, Blocking, Mode};
 use crate::payload::FromPayload;
 use crate::shared::{Shared, UserSide};
-use crate::subscribe::{filter_of, requested};
+use crate::unsubscribe::Unsubscribe;
 use crate::wait::{TimedOut, block_on, block_until};
 
 /// How many messages are filtered out before others get their turn.
@@ -50,6 +47,22 @@ impl<D> Subscription<D> {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.user.shared
+    }
+
+    pub(crate) const fn user(&self) -> &Arc<UserSide> {
+        &self.user
+    }
+
+    /// Ends the stream, and the subscription at the server unless another stream has the same
+    /// topic filter. What arrived before is refused if nobody took it.
+    pub fn unsubscribe(self) -> Unsubscribe<D> {
+        Unsubscribe::of(self)
+    }
+
+    /// The stream does not use its subscriptions any more: those that nobody else uses.
+    pub(crate) fn leave(&mut self) -> Vec<String> {
+        let filters = std::mem::take(&mut self.filters);
+        self.shared().with(|inner| inner.users.leave(&filters))
     }
 
     /// The topic filters.
@@ -128,15 +141,6 @@ impl Subscription<Async> {
     pub async fn recv(&mut self) -> Option<Incoming> {
         self.next_message().await
     }
-
-    /// Ends the subscription at the server. What arrived before is refused if nobody took it.
-    ///
-    /// # Errors
-    ///
-    /// If it is not certain that the server has ended it.
-    pub async fn unsubscribe(self) -> Result<(), UnsubscribeError> {
-        unsubscribe(self.shared(), &self.filters).await
-    }
 }
 
 impl Subscription<Blocking> {
@@ -154,15 +158,6 @@ impl Subscription<Blocking> {
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Incoming>, TimedOut> {
         block_until(timeout, self.next_message()).ok_or(TimedOut)
     }
-
-    /// Ends the subscription at the server. What arrived before is refused if nobody took it.
-    ///
-    /// # Errors
-    ///
-    /// If it is not certain that the server has ended it.
-    pub fn unsubscribe(self) -> Result<(), UnsubscribeError> {
-        block_on(unsubscribe(self.shared(), &self.filters))
-    }
 }
 
 impl Iterator for Subscription<Blocking> {
@@ -175,32 +170,9 @@ impl Iterator for Subscription<Blocking> {
 
 impl<D> Drop for Subscription<D> {
     fn drop(&mut self) {
+        self.leave();
         let now = self.shared().now();
         self.shared().with(|inner| inner.hub.close_mailbox(now, self.mailbox));
-    }
-}
-
-/// Asks the server to end subscriptions, and waits until it has.
-pub(crate) async fn unsubscribe(
-    shared: &Arc<Shared>,
-    filters: &[String],
-) -> Result<(), UnsubscribeError> {
-    let filters = filters
-        .iter()
-        .map(|filter| filter_of(filter))
-        .collect::<Result<Vec<TopicFilter<'_>>, _>>()
-        .map_err(|(filter, source)| UnsubscribeError::Filter { filter, source })?;
-    let request = UnsubscribeRequest::new(&filters);
-    let now = shared.now();
-    let operation = shared.with(|inner| inner.hub.unsubscribe(now, &request))?;
-    let answer = requested(shared, operation).await;
-    let (codes, text) = answer.map_err(|unanswered| match unanswered {
-        Ok(doubt) => UnsubscribeError::Indeterminate(doubt),
-        Err(cause) => UnsubscribeError::Dropped(cause),
-    })?;
-    match codes.iter().find(|code| code.is_error()) {
-        Some(code) => Err(UnsubscribeError::Rejected { code: *code, text }),
-        None => Ok(()),
     }
 }
 

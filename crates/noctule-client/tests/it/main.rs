@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod acknowledge;
+mod asked;
 mod basics;
 mod connects;
 mod farewell;
@@ -17,3 +18,4 @@ mod stalled;
 mod start;
 mod store;
 mod tracing;
+mod wire;

@@ -3,64 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use noctule_client::{
-    Backoff, Client, ClientBuilder, ClientEvent, Ended, Events, QoS, ReconnectSettings,
-};
+use noctule_client::{Client, ClientEvent, Ended, Events, QoS};
 use noctule_client_core::TransportEnd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::house::{next, soon};
 use crate::start::{connect, start};
+use crate::wire::{CONNACK, Server, packet};
 
-const CONNACK: [u8; 5] = [0x20, 3, 0, 0, 0];
 const SUBACK: [u8; 6] = [0x90, 4, 0, 1, 0, 2];
 const PUBLISH: [u8; 7] = [0x30, 5, 0, 1, b't', 0, b'x'];
 /// Far longer than a goodbye takes, and far shorter than for ever.
 const PROMPT: Duration = Duration::from_secs(6);
-
-/// A server that does what a test says.
-struct Server(TcpListener);
-
-impl Server {
-    fn new() -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        // So little that a few messages fill it.
-        socket.set_recv_buffer_size(4_096).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self(socket.listen(16).unwrap())
-    }
-
-    fn builder(&self) -> ClientBuilder {
-        let (base, maximum) = (Duration::from_millis(1), Duration::from_millis(10));
-        let backoff = Backoff { base, maximum, ..Backoff::default() };
-        Client::builder(format!("mqtt://{}", self.0.local_addr().unwrap()))
-            .client_id("c")
-            .reconnect(ReconnectSettings { backoff, ..ReconnectSettings::default() })
-    }
-
-    /// The next connection, whose CONNECT is read.
-    async fn accept(&self) -> TcpStream {
-        let (mut stream, _) = soon(self.0.accept()).await.unwrap();
-        assert_eq!(packet(&mut stream).await >> 4, 1);
-        stream
-    }
-
-    async fn accept_and_say(&self, bytes: &[u8]) -> TcpStream {
-        let mut stream = self.accept().await;
-        stream.write_all(bytes).await.unwrap();
-        stream
-    }
-}
-
-/// Reads a packet of less than 128 bytes. Its first byte.
-async fn packet(stream: &mut TcpStream) -> u8 {
-    let mut head = [0; 2];
-    soon(stream.read_exact(&mut head)).await.unwrap();
-    soon(stream.read_exact(&mut vec![0; head[1].into()])).await.unwrap();
-    head[0]
-}
 
 /// Publishes more than any buffer on the way takes.
 fn flood(client: &Client) {

@@ -30,7 +30,7 @@ fn it_publishes_and_subscribes_without_a_runtime() {
         assert!(receipt.wait().is_delivered());
     }
     let mut events = client.events();
-    inbox.unsubscribe().unwrap();
+    inbox.unsubscribe().send().unwrap();
     client.idle();
     assert!(client.shutdown(LONG).is_clean());
     assert!(events.any(|event| matches!(event, ClientEvent::Stopped { error: None })));

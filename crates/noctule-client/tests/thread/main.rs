@@ -4,6 +4,8 @@
 mod abandoned;
 #[path = "../it/acknowledge.rs"]
 mod acknowledge;
+#[path = "../it/asked.rs"]
+mod asked;
 #[path = "../it/basics.rs"]
 mod basics;
 mod blocking;
@@ -32,3 +34,5 @@ mod start;
 mod store;
 #[path = "../it/tracing.rs"]
 mod tracing;
+#[path = "../it/wire.rs"]
+mod wire;

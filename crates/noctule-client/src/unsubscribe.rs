@@ -1,0 +1,109 @@
+//! Unsubscribing: what is to end, and how long that may take.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use noctule_client_core::UnsubscribeRequest;
+use noctule_packet::TopicFilter;
+
+use crate::asked::answer;
+use crate::error::UnsubscribeError;
+use crate::mode::{Async, Blocking, Mode};
+use crate::shared::UserSide;
+use crate::subscribe::filter_of;
+use crate::subscription::Subscription;
+use crate::wait::block_on;
+
+/// Subscriptions to end; see [`Client::unsubscribe`](crate::generic::Client::unsubscribe) and
+/// [`Subscription::unsubscribe`](crate::generic::Subscription::unsubscribe). It is awaited, or sent
+/// where the user blocks. Once it was asked for it goes on, whether anybody waits for it or not.
+#[must_use = "nothing is unsubscribed from before it is awaited or sent"]
+pub struct Unsubscribe<D> {
+    user: Arc<UserSide>,
+    filters: Vec<String>,
+    /// The stream that ends with it.
+    stream: Option<Subscription<D>>,
+    timeout: Option<Duration>,
+    mode: Mode<D>,
+}
+
+impl<D> fmt::Debug for Unsubscribe<D> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Unsubscribe")
+            .field("filters", &self.filters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D> Unsubscribe<D> {
+    pub(crate) fn new(user: Arc<UserSide>, filters: Vec<String>) -> Self {
+        Self { user, filters, stream: None, timeout: None, mode: Mode::default() }
+    }
+
+    pub(crate) fn of(stream: Subscription<D>) -> Self {
+        let user = Arc::clone(stream.user());
+        let filters = stream.filters().to_vec();
+        Self { user, filters, stream: Some(stream), timeout: None, mode: Mode::default() }
+    }
+
+    /// How long it may take, connecting included; for ever by default.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    async fn ask(self) -> Result<(), UnsubscribeError> {
+        let Self { user, mut filters, mut stream, timeout, .. } = self;
+        if let Some(stream) = &mut stream {
+            filters = stream.leave();
+            if filters.is_empty() {
+                return Ok(());
+            }
+        }
+        let shared = &user.shared;
+        let operation = {
+            let filters = filters
+                .iter()
+                .map(|filter| filter_of(filter))
+                .collect::<Result<Vec<TopicFilter<'_>>, _>>()
+                .map_err(|(filter, source)| UnsubscribeError::Filter { filter, source })?;
+            let mut request = UnsubscribeRequest::new(&filters);
+            request.timeout = timeout;
+            let now = shared.now();
+            shared.with(|inner| inner.hub.unsubscribe(now, &request))?
+        };
+        let (codes, text) =
+            answer(shared, operation).await.map_err(|unanswered| match unanswered {
+                Ok(doubt) => UnsubscribeError::Indeterminate(doubt),
+                Err(cause) => UnsubscribeError::Dropped(cause),
+            })?;
+        match codes.iter().find(|code| code.is_error()) {
+            Some(code) => Err(UnsubscribeError::Rejected { code: *code, text }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl IntoFuture for Unsubscribe<Async> {
+    type Output = Result<(), UnsubscribeError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.ask())
+    }
+}
+
+impl Unsubscribe<Blocking> {
+    /// Unsubscribes, and waits until the server has done so.
+    ///
+    /// # Errors
+    ///
+    /// If it is not certain that the server has.
+    pub fn send(self) -> Result<(), UnsubscribeError> {
+        block_on(self.ask())
+    }
+}

@@ -1,0 +1,140 @@
+//! Asking for subscriptions and for their end: in time, and only as long as somebody wants it.
+
+use std::time::Duration;
+
+use noctule_client::{Client, ConnectError, Doubt, DropCause, SubscribeError, UnsubscribeError};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::house::{House, next, soon};
+use crate::start::start;
+use crate::wire::{CONNACK, Server, body, packet};
+
+const SHORT: Duration = Duration::from_millis(100);
+const SUBSCRIBE: u8 = 0x82;
+const UNSUBSCRIBE: u8 = 0xA2;
+
+async fn connected(server: &Server) -> (Client, TcpStream) {
+    let client = start(server.builder()).unwrap();
+    let stream = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    (client, stream)
+}
+
+/// The next packet, which is to be this one, about `t`. Its packet identifier.
+async fn expect(stream: &mut TcpStream, packet_type: u8) -> [u8; 2] {
+    let (head, body) = body(stream).await;
+    assert_eq!(head, packet_type);
+    assert!(body.windows(3).any(|window| window == b"\0\x01t"), "{body:?}");
+    [body[0], body[1]]
+}
+
+/// Grants a subscription, or its end.
+async fn answer(stream: &mut TcpStream, packet_type: u8, [high, low]: [u8; 2], code: u8) {
+    stream.write_all(&[packet_type, 4, high, low, 0, code]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_not_granted_in_time_is_taken_back() {
+    let server = Server::new();
+    let (client, stream) = connected(&server).await;
+    let error = soon(client.subscribe("t").timeout(SHORT)).await.unwrap_err();
+    assert!(matches!(error, SubscribeError::Indeterminate(Doubt::TimedOut)), "{error}");
+    expect_undone(client, server, stream).await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_nobody_waits_for_any_more_is_taken_back() {
+    let server = Server::new();
+    let (client, stream) = connected(&server).await;
+    assert!(timeout(SHORT, client.subscribe("t").into_future()).await.is_err());
+    expect_undone(client, server, stream).await;
+}
+
+/// The server is told that nobody wants the subscription, even if it grants it late, and is not
+/// asked for it again.
+async fn expect_undone(client: Client, server: Server, mut stream: TcpStream) {
+    let subscribe = expect(&mut stream, SUBSCRIBE).await;
+    let unsubscribe = expect(&mut stream, UNSUBSCRIBE).await;
+    answer(&mut stream, 0x90, subscribe, 0).await;
+    answer(&mut stream, 0xB0, unsubscribe, 0).await;
+    soon(client.idle()).await;
+    drop(stream);
+    let mut again = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    soon(client.shutdown(SHORT)).await;
+    assert_eq!(packet(&mut again).await, 0xE0, "DISCONNECT, and nothing before it");
+}
+
+#[tokio::test]
+async fn what_was_not_sent_is_not_sent_after_its_time() {
+    let server = Server::new();
+    let client = start(Client::builder("mqtt://127.0.0.1:1")).unwrap();
+    let error = soon(client.subscribe("t").timeout(SHORT)).await.unwrap_err();
+    assert!(matches!(error, SubscribeError::Dropped(DropCause::TimedOut)), "{error}");
+    let error = soon(client.unsubscribe(&["t"]).timeout(SHORT)).await.unwrap_err();
+    assert!(matches!(error, UnsubscribeError::Dropped(DropCause::TimedOut)), "{error}");
+    let error = soon(client.connected_within(SHORT)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::TimedOut(SHORT)), "{error}");
+    drop(client);
+
+    let client = start(server.builder()).unwrap();
+    assert!(timeout(SHORT, client.subscribe("t").into_future()).await.is_err());
+    let mut stream = server.accept_and_say(&CONNACK).await;
+    soon(client.connected_within(SHORT * 50)).await.unwrap();
+    soon(client.shutdown(SHORT)).await;
+    assert_eq!(packet(&mut stream).await, 0xE0);
+}
+
+#[tokio::test]
+async fn unsubscribing_goes_on_whether_anybody_waits_or_not() {
+    let server = Server::new();
+    let (client, mut stream) = connected(&server).await;
+    let unsubscribing = client.unsubscribe(&["t"]).into_future();
+    assert!(timeout(SHORT, unsubscribing).await.is_err());
+    let asked = expect(&mut stream, UNSUBSCRIBE).await;
+    answer(&mut stream, 0xB0, asked, 0).await;
+    let error = soon(client.unsubscribe(&["t"]).timeout(SHORT)).await.unwrap_err();
+    assert!(matches!(error, UnsubscribeError::Indeterminate(Doubt::TimedOut)), "{error}");
+    expect(&mut stream, UNSUBSCRIBE).await;
+}
+
+#[tokio::test]
+async fn a_subscription_ends_when_its_last_stream_unsubscribes() {
+    let server = Server::new();
+    let (client, mut stream) = connected(&server).await;
+    let mut streams = Vec::new();
+    // The last one is refused, which does not take the others' away.
+    for code in [0, 0, 0, 0x87] {
+        let answered = async {
+            let asked = expect(&mut stream, SUBSCRIBE).await;
+            answer(&mut stream, 0x90, asked, code).await;
+        };
+        let (subscription, ()) = tokio::join!(soon(client.subscribe("t")), answered);
+        streams.extend(subscription);
+    }
+    assert_eq!(streams.len(), 3);
+    drop(streams.pop());
+    soon(streams.pop().unwrap().unsubscribe()).await.unwrap();
+    // The server was not told, or it would be the next thing to be read.
+    drop(client.publish("u", "").send().unwrap());
+    assert_eq!(packet(&mut stream).await, 0x30);
+    let ended = async {
+        let asked = expect(&mut stream, UNSUBSCRIBE).await;
+        answer(&mut stream, 0xB0, asked, 0).await;
+    };
+    let (unsubscribed, ()) = tokio::join!(soon(streams.pop().unwrap().unsubscribe()), ended);
+    unsubscribed.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_when_another_one_of_the_same_filter_ends() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let one = soon(client.subscribe("t")).await.unwrap();
+    let mut other = soon(client.subscribe("t")).await.unwrap();
+    soon(one.unsubscribe()).await.unwrap();
+    drop(client.publish("t", "x").send().unwrap());
+    assert_eq!(next(&mut other).await.text(), Some("x"));
+}
