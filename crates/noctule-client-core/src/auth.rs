@@ -132,6 +132,8 @@ impl fmt::Debug for AuthenticationDone {
 pub(crate) struct Authentication {
     /// Its name; `None` without a method.
     name: Option<Box<str>>,
+    /// Whether the server must not see it.
+    pub(crate) is_withheld: bool,
     /// The method, unless it is at work.
     method: Option<Box<dyn Authenticator>>,
     /// What it is to do next.
@@ -152,9 +154,9 @@ impl Authentication {
         self.method = method;
     }
 
-    /// The name of the method, if there is one.
+    /// The name of the method, if there is one for this server.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.name.as_deref().filter(|_| !self.is_withheld)
     }
 
     /// Whether the method is at work, or about to be.

@@ -231,6 +231,12 @@ impl ClientSession {
         Ok(())
     }
 
+    /// Whether the method is kept back from the next connections: their server must not see what
+    /// it says.
+    pub fn withhold_authentication(&mut self, is_withheld: bool) {
+        self.authentication.is_withheld = is_withheld;
+    }
+
     /// Says something else in CONNECT, from the next connection on: other credentials, another
     /// will.
     ///

@@ -17,6 +17,7 @@ use noctule_transport::{DialerBuilder, TransportError, Url, WebSocketError};
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
 use crate::metrics::{Cause, Counter, Latency};
+use crate::referral::referred;
 use crate::shared::{FAR, Shared};
 use crate::state::State;
 #[cfg(feature = "store")]
@@ -164,18 +165,14 @@ impl Course {
             let endpoint = self.endpoints.get(at).or(self.endpoints.first()).cloned();
             endpoint.ok_or_else(|| TransportError::Connector("there is no endpoint".into()))
         };
-        let (reference, home) = match target {
+        let (reference, with_credentials, home) = match target {
             Target::Endpoint(at) => return own(*at),
-            Target::Redirected { reference, .. } => (reference, own(0)?),
+            Target::Redirected { reference, with_credentials } => {
+                (reference, *with_credentials, own(self.endpoint)?)
+            }
         };
-        // A host alone is reached the way that its referrer was.
-        let text = if reference.contains("://") {
-            reference.to_string()
-        } else {
-            format!("{}://{reference}", home.url().scheme().name())
-        };
-        let url: Url = text.parse().map_err(unusable)?;
-        Ok(home.with_url(url))
+        let dialer = home.with_url(referred(home.url(), reference)?);
+        Ok(if with_credentials { dialer } else { dialer.without_credentials() })
     }
 
     /// What CONNECT will say on the connection that is being made.
@@ -192,7 +189,12 @@ impl Course {
         if let Target::Redirected { with_credentials: false, .. } = target {
             (options.user_name, options.password) = (None, None);
         }
-        let is_set = self.shared.with(|inner| inner.hub.session_mut().set_connect_options(options));
+        let is_stranger = matches!(target, Target::Redirected { with_credentials: false, .. });
+        let is_set = self.shared.with(|inner| {
+            let session = inner.hub.session_mut();
+            session.withhold_authentication(is_stranger);
+            session.set_connect_options(options)
+        });
         is_set.map_err(unusable)
     }
 

@@ -62,6 +62,7 @@ mod packet_log;
 mod payload;
 mod publish;
 mod receipt;
+mod referral;
 mod request;
 mod route;
 #[cfg(feature = "scram")]

@@ -64,6 +64,10 @@ pub(crate) struct Inner {
 #[derive(Clone, Debug)]
 pub(crate) struct Replies(pub(crate) Arc<str>);
 
+/// DISCONNECT has at least so long, however little time the user has left: it is written at once
+/// by whoever can write.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 impl Inner {
     /// Ends the session if the client is to end, and either nothing is left to do or its time is
     /// up.
@@ -80,7 +84,7 @@ impl Inner {
         let mut unfinished = self.hub.close(now);
         if let Some(at) = self.ends_at {
             let left = at.saturating_duration_since(Instant::now());
-            self.hub.session_mut().close_by(now + left);
+            self.hub.session_mut().close_by(now + left.max(LAST_WORD));
         }
         unfinished.are_stored &= !self.has_lost_store;
         self.unfinished.get_or_insert(unfinished);

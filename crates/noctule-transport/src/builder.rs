@@ -111,6 +111,18 @@ impl DialerBuilder {
         Self { url, ..self.clone() }
     }
 
+    /// The same without what tells the server who connects: no client certificate, and in a
+    /// WebSocket handshake none of the program's own headers, nor the hook that could add some.
+    #[must_use]
+    pub fn without_credentials(mut self) -> Self {
+        #[cfg(feature = "tls")]
+        {
+            self.tls = self.tls.map(TlsClient::without_client_certificate);
+        }
+        self.websocket = self.websocket.map(WebSocketOptions::without_credentials);
+        self
+    }
+
     /// TLS with the server. Without it, `mqtts://` and `wss://` trust the system's roots.
     #[cfg(feature = "tls")]
     #[must_use]

@@ -11,6 +11,7 @@ mod interceptors;
 mod metrics;
 mod packet_log;
 mod reconnect;
+mod redirect;
 mod regressions;
 mod routes;
 mod scram;

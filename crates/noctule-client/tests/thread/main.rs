@@ -21,6 +21,8 @@ mod metrics;
 mod packet_log;
 #[path = "../it/reconnect.rs"]
 mod reconnect;
+#[path = "../it/redirect.rs"]
+mod redirect;
 #[path = "../it/regressions.rs"]
 mod regressions;
 #[path = "../it/routes.rs"]

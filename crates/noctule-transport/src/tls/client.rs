@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, SignatureScheme};
 
 use super::insecure::AcceptAny;
 use super::pem::{Identity, Pem};
@@ -280,6 +281,16 @@ impl TlsClient {
         Self { config, server_name: None }
     }
 
+    /// The same, but a server that asks for a certificate gets none.
+    #[must_use]
+    pub fn without_client_certificate(self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.client_auth_cert_resolver = Arc::new(NoCertificate);
+        // Nor may it be known from an earlier connection.
+        config.resumption = Resumption::disabled();
+        Self { config: Arc::new(config), ..self }
+    }
+
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
@@ -296,6 +307,20 @@ impl fmt::Debug for TlsClient {
             .debug_struct("TlsClient")
             .field("server_name", &self.server_name)
             .finish_non_exhaustive()
+    }
+}
+
+/// Has no certificate for anybody.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
     }
 }
 

@@ -101,6 +101,10 @@ impl WebSocketOptions {
         self
     }
 
+    pub(crate) fn without_credentials(self) -> Self {
+        Self { headers: Vec::new(), hook: None, ..self }
+    }
+
     /// The longest message that is accepted. It costs no memory: messages are not collected.
     #[must_use]
     pub fn message_bytes_max(mut self, bytes: u64) -> Self {

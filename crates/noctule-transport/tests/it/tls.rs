@@ -160,6 +160,24 @@ fn a_client_shows_its_certificate() {
     }
 }
 
+#[test]
+fn a_client_keeps_its_certificate_from_those_who_are_not_to_see_it() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = authority.server().server().client_roots_pem(clients.pem()).build().unwrap();
+    let address = tls_echo_server(server);
+    let Identity { certificate, key, .. } = clients.client();
+    let tls = trusting(&authority).client_certificate_pem(certificate.as_str(), key.as_str());
+    let dialer = dialer("localhost", address, &tls);
+    on_both(&dialer, |outcome| {
+        outcome.unwrap();
+    });
+    for front in FRONTS {
+        let error = first_read(front, &dialer.clone().without_credentials()).unwrap_err();
+        let error = TlsError::from_io(&error, "localhost").unwrap().to_string();
+        assert!(error.ends_with(": it wants a client certificate"), "{error}");
+    }
+}
+
 /// With TLS 1.3 the server's judgement comes after the handshake.
 fn first_read(front: Front, dialer: &DialerBuilder) -> io::Result<usize> {
     let mut buffer = [0];

@@ -142,6 +142,20 @@ fn a_hook_changes_the_request_of_every_attempt() {
 }
 
 #[test]
+fn headers_and_hooks_are_for_those_who_may_see_them() {
+    let (address, noted) = noting_server();
+    let options = WebSocketOptions::default().header("X-Fixed", "secret").hook(|request| {
+        request.set_header("x-token", "secret");
+        Ok(())
+    });
+    let dialer = dialer(address, "/mqtt").websocket(options).without_credentials();
+    on_both(&dialer, |outcome| {
+        outcome.unwrap();
+    });
+    assert_eq!(*noted.lock().unwrap(), ["/mqtt mqtt - -"; 2]);
+}
+
+#[test]
 fn a_hook_may_wait_or_fail() {
     let (address, noted) = noting_server();
     let waiting = WebSocketOptions::default().async_hook(|mut request| async move {
