@@ -33,7 +33,9 @@ const DEV_ONLY: [&str; 3] = ["noctule-bench", "noctule-sim", "noctule-testkit"];
 
 /// Packages that must not be in a crate's resolved tree of normal dependencies.
 const FORBIDDEN_IN_PURE: [&str; 3] = ["mio", "socket2", "tokio"];
-const FORBIDDEN_ELSEWHERE: [(&str, &str); 3] = [
+const FORBIDDEN_ELSEWHERE: [(&str, &str); 5] = [
+    ("noctule-client", "openssl-sys"),
+    ("noctule-client-blocking", "openssl-sys"),
     ("noctule-client-blocking", "tokio"),
     ("noctule-client-wasm", "tokio"),
     ("noctule-transport", "noctule-packet"),
@@ -231,6 +233,7 @@ mod tests {
         assert!(allowed("noctule-client", "noctule-broker", Kind::Dev));
     }
 
+    /// P-17: the core of the clients has no runtime in its tree. P-22: they have no OpenSSL.
     #[test]
     fn a_runtime_in_the_tree_of_a_pure_crate_is_found() {
         let check_resolved = |package: &str, resolved: &str| {
@@ -242,7 +245,11 @@ mod tests {
         assert!(check_resolved("noctule-packet", clean).is_empty());
         let dirty = format!("{clean}tokio v1.0.0 (*)\n");
         assert_eq!(check_resolved("noctule-packet", &dirty), ["tokio"]);
+        assert_eq!(check_resolved("noctule-client-core", &dirty), ["tokio"]);
         assert_eq!(check_resolved("noctule-client-wasm", &dirty), ["tokio"]);
+        let linked = format!("{clean}openssl-sys v0.9.0\n");
+        assert_eq!(check_resolved("noctule-client", &linked), ["openssl-sys"]);
+        assert_eq!(check_resolved("noctule-client-blocking", &linked), ["openssl-sys"]);
         assert!(check_resolved("noctule-broker", &dirty).is_empty());
         assert_eq!(check_resolved("noctule-transport", clean), ["noctule-packet"]);
     }

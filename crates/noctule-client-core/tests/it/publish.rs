@@ -177,6 +177,38 @@ fn a_session_that_is_lost_publishes_qos_1_anew_and_tells_what_it_does_not_know()
     }
 }
 
+/// P-05: whatever is not acknowledged keeps its identifier, nothing waits for one that is in use,
+/// and a server that has forgotten everything has nothing that could stand in the way.
+#[test]
+fn identifiers_that_are_in_use_are_passed_over_and_are_free_with_a_new_session() {
+    let mut world = World::online(lasting(Version::V5_0));
+    let acknowledge = |world: &mut World, kept: Option<u16>| {
+        for packet in world.packets() {
+            let packet_id = packet.split(' ').nth(1).unwrap().parse().unwrap();
+            assert!(kept != Some(packet_id) || packet.ends_with("first"), "{packet}");
+            if kept != Some(packet_id) {
+                world.ack(PacketType::Puback, packet_id);
+            }
+        }
+        world.outcomes().len()
+    };
+    world.publish(QoS::AtLeastOnce, "first");
+    let mut ended = 0;
+    for _ in 0..66_000 {
+        world.publish(QoS::AtLeastOnce, "x");
+        ended += acknowledge(&mut world, Some(1));
+    }
+    assert!(ended > 65_000, "{ended}");
+    world.cut();
+    world.connect(false);
+    ended += acknowledge(&mut world, None);
+    for _ in 0..66_000 {
+        world.publish(QoS::AtLeastOnce, "x");
+        ended += acknowledge(&mut world, None);
+    }
+    assert_eq!((ended, world.session.in_flight(), world.session.queued()), (132_001, 0, 0));
+}
+
 #[test]
 fn what_the_server_has_excluded_is_refused_at_once_and_dropped_when_it_waited() {
     spec!("MQTT5-3.2.2-11", "MQTT5-3.2.2-14", "MQTT5-3.2.2-15");

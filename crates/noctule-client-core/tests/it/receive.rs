@@ -8,6 +8,8 @@ use noctule_client_core::{
 use noctule_packet::{Packet, PacketType, Publish, PublishProperties, QoS, ReasonCode, TopicName};
 use noctule_packet::{Version, spec};
 
+use proptest::prelude::*;
+
 use crate::world::{VERSIONS, World, brief, id, lasting};
 
 fn manual(version: Version) -> Settings {
@@ -81,6 +83,54 @@ fn acknowledgements_leave_in_the_order_of_the_messages() {
         let expected: [&[&str]; 4] =
             [&[], &[], &["PUBACK 1", "PUBREC 2"], &["PUBACK 3", "PUBREC 4"]];
         assert_eq!(left, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// P-10: and so it is for every order, also while more messages come.
+    #[test]
+    fn acknowledgements_leave_in_the_order_of_the_messages_whatever_the_user_does(
+        messages in prop::collection::vec((1..3_u8, any::<prop::sample::Index>(), 0..4_u8), 1..60),
+        refuses: bool,
+    ) {
+        let mut world = World::online(manual(Version::V5_0));
+        let mut open: Vec<(AckToken, usize)> = Vec::new();
+        let (mut expected, mut left) = (Vec::new(), Vec::new());
+        let mut is_done = vec![false; messages.len()];
+        let ends = messages.iter().enumerate().map(Some).chain([None]);
+        for next in ends {
+            // In between, and in the end, some or all of them are acknowledged.
+            let mut count = usize::MAX;
+            let mut choice = messages[0].1;
+            if let Some((at, (level, index, some))) = next {
+                (count, choice) = (usize::from(*some), *index);
+                let qos = QoS::from_level(*level).unwrap();
+                world.message(qos, at as u16 + 1, "t", b"");
+                open.extend(tokens(&mut world).into_iter().map(|token| (token, at)));
+                let name = if qos == QoS::AtLeastOnce { "PUBACK" } else { "PUBREC" };
+                expected.push(format!("{name} {}", at + 1));
+            }
+            while count > 0 && !open.is_empty() {
+                count -= 1;
+                let (token, at) = open.remove(choice.index(open.len()));
+                let refused = refuses && at % 3 == 0;
+                let code =
+                    if refused { ReasonCode::QuotaExceeded } else { ReasonCode::Success };
+                let done = world.session.acknowledge(world.now, token, code);
+                prop_assert_eq!(done, Ok(Acknowledged::Done));
+                is_done[at] = true;
+                if refused {
+                    expected[at] += " 0x97";
+                }
+            }
+            left.extend(world.packets());
+            // All that can leave has left: what is behind an open one cannot.
+            let first_open = is_done.iter().position(|is_done| !is_done);
+            prop_assert_eq!(left.len(), first_open.unwrap_or(is_done.len()));
+        }
+        prop_assert_eq!(left, expected);
     }
 }
 
