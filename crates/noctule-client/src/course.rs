@@ -12,7 +12,7 @@ use noctule_client_core::{
     AuthenticationDone, AuthenticationStep, ClientEvent, ConnectOptions, Ended, ReconnectPlan,
     Step, StopCause, Target, Timestamp, TransportEnd,
 };
-use noctule_transport::{DialerBuilder, TransportError, Url, WebSocketError};
+use noctule_transport::{DialerBuilder, TransportError, WebSocketError};
 
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
