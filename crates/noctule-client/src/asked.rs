@@ -1,5 +1,5 @@
-//! Requests that are under way. Whoever stops waiting for a subscription gives it up: it is not asked
-//! for any more, and what the server may have granted is taken back.
+//! Requests that are under way. Whoever stops waiting for a subscription gives it up: it is not
+//! asked for any more, and what the server may have granted is taken back.
 
 use std::future::poll_fn;
 

@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use noctule_client_core::{ClientEvent, Negotiated, Unfinished, enlist};
 
 use crate::builder::ClientBuilder;
+use crate::clock;
 use crate::error::{ConnectError, ReauthenticateError, StopReason};
 use crate::events::Events;
 use crate::mode::{Async, Blocking, Mode};
@@ -202,7 +203,7 @@ impl<D> Client<D> {
 
     async fn until_shut_down(&self, deadline: Duration) -> ShutdownReport {
         let deadline = deadline.min(FAR);
-        self.shared().end_by(Instant::now() + deadline);
+        self.shared().end_by(clock::now() + deadline);
         let unfinished = poll_fn(|context| {
             self.shared().with(|inner| match (&inner.state, inner.unfinished) {
                 (State::Stopped(_), Some(unfinished)) => Poll::Ready(unfinished),

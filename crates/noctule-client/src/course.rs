@@ -14,6 +14,7 @@ use noctule_client_core::{
 };
 use noctule_transport::{DialerBuilder, TransportError, WebSocketError};
 
+use crate::clock;
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
 use crate::metrics::{Cause, Counter, Latency};
@@ -91,7 +92,7 @@ impl Course {
             last_error: None,
             server: String::new(),
             last_ended,
-            begun: Instant::now(),
+            begun: clock::now(),
             is_connected: false,
             trace: Trace::new(),
         }
@@ -137,7 +138,7 @@ impl Course {
         target: &Target,
         failures: u32,
     ) -> Result<DialerBuilder, TransportError> {
-        (self.begun, self.is_connected) = (Instant::now(), false);
+        (self.begun, self.is_connected) = (clock::now(), false);
         self.shared.extensions().count(Counter::ConnectAttempts, 1);
         if let Target::Endpoint(at) = target {
             self.endpoint = *at;
@@ -217,7 +218,8 @@ impl Course {
             self.is_connected = true;
             let extensions = self.shared.extensions();
             extensions.count(Counter::Connections, 1);
-            extensions.latency(Latency::Connect, self.begun.elapsed());
+            extensions
+                .latency(Latency::Connect, clock::now().saturating_duration_since(self.begun));
             self.trace.connected(&negotiated);
             self.shared.enter(State::Connected(negotiated));
         }

@@ -42,6 +42,7 @@ mod asked;
 pub mod blocking;
 mod builder;
 mod client;
+mod clock;
 mod connection;
 mod course;
 mod credentials;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use noctule_client_core::{Hub, Observation, OperationId, OutcomeKind};
 use noctule_packet::QoS;
 
+use crate::clock;
 use crate::metrics::{Counter, Latency, Metrics};
 
 /// Knows when what is under way has begun.
@@ -65,7 +66,7 @@ impl Meter {
         if observations.peek().is_none() && !has_dropped {
             return None;
         }
-        let (now, mut reading) = (Instant::now(), Reading::default());
+        let (now, mut reading) = (clock::now(), Reading::default());
         for observation in observations {
             self.note(now, observation, &mut reading);
         }

@@ -9,6 +9,7 @@ use noctule_client_core::PublishRefused;
 use noctule_client_core::{Doubt, Hub, OperationId, Outcome, Publication, Timestamp, Unfinished};
 use noctule_packet::QoS;
 
+use crate::clock;
 use crate::draft::Draft;
 use crate::error::PublishError;
 use crate::extensions::Extensions;
@@ -73,7 +74,7 @@ impl Inner {
     /// up.
     pub(crate) fn end_if_due(&mut self, now: Timestamp) {
         let Some(at) = self.ends_at.filter(|_| self.unfinished.is_none()) else { return };
-        let is_late = at <= Instant::now();
+        let is_late = at <= clock::now();
         if (self.hub.is_idle() || is_late) && self.keep_all(now, is_late) {
             self.close(now);
         }
@@ -83,7 +84,7 @@ impl Inner {
     pub(crate) fn close(&mut self, now: Timestamp) {
         let mut unfinished = self.hub.close(now);
         if let Some(at) = self.ends_at {
-            let left = at.saturating_duration_since(Instant::now());
+            let left = at.saturating_duration_since(clock::now());
             self.hub.session_mut().close_by(now + left.max(LAST_WORD));
         }
         unfinished.are_stored &= !self.has_lost_store;
@@ -132,7 +133,7 @@ impl Inner {
 
     /// When the client is to end, unless only the store keeps it: that rings.
     pub(crate) fn end_due(&self) -> Option<Instant> {
-        let waits_for_store = |at: &Instant| self.is_keeping() && *at <= Instant::now();
+        let waits_for_store = |at: &Instant| self.is_keeping() && *at <= clock::now();
         self.ends_at.filter(|at| self.unfinished.is_none() && !waits_for_store(at))
     }
 
@@ -158,7 +159,7 @@ impl Inner {
             return Ok(());
         }
         // The end has to come some time.
-        if self.ends_at.is_some_and(|at| at <= Instant::now()) {
+        if self.ends_at.is_some_and(|at| at <= clock::now()) {
             return Err(PublishRefused::Closed.into());
         }
         journal.check()
@@ -201,7 +202,7 @@ impl Shared {
             meter: None,
         };
         let extensions = OnceLock::new();
-        Self { inner: Mutex::new(inner), extensions, started: Instant::now() }
+        Self { inner: Mutex::new(inner), extensions, started: clock::now() }
     }
 
     /// Takes what the program puts in. Only the first time counts.
@@ -223,7 +224,7 @@ impl Shared {
 
     /// The time on the client's clock.
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::default() + self.started.elapsed()
+        Timestamp::default() + clock::now().saturating_duration_since(self.started)
     }
 
     /// A time on the client's clock as the system tells it.
@@ -327,7 +328,7 @@ pub(crate) struct UserSide {
 
 impl Drop for UserSide {
     fn drop(&mut self) {
-        self.shared.end_by(Instant::now() + crate::DRAIN_WHEN_DROPPED);
+        self.shared.end_by(clock::now() + crate::DRAIN_WHEN_DROPPED);
     }
 }
 

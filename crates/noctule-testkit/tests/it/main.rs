@@ -5,6 +5,7 @@ mod broker;
 mod exchange;
 mod expectation;
 mod failure;
+mod hours;
 mod memory;
 mod mock;
 mod proxy;
