@@ -10,7 +10,6 @@ use noctule_packet::{PublishProperties, QoS, TopicName, UserProperties};
 
 use crate::draft::Draft;
 use crate::error::PublishError;
-use crate::metrics::Counter;
 use crate::mode::{Async, Blocking, Mode};
 use crate::receipt::Receipt;
 use crate::shared::Shared;
@@ -135,8 +134,7 @@ impl<'a, D> Publish<'a, D> {
     ///
     /// If it is not accepted: the queue is full, or it needs what the version or the server lacks.
     pub fn send(self) -> Result<Receipt, PublishError> {
-        let operation = self.hand_over();
-        self.counted(operation)
+        Receipt::of(self.shared, self.hand_over())
     }
 
     fn hand_over(&self) -> Result<OperationId, PublishError> {
@@ -144,8 +142,7 @@ impl<'a, D> Publish<'a, D> {
     }
 
     async fn wait_for_room(self) -> Result<Receipt, PublishError> {
-        let operation = self.hand_over_when_ready().await;
-        self.counted(operation)
+        Receipt::of(self.shared, self.hand_over_when_ready().await)
     }
 
     async fn hand_over_when_ready(&self) -> Result<OperationId, PublishError> {
@@ -162,17 +159,6 @@ impl<'a, D> Publish<'a, D> {
             })
         })
         .await
-    }
-
-    /// The receipt of what was accepted.
-    fn counted(
-        &self,
-        operation: Result<OperationId, PublishError>,
-    ) -> Result<Receipt, PublishError> {
-        if operation.is_err() {
-            self.shared.extensions().count(Counter::PublicationsRefused, 1);
-        }
-        Ok(Receipt::new(Arc::clone(self.shared), operation?))
     }
 }
 

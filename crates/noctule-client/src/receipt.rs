@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use noctule_client_core::{Doubt, OperationId, Outcome, Stage};
 
+use crate::error::PublishError;
+use crate::metrics::Counter;
 use crate::shared::Shared;
 use crate::wait::{TimedOut, block_on, block_until};
 
@@ -24,8 +26,15 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    pub(crate) const fn new(shared: Arc<Shared>, operation: OperationId) -> Self {
-        Self { shared, operation, is_told: false }
+    /// The receipt of a message that was accepted. One that was not is counted.
+    pub(crate) fn of(
+        shared: &Arc<Shared>,
+        operation: Result<OperationId, PublishError>,
+    ) -> Result<Self, PublishError> {
+        if operation.is_err() {
+            shared.extensions().count(Counter::PublicationsRefused, 1);
+        }
+        Ok(Self { shared: Arc::clone(shared), operation: operation?, is_told: false })
     }
 
     /// The name of the operation.

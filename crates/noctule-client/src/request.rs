@@ -23,6 +23,7 @@ use thiserror::Error;
 use crate::asked::Asked;
 use crate::error::{PublishError, SubscribeError};
 use crate::mode::{Async, Blocking, Mode};
+use crate::receipt::Receipt;
 use crate::shared::{Replies, Shared, UserSide};
 use crate::subscription::{Incoming, Subscription};
 use crate::wait::block_on;
@@ -124,17 +125,12 @@ impl<'a, D> Request<'a, D> {
                 publication.properties.correlation_data = Some(&number);
             }
             publication.timeout = Some(self.timeout);
-            let now = shared.now();
-            let operation = shared.with(|inner| {
-                if let Ok(filter) = TopicFilter::new(&response) {
-                    inner.hub.add_filter(mailbox, &filter);
-                }
-                inner.publish(now, &publication)
-            });
-            operation?
+            if let Ok(filter) = TopicFilter::new(&response) {
+                shared.with(|inner| inner.hub.add_filter(mailbox, &filter));
+            }
+            Receipt::of(shared, shared.publish(&publication))?
         };
-        let outcome = crate::receipt::Receipt::new(Arc::clone(shared), receipt).await;
-        match outcome {
+        match receipt.await {
             Outcome::Delivered { .. } => Ok(answers),
             other => Err(RequestError::Undelivered(other)),
         }

@@ -181,7 +181,7 @@ impl<'a> Process<'a> {
         let now = shared.now();
         let operation = shared.with(|inner| inner.publish(now, &publication))?;
         told.next += 1;
-        let receipt = Receipt::new(Arc::clone(shared), operation);
+        let receipt = Receipt::of(shared, Ok(operation)).expect("it was accepted");
         let stored = receipt.stored();
         self.open.push((number, receipt, Some(stored)));
         Ok(())

@@ -273,3 +273,19 @@ async fn an_interceptor_may_call_the_client_and_handlers_pass_it() {
     assert_eq!(soon(done.recv()).await.unwrap(), "t");
     assert_eq!(*calling.log.lock().unwrap(), ["copy true", "t true"]);
 }
+
+#[tokio::test]
+async fn requests_and_their_answers_pass_too() {
+    let house = House::new();
+    let client = connect(house.builder("c").interceptor(Signing("a"))).await.unwrap();
+    let plain = house.client("plain").await;
+    let mut questions = soon(plain.subscribe("question")).await.unwrap();
+    let answering = async {
+        let question = next(&mut questions).await;
+        assert_eq!(question.text(), Some("why>a"));
+        drop(plain.reply(&question, "because").unwrap().send().unwrap());
+    };
+    let (answer, ()) =
+        soon(async { tokio::join!(client.request("question", "why"), answering) }).await;
+    assert_eq!(answer.unwrap().text(), Some("because<a"));
+}
