@@ -25,17 +25,22 @@ pub use noctule_client::blocking::{
     Unsubscribe,
 };
 pub use noctule_client::{
-    Ack, AckRefused, Acknowledged, AliasPolicy, AuthError, Authenticator, Backoff, Captures, Cause,
-    CleanStart, ClientBuildError, ClientEvent, Closed, ConnectError, Counter, Credentials,
-    CredentialsFuture, CredentialsProvider, DecodeError, Direction, Distribution, Doubt, Draft,
-    DropCause, Ended, Failure, Figures, FromPayload, Incoming, Interceptor, Jitter, Keep, Latency,
-    Limits, Message, Metrics, Negotiated, OnFull, OperationId, Outcome, Overflow, PacketLine,
-    PacketType, Passage, Pattern, PatternError, PayloadError, PublishError, PublishProperties, QoS,
-    QueueSettings, Reaction, ReasonCode, ReauthenticateError, Receipt, ReconnectPolicy,
-    ReconnectSettings, Redelivery, Redirect, Redirects, RequestError, RetainHandling, RouteError,
-    RoutedMessage, ServerReason, Settings, ShutdownReport, Snapshot, Stage, State, StopReason,
-    SubscribeError, TimedOut, TopicName, Unfinished, UnsubscribeError, UserProperties, Validation,
-    Verdict, Version, WillOptions, transport,
+    Ack, AckRefused, Acknowledged, AliasChoice, AliasPolicy, AliasResolver, AuthError,
+    Authenticator, Backoff, Captures, Cause, CleanStart, ClientBuildError, ClientEvent, Closed,
+    ConnectError, ConnectOptions, Counter, Credentials, CredentialsFuture, CredentialsProvider,
+    DecodeError, Direction, DisconnectOptions, DisconnectRefused, Distribution, Doubt, Draft,
+    DropCause, Ended, Failure, Fault, Figures, FromPayload, Incoming, Interceptor, Jitter, Keep,
+    Latency, Limits, Message, Metrics, Negotiated, OnFull, OperationId, Outcome, Overflow,
+    PacketLine, PacketType, Passage, Pattern, PatternError, PayloadError, ProtocolError,
+    PublishError, PublishProperties, PublishRefused, QoS, QueueSettings, Reaction, ReasonCode,
+    ReauthenticateError, ReauthenticateRefused, Receipt, ReconnectPolicy, ReconnectSettings,
+    Redelivery, Redirect, Redirects, RequestError, RequestRefused, RetainHandling, RouteError,
+    RoutedMessage, ServerReason, Settings, SettingsError, ShutdownReport, Snapshot, Stage, State,
+    StopReason, SubscribeError, SubscriptionOptions, TimedOut, TopicError, TopicFilter, TopicName,
+    TransportEnd, Unfinished, UnsubscribeError, UserProperties, Validation, Verdict, Version,
+    WillOptions, transport,
 };
+#[cfg(feature = "store")]
+pub use noctule_client::{Repair, StoreError, StoreSettings, StoreSummary, Stored};
 #[cfg(feature = "scram")]
 pub use noctule_client::{Scram, ScramMechanism};

@@ -93,7 +93,15 @@ impl ClientSession {
         Ok(())
     }
 
-    fn check_disconnect(&self, options: &DisconnectOptions<'_>) -> Result<(), DisconnectRefused> {
+    /// Whether a DISCONNECT can be said in the version that is spoken, or will be.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot.
+    pub fn check_disconnect(
+        &self,
+        options: &DisconnectOptions<'_>,
+    ) -> Result<(), DisconnectRefused> {
         let version = self.version;
         // [MQTT5-3.14.2-1]
         let is_ours = options.reason.allowed_in(PacketType::Disconnect);
@@ -191,6 +199,11 @@ impl ClientSession {
     /// Ends the session for good: with DISCONNECT if there is a connection, and with an outcome for
     /// every operation. What a durable session has not finished stays in the store.
     pub fn close(&mut self, now: Timestamp) -> Unfinished {
+        self.close_with(now, &DisconnectOptions::default())
+    }
+
+    /// The same, with more to say in DISCONNECT; without it, if it cannot be said.
+    pub fn close_with(&mut self, now: Timestamp, options: &DisconnectOptions<'_>) -> Unfinished {
         if self.is_closed {
             return Unfinished::default();
         }
@@ -201,7 +214,9 @@ impl ClientSession {
             are_stored: self.records.is_durable,
         };
         self.is_closed = true;
-        let _ = self.disconnect(now, &DisconnectOptions::default());
+        if self.disconnect(now, options).is_err() {
+            let _ = self.disconnect(now, &DisconnectOptions::default());
+        }
         let is_durable = core::mem::take(&mut self.records.is_durable);
         while let Some(outgoing) = self.queue.pop_oldest() {
             if is_durable {

@@ -624,7 +624,16 @@ impl Hub {
     /// Ends everything: nobody waits any more, and no mailbox takes anything. What is in them may
     /// still be taken.
     pub fn close(&mut self, now: Timestamp) -> crate::Unfinished {
-        let unfinished = self.session.close(now);
+        self.close_with(now, &crate::DisconnectOptions::default())
+    }
+
+    /// The same, with more to say than that; without it, if it cannot be said.
+    pub fn close_with(
+        &mut self,
+        now: Timestamp,
+        options: &crate::DisconnectOptions<'_>,
+    ) -> crate::Unfinished {
+        let unfinished = self.session.close_with(now, options);
         self.settle(now);
         self.is_closed = true;
         for mailbox in self.mailboxes.iter_mut() {

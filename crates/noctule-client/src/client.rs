@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use noctule_client_core::{ClientEvent, Negotiated, Unfinished, enlist};
+use noctule_client_core::{
+    ClientEvent, DisconnectOptions, DisconnectRefused, Negotiated, Unfinished, enlist,
+};
 
 use crate::builder::ClientBuilder;
 use crate::clock;
@@ -201,6 +203,19 @@ impl<D> Client<D> {
         poll_fn(|context| self.shared().with(|inner| inner.hub.poll_idle(context.waker()))).await;
     }
 
+    async fn until_shut_down_with(
+        &self,
+        deadline: Duration,
+        options: DisconnectOptions<'static>,
+    ) -> Result<ShutdownReport, DisconnectRefused> {
+        self.shared().with(|inner| {
+            inner.hub.session().check_disconnect(&options)?;
+            inner.farewell = Some(options);
+            Ok(())
+        })?;
+        Ok(self.until_shut_down(deadline).await)
+    }
+
     async fn until_shut_down(&self, deadline: Duration) -> ShutdownReport {
         let deadline = deadline.min(FAR);
         self.shared().end_by(clock::now() + deadline);
@@ -285,6 +300,20 @@ macro_rules! waiting {
             /// WebSocket have a second for their farewells.
             pub $($asynchronous)? fn shutdown(&self, deadline: Duration) -> ShutdownReport {
                 $wait!(self.until_shut_down(deadline))
+            }
+
+            /// The same, with more to say in DISCONNECT: a reason, which may be one that has the
+            /// will published, another lifetime of the session, properties. 5.0 only.
+            ///
+            /// # Errors
+            ///
+            /// If that cannot be said. The client goes on.
+            pub $($asynchronous)? fn shutdown_with(
+                &self,
+                deadline: Duration,
+                options: DisconnectOptions<'static>,
+            ) -> Result<ShutdownReport, DisconnectRefused> {
+                $wait!(self.until_shut_down_with(deadline, options))
             }
         }
     };

@@ -104,15 +104,17 @@ pub use mode::{Async, Blocking};
 #[cfg(feature = "scram")]
 pub use noctule_auth::ScramMechanism;
 pub use noctule_client_core::{
-    AckRefused, Acknowledged, AliasPolicy, AuthError, Authenticator, Backoff, Captures, CleanStart,
-    ClientEvent, Closed, Doubt, DropCause, Ended, Failure, Jitter, Keep, Limits, Message,
-    Negotiated, OnFull, OperationId, Outcome, Overflow, Pattern, PatternError, QueueSettings,
-    Reaction, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects, ServerReason,
-    Settings, Stage, Unfinished, Validation, WillOptions,
+    AckRefused, Acknowledged, AliasChoice, AliasPolicy, AliasResolver, AuthError, Authenticator,
+    Backoff, Captures, CleanStart, ClientEvent, Closed, ConnectOptions, DisconnectOptions,
+    DisconnectRefused, Doubt, DropCause, Ended, Failure, Fault, Jitter, Keep, Limits, Message,
+    Negotiated, OnFull, OperationId, Outcome, Overflow, Pattern, PatternError, ProtocolError,
+    PublishRefused, QueueSettings, Reaction, ReauthenticateRefused, ReconnectPolicy,
+    ReconnectSettings, Redelivery, Redirect, Redirects, RequestRefused, ServerReason, Settings,
+    SettingsError, Stage, TransportEnd, Unfinished, Validation, WillOptions,
 };
 pub use noctule_packet::{
-    DecodeError, PacketType, PublishProperties, QoS, ReasonCode, RetainHandling, TopicName,
-    UserProperties, Version,
+    DecodeError, PacketType, PublishProperties, QoS, ReasonCode, RetainHandling,
+    SubscriptionOptions, TopicError, TopicFilter, TopicName, UserProperties, Version,
 };
 #[cfg(feature = "store")]
 pub use noctule_store::{Repair, StoreError, Summary as StoreSummary};

@@ -6,7 +6,9 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use noctule_client_core::PublishRefused;
-use noctule_client_core::{Doubt, Hub, OperationId, Outcome, Publication, Timestamp, Unfinished};
+use noctule_client_core::{
+    DisconnectOptions, Doubt, Hub, OperationId, Outcome, Publication, Timestamp, Unfinished,
+};
 use noctule_packet::QoS;
 
 use crate::clock;
@@ -45,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) watchers: Vec<Waker>,
     /// The client is to end at this time, at the latest.
     pub(crate) ends_at: Option<Instant>,
+    /// What to say at the end, unless that is the usual.
+    pub(crate) farewell: Option<DisconnectOptions<'static>>,
     /// How many streams use which subscription.
     pub(crate) users: Users,
     /// Where answers to requests come, once that is subscribed to.
@@ -82,7 +86,11 @@ impl Inner {
 
     /// Ends the session.
     pub(crate) fn close(&mut self, now: Timestamp) {
-        let mut unfinished = self.hub.close(now);
+        let mut unfinished = match self.farewell.take() {
+            // What cannot be said is said without the options.
+            Some(options) => self.hub.close_with(now, &options),
+            None => self.hub.close(now),
+        };
         if let Some(at) = self.ends_at {
             let left = at.saturating_duration_since(clock::now());
             self.hub.session_mut().close_by(now + left.max(LAST_WORD));
@@ -193,6 +201,7 @@ impl Shared {
             state: State::Connecting,
             watchers: Vec::new(),
             ends_at: None,
+            farewell: None,
             users: Users::default(),
             replies: None,
             requests: 0,

@@ -1,5 +1,6 @@
 //! Subscribing: what is asked for, and what the server has granted.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use noctule_client_core::{MailboxId, MailboxSettings, OnFull, SubscribeRequest};
 use noctule_packet::{
     QoS, ReasonCode, RetainHandling, Subscription as Wanted, SubscriptionOptions, TopicError,
-    TopicFilter,
+    TopicFilter, UserProperties,
 };
 
 use crate::asked::Asked;
@@ -26,6 +27,9 @@ pub struct Subscribe<D> {
     user: Arc<UserSide>,
     filters: Vec<String>,
     options: SubscriptionOptions,
+    /// The filters, by their place in the list, that have options of their own.
+    own_options: BTreeMap<usize, SubscriptionOptions>,
+    user_properties: UserProperties<'static>,
     identifier: Option<u32>,
     timeout: Option<Duration>,
     mailbox: MailboxSettings,
@@ -45,6 +49,8 @@ impl<D> Subscribe<D> {
             user,
             filters: vec![filter.to_owned()],
             options: SubscriptionOptions { qos: QoS::ExactlyOnce, ..Default::default() },
+            own_options: BTreeMap::new(),
+            user_properties: UserProperties::new(),
             identifier: None,
             timeout: None,
             mailbox: MailboxSettings::default(),
@@ -56,6 +62,18 @@ impl<D> Subscribe<D> {
     /// One more topic filter for the same stream.
     pub fn and(mut self, filter: &str) -> Self {
         self.filters.push(filter.to_owned());
+        self
+    }
+
+    /// One more topic filter for the same stream, with options of its own.
+    pub fn and_with(mut self, filter: &str, options: SubscriptionOptions) -> Self {
+        self.own_options.insert(self.filters.len(), options);
+        self.and(filter)
+    }
+
+    /// The user properties; 5.0 only.
+    pub fn user_properties(mut self, properties: UserProperties<'static>) -> Self {
+        self.user_properties = properties;
         self
     }
 
@@ -124,8 +142,8 @@ impl<D> Subscribe<D> {
     }
 
     async fn ask(self) -> Result<Subscription<D>, SubscribeError> {
-        let Self { user, filters, options, identifier, timeout, mailbox, takes_unclaimed, .. } =
-            self;
+        let Self { user, filters, options, own_options, user_properties, .. } = self;
+        let Self { identifier, timeout, mailbox, takes_unclaimed, .. } = self;
         let shared = Arc::clone(&user.shared);
         let open = OpenMailbox::new(&shared, mailbox);
         if takes_unclaimed {
@@ -134,11 +152,16 @@ impl<D> Subscribe<D> {
         let asked = {
             let wanted = filters
                 .iter()
-                .map(|filter| filter_of(filter).map(|filter| Wanted { filter, options }))
+                .enumerate()
+                .map(|(at, filter)| {
+                    let options = own_options.get(&at).copied().unwrap_or(options);
+                    filter_of(filter).map(|filter| Wanted { filter, options })
+                })
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|(filter, source)| SubscribeError::Filter { filter, source })?;
             let mut request = SubscribeRequest::new(&wanted);
             (request.identifier, request.timeout) = (identifier, timeout);
+            request.user_properties = user_properties;
             Asked::ask(&shared, &filters, |inner, now| inner.hub.subscribe(now, &request, open.id))?
         };
         let (codes, text) = asked.answer().await?;

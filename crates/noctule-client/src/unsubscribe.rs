@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_client_core::UnsubscribeRequest;
-use noctule_packet::TopicFilter;
+use noctule_packet::{TopicFilter, UserProperties};
 
 use crate::asked::answer;
 use crate::error::UnsubscribeError;
@@ -27,6 +27,7 @@ pub struct Unsubscribe<D> {
     /// The stream that ends with it.
     stream: Option<Subscription<D>>,
     timeout: Option<Duration>,
+    user_properties: UserProperties<'static>,
     mode: Mode<D>,
 }
 
@@ -41,13 +42,14 @@ impl<D> fmt::Debug for Unsubscribe<D> {
 
 impl<D> Unsubscribe<D> {
     pub(crate) fn new(user: Arc<UserSide>, filters: Vec<String>) -> Self {
-        Self { user, filters, stream: None, timeout: None, mode: Mode::default() }
+        let user_properties = UserProperties::new();
+        let mode = Mode::default();
+        Self { user, filters, stream: None, timeout: None, user_properties, mode }
     }
 
     pub(crate) fn of(stream: Subscription<D>) -> Self {
-        let user = Arc::clone(stream.user());
-        let filters = stream.filters().to_vec();
-        Self { user, filters, stream: Some(stream), timeout: None, mode: Mode::default() }
+        let it = Self::new(Arc::clone(stream.user()), stream.filters().to_vec());
+        Self { stream: Some(stream), ..it }
     }
 
     /// How long it may take, connecting included; for ever by default.
@@ -56,8 +58,14 @@ impl<D> Unsubscribe<D> {
         self
     }
 
+    /// The user properties; 5.0 only.
+    pub fn user_properties(mut self, properties: UserProperties<'static>) -> Self {
+        self.user_properties = properties;
+        self
+    }
+
     async fn ask(self) -> Result<(), UnsubscribeError> {
-        let Self { user, mut filters, mut stream, timeout, .. } = self;
+        let Self { user, mut filters, mut stream, timeout, user_properties, .. } = self;
         if let Some(stream) = &mut stream {
             filters = stream.leave();
             if filters.is_empty() {
@@ -72,7 +80,7 @@ impl<D> Unsubscribe<D> {
                 .collect::<Result<Vec<TopicFilter<'_>>, _>>()
                 .map_err(|(filter, source)| UnsubscribeError::Filter { filter, source })?;
             let mut request = UnsubscribeRequest::new(&filters);
-            request.timeout = timeout;
+            (request.timeout, request.user_properties) = (timeout, user_properties);
             let now = shared.now();
             shared.with(|inner| inner.hub.unsubscribe(now, &request))?
         };

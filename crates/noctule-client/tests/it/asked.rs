@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use noctule_client::{Client, ConnectError, Doubt, DropCause, SubscribeError, UnsubscribeError};
+use noctule_client::{
+    Client, ConnectError, DisconnectOptions, DisconnectRefused, Doubt, DropCause, QoS, ReasonCode,
+    SubscribeError, SubscriptionOptions, UnsubscribeError, UserProperties,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -137,4 +140,39 @@ async fn a_stream_goes_on_when_another_one_of_the_same_filter_ends() {
     soon(one.unsubscribe()).await.unwrap();
     drop(client.publish("t", "x").send().unwrap());
     assert_eq!(next(&mut other).await.text(), Some("x"));
+}
+
+#[tokio::test]
+async fn each_filter_may_have_options_of_its_own() {
+    let server = Server::new();
+    let (client, mut stream) = connected(&server).await;
+    let mut properties = UserProperties::new();
+    properties.push("k", "v").unwrap();
+    let options = SubscriptionOptions { no_local: true, ..SubscriptionOptions::default() };
+    let subscribe = client.subscribe("t").qos(QoS::AtLeastOnce).and_with("u", options).and("v");
+    let subscribe = subscribe.user_properties(properties.clone()).timeout(SHORT);
+    let (result, (head, bytes)) = tokio::join!(soon(subscribe), body(&mut stream));
+    assert!(result.is_err() && head == SUBSCRIBE);
+    assert_eq!(bytes[2..], *b"\x07&\0\x01k\0\x01v\0\x01t\x01\0\x01u\x04\0\x01v\x01");
+    // What was taken back comes first.
+    assert_eq!(packet(&mut stream).await, UNSUBSCRIBE);
+    let unsubscribe = client.unsubscribe(&["t"]).user_properties(properties).timeout(SHORT);
+    let (result, (head, bytes)) = tokio::join!(soon(unsubscribe), body(&mut stream));
+    assert!(result.is_err() && head == UNSUBSCRIBE);
+    assert_eq!(bytes[2..], *b"\x07&\0\x01k\0\x01v\0\x01t");
+}
+
+#[tokio::test]
+async fn a_client_may_say_why_it_ends() {
+    let server = Server::new();
+    let (client, mut stream) = connected(&server).await;
+    let reason = ReasonCode::DisconnectWithWillMessage;
+    let options = DisconnectOptions { reason, ..DisconnectOptions::default() };
+    let raised = DisconnectOptions { session_expiry_interval: Some(1), ..options.clone() };
+    let refused = soon(client.shutdown_with(SHORT, raised)).await.unwrap_err();
+    assert_eq!(refused, DisconnectRefused::SessionExpiryFromZero);
+    assert!(client.state().is_connected());
+    assert!(soon(client.shutdown_with(SHORT, options)).await.unwrap().is_clean());
+    let (head, bytes) = body(&mut stream).await;
+    assert_eq!((head, bytes.first()), (0xE0, Some(&4)));
 }
