@@ -168,6 +168,15 @@ impl<D> Client<D> {
         self.shared().with(|inner| inner.state.clone())
     }
 
+    /// Ends the pause before the next attempt to connect, if there is one: the network is back, for
+    /// example.
+    pub fn reconnect_now(&self) {
+        self.shared().with(|inner| {
+            inner.is_hurried = true;
+            inner.hub.ring();
+        });
+    }
+
     /// What holds on the connection, if there is one.
     pub fn negotiated(&self) -> Option<Arc<Negotiated>> {
         match self.state() {

@@ -126,10 +126,18 @@ impl Course {
             return None;
         }
         let delay = at.since(now).min(FAR);
-        self.shared.with(|inner| inner.hub.tell(&ClientEvent::Waiting { delay }));
+        self.shared.with(|inner| {
+            inner.is_hurried = false;
+            inner.hub.tell(&ClientEvent::Waiting { delay });
+        });
         self.trace.waiting(delay);
         self.shared.enter(State::Waiting(delay));
         Some(delay)
+    }
+
+    /// Whether the pause is to end at once.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.shared.with(|inner| inner.is_hurried)
     }
 
     /// An attempt begins: how its server is reached.

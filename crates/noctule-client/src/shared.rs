@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) watchers: Vec<Waker>,
     /// The client is to end at this time, at the latest.
     pub(crate) ends_at: Option<Instant>,
+    /// The pause before the next attempt is to end.
+    pub(crate) is_hurried: bool,
     /// What to say at the end, unless that is the usual.
     pub(crate) farewell: Option<DisconnectOptions<'static>>,
     /// How many streams use which subscription.
@@ -201,6 +203,7 @@ impl Shared {
             state: State::Connecting,
             watchers: Vec::new(),
             ends_at: None,
+            is_hurried: false,
             farewell: None,
             users: Users::default(),
             replies: None,

@@ -31,7 +31,12 @@ pub(crate) async fn run(mut course: Course) {
         };
         if let Some(delay) = course.pause(at) {
             let until = tokio::time::Instant::now() + delay;
-            if meanwhile(&course, sleep_until(until)).await.is_err() {
+            let mut sleep = pin!(sleep_until(until));
+            let pause = poll_fn(|context| match course.is_hurried() {
+                true => Poll::Ready(()),
+                false => sleep.as_mut().poll(context),
+            });
+            if meanwhile(&course, pause).await.is_err() {
                 break StopReason::ShutDown;
             }
         }

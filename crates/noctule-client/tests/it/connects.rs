@@ -103,3 +103,23 @@ async fn what_is_endless_is_no_reason_to_panic() {
         Err(RequestError::TimedOut(_))
     ));
 }
+
+#[tokio::test]
+async fn a_pause_ends_when_the_user_wants_it() {
+    let (listener, address) = listen().await;
+    let hour = Duration::from_secs(3_600);
+    let backoff = Backoff { base: hour, maximum: hour, jitter: Jitter::None, ..Backoff::default() };
+    let settings = ReconnectSettings { backoff, ..ReconnectSettings::default() };
+    let builder = Client::builder(format!("mqtt://{address}")).client_id("c");
+    let client = start(builder.reconnect(settings)).unwrap();
+    for _ in 0..3 {
+        drop(connects(&listener).await);
+        while !matches!(client.state(), State::Waiting(_)) {
+            tokio::task::yield_now().await;
+        }
+        client.reconnect_now();
+    }
+    let (mut stream, _) = connects(&listener).await;
+    stream.write_all(&[0x20, 3, 0, 0, 0]).await.unwrap();
+    soon(client.connected()).await.unwrap();
+}
