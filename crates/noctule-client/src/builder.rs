@@ -32,6 +32,7 @@ use crate::shared::{Shared, UserSide};
 pub struct ClientBuilder<D> {
     urls: Vec<String>,
     settings: Settings,
+    replies_below: Option<Box<str>>,
     reconnect: ReconnectSettings,
     change_transport: Vec<Change>,
     provider: Option<Arc<dyn CredentialsProvider>>,
@@ -66,6 +67,7 @@ impl<D> ClientBuilder<D> {
         Self {
             urls: vec![url],
             settings: Settings::default(),
+            replies_below: None,
             reconnect: ReconnectSettings::default(),
             change_transport: Vec::new(),
             provider: None,
@@ -193,6 +195,14 @@ impl<D> ClientBuilder<D> {
         self
     }
 
+    /// The topic below which answers to requests come: in `replies_below("answers")` those for the
+    /// client `c` come to topics of `answers/c/+`. By default it is what the server says in CONNACK,
+    /// or `reply`.
+    pub fn replies_below(mut self, topic: impl Into<Box<str>>) -> Self {
+        self.replies_below = Some(topic.into());
+        self
+    }
+
     /// When and where to connect again.
     pub fn reconnect(mut self, settings: ReconnectSettings) -> Self {
         self.reconnect = settings;
@@ -284,6 +294,7 @@ impl<D> ClientBuilder<D> {
         shared.extend(self.extensions);
         let (aliases, authenticator) = (self.aliases, self.authenticator);
         shared.with(|inner| {
+            inner.replies_below = self.replies_below;
             let session = inner.hub.session_mut();
             session.set_alias_policy(aliases);
             session.set_authenticator(authenticator)

@@ -1,8 +1,8 @@
 //! Requests: a message with a place for its answer, and the answers. 5.0 only.
 //!
-//! All answers of a client come through one subscription to the topics below one of its own, which
-//! outlives connections; each request has a topic there. So an answer finds its request, and one
-//! that comes too late finds nobody.
+//! All answers of a client come through one subscription to the topics below one that has its name,
+//! which outlives connections, and processes with a session that does; each request has a topic
+//! there. So an answer finds its request, and one that comes too late finds nobody.
 
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
@@ -105,13 +105,15 @@ impl<'a, D> Request<'a, D> {
     /// Sends the request. The stream has its answers, as many as come.
     async fn ask(&self) -> Result<Subscription<D>, RequestError> {
         let shared = &self.user.shared;
-        let base = replies(self.user).await?;
+        let Replies { below, run } = replies(self.user).await?;
         let (mailbox, number) = shared.with(|inner| {
             inner.requests += 1;
             (inner.hub.open_mailbox(MailboxSettings::default()), inner.requests)
         });
         let answers = answers(self.user, mailbox);
-        let (response, number) = (format!("{base}/{number}"), number.to_be_bytes());
+        // What came too late for an earlier process of the same name finds nobody.
+        let response = format!("{below}/{run:08x}-{number}");
+        let number = number.to_be_bytes();
         let topic = |text: &'a str| {
             TopicName::new(text)
                 .map_err(|source| PublishError::Topic { topic: text.to_owned(), source })
@@ -242,23 +244,24 @@ pub(crate) async fn within<T>(
 }
 
 /// The topic below which answers come, which is subscribed to.
-async fn replies(user: &Arc<UserSide>) -> Result<Arc<str>, SubscribeError> {
+async fn replies(user: &Arc<UserSide>) -> Result<Replies, SubscribeError> {
     let shared = &user.shared;
-    let known = shared.with(|inner| inner.replies.clone());
-    if let Some(Replies(base)) = known {
-        return Ok(base);
+    if let Some(known) = shared.with(|inner| inner.replies.clone()) {
+        return Ok(known);
     }
-    let information = shared.with(|inner| {
-        let negotiated = inner.hub.session().negotiated();
-        negotiated.and_then(|negotiated| negotiated.response_information.clone())
+    let [run, name] = [0, 1].map(|it| RandomState::new().hash_one(it) as u32);
+    let below = shared.with(|inner| {
+        let session = inner.hub.session();
+        let negotiated = session.negotiated();
+        let information = negotiated.and_then(|it| it.response_information.as_deref());
+        let prefix = inner.replies_below.as_deref().or(information).unwrap_or("reply");
+        let client = match session.client_id() {
+            "" => format!("{name:08x}"),
+            client_id => level_of(client_id),
+        };
+        format!("{}/{client}", prefix.trim_end_matches('/'))
     });
-    let own = RandomState::new().hash_one(0);
-    let base: Arc<str> = match information {
-        Some(prefix) => format!("{}/{own:016x}", prefix.trim_end_matches('/')).into(),
-        None => format!("reply/{own:016x}").into(),
-    };
-    let filter = format!("{base}/+");
-    let filters = [filter];
+    let filters = [format!("{below}/+")];
     let asked = {
         let parsed = TopicFilter::new(&filters[0])
             .map_err(|source| SubscribeError::Filter { filter: filters[0].clone(), source })?;
@@ -274,5 +277,35 @@ async fn replies(user: &Arc<UserSide>) -> Result<Arc<str>, SubscribeError> {
     }
     asked.keep();
     // Another request may have been quicker; then there are two, and both are good.
-    Ok(shared.with(|inner| inner.replies.get_or_insert(Replies(base)).0.clone()))
+    let replies = Replies { below: below.into(), run };
+    Ok(shared.with(|inner| inner.replies.get_or_insert(replies).clone()))
+}
+
+/// A client identifier as one level of a topic.
+fn level_of(client_id: &str) -> String {
+    let mut level = String::with_capacity(client_id.len());
+    for letter in client_id.chars() {
+        match letter {
+            '/' | '+' | '#' | '%' | '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {
+                level.push_str(&format!("%{:02X}", u32::from(letter)));
+            }
+            _ => level.push(letter),
+        }
+    }
+    level
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_client_identifier_is_one_level() {
+        for (client_id, level) in
+            [("thermometer-7", "thermometer-7"), ("a/b", "a%2Fb"), ("+#%", "%2B%23%25"), ("é", "é")]
+        {
+            assert_eq!(level_of(client_id), level);
+            assert!(TopicFilter::new(&format!("reply/{level}/+")).is_ok());
+        }
+    }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) users: Users,
     /// Where answers to requests come, once that is subscribed to.
     pub(crate) replies: Option<Replies>,
+    /// What the user wants to be before it.
+    pub(crate) replies_below: Option<Box<str>>,
     /// How many requests were made.
     pub(crate) requests: u64,
     /// What was left undone, once the client has ended.
@@ -67,9 +69,14 @@ pub(crate) struct Inner {
     meter: Option<Box<Meter>>,
 }
 
-/// The topic below which answers to requests come.
+/// Where answers to requests come.
 #[derive(Clone, Debug)]
-pub(crate) struct Replies(pub(crate) Arc<str>);
+pub(crate) struct Replies {
+    /// The topic above those of all answers.
+    pub(crate) below: Arc<str>,
+    /// Tells the requests of this process from those of others with the same name.
+    pub(crate) run: u32,
+}
 
 /// DISCONNECT has at least so long, however little time the user has left: it is written at once
 /// by whoever can write.
@@ -207,6 +214,7 @@ impl Shared {
             farewell: None,
             users: Users::default(),
             replies: None,
+            replies_below: None,
             requests: 0,
             unfinished: None,
             journal: None,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use noctule_client::{
-    Client, Json, PayloadError, QoS, ReasonCode, RequestError, RouteError, Version,
+    CleanStart, Client, Json, PayloadError, QoS, ReasonCode, RequestError, RouteError, Version,
 };
 use tokio::sync::mpsc;
 
@@ -137,4 +137,36 @@ async fn a_request_that_nobody_answers_ends() {
     let old = connect(house.builder("old").version(Version::V3_1_1)).await.unwrap();
     let error = soon(old.request("nobody", "")).await.unwrap_err();
     assert!(error.to_string().starts_with("MQTT 3.1.1 has no"), "{error}");
+}
+
+#[tokio::test]
+async fn answers_come_below_the_clients_own_topic_in_every_run_of_its_program() {
+    let house = House::new();
+    let responder = house.client("responder").await;
+    let mut questions = soon(responder.subscribe("question")).await.unwrap();
+    for (below, expected) in
+        [(None, "reply/a%2Fb/"), (None, "reply/a%2Fb/"), (Some("x"), "x/a%2Fb/")]
+    {
+        let mut builder = house.builder("a/b").session_expiry(Duration::from_secs(60));
+        builder = builder.clean_start(CleanStart::Never);
+        if let Some(below) = below {
+            builder = builder.replies_below(below);
+        }
+        let client = connect(builder).await.unwrap();
+        let answering = async {
+            let question = next(&mut questions).await;
+            let topic = question.properties().response_topic.unwrap().as_str().to_owned();
+            drop(responder.reply(&question, "yes").unwrap().send().unwrap());
+            topic
+        };
+        let (answer, topic) =
+            soon(async { tokio::join!(client.request("question", ""), answering) }).await;
+        assert_eq!(answer.unwrap().text(), Some("yes"));
+        assert!(topic.starts_with(expected), "{topic}");
+        soon(client.shutdown(Duration::from_secs(5))).await;
+    }
+    // Each run has asked for the same, so the session has grown with the other place only.
+    let clients = house.broker().clients().await.unwrap();
+    let session = clients.iter().find(|client| &*client.client_id == "a/b").unwrap();
+    assert_eq!(session.subscriptions, 2);
 }
