@@ -195,9 +195,9 @@ impl<D> ClientBuilder<D> {
         self
     }
 
-    /// The topic below which answers to requests come: in `replies_below("answers")` those for the
-    /// client `c` come to topics of `answers/c/+`. By default it is what the server says in CONNACK,
-    /// or `reply`.
+    /// The topic below which answers to requests come: with `replies_below("answers")` those for
+    /// the client `c` come to topics of `answers/c/+`. By default it is what the server says in
+    /// CONNACK, or `reply`.
     pub fn replies_below(mut self, topic: impl Into<Box<str>>) -> Self {
         self.replies_below = Some(topic.into());
         self
