@@ -1,41 +1,30 @@
 //! Which topics are sent as a number.
 
 use alloc::boxed::Box;
-use core::fmt;
-
 use noctule_session::OutboundAliases;
 
 /// How topic aliases are chosen for what is sent.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AliasPolicy {
     /// None are used.
     #[default]
     None,
     /// The user chooses with each publication; a topic that the server knows for the alias already
-    /// is left out.
+    /// is left out. An alias that the server does not take is refused.
     Manual,
+    /// The same, but an alias that the server does not take is left out.
+    Suggested,
     /// The topics that are used most have one. A number up to 16 is sensible: that many are
     /// searched for each message.
     Lru {
         /// How many at most, if the server takes as many.
         maximum: u16,
     },
-    /// The user's own choice.
-    Custom(Box<dyn AliasResolver>),
-}
-
-/// A choice of topic aliases.
-pub trait AliasResolver: fmt::Debug + Send {
-    /// A new connection is up: no alias means anything. The server takes 1 to `maximum`.
-    fn reset(&mut self, maximum: u16);
-
-    /// The alias for a message to this topic, which is sent now.
-    fn resolve(&mut self, topic: &str) -> AliasChoice;
 }
 
 /// What to send in place of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AliasChoice {
+pub(crate) enum AliasChoice {
     /// The topic alone.
     Topic,
     /// The topic, and a number that stands for it from now on.
@@ -64,12 +53,8 @@ impl Aliases {
     pub(crate) fn reset(&mut self, maximum: u16) {
         self.maximum = maximum;
         self.manual.clear();
-        match &mut self.policy {
-            AliasPolicy::None | AliasPolicy::Manual => {}
-            AliasPolicy::Lru { maximum: wanted } => {
-                self.lru = OutboundAliases::new(maximum.min(*wanted));
-            }
-            AliasPolicy::Custom(resolver) => resolver.reset(maximum),
+        if let AliasPolicy::Lru { maximum: wanted } = self.policy {
+            self.lru = OutboundAliases::new(maximum.min(wanted));
         }
     }
 
@@ -82,21 +67,25 @@ impl Aliases {
     /// Whether the user may choose this alias.
     pub(crate) fn allows(&self, alias: u16) -> bool {
         // [MQTT5-3.3.2-9] [MQTT5-3.2.2-17] [MQTT5-3.2.2-18]
-        matches!(self.policy, AliasPolicy::Manual) && (1..=self.maximum).contains(&alias)
+        match self.policy {
+            AliasPolicy::Manual => (1..=self.maximum).contains(&alias),
+            AliasPolicy::Suggested => alias > 0,
+            AliasPolicy::None | AliasPolicy::Lru { .. } => false,
+        }
     }
 
     /// Whether the user chooses the aliases.
     pub(crate) const fn are_manual(&self) -> bool {
-        matches!(self.policy, AliasPolicy::Manual)
+        matches!(self.policy, AliasPolicy::Manual | AliasPolicy::Suggested)
     }
 
     /// What to send in place of a topic. Whatever it says must be sent.
     // [MQTT5-3.3.2-9] [MQTT5-3.3.2-11]
     pub(crate) fn choose(&mut self, topic: &str, wanted: Option<u16>) -> AliasChoice {
-        let choice = match &mut self.policy {
+        match self.policy {
             _ if self.maximum == 0 => AliasChoice::Topic,
             AliasPolicy::None => AliasChoice::Topic,
-            AliasPolicy::Manual => match wanted {
+            AliasPolicy::Manual | AliasPolicy::Suggested => match wanted {
                 Some(alias) if alias <= self.maximum => self.choose_manual(topic, alias),
                 _ => AliasChoice::Topic,
             },
@@ -104,15 +93,6 @@ impl Aliases {
                 Some(alias) => AliasChoice::Use(alias),
                 None => self.lru.define(topic).map_or(AliasChoice::Topic, AliasChoice::Define),
             },
-            AliasPolicy::Custom(resolver) => resolver.resolve(topic),
-        };
-        match choice {
-            AliasChoice::Define(alias) | AliasChoice::Use(alias)
-                if alias == 0 || alias > self.maximum =>
-            {
-                AliasChoice::Topic
-            }
-            choice => choice,
         }
     }
 

@@ -84,7 +84,7 @@ mod topic_cache;
 mod transmit;
 mod unwritten;
 
-pub use alias::{AliasChoice, AliasPolicy, AliasResolver};
+pub use alias::AliasPolicy;
 pub use auth::{AuthError, AuthenticationDone, AuthenticationStep, Authenticator};
 pub use authenticate::ReauthenticateRefused;
 pub use connect_options::{CleanStart, ConnectOptions, WillOptions};

@@ -16,6 +16,7 @@ use noctule_transport::TlsClient;
 use noctule_transport::{ConnectFuture, Connector};
 use noctule_transport::{DialerBuilder, Proxy, SocketOptions, Url, WebSocketOptions};
 
+use crate::aliases::AliasResolver;
 use crate::client::Client;
 use crate::course::Course;
 use crate::credentials::{Credentials, CredentialsProvider};
@@ -128,6 +129,14 @@ impl<D> ClientBuilder<D> {
     /// server takes.
     pub fn aliases(mut self, policy: AliasPolicy) -> Self {
         self.aliases = policy;
+        self
+    }
+
+    /// Has the program choose a topic alias for each message, where it knows best which topics come
+    /// again; 5.0 only. In place of [`aliases`](Self::aliases). It may use the client.
+    pub fn alias_resolver(mut self, resolver: impl AliasResolver + 'static) -> Self {
+        self.aliases = AliasPolicy::Suggested;
+        self.extensions.alias_resolver = Some(Arc::new(resolver));
         self
     }
 

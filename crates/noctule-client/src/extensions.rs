@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::aliases::AliasResolver;
 use crate::interceptor::Interceptor;
 use crate::metrics::{Counter, Latency, Metrics};
 use crate::packet_log::Sink;
@@ -14,6 +15,7 @@ pub(crate) struct Extensions {
     pub(crate) metrics: Option<Arc<dyn Metrics>>,
     /// The first one is nearest to the user.
     pub(crate) interceptors: Vec<Arc<dyn Interceptor>>,
+    pub(crate) alias_resolver: Option<Arc<dyn AliasResolver>>,
     pub(crate) packet_log: Option<Sink>,
     pub(crate) logs_user_names: bool,
 }
@@ -29,8 +31,13 @@ impl fmt::Debug for Extensions {
 }
 
 impl Extensions {
-    pub(crate) const NOTHING: Self =
-        Self { metrics: None, interceptors: Vec::new(), packet_log: None, logs_user_names: false };
+    pub(crate) const NOTHING: Self = Self {
+        metrics: None,
+        interceptors: Vec::new(),
+        alias_resolver: None,
+        packet_log: None,
+        logs_user_names: false,
+    };
 
     /// Tells the metrics something, if there are any.
     pub(crate) fn tell(&self, tell: impl FnOnce(&dyn Metrics)) {

@@ -38,6 +38,7 @@ use std::time::Duration;
 compile_error!("a client needs somebody to run it: choose the feature `tokio` or `thread`");
 
 mod abandoned;
+mod aliases;
 mod asked;
 pub mod blocking;
 mod builder;
@@ -89,6 +90,7 @@ mod unsubscribe;
 mod users;
 mod wait;
 
+pub use aliases::AliasResolver;
 pub use client::ShutdownReport;
 pub use credentials::{Credentials, CredentialsFuture, CredentialsProvider};
 pub use draft::Draft;
@@ -104,13 +106,13 @@ pub use mode::{Async, Blocking};
 #[cfg(feature = "scram")]
 pub use noctule_auth::ScramMechanism;
 pub use noctule_client_core::{
-    AckRefused, Acknowledged, AliasChoice, AliasPolicy, AliasResolver, AuthError, Authenticator,
-    Backoff, Captures, CleanStart, ClientEvent, Closed, ConnectOptions, DisconnectOptions,
-    DisconnectRefused, Doubt, DropCause, Ended, Failure, Fault, Jitter, Keep, Limits, Message,
-    Negotiated, OnFull, OperationId, Outcome, Overflow, Pattern, PatternError, ProtocolError,
-    PublishRefused, QueueSettings, Reaction, ReauthenticateRefused, ReconnectPolicy,
-    ReconnectSettings, Redelivery, Redirect, Redirects, RequestRefused, ServerReason, Settings,
-    SettingsError, Stage, TransportEnd, Unfinished, Validation, WillOptions,
+    AckRefused, Acknowledged, AliasPolicy, AuthError, Authenticator, Backoff, Captures, CleanStart,
+    ClientEvent, Closed, ConnectOptions, DisconnectOptions, DisconnectRefused, Doubt, DropCause,
+    Ended, Failure, Fault, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId, Outcome,
+    Overflow, Pattern, PatternError, ProtocolError, PublishRefused, QueueSettings, Reaction,
+    ReauthenticateRefused, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects,
+    RequestRefused, ServerReason, Settings, SettingsError, Stage, TransportEnd, Unfinished,
+    Validation, WillOptions,
 };
 pub use noctule_packet::{
     DecodeError, PacketType, PublishProperties, QoS, ReasonCode, RetainHandling,

@@ -150,6 +150,8 @@ impl<'a, D> Publish<'a, D> {
         let draft = self.shared.intercept(&publication)?;
         let changed = draft.as_ref().map(Draft::publication).transpose()?;
         let publication = changed.as_ref().unwrap_or(&publication);
+        let with_alias = self.shared.with_alias(publication);
+        let publication = with_alias.as_ref().unwrap_or(publication);
         poll_fn(|context| {
             let now = self.shared.now();
             self.shared.with(|inner| {

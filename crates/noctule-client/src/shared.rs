@@ -289,6 +289,8 @@ impl Shared {
         let draft = self.intercept(publication)?;
         let changed = draft.as_ref().map(Draft::publication).transpose()?;
         let publication = changed.as_ref().unwrap_or(publication);
+        let with_alias = self.with_alias(publication);
+        let publication = with_alias.as_ref().unwrap_or(publication);
         let now = self.now();
         self.with(|inner| inner.publish(now, publication))
     }

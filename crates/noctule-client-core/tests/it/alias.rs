@@ -1,6 +1,6 @@
 //! Topic aliases of what is sent: within the server's maximum, and only on their connection.
 
-use noctule_client_core::{AliasChoice, AliasPolicy, AliasResolver, Publication, PublishRefused};
+use noctule_client_core::{AliasPolicy, Publication, PublishRefused};
 use noctule_packet::{ConnackProperties, QoS, TopicName, Version, spec};
 
 use crate::world::{World, lasting};
@@ -110,49 +110,15 @@ fn an_alias_stands_for_the_topic_that_it_had_when_the_message_was_accepted() {
     used.resize(30, ("b", None));
     let expected: Vec<String> = used.iter().map(|(topic, _)| format!("PUBLISH {topic}:")).collect();
     assert_eq!(taken_back(AliasPolicy::Lru { maximum: 1 }, 1, &used), expected);
-
-    let own = AliasPolicy::Custom(Box::new(Again(Vec::new())));
-    let used = [("a", None), ("b", None), ("a", None)];
-    let expected = ["PUBLISH a:", "PUBLISH b:", "PUBLISH a:"];
-    assert_eq!(taken_back(own, 9, &used), expected);
-}
-
-/// Gives each topic the next alias, and uses it from then on.
-#[derive(Debug)]
-struct Again(Vec<String>);
-
-impl AliasResolver for Again {
-    fn reset(&mut self, _maximum: u16) {
-        self.0.clear();
-    }
-
-    fn resolve(&mut self, topic: &str) -> AliasChoice {
-        if let Some(at) = self.0.iter().position(|known| known == topic) {
-            return AliasChoice::Use(at as u16 + 1);
-        }
-        self.0.push(topic.into());
-        AliasChoice::Define(self.0.len() as u16)
-    }
-}
-
-#[derive(Debug)]
-struct Own(u16);
-
-impl AliasResolver for Own {
-    fn reset(&mut self, maximum: u16) {
-        self.0 = maximum;
-    }
-
-    fn resolve(&mut self, topic: &str) -> AliasChoice {
-        if topic == "a" { AliasChoice::Define(self.0) } else { AliasChoice::Define(self.0 + 1) }
-    }
 }
 
 #[test]
-fn a_choice_of_ones_own_is_kept_within_the_maximum() {
-    let mut world = world(AliasPolicy::Custom(Box::new(Own(0))), 5);
-    for topic in ["a", "b"] {
-        assert!(publish(&mut world, topic, None).is_ok());
+fn a_suggestion_that_the_server_does_not_take_is_left_out() {
+    let mut world = world(AliasPolicy::Suggested, 5);
+    for (topic, alias) in [("a", 5), ("b", 6), ("a", 5), ("c", u16::MAX)] {
+        assert!(publish(&mut world, topic, Some(alias)).is_ok());
     }
-    assert_eq!(world.packets(), ["PUBLISH 1 a: alias 5", "PUBLISH 2 b:"]);
+    let expected = ["PUBLISH 1 a: alias 5", "PUBLISH 2 b:", "PUBLISH 3 : alias 5", "PUBLISH 4 c:"];
+    assert_eq!(world.packets(), expected);
+    assert!(publish(&mut world, "a", Some(0)).is_err());
 }

@@ -289,3 +289,34 @@ async fn requests_and_their_answers_pass_too() {
         soon(async { tokio::join!(client.request("question", "why"), answering) }).await;
     assert_eq!(answer.unwrap().text(), Some("because<a"));
 }
+
+/// Chooses the only alias for long topics, and asks the client something meanwhile.
+struct Shortening(OnceLock<Client>);
+
+#[tokio::test]
+async fn the_program_chooses_aliases_and_may_use_the_client_meanwhile() {
+    let house = House::new();
+    let shortening = Arc::new(Shortening(OnceLock::new()));
+    let resolver = Arc::clone(&shortening);
+    let resolver = move |topic: &str| {
+        let _ = resolver.0.get().map(|client| client.state());
+        (topic.len() > 4).then_some(1)
+    };
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&lines);
+    let log = move |line: &noctule_client::PacketLine<'_>| {
+        noted.lock().unwrap().push(line.to_string());
+    };
+    let builder = house.builder("c").alias_resolver(resolver).packet_log(log);
+    let client = connect(builder).await.unwrap();
+    assert!(shortening.0.set(client.clone()).is_ok());
+    for topic in ["long/1", "long/1", "t", "long/2"] {
+        let receipt = client.publish(topic, "").qos(QoS::AtLeastOnce).send().unwrap();
+        assert!(soon(receipt).await.is_delivered());
+    }
+    let lines = lines.lock().unwrap();
+    let sent: Vec<_> = lines.iter().filter(|line| line.starts_with("sent PUBLISH")).collect();
+    let aliases = sent.iter().map(|line| line.contains("alias 1"));
+    assert_eq!(aliases.collect::<Vec<_>>(), [true, true, false, true]);
+    assert!(!sent[1].contains("long") && sent[3].contains("long/2"));
+}
