@@ -155,7 +155,7 @@ impl Course {
         self.server = dialer.url().host().unwrap_or_default().to_owned();
         let endpoint: Arc<str> = Arc::from(dialer.url().to_string());
         let attempt = failures.saturating_add(1);
-        let told = Arc::clone(&endpoint);
+        let told = Arc::from(&*without_user(&endpoint));
         let client_id = self.shared.with(|inner| {
             inner.hub.session_mut().set_server(&endpoint);
             inner.hub.tell(&ClientEvent::Connecting { attempt, endpoint: told });
