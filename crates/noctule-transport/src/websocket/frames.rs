@@ -74,8 +74,12 @@ impl Frames {
         }
     }
 
-    /// The socket has ended.
+    /// The socket has ended. Whoever has said goodbye before, or broken a rule, is at its end
+    /// already.
     pub(crate) fn on_end(&mut self) -> io::Result<()> {
+        if !matches!(self.ending, Ending::Open) {
+            return Ok(());
+        }
         let is_inside = self.frame.is_some() || !self.header.is_empty();
         self.ending = Ending::Ended;
         if is_inside { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }

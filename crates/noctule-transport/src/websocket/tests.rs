@@ -219,6 +219,18 @@ fn an_end_inside_a_frame_is_an_error() {
     }
 }
 
+#[test]
+fn a_broken_rule_is_still_told_after_the_end() {
+    // The second frame has a reserved bit; it comes byte by byte, so that a part of it is kept.
+    let bytes = [&frame(BINARY, false, b"x")[..], &[0x1b, 0x80, 0, 0, 0, 0]].concat();
+    for step in [1, bytes.len()] {
+        let mut frames = client();
+        received(&mut frames, &bytes, step);
+        assert!(frames.on_end().is_ok());
+        assert!(matches!(frames.is_open(), Err(WebSocketError::Violation { .. })));
+    }
+}
+
 /// What a peer might send: whole frames, cut ones, and bytes of no kind.
 fn anything() -> impl Strategy<Value = Vec<u8>> {
     let opcode =
