@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use noctule_client_core::{ClientEvent, FollowerId};
@@ -26,10 +27,12 @@ impl<D> Events<D> {
     }
 
     pub(crate) async fn next_event(&mut self) -> Option<ClientEvent> {
-        poll_fn(|context| {
-            self.shared.with(|inner| inner.hub.poll_event(self.follower, context.waker()))
-        })
-        .await
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// The next event, for a hand-written future; `None` when the client has ended.
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<ClientEvent>> {
+        self.shared.with(|inner| inner.hub.poll_event(self.follower, context.waker()))
     }
 }
 

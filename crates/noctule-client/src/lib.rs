@@ -77,6 +77,7 @@ mod store;
 mod store_off;
 #[cfg(feature = "store")]
 mod stored;
+mod streams;
 mod subscribe;
 mod subscription;
 mod tap;

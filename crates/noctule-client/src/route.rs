@@ -3,8 +3,10 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use noctule_client_core::{Captures, Pattern, PatternError};
 use noctule_packet::{QoS, ReasonCode};
@@ -115,7 +117,7 @@ impl Route<Async> {
     /// Calls a handler for each message, one after the other, in a task of its own; for several at
     /// once, make several routes with a share name, or let the handler spawn. A message is
     /// acknowledged when its handler is done, refused if the handler says so, and refused if it
-    /// panics.
+    /// panics: then the handler goes on with the next.
     ///
     /// # Errors
     ///
@@ -130,10 +132,15 @@ impl Route<Async> {
     {
         let mut routed = self.manual_acknowledgement(true).await?;
         let task = tokio::spawn(async move {
+            let mut has_panicked = false;
             while let Some(mut message) = routed.recv().await {
                 let ack = message.incoming.take_ack();
-                handler(message).await.into().carry_out(ack);
+                match unharmed(async { handler(message).await.into() }).await {
+                    Ok(verdict) => verdict.carry_out(ack),
+                    Err(_) => has_panicked = true,
+                }
             }
+            has_panicked
         });
         Ok(Handler { task })
     }
@@ -151,7 +158,7 @@ impl Route<Blocking> {
 
     /// Calls a handler for each message, one after the other, on a thread of its own, until the
     /// client has ended. A message is acknowledged when its handler is done, and refused if the
-    /// handler says so.
+    /// handler says so or panics; it goes on with the next then.
     ///
     /// # Errors
     ///
@@ -165,11 +172,27 @@ impl Route<Blocking> {
         let handle = move || {
             for mut message in routed {
                 let ack = message.incoming.take_ack();
-                handler(message).into().carry_out(ack);
+                // The message of a handler that panics is refused: its acknowledgement is dropped.
+                if let Ok(verdict) = catch_unwind(AssertUnwindSafe(|| handler(message).into())) {
+                    verdict.carry_out(ack);
+                }
             }
         };
         thread.spawn(handle).map(drop).map_err(RouteError::Thread)
     }
+}
+
+/// What a future comes to, or what it panics with: that reaches nobody else.
+#[cfg(feature = "tokio")]
+async fn unharmed<T>(future: impl Future<Output = T>) -> std::thread::Result<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
+    })
+    .await
 }
 
 /// The messages of a route.
@@ -217,6 +240,12 @@ impl<D> Routed<D> {
         &self.messages
     }
 
+    /// The next message, for a hand-written future; `None` if there will be no more.
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<RoutedMessage>> {
+        let incoming = ready!(self.messages.poll_recv(context));
+        Poll::Ready(incoming.map(|incoming| self.routed(incoming)))
+    }
+
     fn routed(&self, incoming: Incoming) -> RoutedMessage {
         let captures = self.pattern.captures(incoming.topic()).unwrap_or_default();
         RoutedMessage { captures, incoming }
@@ -244,7 +273,7 @@ impl Iterator for Routed<Blocking> {
 #[cfg(feature = "tokio")]
 #[derive(Debug)]
 pub struct Handler {
-    task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<bool>,
 }
 
 #[cfg(feature = "tokio")]
@@ -254,9 +283,9 @@ impl Handler {
         self.task.abort();
     }
 
-    /// Waits until there are no more messages. `false` if the handler has panicked.
+    /// Waits until there are no more messages. `false` if the handler has panicked over one.
     pub async fn finished(self) -> bool {
-        self.task.await.is_ok()
+        self.task.await.is_ok_and(|has_panicked| !has_panicked)
     }
 }
 

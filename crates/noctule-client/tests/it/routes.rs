@@ -170,3 +170,44 @@ async fn answers_come_below_the_clients_own_topic_in_every_run_of_its_program() 
     let session = clients.iter().find(|client| &*client.client_id == "a/b").unwrap();
     assert_eq!(session.subscriptions, 2);
 }
+
+#[tokio::test]
+async fn a_handler_that_panics_over_a_message_goes_on_with_the_next() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let handler = client.route("number/{n}").handle(move |message| {
+        let tell = tell.clone();
+        async move {
+            let number: u32 = message.capture("n").parse().expect("a number");
+            tokio::task::yield_now().await;
+            tell.send(number).unwrap();
+        }
+    });
+    let handler = soon(handler).await.unwrap();
+    for topic in ["number/1", "number/none", "number/2"] {
+        let receipt = client.publish(topic, "").qos(QoS::AtLeastOnce).send().unwrap();
+        assert!(soon(receipt).await.is_delivered());
+    }
+    assert_eq!((soon(told.recv()).await, soon(told.recv()).await), (Some(1), Some(2)));
+    soon(client.shutdown(Duration::from_secs(5))).await;
+    assert!(!soon(handler.finished()).await);
+}
+
+#[tokio::test]
+async fn subscriptions_and_events_are_streams_that_everybody_knows() {
+    async fn first<T>(stream: impl futures_core::Stream<Item = T>) -> Option<T> {
+        let mut stream = std::pin::pin!(stream);
+        std::future::poll_fn(|context| stream.as_mut().poll_next(context)).await
+    }
+    let house = House::new();
+    let client = house.client("c").await;
+    let plain = soon(client.subscribe("a/b")).await.unwrap();
+    let routed = soon(client.route("a/{name}")).await.unwrap();
+    let events = client.events();
+    drop(client.publish("a/b", "x").send().unwrap());
+    assert_eq!(soon(first(plain)).await.unwrap().text(), Some("x"));
+    assert_eq!(soon(first(routed)).await.unwrap().capture("name"), "b");
+    soon(client.shutdown(Duration::ZERO)).await;
+    assert!(soon(first(events)).await.is_some());
+}
