@@ -38,12 +38,19 @@ pub trait Authenticator: Send {
 }
 
 /// Why our side gives an authentication up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("authentication: {message}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthError {
     /// What is wrong.
     pub message: Box<str>,
 }
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "authentication: {}", self.message)
+    }
+}
+
+impl core::error::Error for AuthError {}
 
 impl AuthError {
     /// An error with this message.

@@ -1,5 +1,7 @@
 //! The exchange of AUTH packets: before CONNACK, and again when either side wants it.
 
+use core::fmt;
+
 use noctule_packet::{Auth, Connack, Frame, ReasonCode};
 use noctule_session::Timestamp;
 
@@ -10,18 +12,27 @@ use crate::fault::{Fault, ProtocolError};
 use crate::session::{ClientSession, Status};
 
 /// Why a re-authentication cannot begin.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReauthenticateRefused {
     /// There is no connection.
-    #[error("there is no connection")]
     Offline,
     /// The connection was made without an authentication method.
-    #[error("the connection has no authentication method")]
     NoMethod,
     /// An exchange is under way.
-    #[error("an authentication is under way")]
     UnderWay,
 }
+
+impl fmt::Display for ReauthenticateRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Offline => "there is no connection",
+            Self::NoMethod => "the connection has no authentication method",
+            Self::UnderWay => "an authentication is under way",
+        })
+    }
+}
+
+impl core::error::Error for ReauthenticateRefused {}
 
 impl ClientSession {
     /// Has the driver fetch each step of an authentication ([`Self::take_authentication_step`]),

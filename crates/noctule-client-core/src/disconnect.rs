@@ -1,5 +1,7 @@
 //! How connections end, and the session: by the user, by a fault, with the transport.
 
+use core::fmt;
+
 use noctule_packet::{Disconnect, PacketType, ReasonCode, UserProperties, Version};
 use noctule_session::Timestamp;
 
@@ -23,10 +25,9 @@ pub struct DisconnectOptions<'a> {
 }
 
 /// Why a DISCONNECT cannot be said. The connection goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisconnectRefused {
     /// The version has no such thing.
-    #[error("MQTT {version} has no {option} in DISCONNECT")]
     NotInVersion {
         /// What.
         option: &'static str,
@@ -34,15 +35,31 @@ pub enum DisconnectRefused {
         version: Version,
     },
     /// A value that no DISCONNECT may carry.
-    #[error("{option} has a value that no DISCONNECT may carry")]
     InvalidValue {
         /// What.
         option: &'static str,
     },
     /// A session that ends with its connection cannot be prolonged.
-    #[error("the Session Expiry Interval cannot be raised from 0 in DISCONNECT")]
     SessionExpiryFromZero,
 }
+
+impl fmt::Display for DisconnectRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInVersion { option, version } => {
+                write!(f, "MQTT {version} has no {option} in DISCONNECT")
+            }
+            Self::InvalidValue { option } => {
+                write!(f, "{option} has a value that no DISCONNECT may carry")
+            }
+            Self::SessionExpiryFromZero => {
+                f.write_str("the Session Expiry Interval cannot be raised from 0 in DISCONNECT")
+            }
+        }
+    }
+}
+
+impl core::error::Error for DisconnectRefused {}
 
 /// What had not ended when a session was closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

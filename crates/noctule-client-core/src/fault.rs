@@ -1,6 +1,8 @@
 //! What a server can do wrong, and the one place that turns it into DISCONNECT and the end of the
 //! connection.
 
+use core::fmt;
+
 use noctule_packet::{DecodeError, PacketType, ReasonCode};
 use noctule_session::{AliasError, ReceiverError, SenderError, Timestamp};
 
@@ -8,46 +10,65 @@ use crate::ended::Ended;
 use crate::session::ClientSession;
 
 /// Why a connection cannot go on, by whose fault it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The bytes are no packet, or one that is larger than what CONNECT allows.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
+    Decode(DecodeError),
     /// The packet is well-formed, but not allowed now.
-    #[error(transparent)]
-    Protocol(#[from] ProtocolError),
+    Protocol(ProtocolError),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decode(error) => fmt::Display::fmt(error, f),
+            Self::Protocol(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl core::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Decode(error) => error.source(),
+            Self::Protocol(error) => error.source(),
+        }
+    }
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl From<ProtocolError> for Fault {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
 }
 
 /// A well-formed packet that is not allowed now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// Something came before CONNACK that may not.
-    #[error("{0} came before CONNACK")]
     BeforeConnack(PacketType),
     /// CONNACK came twice.
-    #[error("a second CONNACK")]
     SecondConnack,
     /// A packet that only clients send, or that servers of this version do not send.
-    #[error("{0} is not sent by a server")]
     ClientPacket(PacketType),
     /// CONNACK claims a session although a clean start was asked for.
-    #[error("the server claims a session after a clean start")]
     SessionAfterCleanStart,
     /// CONNACK claims a session, and we have none.
-    #[error("the server claims a session that this client does not know")]
     UnknownSession,
     /// We left the client identifier to the server, and it chose none.
-    #[error("the server has assigned no client identifier")]
     NoAssignedClientIdentifier,
     /// The server sent more unacknowledged messages than we take.
-    #[error(transparent)]
-    Receiver(#[from] ReceiverError),
+    Receiver(ReceiverError),
     /// A topic alias that means nothing.
-    #[error(transparent)]
-    TopicAlias(#[from] AliasError),
+    TopicAlias(AliasError),
     /// An acknowledgement that fits nothing.
-    #[error("{packet_type}: {error}")]
     Acknowledgement {
         /// Of which kind.
         packet_type: PacketType,
@@ -55,10 +76,8 @@ pub enum ProtocolError {
         error: SenderError,
     },
     /// SUBACK or UNSUBACK for nothing that was asked.
-    #[error("{0} answers no request")]
     UnknownRequest(PacketType),
     /// SUBACK or UNSUBACK has more or fewer reason codes than there were topic filters.
-    #[error("{packet_type} has {codes} reason codes for {filters} topic filters")]
     CodeCount {
         /// Which packet.
         packet_type: PacketType,
@@ -68,20 +87,70 @@ pub enum ProtocolError {
         filters: usize,
     },
     /// PINGRESP without PINGREQ.
-    #[error("PINGRESP answers no PINGREQ")]
     UnexpectedPingresp,
     /// AUTH that fits no authentication in progress, or with another method.
-    #[error("AUTH does not fit the authentication in progress")]
     UnexpectedAuth,
     /// The server authenticates with another method than ours, or says nothing of ours.
-    #[error("the authentication method is not the one that CONNECT named")]
     AuthenticationMethod,
     /// The authenticator does not believe the server.
-    #[error("the server has not proven who it is")]
     ServerNotAuthentic,
     /// The payload is not the UTF-8 that it claims to be.
-    #[error("the payload is not the UTF-8 that it claims to be")]
     PayloadFormat,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeforeConnack(packet_type) => write!(f, "{packet_type} came before CONNACK"),
+            Self::SecondConnack => f.write_str("a second CONNACK"),
+            Self::ClientPacket(packet_type) => write!(f, "{packet_type} is not sent by a server"),
+            Self::SessionAfterCleanStart => {
+                f.write_str("the server claims a session after a clean start")
+            }
+            Self::UnknownSession => {
+                f.write_str("the server claims a session that this client does not know")
+            }
+            Self::NoAssignedClientIdentifier => {
+                f.write_str("the server has assigned no client identifier")
+            }
+            Self::Receiver(error) => fmt::Display::fmt(error, f),
+            Self::TopicAlias(error) => fmt::Display::fmt(error, f),
+            Self::Acknowledgement { packet_type, error } => write!(f, "{packet_type}: {error}"),
+            Self::UnknownRequest(packet_type) => write!(f, "{packet_type} answers no request"),
+            Self::CodeCount { packet_type, codes, filters } => {
+                write!(f, "{packet_type} has {codes} reason codes for {filters} topic filters")
+            }
+            Self::UnexpectedPingresp => f.write_str("PINGRESP answers no PINGREQ"),
+            Self::UnexpectedAuth => f.write_str("AUTH does not fit the authentication in progress"),
+            Self::AuthenticationMethod => {
+                f.write_str("the authentication method is not the one that CONNECT named")
+            }
+            Self::ServerNotAuthentic => f.write_str("the server has not proven who it is"),
+            Self::PayloadFormat => f.write_str("the payload is not the UTF-8 that it claims to be"),
+        }
+    }
+}
+
+impl core::error::Error for ProtocolError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Receiver(error) => error.source(),
+            Self::TopicAlias(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<ReceiverError> for ProtocolError {
+    fn from(error: ReceiverError) -> Self {
+        Self::Receiver(error)
+    }
+}
+
+impl From<AliasError> for ProtocolError {
+    fn from(error: AliasError) -> Self {
+        Self::TopicAlias(error)
+    }
 }
 
 impl ProtocolError {

@@ -2,6 +2,7 @@
 //! say something, and which answer waits for it.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 
 use noctule_packet::{PacketId, ReasonCode};
 use noctule_session::AnswerId;
@@ -38,21 +39,34 @@ pub enum Acknowledged {
 }
 
 /// Why an acknowledgement was refused. The message is still to be acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckRefused {
     /// Before 5.0 there are no reason codes.
-    #[error("MQTT {version} has no negative acknowledgements")]
     NotInVersion {
         /// The version.
         version: noctule_packet::Version,
     },
     /// No acknowledgement carries this reason code.
-    #[error("{reason:?} is no reason code of an acknowledgement")]
     InvalidReason {
         /// What was given.
         reason: ReasonCode,
     },
 }
+
+impl fmt::Display for AckRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInVersion { version } => {
+                write!(f, "MQTT {version} has no negative acknowledgements")
+            }
+            Self::InvalidReason { reason } => {
+                write!(f, "{reason:?} is no reason code of an acknowledgement")
+            }
+        }
+    }
+}
+
+impl core::error::Error for AckRefused {}
 
 /// What is over may stand among what is not: so many at least, and as many as that, before it is
 /// taken out.

@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use noctule_packet::{TopicError, TopicFilter};
 
@@ -34,11 +35,10 @@ enum Level {
 }
 
 /// Why a text is no pattern.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PatternError {
     /// The topic filter that it stands for is none.
-    #[error("{filter:?} is no topic filter: {source}")]
     Filter {
         /// What it stands for.
         filter: String,
@@ -46,23 +46,42 @@ pub enum PatternError {
         source: TopicError,
     },
     /// A brace is where none may be.
-    #[error("{level:?}: a level is either a name in braces or has none")]
     Brace {
         /// The level.
         level: String,
     },
     /// Two wildcards have the same name.
-    #[error("the name {name:?} comes twice")]
     Twice {
         /// The name.
         name: String,
     },
     /// Something follows what stands for all that follows.
-    #[error("nothing may follow {level:?}")]
     NotLast {
         /// The level.
         level: String,
     },
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filter { filter, source } => write!(f, "{filter:?} is no topic filter: {source}"),
+            Self::Brace { level } => {
+                write!(f, "{level:?}: a level is either a name in braces or has none")
+            }
+            Self::Twice { name } => write!(f, "the name {name:?} comes twice"),
+            Self::NotLast { level } => write!(f, "nothing may follow {level:?}"),
+        }
+    }
+}
+
+impl core::error::Error for PatternError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Filter { source, .. } => Some(source),
+            _ => None,
+        }
+    }
 }
 
 /// What the names of a pattern stand for in one topic.

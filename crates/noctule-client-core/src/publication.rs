@@ -1,5 +1,6 @@
 //! A message that a user wants published, and why it may be refused on the spot.
 
+use core::fmt;
 use core::time::Duration;
 
 use noctule_packet::{PublishProperties, QoS, TopicName, Version};
@@ -88,11 +89,10 @@ impl<'a> Publication<'a> {
 }
 
 /// Why a publication was not accepted. Nothing of it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishRefused {
     /// The version that is spoken has no such thing.
-    #[error("MQTT {version} has no {option}")]
     NotInVersion {
         /// What.
         option: &'static str,
@@ -100,19 +100,16 @@ pub enum PublishRefused {
         version: Version,
     },
     /// The server has said in CONNACK that it does not support this.
-    #[error("the server does not support {option}")]
     NotSupported {
         /// What.
         option: &'static str,
     },
     /// A value that no PUBLISH may carry.
-    #[error("{option} has a value that no PUBLISH may carry")]
     InvalidValue {
         /// What.
         option: &'static str,
     },
     /// The server takes no packet of this size.
-    #[error("the packet has {size} bytes, the server takes {maximum}")]
     TooLarge {
         /// The bytes of the packet.
         size: usize,
@@ -120,10 +117,8 @@ pub enum PublishRefused {
         maximum: u32,
     },
     /// There is no connection, and the offline queue keeps nothing of this kind.
-    #[error("there is no connection and the offline queue does not keep this")]
     Offline,
     /// It is larger than the queue can ever take, and cannot be sent at once.
-    #[error("the message takes {size} bytes of the queue, which has {maximum}: queue.bytes_max")]
     TooLargeForQueue {
         /// What it takes.
         size: usize,
@@ -131,7 +126,6 @@ pub enum PublishRefused {
         maximum: usize,
     },
     /// There is no room in the queue.
-    #[error("the queue is full: {limit} = {maximum}")]
     Full {
         /// The setting that is reached.
         limit: &'static str,
@@ -139,6 +133,31 @@ pub enum PublishRefused {
         maximum: u64,
     },
     /// The session was closed.
-    #[error("the session is closed")]
     Closed,
 }
+
+impl fmt::Display for PublishRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInVersion { option, version } => write!(f, "MQTT {version} has no {option}"),
+            Self::NotSupported { option } => write!(f, "the server does not support {option}"),
+            Self::InvalidValue { option } => {
+                write!(f, "{option} has a value that no PUBLISH may carry")
+            }
+            Self::TooLarge { size, maximum } => {
+                write!(f, "the packet has {size} bytes, the server takes {maximum}")
+            }
+            Self::Offline => {
+                f.write_str("there is no connection and the offline queue does not keep this")
+            }
+            Self::TooLargeForQueue { size, maximum } => write!(
+                f,
+                "the message takes {size} bytes of the queue, which has {maximum}: queue.bytes_max"
+            ),
+            Self::Full { limit, maximum } => write!(f, "the queue is full: {limit} = {maximum}"),
+            Self::Closed => f.write_str("the session is closed"),
+        }
+    }
+}
+
+impl core::error::Error for PublishRefused {}

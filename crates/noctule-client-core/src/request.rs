@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use noctule_packet::{
@@ -53,14 +54,12 @@ impl<'a> UnsubscribeRequest<'a> {
 }
 
 /// Why a SUBSCRIBE or UNSUBSCRIBE was not accepted. Nothing of it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestRefused {
     /// There is no topic filter.
-    #[error("there is no topic filter")]
     Empty,
     /// The version that is spoken has no such thing.
-    #[error("MQTT {version} has no {option}")]
     NotInVersion {
         /// What.
         option: &'static str,
@@ -68,19 +67,16 @@ pub enum RequestRefused {
         version: Version,
     },
     /// The server has said in CONNACK that it does not support this.
-    #[error("the server does not support {option}")]
     NotSupported {
         /// What.
         option: &'static str,
     },
     /// A value that no such packet may carry.
-    #[error("{option} has a value that no packet may carry")]
     InvalidValue {
         /// What.
         option: &'static str,
     },
     /// The server takes no packet of this size.
-    #[error("the packet has {size} bytes, the server takes {maximum}")]
     TooLarge {
         /// The bytes of the packet.
         size: usize,
@@ -88,18 +84,40 @@ pub enum RequestRefused {
         maximum: u32,
     },
     /// There is no connection, and the offline queue keeps no requests.
-    #[error("there is no connection and the offline queue keeps no requests")]
     Offline,
     /// Too many requests have no answer.
-    #[error("too many requests have no answer: limits.requests_max = {maximum}")]
     Full {
         /// The setting's value.
         maximum: usize,
     },
     /// The session was closed.
-    #[error("the session is closed")]
     Closed,
 }
+
+impl fmt::Display for RequestRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("there is no topic filter"),
+            Self::NotInVersion { option, version } => write!(f, "MQTT {version} has no {option}"),
+            Self::NotSupported { option } => write!(f, "the server does not support {option}"),
+            Self::InvalidValue { option } => {
+                write!(f, "{option} has a value that no packet may carry")
+            }
+            Self::TooLarge { size, maximum } => {
+                write!(f, "the packet has {size} bytes, the server takes {maximum}")
+            }
+            Self::Offline => {
+                f.write_str("there is no connection and the offline queue keeps no requests")
+            }
+            Self::Full { maximum } => {
+                write!(f, "too many requests have no answer: limits.requests_max = {maximum}")
+            }
+            Self::Closed => f.write_str("the session is closed"),
+        }
+    }
+}
+
+impl core::error::Error for RequestRefused {}
 
 /// A request that waits to be sent or to be answered.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! What a user decides about a session before it begins.
 
+use core::fmt;
 use core::time::Duration;
 
 use noctule_packet::{TextRules, Version};
@@ -154,11 +155,10 @@ impl Default for Limits {
 }
 
 /// Settings that contradict each other or that no server could meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// A version that may be spoken has no such option.
-    #[error("{option} is set, but MQTT {version} may be spoken and has none")]
     NotInVersion {
         /// What.
         option: &'static str,
@@ -166,7 +166,6 @@ pub enum SettingsError {
         version: Version,
     },
     /// Two options that exclude each other.
-    #[error("{option} and {other} exclude each other")]
     Contradiction {
         /// One of them.
         option: &'static str,
@@ -174,12 +173,27 @@ pub enum SettingsError {
         other: &'static str,
     },
     /// A value that no packet may carry, or that nothing could work with.
-    #[error("{option} has a value that cannot work")]
     InvalidValue {
         /// What.
         option: &'static str,
     },
 }
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInVersion { option, version } => {
+                write!(f, "{option} is set, but MQTT {version} may be spoken and has none")
+            }
+            Self::Contradiction { option, other } => {
+                write!(f, "{option} and {other} exclude each other")
+            }
+            Self::InvalidValue { option } => write!(f, "{option} has a value that cannot work"),
+        }
+    }
+}
+
+impl core::error::Error for SettingsError {}
 
 impl Settings {
     /// Whether these settings can work.

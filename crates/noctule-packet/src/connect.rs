@@ -3,8 +3,6 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use thiserror::Error;
-
 use crate::hidden::Hidden;
 use crate::property::{Properties, PropertyId, PropertyWriter};
 use crate::wire::{Reader, put_binary, put_packet, put_text, put_two_byte};
@@ -57,14 +55,24 @@ pub struct ConnectProperties<'a> {
 }
 
 /// Why a CONNECT could not be read, and how to answer it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("CONNECT: {error}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectError {
     /// The client's version, as far as it was read and is one that we know.
     pub version: Option<Version>,
     /// What is wrong.
-    #[source]
     pub error: DecodeError,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CONNECT: {}", self.error)
+    }
+}
+
+impl core::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
 }
 
 const RESERVED: u8 = 0x01;

@@ -1,111 +1,60 @@
 //! What can be wrong with bytes that a peer sent, and with values that we were asked to send.
 
-use thiserror::Error;
-
 use crate::{PacketType, ReasonCode, TopicError};
 
 /// Why bytes are not a control packet: one variant for each cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the message of each variant is its documentation")]
+#[allow(missing_docs, reason = "the text of each variant in `error_text.rs` is its documentation")]
 pub enum DecodeError {
-    #[error("packet type 0 does not exist")]
     ReservedPacketType,
-    #[error("the reserved flags of {packet_type} have another value than the specification's")]
     ReservedFlags { packet_type: PacketType },
-    #[error("the remaining length has more than four bytes")]
     RemainingLengthTooLong,
-    #[error("a variable byte integer has more than four bytes")]
     VariableByteIntegerTooLong,
-    #[error("a variable byte integer has more bytes than its value needs")]
     VariableByteIntegerNotMinimal,
-    #[error("the packet has {size} bytes, {maximum} are allowed")]
     PacketTooLarge { size: usize, maximum: u32 },
-    #[error("{packet_type} is not the packet expected here")]
     UnexpectedPacketType { packet_type: PacketType },
-    #[error("{packet_type} does not exist in this version")]
     PacketNotInVersion { packet_type: PacketType },
-    #[error("the packet ends inside a field")]
     Truncated,
-    #[error("bytes follow after the packet's last field")]
     TrailingBytes,
-    #[error("a string is not well-formed UTF-8")]
     IllFormedUtf8,
-    #[error("a string contains U+0000")]
     NullCharacter,
-    #[error("a string contains a control character or a Unicode non-character")]
     DisallowedCharacter,
-    #[error("there is no property {identifier:#04x}")]
     UnknownProperty { identifier: u32 },
-    #[error("property {identifier:#04x} is not allowed in {packet_type}")]
     PropertyNotAllowed { identifier: u8, packet_type: PacketType },
-    #[error("property {identifier:#04x} stands more than once")]
     DuplicateProperty { identifier: u8 },
-    #[error("property {identifier:#04x} is neither 0 nor 1")]
     InvalidFlagProperty { identifier: u8 },
-    #[error("Receive Maximum is 0")]
     ZeroReceiveMaximum,
-    #[error("Maximum Packet Size is 0")]
     ZeroMaximumPacketSize,
-    #[error("Topic Alias is 0")]
     ZeroTopicAlias,
-    #[error("Subscription Identifier is 0")]
     ZeroSubscriptionIdentifier,
-    #[error("the packet identifier of {packet_type} is 0")]
     ZeroPacketId { packet_type: PacketType },
-    #[error("reason code {value:#04x} does not exist in {packet_type}")]
     InvalidReasonCode { value: u8, packet_type: PacketType },
-    #[error("the protocol name is neither MQTT nor MQIsdp")]
     InvalidProtocolName,
-    #[error("protocol level {level} is not supported")]
     UnsupportedProtocolVersion { level: u8 },
-    #[error("the reserved connect flag is set")]
     ReservedConnectFlag,
-    #[error("Will QoS or Will Retain is set without a will")]
     WillFlagsWithoutWill,
-    #[error("Will QoS is 3")]
     InvalidWillQos,
-    #[error("there is a password but no user name")]
     PasswordWithoutUserName,
-    #[error("the user name flag is set, but there is no user name")]
     MissingUserName,
-    #[error("the password flag is set, but there is no password")]
     MissingPassword,
-    #[error("the user name is not a valid UTF-8 string")]
     InvalidUserName,
-    #[error("the client identifier is not a valid UTF-8 string")]
     InvalidClientIdentifier,
-    #[error("the will topic is not a topic name: {0}")]
     InvalidWillTopic(TopicError),
-    #[error("there is Authentication Data but no Authentication Method")]
     AuthenticationDataWithoutMethod,
-    #[error("AUTH without Authentication Method")]
     MissingAuthenticationMethod,
-    #[error("a reserved connect acknowledge flag is set")]
     ReservedConnackFlags,
-    #[error("Session Present is set although the connection is refused")]
     SessionPresentOnRefusal,
-    #[error("QoS is 3")]
     InvalidQos,
-    #[error("DUP is set at QoS 0")]
     DupAtQos0,
-    #[error("the topic name is empty and there is no topic alias")]
     MissingTopic,
-    #[error("the topic name is invalid: {0}")]
     InvalidTopicName(TopicError),
-    #[error("the response topic is invalid: {0}")]
     InvalidResponseTopic(TopicError),
-    #[error("a topic filter is invalid: {0}")]
     InvalidTopicFilter(TopicError),
-    #[error("there is no topic filter")]
     NoTopicFilter,
-    #[error("there is no reason code")]
     NoReasonCode,
-    #[error("the reserved bits of the subscription options are set, or QoS is 3")]
     InvalidSubscriptionOptions,
-    #[error("Retain Handling is 3")]
     InvalidRetainHandling,
-    #[error("No Local is set on a shared subscription")]
     NoLocalOnSharedSubscription,
 }
 
@@ -210,19 +159,15 @@ impl DecodeError {
 }
 
 /// Why a packet cannot be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// A string or binary field is longer than its two length bytes can say.
-    #[error("a string or binary field has more than 65,535 bytes")]
     StringTooLong,
     /// The packet is longer than a remaining length can say.
-    #[error("the packet has more than 268,435,455 bytes")]
     TooLarge,
     /// The value has no form in this protocol version.
-    #[error("this cannot be said in this protocol version")]
     NotInVersion,
     /// A value that no packet may carry, such as a subscription identifier of 0.
-    #[error("a field has a value that no packet may carry")]
     InvalidValue,
 }

@@ -55,6 +55,7 @@ mod connect;
 mod describe;
 mod disconnect;
 mod error;
+mod error_text;
 mod framing;
 mod hidden;
 mod packet;

@@ -4,40 +4,48 @@ use alloc::string::String;
 use core::fmt;
 
 use memchr::{memchr, memchr2, memchr3};
-use thiserror::Error;
 
 /// The longest topic in bytes: what two length bytes can say.
 const TOPIC_BYTES_MAX: usize = 65_535;
 
 /// Why a text is not a topic name, a topic filter or a share name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TopicError {
     /// There is no character at all.
-    #[error("it is empty")]
     Empty,
     /// More bytes than two length bytes can say.
-    #[error("it has more than 65,535 bytes")]
     TooLong,
     /// The text contains U+0000.
-    #[error("it contains U+0000")]
     NullCharacter,
     /// A topic name contains `+` or `#`.
-    #[error("a topic name contains a wildcard")]
     WildcardInName,
     /// `#` stands elsewhere than alone in the last level.
-    #[error("'#' is not alone in the last level")]
     MultiLevelWildcard,
     /// `+` shares its level with other characters.
-    #[error("'+' is not alone in its level")]
     SingleLevelWildcard,
     /// The name between `$share/` and the next `/` is empty or contains a wildcard.
-    #[error("the share name is empty or contains '/', '+' or '#'")]
     ShareName,
     /// Nothing follows after `$share/NAME/`.
-    #[error("no topic filter follows the share name")]
     ShareWithoutFilter,
 }
+
+impl fmt::Display for TopicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "it is empty",
+            Self::TooLong => "it has more than 65,535 bytes",
+            Self::NullCharacter => "it contains U+0000",
+            Self::WildcardInName => "a topic name contains a wildcard",
+            Self::MultiLevelWildcard => "'#' is not alone in the last level",
+            Self::SingleLevelWildcard => "'+' is not alone in its level",
+            Self::ShareName => "the share name is empty or contains '/', '+' or '#'",
+            Self::ShareWithoutFilter => "no topic filter follows the share name",
+        })
+    }
+}
+
+impl core::error::Error for TopicError {}
 
 impl TopicError {
     /// The normative statement that the text breaks.

@@ -12,6 +12,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::fmt;
 
 use noctule_packet::{PacketId, QoS, ReasonCode};
 
@@ -109,15 +110,26 @@ pub struct Acknowledgement {
 }
 
 /// A packet that the peer should not have sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiverError {
     /// More unacknowledged publications than the Receive Maximum that was announced.
-    #[error("more than {maximum} unacknowledged publications")]
     ReceiveMaximumExceeded {
         /// What was announced.
         maximum: u16,
     },
 }
+
+impl fmt::Display for ReceiverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReceiveMaximumExceeded { maximum } => {
+                write!(f, "more than {maximum} unacknowledged publications")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ReceiverError {}
 
 impl Receiver {
     /// A receiver that has announced `maximum` as its Receive Maximum.

@@ -18,6 +18,7 @@ mod restore;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use noctule_packet::{PacketId, QoS};
 
@@ -98,15 +99,26 @@ pub enum Transmission<'a, M> {
 }
 
 /// An acknowledgement that fits nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SenderError {
     /// Nothing is in flight with this packet identifier.
-    #[error("no message is in flight with this packet identifier")]
     UnknownPacketId,
     /// The message with this packet identifier expects another packet now.
-    #[error("the message with this packet identifier expects another acknowledgement")]
     WrongStep,
 }
+
+impl fmt::Display for SenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownPacketId => "no message is in flight with this packet identifier",
+            Self::WrongStep => {
+                "the message with this packet identifier expects another acknowledgement"
+            }
+        })
+    }
+}
+
+impl core::error::Error for SenderError {}
 
 impl<M> Backlog<M> {
     fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// The aliases that the peer has defined.
 #[derive(Clone, Debug, Default)]
@@ -12,10 +13,9 @@ pub struct InboundAliases {
 }
 
 /// A PUBLISH whose alias means nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AliasError {
     /// The alias is 0 or above the announced Topic Alias Maximum.
-    #[error("topic alias {alias} is not between 1 and {maximum}")]
     OutOfRange {
         /// What was sent.
         alias: u16,
@@ -23,12 +23,24 @@ pub enum AliasError {
         maximum: u16,
     },
     /// No topic was given with this alias before.
-    #[error("topic alias {alias} stands for no topic")]
     Undefined {
         /// What was sent.
         alias: u16,
     },
 }
+
+impl fmt::Display for AliasError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfRange { alias, maximum } => {
+                write!(f, "topic alias {alias} is not between 1 and {maximum}")
+            }
+            Self::Undefined { alias } => write!(f, "topic alias {alias} stands for no topic"),
+        }
+    }
+}
+
+impl core::error::Error for AliasError {}
 
 impl InboundAliases {
     /// No aliases, of which the peer may define `maximum`.

@@ -46,6 +46,11 @@ pub(super) fn is_pure(name: &str) -> bool {
     level(name).is_some_and(|level| level <= PURE_LEVEL_MAX)
 }
 
+/// Whether a crate is one of the workspace's.
+pub(super) fn is_ours(name: &str) -> bool {
+    level(name).is_some() || DEV_ONLY.contains(&name)
+}
+
 /// The pure crates in the order of their levels.
 pub(crate) fn pure_crates() -> impl Iterator<Item = &'static str> {
     LEVELS.iter().map(|(name, _)| *name).filter(|name| is_pure(name))
@@ -71,7 +76,7 @@ struct Edge {
 pub(super) fn check(tree: &Tree, found: &mut Vec<Violation>) -> Result<()> {
     let (packages, edges) = workspace(tree)?;
     for package in packages.iter().filter(|package| *package != "xtask") {
-        if level(package).is_none() && !DEV_ONLY.contains(&package.as_str()) {
+        if !is_ours(package) {
             report(package, package, "has no level: draw it in ARCHITECTURE.md and here", found);
         }
         let forbidden = forbidden(package);
@@ -179,7 +184,7 @@ fn resolved_tree(tree: &Tree, package: &str) -> Result<String> {
     cargo(tree, &[&["tree", "--package", package], &edges[..]].concat())
 }
 
-fn cargo(tree: &Tree, arguments: &[&str]) -> Result<String> {
+pub(super) fn cargo(tree: &Tree, arguments: &[&str]) -> Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(arguments)
@@ -246,6 +251,7 @@ mod tests {
         let dirty = format!("{clean}tokio v1.0.0 (*)\n");
         assert_eq!(check_resolved("noctule-packet", &dirty), ["tokio"]);
         assert_eq!(check_resolved("noctule-client-core", &dirty), ["tokio"]);
+        assert_eq!(check_resolved("noctule-client-blocking", &dirty), ["tokio"]);
         assert_eq!(check_resolved("noctule-client-wasm", &dirty), ["tokio"]);
         let linked = format!("{clean}openssl-sys v0.9.0\n");
         assert_eq!(check_resolved("noctule-client", &linked), ["openssl-sys"]);

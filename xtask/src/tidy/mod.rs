@@ -8,6 +8,7 @@ mod pages;
 mod purity;
 mod reasons;
 mod sizes;
+mod third_party;
 mod wording;
 
 use std::fmt;
@@ -59,6 +60,7 @@ pub(crate) fn run(tree: &Tree) -> Result<()> {
     }
     purity::check_crates(tree, &mut found)?;
     edges::check(tree, &mut found)?;
+    third_party::check(tree, &mut found)?;
     wording::check(tree, &mut found)?;
     pages::check(tree, &sources, &mut found)?;
 

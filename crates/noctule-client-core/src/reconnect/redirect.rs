@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::Target;
 
@@ -36,33 +37,44 @@ pub enum Redirects {
 }
 
 /// Why a redirection is not followed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedirectRefused {
     /// None are.
-    #[error("redirections are off")]
     Off,
     /// The server named no other one.
-    #[error("the server names no other server")]
     NoReference,
     /// Not to this host.
-    #[error("no redirection to {reference} is allowed")]
     NotAllowed {
         /// What was named.
         reference: Box<str>,
     },
     /// We were there already.
-    #[error("the redirections run in a circle at {reference}")]
     Loop {
         /// What was named.
         reference: Box<str>,
     },
     /// Too many in a row.
-    #[error("more than {maximum} redirections in a row")]
     TooManyHops {
         /// The setting's value.
         maximum: u32,
     },
 }
+
+impl fmt::Display for RedirectRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("redirections are off"),
+            Self::NoReference => f.write_str("the server names no other server"),
+            Self::NotAllowed { reference } => write!(f, "no redirection to {reference} is allowed"),
+            Self::Loop { reference } => {
+                write!(f, "the redirections run in a circle at {reference}")
+            }
+            Self::TooManyHops { maximum } => write!(f, "more than {maximum} redirections in a row"),
+        }
+    }
+}
+
+impl core::error::Error for RedirectRefused {}
 
 /// Where redirections have led.
 #[derive(Clone, Debug)]

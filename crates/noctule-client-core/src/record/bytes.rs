@@ -12,6 +12,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use noctule_packet::{
@@ -68,23 +69,19 @@ mod tag {
 }
 
 /// Bytes that are no record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordError {
     /// There is no byte at all.
-    #[error("the record is empty")]
     Empty,
     /// A later version may know it.
-    #[error("there is no record of kind {kind}")]
     UnknownKind {
         /// What it says.
         kind: u8,
     },
     /// A field ends behind the record.
-    #[error("the record ends inside a field")]
     Truncated,
     /// A field is missing, or has no value that it may have.
-    #[error("field {tag} of a record of kind {kind} is missing or wrong")]
     Field {
         /// The kind.
         kind: u8,
@@ -92,6 +89,21 @@ pub enum RecordError {
         tag: u8,
     },
 }
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the record is empty"),
+            Self::UnknownKind { kind } => write!(f, "there is no record of kind {kind}"),
+            Self::Truncated => f.write_str("the record ends inside a field"),
+            Self::Field { kind, tag } => {
+                write!(f, "field {tag} of a record of kind {kind} is missing or wrong")
+            }
+        }
+    }
+}
+
+impl core::error::Error for RecordError {}
 
 impl Record {
     /// Appends the record.
