@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use noctule_client::{Client, QoS, TopicName};
+use noctule_client::{AliasPolicy, Client, QoS, TopicName};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::client::connect_flags::ConnectFlags;
@@ -109,6 +109,11 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
         // A message that waits alone must have room, whatever its size.
         queue.bytes_max = queue.bytes_max.max(2 * payload_bytes);
     });
+    // An alias that the server does not take is left out, and the message goes all the same.
+    let builder = match properties.publish.topic_alias {
+        Some(_) => builder.aliases(AliasPolicy::Suggested),
+        None => builder,
+    };
     let mut signals = Signals::new()?;
     let client = link::start(builder, &flags.connect, PROGRAM)?;
     let total = match &source {
@@ -138,7 +143,7 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
         let _ = signals.or(drained).await;
     }
     // Whatever had its chance to end has ended.
-    let _ = signals.or(link::end(&client)).await;
+    let _ = signals.or(link::end(&client, PROGRAM, &properties.disconnect)).await;
     let result = judge(&mut publishing, result);
     if flags.json {
         let line = format!("{}\n", publishing.tally().to_json());

@@ -106,7 +106,7 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
         }
         result = request(&client, flags, topic, &payload, &properties) => result,
     };
-    let _ = signals.or(link::end(&client)).await;
+    let _ = signals.or(link::end(&client, PROGRAM, &properties.disconnect)).await;
     result
 }
 

@@ -137,7 +137,7 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
         };
         // What was not written must be neither acknowledged nor refused, so everything that holds
         // messages stays until the connection has ended.
-        let _ = signals.or(link::end(&client)).await;
+        let _ = signals.or(link::end(&client, PROGRAM, &properties.disconnect)).await;
         result
     };
     judge(flags, result, is_granted, receiving.written())
@@ -160,7 +160,7 @@ async fn all(
     receiving: &mut Receiving,
 ) -> Result<(), Failure> {
     subscribe(client, flags, filters, properties, receiving).await?;
-    unsubscribe(client, flags).await?;
+    unsubscribe(client, flags, properties).await?;
     *is_granted = true;
     if flags.exit_when_granted {
         return Ok(());
@@ -190,6 +190,9 @@ async fn subscribe(
         .retain_as_published(flags.retain_as_published);
     if let Some(identifier) = properties.subscription_identifier {
         subscribe = subscribe.identifier(identifier);
+    }
+    if !properties.subscribe.is_empty() {
+        subscribe = subscribe.user_properties(properties.subscribe.clone());
     }
     let subscribe = others.iter().fold(subscribe, |subscribe, filter| subscribe.and(filter));
     let mut events = client.events();
@@ -249,12 +252,20 @@ pub(crate) async fn refused(client: &Client, error: &SubscribeError) -> Failure 
     Failure::new(status, format!("{error}{text}{advice}"))
 }
 
-async fn unsubscribe(client: &Client, flags: &Flags) -> Result<(), Failure> {
+async fn unsubscribe(
+    client: &Client,
+    flags: &Flags,
+    properties: &Properties,
+) -> Result<(), Failure> {
     if flags.unsubscribe.is_empty() {
         return Ok(());
     }
     let filters: Vec<&str> = flags.unsubscribe.iter().map(String::as_str).collect();
-    match client.unsubscribe(&filters).await {
+    let mut unsubscribe = client.unsubscribe(&filters);
+    if !properties.unsubscribe.is_empty() {
+        unsubscribe = unsubscribe.user_properties(properties.unsubscribe.clone());
+    }
+    match unsubscribe.await {
         Ok(()) => Ok(()),
         Err(_) if matches!(client.state(), State::Stopped(_)) => {
             Err(Failure::of_closed(client).await)

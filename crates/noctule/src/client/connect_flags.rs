@@ -101,8 +101,8 @@ pub(crate) struct ConnectFlags {
         allow_hyphen_values = true
     )]
     session_expiry: Option<u32>,
-    /// A property of CONNECT, PUBLISH, SUBSCRIBE or the will, such as: connect receive-maximum 10,
-    /// publish content-type text/plain, will user-property NAME VALUE
+    /// A property of CONNECT, PUBLISH, the will, SUBSCRIBE, UNSUBSCRIBE or DISCONNECT, such as:
+    /// connect receive-maximum 10, publish content-type text/plain, will user-property NAME VALUE
     #[arg(
         short = 'D',
         long = "property",

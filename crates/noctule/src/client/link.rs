@@ -7,6 +7,7 @@ use noctule_client::{Client, ClientBuilder, ClientEvent, Ended, Events, QoS};
 
 use super::connect_flags::ConnectFlags;
 use super::failure::{Failure, say};
+use super::property::DisconnectProperties;
 
 /// How long a client that is to end waits for what is under way.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
@@ -33,7 +34,13 @@ pub(crate) fn start(
 }
 
 /// Says DISCONNECT, if the connection takes it. What is still under way is given up.
-pub(crate) async fn end(client: &Client) {
+pub(crate) async fn end(client: &Client, program: &str, said: &DisconnectProperties) {
+    if let Some(options) = said.options() {
+        match client.shutdown_with(Duration::ZERO, options).await {
+            Ok(_) => return,
+            Err(error) => say(program, error),
+        }
+    }
     client.shutdown(Duration::ZERO).await;
 }
 

@@ -1,6 +1,6 @@
 //! `-D COMMAND PROPERTY VALUE`: the properties of MQTT 5.0 packets.
 
-use noctule_client::{PublishProperties, TopicName, UserProperties};
+use noctule_client::{DisconnectOptions, PublishProperties, TopicName, UserProperties};
 
 use super::failure::Failure;
 
@@ -13,7 +13,19 @@ pub(crate) struct Properties {
     pub(crate) publish: MessageProperties,
     pub(crate) will: MessageProperties,
     pub(crate) subscription_identifier: Option<u32>,
+    /// Of SUBSCRIBE.
+    pub(crate) subscribe: UserProperties<'static>,
+    /// Of UNSUBSCRIBE.
+    pub(crate) unsubscribe: UserProperties<'static>,
+    pub(crate) disconnect: DisconnectProperties,
     is_empty: bool,
+}
+
+/// The properties of DISCONNECT.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DisconnectProperties {
+    session_expiry_interval: Option<u32>,
+    user_properties: UserProperties<'static>,
 }
 
 /// The properties of CONNECT.
@@ -36,6 +48,7 @@ pub(crate) struct MessageProperties {
     pub(crate) message_expiry_interval: Option<u32>,
     pub(crate) payload_format_indicator: Option<bool>,
     pub(crate) response_topic: Option<String>,
+    pub(crate) topic_alias: Option<u16>,
     pub(crate) will_delay_interval: Option<u32>,
     pub(crate) user_properties: UserProperties<'static>,
 }
@@ -77,14 +90,28 @@ impl Properties {
         match command {
             "connect" => self.connect.set(name, value, user),
             "publish" if name == "will-delay-interval" => Err(unknown(command)),
+            "will" if name == "topic-alias" => Err(unknown(command)),
             "publish" => self.publish.set(name, value, user, command),
             "will" => self.will.set(name, value, user, command),
             "subscribe" if name == "subscription-identifier" => {
                 self.subscription_identifier = Some(number(value)?);
                 Ok(())
             }
+            "subscribe" if name == USER_PROPERTY => push(&mut self.subscribe, user),
+            "unsubscribe" if name == USER_PROPERTY => push(&mut self.unsubscribe, user),
+            "disconnect" if name == USER_PROPERTY => {
+                push(&mut self.disconnect.user_properties, user)
+            }
+            "disconnect" if name == "session-expiry-interval" => {
+                self.disconnect.session_expiry_interval = Some(number(value)?);
+                Ok(())
+            }
             "auth" | "disconnect" | "subscribe" | "unsubscribe" => Err(unknown(command)),
-            _ => Err("expected connect, publish, subscribe or will".to_owned()),
+            _ => {
+                let expected =
+                    "expected connect, publish, will, subscribe, unsubscribe or disconnect";
+                Err(expected.to_owned())
+            }
         }
     }
 }
@@ -106,6 +133,20 @@ impl ConnectProperties {
             _ => return Err(unknown("connect")),
         }
         Ok(())
+    }
+}
+
+impl DisconnectProperties {
+    /// What DISCONNECT says, if there is more to say than that.
+    pub(crate) fn options(&self) -> Option<DisconnectOptions<'static>> {
+        if self.session_expiry_interval.is_none() && self.user_properties.is_empty() {
+            return None;
+        }
+        Some(DisconnectOptions {
+            session_expiry_interval: self.session_expiry_interval,
+            user_properties: self.user_properties.clone(),
+            ..DisconnectOptions::default()
+        })
     }
 }
 
@@ -131,6 +172,7 @@ impl MessageProperties {
                 TopicName::new(value).map_err(|error| error.to_string())?;
                 self.response_topic = Some(value.to_owned());
             }
+            "topic-alias" => self.topic_alias = Some(number(value)?),
             "will-delay-interval" => self.will_delay_interval = Some(number(value)?),
             USER_PROPERTY => push(&mut self.user_properties, user)?,
             _ => return Err(unknown(command)),
@@ -148,6 +190,7 @@ impl MessageProperties {
             correlation_data: self.correlation_data.as_deref(),
             user_properties: self.user_properties.clone(),
             content_type: self.content_type.as_deref(),
+            topic_alias: self.topic_alias,
             ..PublishProperties::default()
         }
     }
@@ -178,13 +221,15 @@ fn unknown(command: &str) -> String {
         }
         "publish" => {
             "content-type, correlation-data, message-expiry-interval, payload-format-indicator, \
-             response-topic and user-property"
+             response-topic, topic-alias and user-property"
         }
         "will" => {
             "content-type, correlation-data, message-expiry-interval, payload-format-indicator, \
              response-topic, will-delay-interval and user-property"
         }
-        "subscribe" => "subscription-identifier",
+        "subscribe" => "subscription-identifier and user-property",
+        "unsubscribe" => "user-property",
+        "disconnect" => "session-expiry-interval and user-property",
         _ => "nothing",
     };
     format!("{known} can be set for {command}")
@@ -220,14 +265,17 @@ mod tests {
             ("publish user-property a", "a name and a value"),
             ("publish content-type a b", "expected COMMAND PROPERTY VALUE"),
             ("publish content-type", "expected a value"),
-            ("publish topic-alias 3", "content-type"),
+            ("will topic-alias 3", "can be set for will"),
+            ("publish topic-alias 65536", "not a number"),
             ("publish will-delay-interval 3", "can be set for publish"),
             ("publish response-topic a/#", "wildcard"),
             ("publish payload-format-indicator 2", "0 or 1"),
             ("connect receive-maximum 65536", "not a number"),
             ("connect authentication-method x", "can be set for connect"),
-            ("disconnect user-property a b", "nothing can be set for disconnect"),
-            ("wish a b", "expected connect, publish, subscribe or will"),
+            ("disconnect receive-maximum 3", "can be set for disconnect"),
+            ("unsubscribe session-expiry-interval 3", "user-property can be set for unsubscribe"),
+            ("auth user-property a b", "nothing can be set for auth"),
+            ("wish a b", "expected connect, publish, will, subscribe, unsubscribe or disconnect"),
         ] {
             let message = read(words).unwrap_err();
             assert!(message.contains(expected), "{words}: {message}");

@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use noctule_packet::QoS;
-use noctule_testkit::Peer;
+use noctule_packet::{Packet, PacketId, QoS, ReasonCode, Suback, Unsuback};
+use noctule_testkit::{OwnedConnack, Peer, Script};
 use rustix::process::Signal;
 
 use crate::broker::{Serving, TemporaryFile, noctule};
@@ -275,4 +275,36 @@ fn a_unix_socket_is_as_good_as_an_address() {
     end_of(&["pub", "--unix", socket.path(), "-t", "t", "-m", "x", "-r", "-q", "1"]).succeeded();
     let ended = end_of(&["sub", "--unix", socket.path(), "-t", "t", "-C", "1"]);
     assert_eq!(ended.succeeded(), "x\n");
+}
+
+#[test]
+fn every_packet_carries_its_properties() {
+    let server = Script::run(|mut peer| {
+        let pair = |name: &str| vec![(name.to_owned(), "value".to_owned())];
+        assert_eq!(peer.expect_connect().user_properties, pair("c"));
+        peer.send_connack(&OwnedConnack::new(ReasonCode::Success));
+        let subscribe = peer.expect_subscribe();
+        assert_eq!(subscribe.user_properties, pair("s"));
+        let packet_id = PacketId::new(subscribe.packet_id).unwrap();
+        let suback = Suback::new(packet_id, vec![ReasonCode::Success]);
+        peer.send(Packet::Suback(suback));
+        let unsubscribe = peer.expect_unsubscribe();
+        assert_eq!(unsubscribe.user_properties, pair("u"));
+        let packet_id = PacketId::new(unsubscribe.packet_id).unwrap();
+        peer.send(Packet::Unsuback(Unsuback::new(packet_id, vec![ReasonCode::Success])));
+        let disconnect = peer.expect_disconnect(ReasonCode::Success);
+        assert_eq!(disconnect.user_properties, pair("d"));
+        assert_eq!(disconnect.session_expiry_interval, Some(7));
+    });
+    let port = server.address().port().to_string();
+    let mut arguments =
+        vec!["sub", "-p", &port, "-i", "c", "-t", "t", "-U", "old", "-E", "-x", "60"];
+    for (command, name) in
+        [("connect", "c"), ("subscribe", "s"), ("unsubscribe", "u"), ("disconnect", "d")]
+    {
+        arguments.extend(["-D", command, "user-property", name, "value"]);
+    }
+    arguments.extend(["-D", "disconnect", "session-expiry-interval", "7"]);
+    end_of(&arguments).succeeded();
+    server.finish();
 }
