@@ -2,7 +2,10 @@
 
 use core::fmt::{self, Display, Formatter};
 
+use noctule_packet::DecodeError;
+
 use crate::ended::{Ended, ServerReason, TransportEnd};
+use crate::fault::Fault;
 use crate::operation::{Doubt, DropCause, Outcome, RequestOutcome};
 
 /// Words of the server's, in brackets, if there are any.
@@ -30,6 +33,12 @@ impl Display for Ended {
                 write!(formatter, "the server does not speak MQTT {from}; {to} comes next")
             }
             Self::ByServer(reason) => write!(formatter, "the server disconnected: {reason}"),
+            // Before 5.0 it could not know.
+            Self::Fault(Fault::Decode(DecodeError::PacketTooLarge { size, maximum })) => write!(
+                formatter,
+                "the server sent a packet of {size} bytes, and connect.maximum_packet_size is \
+                 {maximum}"
+            ),
             Self::Fault(fault) => write!(formatter, "the server broke the protocol: {fault}"),
             Self::Authentication(error) => write!(formatter, "authentication failed: {error}"),
             Self::ConnectTimeout => {

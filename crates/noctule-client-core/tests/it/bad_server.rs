@@ -122,6 +122,8 @@ fn more_messages_than_we_take_end_the_connection() {
     assert_eq!(ended(&mut world), Ended::Fault(ProtocolError::Receiver(error).into()));
 }
 
+/// P-09: what is too large for us is told with the option that says so, which is generous, and
+/// which the server knows of where that is possible.
 #[test]
 fn a_packet_that_is_too_large_ends_the_connection_before_it_is_there() {
     spec!("MQTT5-3.1.2-24");
@@ -131,7 +133,13 @@ fn a_packet_that_is_too_large_ends_the_connection_before_it_is_there() {
     world.say_bytes(b"\x30\xFF\x7F");
     assert_eq!(world.packets(), ["DISCONNECT 0x95"]);
     let error = DecodeError::PacketTooLarge { size: 16_386, maximum: 100 };
-    assert_eq!(ended(&mut world), Ended::Fault(error.into()));
+    let ended = ended(&mut world);
+    assert_eq!(ended, Ended::Fault(error.into()));
+    assert!(ended.to_string().contains("connect.maximum_packet_size is 100"), "{ended}");
+    let mut world = World::new(brief(Version::V5_0));
+    world.up();
+    let announced = [&[0x27][..], &(16_u32 << 20).to_be_bytes()].concat();
+    assert!(world.bytes().windows(5).any(|part| part == announced));
 }
 
 #[test]
