@@ -41,6 +41,8 @@ pub use noctule_client::{
     WillOptions, transport,
 };
 #[cfg(feature = "store")]
-pub use noctule_client::{Repair, StoreError, StoreSettings, StoreSummary, Stored};
+pub use noctule_client::{
+    Disk, DiskFile, RealDisk, Repair, StoreError, StoreSettings, StoreSummary, Stored,
+};
 #[cfg(feature = "scram")]
 pub use noctule_client::{Scram, ScramMechanism};

@@ -120,7 +120,7 @@ pub use noctule_packet::{
     SubscriptionOptions, TopicError, TopicFilter, TopicName, UserProperties, Version,
 };
 #[cfg(feature = "store")]
-pub use noctule_store::{Repair, StoreError, Summary as StoreSummary};
+pub use noctule_store::{Disk, DiskFile, RealDisk, Repair, StoreError, Summary as StoreSummary};
 pub use noctule_transport as transport;
 pub use packet_log::{Direction, PacketLine};
 #[cfg(feature = "json")]

@@ -5,6 +5,7 @@ mod journal;
 mod record;
 mod silence;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,20 +24,38 @@ pub(crate) use journal::Journal;
 
 /// What the records of these logs are: a client's session.
 const CONTENT: u16 = 1;
+/// Each process begins a file. When there are more they are made into one: each is read, and made
+/// durable again, by each opening.
+const SEGMENTS_MAX: usize = 8;
 const BYTES_MAX: u64 = 256 * 1_024 * 1_024;
 
 /// Where a client's session is kept, and how much it may take. A path alone is one with the
 /// defaults.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    path: PathBuf,
+    place: Place,
     bytes_max: u64,
     repair: Repair,
 }
 
+#[derive(Clone)]
+enum Place {
+    Folder(PathBuf),
+    Own(Arc<dyn Fn() -> Result<Box<dyn Disk>, StoreError> + Send + Sync>),
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.fmt(formatter),
+            Self::Own(_) => formatter.write_str("the program's own"),
+        }
+    }
+}
+
 impl<P: Into<PathBuf>> From<P> for StoreSettings {
     fn from(path: P) -> Self {
-        Self { path: path.into(), bytes_max: BYTES_MAX, repair: Repair::default() }
+        Self::at(Place::Folder(path.into()))
     }
 }
 
@@ -44,6 +63,18 @@ impl StoreSettings {
     /// A directory of its own, which is made if it is not there.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         path.into().into()
+    }
+
+    /// A disk of the program's own, in place of a directory: encrypted, say, or for tests one that
+    /// fails. It is opened when the client is built, and must belong to that client alone.
+    pub fn on_disk(
+        open: impl Fn() -> Result<Box<dyn Disk>, StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::at(Place::Own(Arc::new(open)))
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, bytes_max: BYTES_MAX, repair: Repair::default() }
     }
 
     /// The bytes that the store may take, 256 MiB by default. When they are used up, messages of
@@ -75,8 +106,11 @@ pub(crate) struct Opened {
 
 /// Opens a store, and makes a session of it.
 fn open(store: &StoreSettings, settings: Settings) -> Result<(Hub, Opened), ClientBuildError> {
-    let disk = RealDisk::open(&store.path)?;
-    open_on(Box::new(disk), store, settings)
+    let disk = match &store.place {
+        Place::Folder(path) => Box::new(RealDisk::open(path)?),
+        Place::Own(open) => open()?,
+    };
+    open_on(disk, store, settings)
 }
 
 /// The same on any disk.
@@ -148,9 +182,11 @@ impl Opened {
         let lifetime = settings.connect.session_expiry_interval;
         let silence = Silence::new(log.ages().clone(), lifetime);
         let desk = Arc::new(Desk::default());
+        let must_rewrite = must_rewrite || log.segments() > SEGMENTS_MAX;
         let mut writer = Writer::new(log, settings, Arc::clone(&desk), bytes_max, heard);
         if must_rewrite {
-            // Damage is told once. If that does not work now, it is told again.
+            // Damage is told once. If that does not work now, it is told again, and so are the
+            // files made into one.
             let _ = writer.rewrite();
         }
         let tell = move || {

@@ -105,6 +105,11 @@ impl Log {
         &self.ages
     }
 
+    /// How many files there are. Each opening begins another one when it is written to.
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
     /// The bytes of all segments.
     pub fn bytes(&self) -> u64 {
         self.segments.values().sum()

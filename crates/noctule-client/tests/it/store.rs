@@ -145,3 +145,17 @@ async fn what_comes_before_the_program_subscribes_waits_for_it() {
     soon(client.shutdown(Duration::from_secs(5))).await;
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_store_does_not_grow_with_the_processes_that_have_used_it() {
+    let folder = Folder::new("processes");
+    let house = House::new();
+    for _ in 0..30 {
+        let client = connect(durable(house.url(), &folder)).await.expect("a connection");
+        let receipt = client.publish("t", "x").qos(QoS::AtLeastOnce).send().expect("room");
+        assert!(soon(receipt).await.is_delivered());
+        soon(client.shutdown(Duration::from_secs(5))).await;
+        assert!(std::fs::read_dir(&folder.0).expect("it is there").count() < 12);
+    }
+    house.stop().await;
+}
