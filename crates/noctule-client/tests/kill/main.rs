@@ -1,5 +1,6 @@
-//! A program that publishes with a store is killed at random moments, and at each thing that it does
-//! to its disk: nothing that it was told is stored is lost, QoS 2 arrives once, and the order is kept.
+//! A program that publishes with a store is killed at random moments, and before each thing that it
+//! does to its disk: nothing that it was told is stored is lost, QoS 2 arrives once, and the order
+//! is kept.
 
 mod mortal;
 
