@@ -36,9 +36,9 @@ pub use noctule_client::{
     ReauthenticateRefused, Receipt, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect,
     Redirects, RequestError, RequestRefused, RetainHandling, RouteError, RoutedMessage,
     ServerReason, Settings, SettingsError, ShutdownReport, Snapshot, Stage, State, StopReason,
-    SubscribeError, SubscriptionOptions, TimedOut, TopicError, TopicFilter, TopicName,
-    TransportEnd, Unfinished, UnsubscribeError, UserProperties, Validation, Verdict, Version,
-    WillOptions, transport,
+    SubscribeError, SubscriptionOptions, SubscriptionStatus, TimedOut, TopicError, TopicFilter,
+    TopicName, TransportEnd, Unfinished, UnsubscribeError, UserProperties, Validation, Verdict,
+    Version, WillOptions, transport,
 };
 #[cfg(feature = "store")]
 pub use noctule_client::{

@@ -7,7 +7,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use noctule_client_core::{
-    ClientEvent, DisconnectOptions, DisconnectRefused, Negotiated, Unfinished, enlist,
+    ClientEvent, DisconnectOptions, DisconnectRefused, Negotiated, SubscriptionStatus, Unfinished,
+    enlist,
 };
 
 use crate::builder::ClientBuilder;
@@ -175,6 +176,11 @@ impl<D> Client<D> {
             inner.is_hurried = true;
             inner.hub.ring();
         });
+    }
+
+    /// What is known of a subscription, by its whole filter, whoever has made it.
+    pub fn subscription_status(&self, filter: &str) -> SubscriptionStatus {
+        self.shared().with(|inner| inner.hub.session().subscription(filter))
     }
 
     /// What holds on the connection, if there is one.

@@ -36,7 +36,30 @@ impl<D> Events<D> {
     }
 }
 
+impl<D> Events<D> {
+    async fn next_like(
+        &mut self,
+        mut is_meant: impl FnMut(&ClientEvent) -> bool,
+    ) -> Option<ClientEvent> {
+        loop {
+            let event = self.next_event().await?;
+            if is_meant(&event) {
+                return Some(event);
+            }
+        }
+    }
+}
+
 impl Events<Async> {
+    /// Waits for an event of which this is true, and lets the others pass; `None` when the client
+    /// has ended.
+    pub async fn wait_for(
+        &mut self,
+        is_meant: impl FnMut(&ClientEvent) -> bool,
+    ) -> Option<ClientEvent> {
+        self.next_like(is_meant).await
+    }
+
     /// The next event; `None` when the client has ended.
     pub async fn recv(&mut self) -> Option<ClientEvent> {
         self.next_event().await
@@ -44,6 +67,20 @@ impl Events<Async> {
 }
 
 impl Events<Blocking> {
+    /// Waits for an event of which this is true, and lets the others pass, but not longer than so
+    /// long; `None` when the client has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it has not happened by then.
+    pub fn wait_for(
+        &mut self,
+        timeout: Duration,
+        is_meant: impl FnMut(&ClientEvent) -> bool,
+    ) -> Result<Option<ClientEvent>, TimedOut> {
+        block_until(timeout, self.next_like(is_meant)).ok_or(TimedOut)
+    }
+
     /// Waits for the next event; `None` when the client has ended.
     pub fn recv(&mut self) -> Option<ClientEvent> {
         block_on(self.next_event())

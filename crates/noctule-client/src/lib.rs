@@ -112,8 +112,8 @@ pub use noctule_client_core::{
     Ended, Failure, Fault, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId, Outcome,
     Overflow, Pattern, PatternError, ProtocolError, PublishRefused, QueueSettings, Reaction,
     ReauthenticateRefused, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects,
-    RequestRefused, ServerReason, Settings, SettingsError, Stage, TransportEnd, Unfinished,
-    Validation, WillOptions,
+    RequestRefused, ServerReason, Settings, SettingsError, Stage, SubscriptionStatus, TransportEnd,
+    Unfinished, Validation, WillOptions,
 };
 pub use noctule_packet::{
     DecodeError, PacketType, PublishProperties, QoS, ReasonCode, RetainHandling,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use noctule_client::{
     Backoff, Client, ClientEvent, Credentials, CredentialsFuture, CredentialsProvider, QoS,
-    ReconnectSettings, State, Version,
+    ReconnectSettings, State, SubscriptionStatus, Version,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -125,4 +125,21 @@ async fn the_next_endpoint_is_asked_in_the_version_that_is_wanted() {
     let client = connect(client.client_id("c").reconnect(quickly())).await.unwrap();
     assert_eq!(client.negotiated().map(|it| it.version), Some(Version::V5_0));
     refusing.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_subscribed_can_be_asked_and_an_event_be_waited_for() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let inbox = soon(client.subscribe("t")).await.unwrap();
+    assert!(matches!(client.subscription_status("t"), SubscriptionStatus::Granted(_)));
+    assert_eq!(client.subscription_status("other"), SubscriptionStatus::None);
+    soon(inbox.unsubscribe()).await.unwrap();
+    assert_eq!(client.subscription_status("t"), SubscriptionStatus::None);
+    let mut events = client.events();
+    house.stop().await;
+    let is_waiting = |event: &ClientEvent| matches!(event, ClientEvent::Waiting { .. });
+    assert!(soon(events.wait_for(is_waiting)).await.is_some());
+    soon(client.shutdown(Duration::ZERO)).await;
+    assert!(soon(events.wait_for(|_| false)).await.is_none());
 }
