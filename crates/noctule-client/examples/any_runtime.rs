@@ -1,47 +1,49 @@
-//! On any runtime, as the client has a thread: `cargo run --example any_runtime [URL]`.
+//! On a runtime other than tokio, here smol's parts: `cargo run --example any_runtime [URL]`.
 
 use std::env;
 use std::error::Error;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Duration;
 
-use noctule_client::{Client, QoS};
+use async_executor::Executor;
+use async_io::Timer;
+use async_net::TcpStream;
+use noctule_client::transport::{BoxError, Url};
+use noctule_client::{Client, QoS, Runtime};
 
-/// In place of smol, embassy or whatever you have.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
+/// What the client needs of it. The feature is `futures-io`; without the feature `tokio` there is
+/// no tokio at all.
+struct Smol;
 
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
+impl Runtime for Smol {
+    type Stream = TcpStream;
+
+    // Only for `mqtt://`, unless `schemes` names others, too.
+    async fn open(&self, url: &Url) -> Result<TcpStream, BoxError> {
+        let host = url.host().ok_or("the URL has no host")?;
+        let stream = TcpStream::connect((host, url.port().unwrap_or(1883))).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
-        }
+    async fn sleep(&self, time: Duration) {
+        Timer::after(time).await;
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let url = env::args().nth(1).unwrap_or_else(|| "mqtt://localhost".to_owned());
-    block_on(async {
-        // The feature `thread`; without the feature `tokio` there is no tokio at all.
-        let client = Client::builder(url).start_thread()?;
+    let executor = Executor::new();
+    async_io::block_on(executor.run(async {
+        let (client, driver) = Client::builder(url).drive(Smol)?;
+        executor.spawn(driver).detach();
         let mut hello = client.subscribe("noctule/runtime").await?;
-        let receipt = client.publish("noctule/runtime", "none needed").qos(QoS::AtLeastOnce);
+        let receipt = client.publish("noctule/runtime", "yours").qos(QoS::AtLeastOnce);
         println!("published: {}", receipt.send()?.await);
         if let Some(message) = hello.recv().await {
             println!("received: {}", message.text().unwrap_or("no text"));
         }
-        client.shutdown(Duration::from_secs(5)).await;
+        let report = client.shutdown(Duration::from_secs(5)).await;
+        println!("clean: {}", report.is_clean());
         Ok(())
-    })
+    }))
 }

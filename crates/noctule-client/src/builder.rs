@@ -20,11 +20,15 @@ use crate::aliases::AliasResolver;
 use crate::client::Client;
 use crate::course::Course;
 use crate::credentials::{Credentials, CredentialsProvider};
-use crate::error::{ClientBuildError, ConnectError};
+use crate::error::ClientBuildError;
+#[cfg(any(feature = "tokio", feature = "thread"))]
+use crate::error::ConnectError;
 use crate::extensions::Extensions;
+#[cfg(any(feature = "tokio", feature = "thread"))]
+use crate::mode::Async;
 #[cfg(feature = "thread")]
 use crate::mode::Blocking;
-use crate::mode::{Async, Mode};
+use crate::mode::Mode;
 use crate::shared::{Shared, UserSide};
 
 /// Settings of a client. What contradicts itself is told when it starts, with the names of the
@@ -269,7 +273,7 @@ impl<D> ClientBuilder<D> {
         self
     }
 
-    fn build(
+    pub(crate) fn build(
         self,
         check: impl Fn(&DialerBuilder) -> Result<(), noctule_transport::BuildError>,
     ) -> Result<(Client<D>, Course), ClientBuildError> {
@@ -360,7 +364,7 @@ impl ClientBuilder<Async> {
         let runtime =
             tokio::runtime::Handle::try_current().map_err(|_| ClientBuildError::NoRuntime)?;
         let (client, course) = self.build(|dialer| dialer.build().map(drop))?;
-        runtime.spawn(crate::task::run(course));
+        runtime.spawn(crate::task::run(course, crate::task::Tokio));
         Ok(client)
     }
 }

@@ -2,7 +2,8 @@
 //! never loses track of a message.
 //!
 //! - A [`Client`] is a handle: cheap to clone, usable from any task, never polled. A task of its
-//!   own keeps the connection, and reconnects.
+//!   own keeps the connection, and reconnects. It may have a thread instead (feature `thread`), or
+//!   be a future for any other runtime (feature `futures-io`).
 //! - [`Client::publish`](generic::Client::publish) gives a [`Receipt`], which says how the message
 //!   ended, exactly once.
 //! - [`Client::subscribe`](generic::Client::subscribe) gives a [`Subscription`], a stream of
@@ -34,8 +35,10 @@
 
 use std::time::Duration;
 
-#[cfg(not(any(feature = "tokio", feature = "thread")))]
-compile_error!("a client needs somebody to run it: choose the feature `tokio` or `thread`");
+#[cfg(not(any(feature = "tokio", feature = "thread", feature = "futures-io")))]
+compile_error!(
+    "a client needs somebody to run it: choose the feature `tokio`, `thread` or `futures-io`"
+);
 
 mod abandoned;
 mod aliases;
@@ -67,6 +70,8 @@ mod receipt;
 mod referral;
 mod request;
 mod route;
+#[cfg(feature = "futures-io")]
+mod runtime;
 #[cfg(feature = "scram")]
 mod scram;
 mod shared;
@@ -81,7 +86,7 @@ mod streams;
 mod subscribe;
 mod subscription;
 mod tap;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
 mod task;
 #[cfg(feature = "thread")]
 mod thread;
@@ -131,6 +136,8 @@ pub use request::RequestError;
 #[cfg(feature = "tokio")]
 pub use route::Handler;
 pub use route::{RouteError, RoutedMessage, Verdict};
+#[cfg(feature = "futures-io")]
+pub use runtime::Runtime;
 #[cfg(feature = "scram")]
 pub use scram::Scram;
 pub use state::State;

@@ -167,6 +167,12 @@ impl DialerBuilder {
         self
     }
 
+    /// That time.
+    #[must_use]
+    pub fn time_to_connect(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// Takes the bytes from the program's own connector instead of TCP. TLS and WebSocket lie over
     /// it as the URL says; with `mqtt://` it is used as it is.
     #[cfg(feature = "tokio")]
@@ -217,6 +223,37 @@ impl DialerBuilder {
             }
         }
         Ok(blocking::Dialer::new(self.settings()?))
+    }
+
+    /// Checks the settings for a program that opens the streams itself, for URLs with these
+    /// schemes, and knows nothing but the URL.
+    ///
+    /// # Errors
+    /// When something is set that would not be heeded, or the URL contradicts itself.
+    pub fn check_own_stream(&self, schemes: &[Scheme]) -> Result<(), BuildError> {
+        let own = "a stream of the program's own";
+        let set = [
+            ("websocket()", self.websocket.is_some()),
+            ("proxy()", self.proxy.is_some()),
+            ("socket()", self.socket.is_some()),
+            #[cfg(feature = "tls")]
+            ("tls()", self.tls.is_some()),
+            #[cfg(feature = "tls")]
+            ("proxy_tls()", self.proxy_tls.is_some()),
+            #[cfg(feature = "tokio")]
+            ("connector()", self.connector.is_some()),
+            #[cfg(feature = "blocking")]
+            ("blocking_connector()", self.blocking_connector.is_some()),
+        ];
+        if let Some((name, _)) = set.iter().find(|(_, is_set)| *is_set) {
+            return conflict(own, name, "whoever opens the stream sees to that, too");
+        }
+        let scheme = self.url.scheme();
+        if !schemes.contains(&scheme) {
+            let advice = "whoever opens the stream has to say that it does as the URL says";
+            return conflict(own, &format!("{}://", scheme.name()), advice);
+        }
+        self.check_url()
     }
 
     fn settings(&self) -> Result<Settings, BuildError> {

@@ -1,41 +1,39 @@
-//! The user's own method of authentication, asked on a thread where it may take its time: proving a
-//! password takes milliseconds by design.
+//! The user's own method of authentication, asked where the runtime lets it take its time.
 
-use std::future::Future;
-use std::panic;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use noctule_client_core::AuthenticationDone;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use crate::course::Course;
+use crate::task::ground::{Ground, Promise};
 
 /// The method, while it is at work.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Method {
-    work: Option<JoinHandle<AuthenticationDone>>,
+    work: Option<Promise<Option<AuthenticationDone>>>,
 }
 
 impl Method {
     /// Has the method do what is to be done, and passes on what it has done. Whether it has done
     /// anything; otherwise the task is woken when it has.
-    pub(crate) fn poll(&mut self, course: &Course, context: &mut Context<'_>) -> bool {
+    pub(crate) fn poll(
+        &mut self,
+        ground: &impl Ground,
+        course: &Course,
+        context: &mut Context<'_>,
+    ) -> bool {
         let mut has_done = false;
         loop {
             if let Some(work) = &mut self.work {
-                let Poll::Ready(done) = Pin::new(work).poll(context) else { return has_done };
+                let Poll::Ready(done) = work.as_mut().poll(context) else { return has_done };
                 self.work = None;
-                match done.map_err(JoinError::try_into_panic) {
-                    Ok(done) => course.authenticated(done),
-                    Err(Ok(payload)) => panic::resume_unwind(payload),
-                    // The runtime ends.
-                    Err(Err(_)) => return has_done,
-                }
+                // The runtime ends.
+                let Some(done) = done else { return has_done };
+                course.authenticated(done);
                 has_done = true;
             }
             let Some(step) = course.authentication_step() else { return has_done };
-            self.work = Some(spawn_blocking(|| step.take()));
+            self.work = Some(ground.ask(step));
         }
     }
 }

@@ -20,6 +20,6 @@ mod secure;
 /// What the names of the examples begin with.
 const PREFIX: &str = "";
 /// The examples that the other kind of client does not have.
-const MORE: &[&str] = &["any_runtime"];
+const MORE: &[&str] = &["any_runtime", "own_thread"];
 /// Where they are.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");

@@ -6,5 +6,12 @@ use crate::messages::broker;
 #[test]
 fn any_runtime() {
     let (_broker, url) = broker();
-    check("any_runtime", &[&url], &["published: delivered", "received: none needed"]);
+    let lines = ["published: delivered", "received: yours", "clean: true"];
+    check("any_runtime", &[&url], &lines);
+}
+
+#[test]
+fn own_thread() {
+    let (_broker, url) = broker();
+    check("own_thread", &[&url], &["published: delivered", "received: no runtime"]);
 }

@@ -2,8 +2,8 @@
 
 use noctule_transport::blocking::{self, Attempt, BoxedTransport};
 use noctule_transport::{
-    BoxError, BuildError, ConnectFuture, Connector, DialerBuilder, Pin, Proxy, SocketOptions,
-    TlsClient, TlsServer, Url, WebSocketOptions,
+    BoxError, BuildError, ConnectFuture, Connector, DialerBuilder, Pin, Proxy, Scheme,
+    SocketOptions, TlsClient, TlsServer, Url, WebSocketOptions,
 };
 
 use crate::authority::{Authority, Identity};
@@ -55,6 +55,31 @@ fn what_excludes_each_other_is_named() {
     let names = ["proxy_tls()", "a proxy without TLS"];
     conflict(&dialer("mqtt://h").proxy_tls(tls()), names);
     conflict(&dialer("mqtt://h").proxy(proxy("http://p")).proxy_tls(tls()), names);
+}
+
+#[test]
+fn an_own_stream_leaves_nothing_unheeded() {
+    let of = |url| dialer(url).check_own_stream(&[Scheme::Mqtt, Scheme::Wss]);
+    of("mqtt://h").unwrap();
+    of("wss://h/plant").unwrap();
+    let second = |result: Result<(), BuildError>| match result {
+        Err(BuildError::Conflict { second, .. }) => second,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(second(of("mqtts://h")), "mqtts://");
+    assert_eq!(second(of("mqtt://h/plant")), "a path");
+    let plain = || dialer("mqtt://h");
+    for (set, name) in [
+        (plain().tls(tls()), "tls()"),
+        (plain().proxy_tls(tls()), "proxy_tls()"),
+        (plain().websocket(WebSocketOptions::default()), "websocket()"),
+        (plain().proxy(proxy("http://p")), "proxy()"),
+        (plain().socket(SocketOptions::default()), "socket()"),
+        (plain().connector(Own), "connector()"),
+        (plain().blocking_connector(Own), "blocking_connector()"),
+    ] {
+        assert_eq!(second(set.check_own_stream(&[Scheme::Mqtt])), name);
+    }
 }
 
 #[test]
