@@ -2,6 +2,8 @@
 //! is connected.
 
 use std::fmt;
+#[cfg(feature = "srv")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 #[cfg(feature = "tls")]
 use std::sync::OnceLock;
@@ -11,6 +13,8 @@ use crate::build_error::BuildError;
 use crate::error::TransportError;
 use crate::proxy::{Proxy, ProxyError};
 use crate::socket::SocketOptions;
+#[cfg(feature = "srv")]
+use crate::srv::Service;
 #[cfg(feature = "tls")]
 use crate::tls::TlsClient;
 use crate::url::{Scheme, Url, authority};
@@ -39,6 +43,8 @@ pub struct DialerBuilder {
     default_tls: Arc<OnceLock<TlsClient>>,
     socket: Option<SocketOptions>,
     connect_timeout: Duration,
+    #[cfg(feature = "srv")]
+    name_servers: Option<Vec<SocketAddr>>,
     #[cfg(feature = "tokio")]
     connector: Option<Arc<dyn asynchronous::Connector>>,
     #[cfg(feature = "blocking")]
@@ -48,6 +54,8 @@ pub struct DialerBuilder {
 /// The layers of a connection, checked.
 pub(crate) struct Settings {
     pub(crate) url: Url,
+    #[cfg(feature = "srv")]
+    pub(crate) service: Option<Service>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsLayer>,
     pub(crate) websocket: Option<WebSocketOptions>,
@@ -92,6 +100,8 @@ impl DialerBuilder {
             default_tls: Arc::default(),
             socket: None,
             connect_timeout: CONNECT_TIMEOUT,
+            #[cfg(feature = "srv")]
+            name_servers: None,
             #[cfg(feature = "tokio")]
             connector: None,
             #[cfg(feature = "blocking")]
@@ -173,6 +183,16 @@ impl DialerBuilder {
         self.connect_timeout
     }
 
+    /// The name servers that are asked for the SRV records of `mqtt+srv://` and `mqtts+srv://`,
+    /// one after the other; those of `/etc/resolv.conf` by default. Other URLs, and the addresses
+    /// of the hosts in the records, are for the system's resolver in any case.
+    #[cfg(feature = "srv")]
+    #[must_use]
+    pub fn name_servers(mut self, servers: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.name_servers = Some(servers.into_iter().collect());
+        self
+    }
+
     /// Takes the bytes from the program's own connector instead of TCP. TLS and WebSocket lie over
     /// it as the URL says; with `mqtt://` it is used as it is.
     #[cfg(feature = "tokio")]
@@ -240,6 +260,8 @@ impl DialerBuilder {
             ("tls()", self.tls.is_some()),
             #[cfg(feature = "tls")]
             ("proxy_tls()", self.proxy_tls.is_some()),
+            #[cfg(feature = "srv")]
+            ("name_servers()", self.name_servers.is_some()),
             #[cfg(feature = "tokio")]
             ("connector()", self.connector.is_some()),
             #[cfg(feature = "blocking")]
@@ -249,6 +271,10 @@ impl DialerBuilder {
             return conflict(own, name, "whoever opens the stream sees to that, too");
         }
         let scheme = self.url.scheme();
+        if self.url.is_srv() {
+            let advice = "whoever opens the stream finds the server, so leave +srv out";
+            return conflict(own, &format!("{}://", self.url.scheme_text()), advice);
+        }
         if !schemes.contains(&scheme) {
             let advice = "whoever opens the stream has to say that it does as the URL says";
             return conflict(own, &format!("{}://", scheme.name()), advice);
@@ -258,6 +284,7 @@ impl DialerBuilder {
 
     fn settings(&self) -> Result<Settings, BuildError> {
         self.check_url()?;
+        self.check_srv()?;
         self.check_own_connector()?;
         let scheme = self.url.scheme();
         let socket = self.socket.clone().unwrap_or_default();
@@ -270,6 +297,8 @@ impl DialerBuilder {
         }
         Ok(Settings {
             url: self.url.clone(),
+            #[cfg(feature = "srv")]
+            service: Service::of(&self.url, self.name_servers.as_deref()),
             #[cfg(feature = "tls")]
             tls: self.tls_layer(scheme.is_tls(), self.tls.as_ref(), self.url.host())?,
             websocket,
@@ -285,7 +314,7 @@ impl DialerBuilder {
 
     fn check_url(&self) -> Result<(), BuildError> {
         let scheme = self.url.scheme();
-        let shown = format!("{}://", scheme.name());
+        let shown = format!("{}://", self.url.scheme_text());
         #[cfg(feature = "tls")]
         if self.tls.is_some() && !scheme.is_tls() {
             let advice = "write mqtts:// or wss://, or leave the TLS settings out";
@@ -317,6 +346,30 @@ impl DialerBuilder {
         Ok(())
     }
 
+    fn check_srv(&self) -> Result<(), BuildError> {
+        if !self.url.is_srv() {
+            return Ok(());
+        }
+        let shown = format!("{}://", self.url.scheme_text());
+        if self.proxy.is_some() {
+            let advice = "no proxy can look SRV records up, so name one of the servers instead";
+            return conflict(&shown, "proxy()", advice);
+        }
+        #[cfg(not(feature = "srv"))]
+        return Err(BuildError::Feature { needed: shown, feature: "srv" });
+        #[cfg(feature = "srv")]
+        match &self.name_servers {
+            Some(servers) if servers.is_empty() => {
+                Err(BuildError::Value { setting: "name_servers", problem: "is empty".to_owned() })
+            }
+            None if cfg!(not(unix)) => {
+                let problem = "must be given, since this system has no /etc/resolv.conf";
+                Err(BuildError::Value { setting: "name_servers", problem: problem.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_own_connector(&self) -> Result<(), BuildError> {
         #[cfg(feature = "tokio")]
         let is_own = self.connector.is_some();
@@ -330,6 +383,10 @@ impl DialerBuilder {
         }
         if is_own && self.socket.is_some() {
             return conflict("connector()", "socket()", advice);
+        }
+        if is_own && self.url.is_srv() {
+            let shown = format!("{}://", self.url.scheme_text());
+            return conflict("connector()", &shown, "leave +srv out");
         }
         if is_own && self.url.scheme() == Scheme::Unix {
             return conflict("connector()", "unix://", "write mqtt://, ws://, mqtts:// or wss://");

@@ -10,6 +10,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::proxy::ProxyError;
+#[cfg(feature = "srv")]
+use crate::srv::SrvError;
 use crate::stage::Stage;
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
@@ -30,6 +32,10 @@ pub enum TransportError {
         /// The resolver's reason.
         source: io::Error,
     },
+    /// A domain's SRV records led to no server.
+    #[cfg(feature = "srv")]
+    #[error(transparent)]
+    Srv(#[from] SrvError),
     /// The host has no address that the socket options allow.
     #[error("{host:?} has no address of the family that the socket is bound to")]
     NoAddress {

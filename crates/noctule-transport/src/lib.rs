@@ -34,6 +34,7 @@
 //!   `tls` alone has none, and the program brings it with `TlsBuilder::crypto_provider`.
 //! - `native-roots` (default) and `webpki-roots`: whom TLS trusts without being told; with both,
 //!   the system decides.
+//! - `srv`: URLs such as `mqtts+srv://domain`, whose servers the SRV records of the domain name.
 #![forbid(unsafe_code)]
 // Without a kind of dialer there are only settings.
 #![cfg_attr(
@@ -55,6 +56,8 @@ mod percent;
 mod proxy;
 mod race;
 mod socket;
+#[cfg(feature = "srv")]
+mod srv;
 mod stage;
 #[cfg(feature = "tls")]
 mod tls;
@@ -73,6 +76,8 @@ pub use error::{Attempts, BoxError, TransportError};
 pub use info::{ConnectionInfo, TlsInfo};
 pub use proxy::{Proxy, ProxyError, ProxyKind};
 pub use socket::{Keepalive, SocketOptions};
+#[cfg(feature = "srv")]
+pub use srv::SrvError;
 pub use stage::Stage;
 #[cfg(feature = "tls")]
 pub use tls::{Pin, TlsBuilder, TlsClient, TlsError, TlsServer, TlsServerBuilder};

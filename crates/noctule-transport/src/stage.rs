@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
+    /// Asking for the SRV records of a domain.
+    Srv,
     /// Asking for the addresses of a host.
     Resolving,
     /// Waiting for TCP or a Unix socket.
@@ -28,6 +30,7 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::Srv => "looking up the domain's SRV records",
             Self::Resolving => "resolving the host's name",
             Self::Connecting => "connecting the socket",
             Self::ProxyTls => "in the TLS handshake with the proxy",

@@ -1,6 +1,7 @@
 //! Where a server is: `mqtts://user:password@host:8883` and its relatives, read and shown.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use crate::percent;
@@ -9,6 +10,9 @@ use crate::url_parse::check_host;
 
 /// The path of a WebSocket URL that has none; most servers listen there.
 const WEBSOCKET_PATH: &str = "/mqtt";
+
+/// What a scheme ends in if SRV records say where the servers are.
+pub(crate) const SRV_SUFFIX: &str = "+srv";
 
 /// How the bytes travel, as the first part of a URL names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +80,13 @@ impl Scheme {
 
 /// The address of a server, with the credentials that it may carry.
 ///
+/// `mqtt+srv://domain` and `mqtts+srv://domain` (feature `srv`) have no port: at each attempt the
+/// SRV records of `_mqtt._tcp.domain` or `_secure-mqtt._tcp.domain` are looked up, and name hosts
+/// and ports, which are tried by priority and weight (RFC 2782). Without records the domain itself
+/// is the host, at the scheme's own port. TLS demands a certificate for the domain that was
+/// written, and not for the host that a record names (RFC 6125): whoever can forge the record
+/// could otherwise name a host of his own, with a certificate that is good.
+///
 /// Neither [`Display`](fmt::Display) nor [`Debug`] shows the password, or the query of a WebSocket
 /// URL, which often holds a signature. A client identifier is never part of it.
 ///
@@ -98,10 +109,11 @@ pub struct Url {
 
 #[derive(Clone, PartialEq, Eq)]
 enum Place {
-    /// `path` is as it was written: empty, or `/` and all that follows.
+    /// Without a port, SRV records say where the host's servers are. `path` is as it was written:
+    /// empty, or `/` and all that follows.
     Network {
         host: String,
-        port: u16,
+        port: Option<u16>,
         path: String,
     },
     File(PathBuf),
@@ -121,8 +133,29 @@ impl Url {
         if port == 0 {
             return Err(UrlError::Port);
         }
+        Ok(Self::network(scheme, host, Some(port)))
+    }
+
+    /// The URL of a domain whose SRV records say where its servers are: `mqtt+srv://domain` or
+    /// `mqtts+srv://domain`.
+    ///
+    /// # Errors
+    /// When the domain is no name, or the scheme is neither [`Scheme::Mqtt`] nor
+    /// [`Scheme::Mqtts`].
+    pub fn srv(scheme: Scheme, domain: &str) -> Result<Self, UrlError> {
+        check_host(domain)?;
+        if !matches!(scheme, Scheme::Mqtt | Scheme::Mqtts) {
+            return Err(UrlError::SrvScheme { scheme: scheme.name() });
+        }
+        if domain.contains([':', '%']) || domain.parse::<Ipv4Addr>().is_ok() {
+            return Err(UrlError::SrvAddress);
+        }
+        Ok(Self::network(scheme, domain, None))
+    }
+
+    fn network(scheme: Scheme, host: &str, port: Option<u16>) -> Self {
         let place = Place::Network { host: host.to_owned(), port, path: String::new() };
-        Ok(Self { scheme, user: None, password: None, place })
+        Self { scheme, user: None, password: None, place }
     }
 
     /// The same host with something behind its port.
@@ -167,13 +200,25 @@ impl Url {
         }
     }
 
-    /// The port; a Unix socket has none.
+    /// The port; a Unix socket has none, and neither has a domain with SRV records.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         match &self.place {
-            Place::Network { port, .. } => Some(*port),
+            Place::Network { port, .. } => *port,
             Place::File(_) => None,
         }
+    }
+
+    /// Whether SRV records say where the host's servers are (`mqtt+srv`, `mqtts+srv`).
+    #[must_use]
+    pub fn is_srv(&self) -> bool {
+        matches!(&self.place, Place::Network { port: None, .. })
+    }
+
+    /// The part in front of `://`.
+    pub(crate) fn scheme_text(&self) -> String {
+        let suffix = if self.is_srv() { SRV_SUFFIX } else { "" };
+        format!("{}{suffix}", self.scheme.name())
     }
 
     /// The user name, decoded.
@@ -221,7 +266,8 @@ impl Url {
     #[must_use]
     pub fn authority(&self) -> String {
         match &self.place {
-            Place::Network { host, port, .. } => authority(host, *port),
+            Place::Network { host, port: Some(port), .. } => authority(host, *port),
+            Place::Network { host, port: None, .. } => host.clone(),
             Place::File(path) => path.display().to_string(),
         }
     }
@@ -234,7 +280,7 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
 
 impl fmt::Display for Url {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}://", self.scheme.name())?;
+        write!(formatter, "{}://", self.scheme_text())?;
         if let Some(user) = &self.user {
             formatter.write_str(&percent::encode(user.as_bytes(), b""))?;
         }
@@ -245,8 +291,8 @@ impl fmt::Display for Url {
             formatter.write_str("@")?;
         }
         match &self.place {
-            Place::Network { host, port, path } => {
-                formatter.write_str(&authority(host, *port))?;
+            Place::Network { path, .. } => {
+                formatter.write_str(&self.authority())?;
                 match path.split_once('?') {
                     Some((path, _)) => write!(formatter, "{path}?***"),
                     None => formatter.write_str(path),

@@ -81,6 +81,26 @@ pub enum UrlError {
     /// A Unix socket whose path is missing or not absolute.
     #[error("a Unix socket needs an absolute path: write unix:///PATH, with three slashes")]
     UnixPath,
+    /// A port where SRV records are to say it.
+    #[error(
+        "{scheme}+srv:// and a port exclude each other, since the SRV records name ports: leave \
+         one of them out"
+    )]
+    SrvPort {
+        /// The scheme without `+srv`.
+        scheme: &'static str,
+    },
+    /// A scheme for whose servers there are no SRV records.
+    #[error(
+        "{scheme}:// and SRV exclude each other: write mqtt+srv://DOMAIN or mqtts+srv://DOMAIN"
+    )]
+    SrvScheme {
+        /// The scheme without `+srv`.
+        scheme: &'static str,
+    },
+    /// An address where SRV needs a domain.
+    #[error("an address has no SRV records: write a domain, or leave +srv out")]
+    SrvAddress,
 }
 
 fn scheme_hint(scheme: &str) -> &'static str {
@@ -130,6 +150,12 @@ mod tests {
         check("unix://run/noctule.sock", &UrlError::UnixPath);
         check("unix://", &UrlError::UnixPath);
         check("unix:///run/%00", &UrlError::UnixPath);
+        check("mqtts+srv://host:8883", &UrlError::SrvPort { scheme: "mqtts" });
+        check("unix+srv:///run/s", &UrlError::SrvScheme { scheme: "unix" });
+        check("wss+srv://host/mqtt", &UrlError::SrvScheme { scheme: "wss" });
+        check("mqtt+srv://127.0.0.1", &UrlError::SrvAddress);
+        check("mqtt+srv://[::1]", &UrlError::SrvAddress);
+        check("http+srv://host", &UrlError::Scheme { scheme: "http".into() });
         assert_eq!(Url::new(crate::Scheme::Unix, "host", Some(1)), Err(UrlError::UnixHost));
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::percent;
-use crate::url::{Scheme, Url};
+use crate::url::{SRV_SUFFIX, Scheme, Url};
 use crate::url_error::UrlError;
 
 impl FromStr for Url {
@@ -13,19 +13,37 @@ impl FromStr for Url {
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
+        let (scheme, is_srv) = split_srv(scheme);
         let scheme = Scheme::parse(scheme)?;
         if rest.chars().any(|character| character.is_control() || character == ' ') {
             return Err(UrlError::Space);
         }
-        if scheme == Scheme::Unix {
+        if scheme == Scheme::Unix && !is_srv {
             return parse_unix(rest);
+        }
+        if is_srv && !matches!(scheme, Scheme::Mqtt | Scheme::Mqtts) {
+            return Err(UrlError::SrvScheme { scheme: scheme.name() });
         }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         check_path(scheme, path)?;
         let parts = Authority::parse(authority)?;
-        let url = Self::new(scheme, parts.host, parts.port)?.with_path(path);
+        let url = match parts.port {
+            Some(_) if is_srv => return Err(UrlError::SrvPort { scheme: scheme.name() }),
+            None if is_srv => Self::srv(scheme, parts.host)?,
+            port => Self::new(scheme, parts.host, port)?,
+        };
+        let url = url.with_path(path);
         Ok(url.with_credentials(parts.user.as_deref(), parts.password.as_deref()))
+    }
+}
+
+/// The scheme without what asks for SRV records, and whether that was there.
+fn split_srv(scheme: &str) -> (&str, bool) {
+    let suffix = scheme.len().checked_sub(SRV_SUFFIX.len());
+    match suffix.and_then(|start| scheme.split_at_checked(start)) {
+        Some((scheme, suffix)) if suffix.eq_ignore_ascii_case(SRV_SUFFIX) => (scheme, true),
+        _ => (scheme, false),
     }
 }
 
@@ -171,7 +189,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_shown_reads_the_same(text in r"(mqtt|wss|unix)://[a-z0-9:@%/?\[\].]{0,20}") {
+        fn what_is_shown_reads_the_same(text in r"(mqtt|mqtts\+srv|wss|unix)://[a-z0-9:@%/?\[\].]{0,20}") {
             let Ok(url) = text.parse::<Url>() else { return Ok(()) };
             let shown = url.to_string();
             if !shown.contains("***") {
@@ -227,6 +245,21 @@ mod tests {
             assert_eq!((url.host(), url.port()), (Some(host), Some(port)), "{text}");
             assert_eq!(parse(&url.to_string()), url.clone().with_credentials(url.user(), None));
         }
+    }
+
+    #[test]
+    fn srv_records_stand_in_for_the_port() {
+        for (text, scheme, shown) in [
+            ("mqtt+srv://plant.example", Scheme::Mqtt, "mqtt+srv://plant.example"),
+            ("MQTTS+SRV://me:x@plant.example/", Scheme::Mqtts, "mqtts+srv://me:***@plant.example/"),
+            ("ssl+srv://h", Scheme::Mqtts, "mqtts+srv://h"),
+        ] {
+            let url = parse(text);
+            assert!(url.is_srv());
+            assert_eq!((url.scheme(), url.port(), url.to_string().as_str()), (scheme, None, shown));
+        }
+        assert_eq!(parse("mqtt+srv://plant.example").authority(), "plant.example");
+        assert!(!parse("mqtt://plant.example").is_srv() && !parse("unix:///s").is_srv());
     }
 
     #[test]

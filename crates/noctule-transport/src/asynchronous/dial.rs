@@ -1,9 +1,10 @@
 //! One attempt: the layers of a connection, from the bottom to the top.
 
-use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsConnector;
 
+#[cfg(feature = "srv")]
+use super::service;
 use super::shake::shake;
 use super::{BoxedStream, Connected, WebSocketStream, tcp};
 use crate::builder::{ProxyLayer, Settings};
@@ -25,22 +26,37 @@ pub(super) async fn dial(
     progress: &Progress,
 ) -> Result<Connected, TransportError> {
     let mut info = ConnectionInfo::default();
+    #[cfg(feature = "srv")]
+    if let Some(service) = &settings.service {
+        let stream = service::reach(service, settings, progress, &mut info).await?;
+        return Ok(Connected { stream, info });
+    }
     let stream = reach(settings, progress, &mut info).await?;
-    #[cfg(feature = "tls")]
-    let stream = match &settings.tls {
-        Some(layer) => {
-            progress.enter(Stage::Tls);
-            let (stream, tls) = secure(stream, layer, Stage::Tls).await?;
-            info.tls = Some(tls);
-            stream
-        }
-        None => stream,
-    };
+    let stream = protect(stream, settings, progress, &mut info).await?;
     let stream = match &settings.websocket {
         Some(options) => upgrade(stream, options, settings, progress, &mut info).await?,
         None => stream,
     };
     Ok(Connected { stream, info })
+}
+
+/// TLS with the server, where the URL says so.
+pub(super) async fn protect(
+    stream: BoxedStream,
+    settings: &Settings,
+    progress: &Progress,
+    info: &mut ConnectionInfo,
+) -> Result<BoxedStream, TransportError> {
+    #[cfg(feature = "tls")]
+    if let Some(layer) = &settings.tls {
+        progress.enter(Stage::Tls);
+        let (stream, tls) = secure(stream, layer, Stage::Tls).await?;
+        info.tls = Some(tls);
+        return Ok(stream);
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = (settings, progress, info);
+    Ok(stream)
 }
 
 /// The bytes that reach the server, before TLS and WebSocket.
@@ -59,8 +75,19 @@ async fn reach(
     if let Some(layer) = &settings.proxy {
         return reach_through(layer, settings, (host, port), progress, info).await;
     }
+    reach_tcp(host, port, settings, progress, info).await
+}
+
+pub(super) async fn reach_tcp(
+    host: &str,
+    port: u16,
+    settings: &Settings,
+    progress: &Progress,
+    info: &mut ConnectionInfo,
+) -> Result<BoxedStream, TransportError> {
     let stream = tcp::connect(host, port, &settings.socket, progress).await?;
-    note_addresses(&stream, info);
+    info.peer_address = stream.peer_addr().ok();
+    info.local_address = stream.local_addr().ok();
     Ok(Box::new(stream))
 }
 
@@ -82,11 +109,6 @@ async fn reach_unix(
     _progress: &Progress,
 ) -> Result<BoxedStream, TransportError> {
     Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
-}
-
-fn note_addresses(stream: &TcpStream, info: &mut ConnectionInfo) {
-    info.peer_address = stream.peer_addr().ok();
-    info.local_address = stream.local_addr().ok();
 }
 
 /// The way to the server through a proxy.
@@ -148,9 +170,7 @@ async fn reach_proxy(
     info: &mut ConnectionInfo,
 ) -> Result<BoxedStream, TransportError> {
     let proxy = &layer.proxy;
-    let stream = tcp::connect(proxy.host(), proxy.port(), &settings.socket, progress).await?;
-    note_addresses(&stream, info);
-    let stream: BoxedStream = Box::new(stream);
+    let stream = reach_tcp(proxy.host(), proxy.port(), settings, progress, info).await?;
     #[cfg(feature = "tls")]
     if let Some(tls) = &layer.tls {
         progress.enter(Stage::ProxyTls);

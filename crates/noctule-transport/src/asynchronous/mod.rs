@@ -2,6 +2,8 @@
 
 mod accept;
 mod dial;
+#[cfg(feature = "srv")]
+mod service;
 mod shake;
 mod tcp;
 mod websocket;
@@ -75,7 +77,8 @@ impl Dialer {
         &self.settings.url
     }
 
-    /// Connects once: finds the host's addresses, tries them, and passes all handshakes.
+    /// Connects once: finds the host's addresses, tries them, and passes all handshakes. SRV records
+    /// are looked up each time.
     ///
     /// Dropping the future gives the attempt up.
     ///

@@ -53,7 +53,7 @@ impl<'a> Attempt<'a> {
         self.check()
     }
 
-    fn check(&mut self) -> Result<(), TransportError> {
+    pub(super) fn check(&mut self) -> Result<(), TransportError> {
         let stage = self.progress.stage();
         if (self.is_cancelled)() {
             return Err(TransportError::Cancelled { stage });
@@ -66,6 +66,25 @@ impl<'a> Attempt<'a> {
 
     pub(super) fn enter(&self, stage: Stage) {
         self.progress.enter(stage);
+    }
+
+    /// Does a part of the attempt, in a time that leaves as much for each of the parts after it.
+    #[cfg(feature = "srv")]
+    pub(super) fn with_share<T>(
+        &mut self,
+        after_it: usize,
+        part: impl FnOnce(&mut Self) -> Result<T, TransportError>,
+    ) -> Result<T, TransportError> {
+        let whole = (self.limit, self.deadline);
+        let parts = u32::try_from(after_it).unwrap_or(u32::MAX).saturating_add(1);
+        if let Some(deadline) = self.deadline.filter(|_| after_it > 0) {
+            let now = Instant::now();
+            self.limit = deadline.saturating_duration_since(now) / parts;
+            self.deadline = now.checked_add(self.limit);
+        }
+        let result = part(self);
+        (self.limit, self.deadline) = whole;
+        result
     }
 
     /// Repeats what would block, and waits in between.

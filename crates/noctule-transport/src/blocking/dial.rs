@@ -3,6 +3,8 @@
 use mio::net::TcpStream;
 
 use super::attempt::Attempt;
+#[cfg(feature = "srv")]
+use super::service;
 use super::shake::shake;
 use super::{BoxedTransport, Connected, WebSocketStream, tcp};
 use crate::builder::{ProxyLayer, Settings};
@@ -27,21 +29,36 @@ pub(super) fn dial(
     attempt: &mut Attempt<'_>,
 ) -> Result<Connected, TransportError> {
     let mut info = ConnectionInfo::default();
+    #[cfg(feature = "srv")]
+    if let Some(service) = &settings.service {
+        let stream = service::reach(service, settings, attempt, &mut info)?;
+        return Ok(Connected { stream, info });
+    }
     let stream = reach(settings, attempt, &mut info)?;
-    #[cfg(feature = "tls")]
-    let stream = match &settings.tls {
-        Some(layer) => {
-            let (stream, tls) = secure(stream, layer, Stage::Tls, attempt)?;
-            info.tls = Some(tls);
-            stream
-        }
-        None => stream,
-    };
+    let stream = protect(stream, settings, attempt, &mut info)?;
     let stream = match &settings.websocket {
         Some(options) => upgrade(stream, options, settings, attempt, &mut info)?,
         None => stream,
     };
     Ok(Connected { stream, info })
+}
+
+/// TLS with the server, where the URL says so.
+pub(super) fn protect(
+    stream: BoxedTransport,
+    settings: &Settings,
+    attempt: &mut Attempt<'_>,
+    info: &mut ConnectionInfo,
+) -> Result<BoxedTransport, TransportError> {
+    #[cfg(feature = "tls")]
+    if let Some(layer) = &settings.tls {
+        let (stream, tls) = secure(stream, layer, Stage::Tls, attempt)?;
+        info.tls = Some(tls);
+        return Ok(stream);
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = (settings, attempt, info);
+    Ok(stream)
 }
 
 /// The bytes that reach the server, before TLS and WebSocket; registered with the waiter.
@@ -88,7 +105,7 @@ fn reach_unix(
     Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
 }
 
-fn reach_tcp(
+pub(super) fn reach_tcp(
     host: &str,
     port: u16,
     settings: &Settings,

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::mpsc::{self, TryRecvError};
 use std::time::Instant;
 
 use mio::net::TcpStream;
 
+use super::aside;
 use super::attempt::Attempt;
 use crate::error::{Attempts, TransportError};
 use crate::race::{ATTEMPT_DELAY, interleave};
@@ -25,25 +25,11 @@ pub(super) fn resolve(
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(VecDeque::from([SocketAddr::new(ip, port)]));
     }
-    // The system's resolver can neither be interrupted nor given a time, so it has its own thread.
-    let (sender, receiver) = mpsc::channel();
-    let (waker, place) = (attempt.waker(), (host.to_owned(), port));
-    std::thread::Builder::new().name("noctule-resolver".to_owned()).spawn(move || {
-        let found = place.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-        // If nobody waits any more, the attempt is over.
-        let _ = sender.send(found);
-        let _ = waker.wake();
-    })?;
+    let place = (host.to_owned(), port);
+    let resolved =
+        aside::ask(attempt, move || place.to_socket_addrs().map(Iterator::collect::<Vec<_>>))?;
     let failed = |source| TransportError::Resolve { host: host.to_owned(), source };
-    loop {
-        match receiver.try_recv() {
-            Ok(found) => return found.map(interleave).map_err(failed),
-            Err(TryRecvError::Empty) => attempt.wait(None)?,
-            Err(TryRecvError::Disconnected) => {
-                return Err(failed(io::Error::other("the resolver's thread panicked")));
-            }
-        }
-    }
+    resolved.and_then(|found| found).map(interleave).map_err(failed)
 }
 
 pub(super) fn connect(

@@ -2,10 +2,12 @@
 
 mod authority;
 mod conversation;
+mod name_server;
 mod own;
 mod proxy;
 mod server;
 mod settings;
+mod srv;
 mod tcp;
 mod tls;
 mod tunnel;

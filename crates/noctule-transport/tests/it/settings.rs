@@ -52,6 +52,9 @@ fn what_excludes_each_other_is_named() {
     conflict(&dialer("mqtt://h/plant/site"), ["mqtt://", "a path"]);
     conflict(&dialer("unix:///s").proxy(proxy("http://p")), ["unix://", "proxy()"]);
     conflict(&dialer("unix:///s").socket(SocketOptions::default()), ["unix://", "socket()"]);
+    let names = ["mqtts+srv://", "proxy()"];
+    conflict(&dialer("mqtts+srv://h").proxy(proxy("socks5://p")), names);
+    conflict(&dialer("mqtt+srv://h").tls(tls()), ["mqtt+srv://", "tls()"]);
     let names = ["proxy_tls()", "a proxy without TLS"];
     conflict(&dialer("mqtt://h").proxy_tls(tls()), names);
     conflict(&dialer("mqtt://h").proxy(proxy("http://p")).proxy_tls(tls()), names);
@@ -94,6 +97,7 @@ fn an_own_connector_stands_for_all_below_it() {
     let error = own("mqtt://h").socket(SocketOptions::default()).build().err();
     assert_eq!(names(error), ["connector()", "socket()"]);
     assert_eq!(names(own("unix:///s").build().err()), ["connector()", "unix://"]);
+    assert_eq!(names(own("mqtt+srv://h").build().err()), ["connector()", "mqtt+srv://"]);
     let error = own("mqtt://h").build_blocking().err();
     assert_eq!(names(error), ["build_blocking()", "connector()"]);
     let error = dialer("mqtt://h").blocking_connector(Own).build().err();
@@ -142,6 +146,8 @@ fn wrong_values_are_refused() {
     }
     let named = TlsClient::builder().dangerously_accept_any_certificate().server_name("a b");
     assert!(matches!(named.build(), Err(BuildError::Value { setting: "server_name", .. })));
+    let nobody = dialer("mqtt+srv://h").name_servers([]).build();
+    assert!(matches!(nobody, Err(BuildError::Value { setting: "name_servers", .. })));
     let long = dialer("mqtt://h").proxy(proxy(&format!("socks5://{}:p@h", "u".repeat(256))));
     assert!(matches!(long.build(), Err(BuildError::Value { setting: "proxy", .. })));
 }
