@@ -9,12 +9,16 @@ mod farewell;
 mod house;
 mod interceptors;
 mod metrics;
+#[path = "../../../noctule-transport/tests/it/name_server.rs"]
+#[allow(dead_code, reason = "the other tests need the rest")]
+mod name_server;
 mod packet_log;
 mod reconnect;
 mod redirect;
 mod regressions;
 mod routes;
 mod scram;
+mod srv;
 mod stalled;
 mod start;
 mod store;

@@ -17,6 +17,9 @@ mod house;
 mod interceptors;
 #[path = "../it/metrics.rs"]
 mod metrics;
+#[path = "../../../noctule-transport/tests/it/name_server.rs"]
+#[allow(dead_code, reason = "the other tests need the rest")]
+mod name_server;
 #[path = "../it/packet_log.rs"]
 mod packet_log;
 #[path = "../it/reconnect.rs"]
@@ -29,6 +32,8 @@ mod regressions;
 mod routes;
 #[path = "../it/scram.rs"]
 mod scram;
+#[path = "../it/srv.rs"]
+mod srv;
 #[path = "../it/stalled.rs"]
 mod stalled;
 mod start;
