@@ -70,6 +70,7 @@ fn an_own_stream_leaves_nothing_unheeded() {
         other => panic!("{other:?}"),
     };
     assert_eq!(second(of("mqtts://h")), "mqtts://");
+    assert_eq!(second(of("mqtt+srv://h")), "mqtt+srv://");
     assert_eq!(second(of("mqtt://h/plant")), "a path");
     let plain = || dialer("mqtt://h");
     for (set, name) in [
@@ -78,6 +79,7 @@ fn an_own_stream_leaves_nothing_unheeded() {
         (plain().websocket(WebSocketOptions::default()), "websocket()"),
         (plain().proxy(proxy("http://p")), "proxy()"),
         (plain().socket(SocketOptions::default()), "socket()"),
+        (plain().name_servers([]), "name_servers()"),
         (plain().connector(Own), "connector()"),
         (plain().blocking_connector(Own), "blocking_connector()"),
     ] {
