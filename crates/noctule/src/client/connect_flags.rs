@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
@@ -39,8 +39,19 @@ pub(crate) struct ConnectFlags {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     port: Option<u16>,
+    /// Use SRV lookups to determine which host to connect to: -h names the domain
+    #[arg(
+        short = 'S',
+        requires = "host",
+        conflicts_with_all = ["port", "unix", "ws", "url", "proxy"]
+    )]
+    srv: bool,
+    /// The name server that is asked for SRV records instead of the system's, for tests
+    #[arg(long, value_name = "ADDRESS:PORT", hide = true)]
+    srv_server: Option<SocketAddr>,
     /// Server and topic as mqtt://USER:PASSWORD@HOST:PORT/TOPIC, of which only HOST must be there;
-    /// mqtts:// has TLS; ws:// and wss:// have WebSocket, whose path is in the place of the topic
+    /// mqtts:// has TLS; ws:// and wss:// have WebSocket, whose path is in the place of the topic;
+    /// mqtt+srv:// and mqtts+srv:// find the server of a domain, as -S does
     #[arg(
         short = 'L',
         long,
@@ -143,6 +154,9 @@ impl ConnectFlags {
         }
         let is_tls = self.tls.is_wanted() || self.port == Some(8883);
         let host = self.host.as_deref().unwrap_or("localhost");
+        if self.srv {
+            return server::of_domain(host, is_tls);
+        }
         server::of_host(host, self.port, is_tls, self.ws.as_deref())
     }
 
@@ -208,6 +222,9 @@ impl ConnectFlags {
         }
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy.clone());
+        }
+        if let Some(server) = self.srv_server {
+            builder = builder.transport(move |transport| transport.name_servers([server]));
         }
         if let Some(address) = self.bind_address {
             builder = builder.transport(move |transport| {

@@ -175,6 +175,7 @@ pub(crate) fn policy() -> ReconnectPolicy {
 fn advice_on_transport(error: &TransportError) -> &'static str {
     match error {
         TransportError::Connect { .. } => "; check -h and -p, and that a broker listens there",
+        TransportError::Srv(_) => "; check -h, or name a server with -h and -p instead of -S",
         TransportError::UnixSocket { .. } => "; check --unix, and that a broker listens there",
         TransportError::TimedOut { .. } => "; check -h, -p and the network",
         TransportError::Proxy { .. } => "; check --proxy",

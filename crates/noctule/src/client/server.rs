@@ -1,4 +1,4 @@
-//! Which server, as a URL: from `-h` and `-p`, from `--unix` or from `-L`.
+//! Which server, as a URL: from `-h` and `-p`, from `-h` and `-S`, from `--unix` or from `-L`.
 
 use std::fmt;
 use std::path::{Path, absolute};
@@ -62,6 +62,14 @@ pub(crate) fn of_host(
     Ok(server)
 }
 
+/// The server that the SRV records of a domain name.
+pub(crate) fn of_domain(domain: &str, is_tls: bool) -> Result<Server, Failure> {
+    let scheme = if is_tls { Scheme::Mqtts } else { Scheme::Mqtt };
+    let url = Url::srv(scheme, domain);
+    let url = url.map_err(|error| Failure::usage(format!("-S -h {domain}: {error}")))?;
+    Ok(Server::new(&url, None))
+}
+
 /// The server behind a Unix socket.
 pub(crate) fn of_unix(path: &Path) -> Result<Server, Failure> {
     let path = absolute(path).map_err(|error| Failure::usage(format!("--unix: {error}")))?;
@@ -82,7 +90,11 @@ pub(crate) fn of_url(text: &str, has_tls_flags: bool) -> Result<Server, Failure>
     let url: Url =
         format!("{scheme}://{place}").parse().map_err(|error| wrong(format!("{error}")))?;
     if has_tls_flags && !url.scheme().is_tls() {
-        let secure = if url.scheme() == Scheme::Ws { "wss" } else { "mqtts" };
+        let secure = match url.scheme() {
+            Scheme::Ws => "wss",
+            _ if url.is_srv() => "mqtts+srv",
+            _ => "mqtts",
+        };
         return Err(wrong(format!("flags about TLS need {secure}://")));
     }
     let mut server = Server::new(&url, topic);
@@ -117,6 +129,10 @@ mod tests {
         assert!(url("host/topic").unwrap_err().contains("mqtt://HOST/TOPIC"));
         assert!(url("http://host/topic").unwrap_err().contains("scheme"));
         assert!(of_url("mqtt://host/t", true).is_err());
+        let server = url("mqtts+srv://me@plant.example/t").unwrap();
+        assert_eq!((server.url.as_str(), server.is_tls), ("mqtts+srv://plant.example", true));
+        assert_eq!(server.topic.as_deref(), Some("t"));
+        assert!(url("mqtt+srv://plant.example:1/t").unwrap_err().contains("exclude each other"));
     }
 
     #[test]
@@ -127,6 +143,10 @@ mod tests {
         assert_eq!(of("h", None, false, Some("/x")).as_deref(), Some("ws://h:80/x"));
         assert_eq!(of("h", None, true, Some("x")).as_deref(), Some("wss://h:443/x"));
         assert_eq!(of("a b", None, false, None), None);
+        let of = |domain, tls| of_domain(domain, tls).map(|server| server.url).ok();
+        assert_eq!(of("plant.example", false).as_deref(), Some("mqtt+srv://plant.example"));
+        assert_eq!(of("plant.example", true).as_deref(), Some("mqtts+srv://plant.example"));
+        assert_eq!(of("127.0.0.1", false), None);
         assert_eq!(
             of_unix(Path::new("/run/x")).map(|server| server.url).ok().as_deref(),
             Some("unix:///run/x")

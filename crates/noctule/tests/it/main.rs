@@ -4,10 +4,14 @@ mod broker;
 mod errors;
 mod log;
 mod mosquitto;
+#[path = "../../../noctule-transport/tests/it/name_server.rs"]
+#[allow(dead_code, reason = "the other tests need the rest")]
+mod name_server;
 mod process;
 mod publish;
 mod relay;
 mod rpc;
 mod serving;
+mod srv;
 mod statuses;
 mod subscribe;
