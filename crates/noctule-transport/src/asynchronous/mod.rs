@@ -77,8 +77,8 @@ impl Dialer {
         &self.settings.url
     }
 
-    /// Connects once: finds the host's addresses, tries them, and passes all handshakes. SRV records
-    /// are looked up each time.
+    /// Connects once: finds the host's addresses, tries them, and passes all handshakes.
+    /// SRV records are looked up each time.
     ///
     /// Dropping the future gives the attempt up.
     ///

@@ -83,8 +83,8 @@ impl Dialer {
         &self.settings.url
     }
 
-    /// Connects once: finds the host's addresses, tries them, and passes all handshakes. SRV records
-    /// are looked up each time.
+    /// Connects once: finds the host's addresses, tries them, and passes all handshakes.
+    /// SRV records are looked up each time.
     ///
     /// Whenever the waiter's [`Waker`] is used, `is_cancelled` is asked; it ends the attempt with
     /// `true`. Such wake-ups are used up, so look at what they stand for when the attempt is over.

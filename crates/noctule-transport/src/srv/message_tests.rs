@@ -88,9 +88,17 @@ fn a_code_says_why_there_is_nothing() {
     assert!(matches!(with(5), Reply::Failed(reason) if reason.ends_with("Refused")));
 }
 
+fn some_bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..600)
+}
+
+fn some_changes() -> impl Strategy<Value = Vec<(usize, u8)>> {
+    prop::collection::vec((0..200_usize, any::<u8>()), 1..6)
+}
+
 proptest! {
     #[test]
-    fn whatever_comes_is_read_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn whatever_comes_is_read_without_a_panic(mut bytes in some_bytes()) {
         query().read(&bytes);
         // The same behind a header that is believed.
         bytes.splice(0..0, [0x12, 0x34, 0x81, 0x80, 0, 1, 0, 2, 0, 1, 0, 1]);
@@ -98,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn a_change_of_some_bytes_does_no_harm(changes in prop::collection::vec((0..200_usize, any::<u8>()), 1..6)) {
+    fn a_change_of_some_bytes_does_no_harm(changes in some_changes()) {
         let mut message = packet(vec![alias(NAME, "b"), srv("b", 1), srv("b", 2)]);
         for (place, byte) in changes {
             if let Some(old) = message.get_mut(place) {
