@@ -341,6 +341,11 @@ impl Connection {
                 inner.settle(now);
                 return None;
             }
+            // What the bytes wait for may have become durable since that was looked at.
+            let batch = self.waits_for;
+            if batch > 0 && inner.journal.as_ref().is_none_or(|journal| journal.is_kept(batch)) {
+                return None;
+            }
             let can_write = self.writing.is_empty();
             let has_work = inner.hub.session().has_events() || can_write && inner.hub.has_work();
             if has_work && !inner.is_keeping() {
