@@ -74,9 +74,9 @@ impl ShutdownReport {
 }
 
 impl<D> Client<D> {
-    /// Settings of a client for the server of a URL: `mqtt://`, `mqtts://`, `ws://`, `wss://` or
-    /// `unix://`, with user name and password if it needs them. What is wrong with it, connecting
-    /// tells.
+    /// Settings of a client for the server of a URL: `mqtt://` (or a host alone), `mqtts://`,
+    /// `ws://`, `wss://` or `unix://`, with user name and password if it needs them. What is wrong
+    /// with it, connecting tells.
     pub fn builder(url: impl Into<String>) -> ClientBuilder<D> {
         ClientBuilder::new(url.into())
     }

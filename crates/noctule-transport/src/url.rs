@@ -17,9 +17,9 @@ pub(crate) const SRV_SUFFIX: &str = "+srv";
 /// How the bytes travel, as the first part of a URL names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// `mqtt` or `tcp`: TCP, port 1883.
+    /// `mqtt` or `tcp`, or no scheme at all: TCP, port 1883.
     Mqtt,
-    /// `mqtts`, `ssl` or `tls`: TLS over TCP, port 8883.
+    /// `mqtts`, `ssl`, `tls` or `tcps`: TLS over TCP, port 8883.
     Mqtts,
     /// `ws`: WebSocket over TCP, port 80.
     Ws,
@@ -69,7 +69,7 @@ impl Scheme {
     pub(crate) fn parse(name: &str) -> Result<Self, UrlError> {
         match name.to_ascii_lowercase().as_str() {
             "mqtt" | "tcp" => Ok(Self::Mqtt),
-            "mqtts" | "ssl" | "tls" => Ok(Self::Mqtts),
+            "mqtts" | "ssl" | "tls" | "tcps" => Ok(Self::Mqtts),
             "ws" => Ok(Self::Ws),
             "wss" => Ok(Self::Wss),
             "unix" => Ok(Self::Unix),

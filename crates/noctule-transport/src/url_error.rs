@@ -6,16 +6,16 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// There is no `://`.
+    /// What could be meant as a scheme has no `://` behind it.
     #[error(
-        "the URL has no scheme: write mqtt://HOST, mqtts://HOST, ws://HOST, wss://HOST or \
-         unix:///PATH"
+        "the URL's scheme is cut off: write mqtt://HOST (or HOST alone), mqtts://HOST, ws://HOST, \
+         wss://HOST or unix:///PATH"
     )]
     NoScheme,
     /// The scheme is none that a server is reached by.
     #[error(
-        "{scheme:?} is no scheme of an MQTT server: write mqtt (or tcp), mqtts (or ssl, tls), \
-         ws, wss or unix{}", scheme_hint(.scheme)
+        "{scheme:?} is no scheme of an MQTT server: write mqtt (or tcp), mqtts (or ssl, tls, \
+         tcps), ws, wss or unix{}", scheme_hint(.scheme)
     )]
     Scheme {
         /// The scheme.
@@ -108,7 +108,7 @@ fn scheme_hint(scheme: &str) -> &'static str {
         "http" => " (here: ws)",
         "https" => " (here: wss)",
         "mqtt+tcp" => " (here: mqtt)",
-        "mqtt+ssl" | "mqtt+tls" | "tcps" | "tcp+tls" => " (here: mqtts)",
+        "mqtt+ssl" | "mqtt+tls" | "tcp+tls" => " (here: mqtts)",
         _ => "",
     }
 }
@@ -125,7 +125,12 @@ mod tests {
 
     #[test]
     fn every_mistake_has_its_own_error() {
-        check("localhost:1883", &UrlError::NoScheme);
+        check("mqtts:/localhost", &UrlError::NoScheme);
+        check("//localhost", &UrlError::NoScheme);
+        check("/run/noctule.sock", &UrlError::UnixPath);
+        check("", &UrlError::NoHost);
+        check("host:port", &UrlError::Port);
+        check("://host", &UrlError::Scheme { scheme: String::new() });
         check("http://host", &UrlError::Scheme { scheme: "http".into() });
         check("mqtt://", &UrlError::NoHost);
         check("mqtt://user@", &UrlError::NoHost);
@@ -174,6 +179,9 @@ mod tests {
             "mqtt://user:ses ame@host",
             "mqtt://user:sesame@",
             "mqtt://user:sesame@[::1",
+            "user:sesame://more@host",
+            "user:sesame/more@host",
+            "user:/sesame@host",
         ] {
             let error = text.parse::<Url>().unwrap_err();
             let shown = format!("{error} {error:?}");

@@ -11,8 +11,7 @@ impl FromStr for Url {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let text = text.trim();
-        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
+        let (scheme, rest) = split_scheme(text.trim())?;
         let (scheme, is_srv) = split_srv(scheme);
         let scheme = Scheme::parse(scheme)?;
         if rest.chars().any(|character| character.is_control() || character == ' ') {
@@ -35,6 +34,24 @@ impl FromStr for Url {
         };
         let url = url.with_path(path);
         Ok(url.with_credentials(parts.user.as_deref(), parts.password.as_deref()))
+    }
+}
+
+/// The scheme, and what is behind its `://`. A host alone, which many other clients take, is reached
+/// as by `mqtt://`; but not what a slip has left of a scheme, for that may have been one with TLS.
+fn split_scheme(text: &str) -> Result<(&str, &str), UrlError> {
+    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    // Else it is part of a password, which no error may repeat.
+    if let Some((scheme, rest)) = text.split_once("://")
+        && scheme.bytes().all(is_scheme)
+    {
+        return Ok((scheme, rest));
+    }
+    match text.find('/').map(|slash| text.split_at(slash)) {
+        Some((before, _)) if before.ends_with(':') => Err(UrlError::NoScheme),
+        Some(("", path)) if path.starts_with("//") => Err(UrlError::NoScheme),
+        Some(("", _)) => Err(UrlError::UnixPath),
+        _ => Ok((Scheme::Mqtt.name(), text)),
     }
 }
 
@@ -208,11 +225,29 @@ mod tests {
             ("mqtts://h", Scheme::Mqtts, 8883),
             ("ssl://h", Scheme::Mqtts, 8883),
             ("tls://h:8884", Scheme::Mqtts, 8884),
+            ("tcps://h", Scheme::Mqtts, 8883),
             ("ws://h", Scheme::Ws, 80),
             ("wss://h", Scheme::Wss, 443),
         ] {
             let url = parse(text);
             assert_eq!((url.scheme(), url.port()), (scheme, Some(port)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_alone_is_reached_as_by_mqtt() {
+        for (text, same) in [
+            ("h", "mqtt://h"),
+            ("h:1884", "mqtt://h:1884"),
+            // There are machines of that name.
+            ("mqtts:1883", "mqtt://mqtts:1883"),
+            ("[::1]", "mqtt://[::1]"),
+            ("127.0.0.1:1", "mqtt://127.0.0.1:1"),
+            ("me:x%2Fy@h", "mqtt://me:x%2Fy@h"),
+            ("me:x@h:1", "mqtt://me:x@h:1"),
+            ("h/plant", "mqtt://h/plant"),
+        ] {
+            assert_eq!(parse(text), parse(same), "{text}");
         }
     }
 
