@@ -35,7 +35,7 @@
 //! - `native-roots` (default) and `webpki-roots`: whom TLS trusts without being told; with both,
 //!   the system decides.
 //! - `srv`: URLs such as `mqtts+srv://domain`, whose servers the SRV records of the domain name.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 // Without a kind of dialer there are only settings.
 #![cfg_attr(
     not(any(feature = "tokio", feature = "blocking")),
@@ -55,6 +55,7 @@ mod info;
 mod percent;
 mod proxy;
 mod race;
+mod raw_option;
 mod socket;
 #[cfg(feature = "srv")]
 mod srv;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::build_error::BuildError;
+use crate::raw_option::RawOption;
 
 /// Options of a TCP socket. The default is no delay (Nagle's algorithm off), all else as the
 /// operating system has it.
@@ -19,6 +20,7 @@ pub struct SocketOptions {
     interface: Option<String>,
     send_buffer_bytes: Option<usize>,
     receive_buffer_bytes: Option<usize>,
+    raw: Vec<RawOption>,
 }
 
 /// When TCP itself asks a silent peer whether it is still there.
@@ -43,6 +45,7 @@ impl Default for SocketOptions {
             interface: None,
             send_buffer_bytes: None,
             receive_buffer_bytes: None,
+            raw: Vec::new(),
         }
     }
 }
@@ -99,6 +102,22 @@ impl SocketOptions {
         self
     }
 
+    /// Any other option that is a number or a yes and no, by the numbers that this system has for
+    /// it, as its `setsockopt` takes them (Unix). It is set on every socket before that connects,
+    /// after the options above and in the order of these calls; if the system refuses it, the
+    /// socket is not connected, and the error names it.
+    ///
+    /// ```
+    /// # use noctule_transport::SocketOptions;
+    /// // Linux: IPPROTO_IP, IP_TOS, "expedited forwarding"; SOL_SOCKET, SO_REUSEADDR.
+    /// let options = SocketOptions::default().raw(0, 1, 0xb8).raw(1, 2, true);
+    /// ```
+    #[must_use]
+    pub fn raw(mut self, level: i32, name: i32, value: impl Into<i32>) -> Self {
+        self.raw.push(RawOption { level, name, value: value.into() });
+        self
+    }
+
     /// Whether an address can be reached from the address that the socket is bound to.
     pub(crate) fn allows(&self, address: &SocketAddr) -> bool {
         self.bind_address.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
@@ -114,6 +133,9 @@ impl SocketOptions {
         let has_user_timeout = cfg!(any(target_os = "linux", target_os = "android"));
         if self.user_timeout.is_some() && !has_user_timeout {
             return unsupported("user_timeout");
+        }
+        if !self.raw.is_empty() && !RawOption::EXISTS {
+            return unsupported("raw");
         }
         Ok(())
     }
@@ -137,6 +159,7 @@ impl SocketOptions {
             socket.set_recv_buffer_size(bytes)?;
         }
         self.set_linux_options(&socket)?;
+        self.raw.iter().try_for_each(|option| option.apply(&socket))?;
         if let Some(local) = self.bind_address {
             socket.bind(&SocketAddr::new(local, 0).into())?;
         }
@@ -210,6 +233,23 @@ mod tests {
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(9)));
         let options = SocketOptions::default().interface("no-such-device");
         assert!(options.open(ADDRESS).is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn any_option_can_be_set_by_its_numbers() {
+        let options = SocketOptions::default()
+            .raw(libc::IPPROTO_TCP, libc::TCP_MAXSEG, 700)
+            .raw(libc::SOL_SOCKET, libc::SO_KEEPALIVE, true)
+            .raw(libc::IPPROTO_TCP, libc::TCP_NODELAY, false);
+        assert!(options.check().is_ok());
+        let socket = options.open(ADDRESS).unwrap();
+        assert_eq!(socket.tcp_mss().unwrap(), 700);
+        assert!(socket.keepalive().unwrap());
+        assert!(!socket.tcp_nodelay().unwrap(), "it comes after what is set by name");
+        let error = SocketOptions::default().raw(libc::SOL_SOCKET, -1, 7).open(ADDRESS);
+        let text = error.unwrap_err().to_string();
+        assert!(text.starts_with("the socket option -1 of level 1 is not 7: "), "{text}");
     }
 
     #[test]

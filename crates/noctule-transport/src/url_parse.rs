@@ -37,8 +37,9 @@ impl FromStr for Url {
     }
 }
 
-/// The scheme, and what is behind its `://`. A host alone, which many other clients take, is reached
-/// as by `mqtt://`; but not what a slip has left of a scheme, for that may have been one with TLS.
+/// The scheme, and what is behind its `://`. A host alone, which many other clients take, is
+/// reached as by `mqtt://`; but not what a slip has left of a scheme, for that may have been one
+/// with TLS.
 fn split_scheme(text: &str) -> Result<(&str, &str), UrlError> {
     let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     // Else it is part of a password, which no error may repeat.

@@ -18,6 +18,7 @@ mod redirect;
 mod regressions;
 mod routes;
 mod scram;
+mod socket;
 mod srv;
 mod stalled;
 mod start;

@@ -32,6 +32,8 @@ mod regressions;
 mod routes;
 #[path = "../it/scram.rs"]
 mod scram;
+#[path = "../it/socket.rs"]
+mod socket;
 #[path = "../it/srv.rs"]
 mod srv;
 #[path = "../it/stalled.rs"]
