@@ -32,6 +32,8 @@
 //! - `tokio` (default) and `blocking`: who dials. `blocking` alone has no tokio in its tree.
 //! - `aws-lc-rs` (default) and `ring`: the cryptography of TLS; with both, the first is taken.
 //!   `tls` alone has none, and the program brings it with `TlsBuilder::crypto_provider`.
+//! - `native-tls`: TLS by the system's library for clients that ask for it
+//!   (`TlsBuilder::native_tls`), or that have neither of these two.
 //! - `native-roots` (default) and `webpki-roots`: whom TLS trusts without being told; with both,
 //!   the system decides.
 //! - `srv`: URLs such as `mqtts+srv://domain`, whose servers the SRV records of the domain name.

@@ -1,11 +1,16 @@
 //! One attempt: the layers of a connection, from the bottom to the top.
 
 #[cfg(feature = "tls")]
+use std::sync::Arc;
+
+#[cfg(feature = "tls")]
 use tokio_rustls::TlsConnector;
 
 #[cfg(feature = "srv")]
 use super::service;
 use super::shake::shake;
+#[cfg(feature = "native-tls")]
+use super::system_tls;
 use super::{BoxedStream, Connected, WebSocketStream, tcp};
 use crate::builder::{ProxyLayer, Settings};
 use crate::error::TransportError;
@@ -18,8 +23,10 @@ use crate::websocket::{Frames, Hook, Role, Upgrade, WebSocketOptions};
 use crate::builder::TlsLayer;
 #[cfg(feature = "tls")]
 use crate::info::TlsInfo;
+#[cfg(feature = "native-tls")]
+use crate::tls::system_failed;
 #[cfg(feature = "tls")]
-use crate::tls::TlsError;
+use crate::tls::{Engine, TlsError};
 
 pub(super) async fn dial(
     settings: &Settings,
@@ -185,8 +192,18 @@ async fn secure(
     layer: &TlsLayer,
     stage: Stage,
 ) -> Result<(BoxedStream, TlsInfo), TransportError> {
-    let connector = TlsConnector::from(layer.client.config());
-    match connector.connect(layer.name.clone(), stream).await {
+    let config = match layer.client.engine() {
+        Engine::Rustls(config) => Arc::clone(config),
+        #[cfg(feature = "native-tls")]
+        Engine::System(system) => {
+            let connected = system_tls::connect(system, &layer.name, stream).await;
+            let failed = |error| system_failed(&error, &layer.shown_name, stage);
+            let stream = connected.map_err(failed)?;
+            let info = stream.info();
+            return Ok((Box::new(stream), info));
+        }
+    };
+    match TlsConnector::from(config).connect(layer.name.clone(), stream).await {
         Ok(stream) => {
             let info = TlsInfo::of(stream.get_ref().1);
             Ok((Box::new(stream), info))

@@ -5,6 +5,8 @@ mod dial;
 #[cfg(feature = "srv")]
 mod service;
 mod shake;
+#[cfg(feature = "native-tls")]
+mod system_tls;
 mod tcp;
 mod websocket;
 

@@ -1,11 +1,16 @@
 //! One attempt: the layers of a connection, from the bottom to the top.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
 use mio::net::TcpStream;
 
 use super::attempt::Attempt;
 #[cfg(feature = "srv")]
 use super::service;
 use super::shake::shake;
+#[cfg(feature = "native-tls")]
+use super::system_tls;
 use super::{BoxedTransport, Connected, WebSocketStream, tcp};
 use crate::builder::{ProxyLayer, Settings};
 use crate::error::TransportError;
@@ -21,8 +26,10 @@ use super::TlsStream;
 use crate::builder::TlsLayer;
 #[cfg(feature = "tls")]
 use crate::info::TlsInfo;
+#[cfg(feature = "native-tls")]
+use crate::tls::system_failed;
 #[cfg(feature = "tls")]
-use crate::tls::TlsError;
+use crate::tls::{Engine, TlsError};
 
 pub(super) fn dial(
     settings: &Settings,
@@ -188,7 +195,18 @@ fn secure(
         Some(error) => error.into(),
         None => TransportError::Broken { stage, source },
     };
-    let connection = rustls::ClientConnection::new(layer.client.config(), layer.name.clone());
+    let config = match layer.client.engine() {
+        Engine::Rustls(config) => Arc::clone(config),
+        #[cfg(feature = "native-tls")]
+        Engine::System(system) => {
+            let connected = system_tls::connect(system, &layer.name, stream, attempt)?;
+            let failed = |error| system_failed(&error, &layer.shown_name, stage);
+            let stream = connected.map_err(failed)?;
+            let info = stream.0.info();
+            return Ok((Box::new(stream), info));
+        }
+    };
+    let connection = rustls::ClientConnection::new(config, layer.name.clone());
     let connection = connection
         .map_err(|error| failed(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
     let mut stream = TlsStream::new(connection.into(), stream);

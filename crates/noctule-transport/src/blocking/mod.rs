@@ -11,6 +11,8 @@ mod dial;
 mod service;
 mod shake;
 mod stream;
+#[cfg(feature = "native-tls")]
+mod system_tls;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;

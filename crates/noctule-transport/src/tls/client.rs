@@ -21,17 +21,19 @@ use crate::build_error::BuildError;
 /// Settings of TLS towards a server. The default trusts the system's roots.
 #[derive(Clone, Default)]
 pub struct TlsBuilder {
-    roots: Vec<Pem>,
-    with_system_roots: bool,
-    identity: Option<Identity>,
-    alpn: Vec<Vec<u8>>,
-    server_name: Option<String>,
-    pins: Vec<Pin>,
-    pins_replace_roots: bool,
-    verifier: Option<Arc<dyn ServerCertVerifier>>,
-    accepts_any: bool,
-    is_tls13_only: bool,
-    provider: Option<Arc<CryptoProvider>>,
+    pub(super) roots: Vec<Pem>,
+    pub(super) with_system_roots: bool,
+    pub(super) identity: Option<Identity>,
+    pub(super) alpn: Vec<Vec<u8>>,
+    pub(super) server_name: Option<String>,
+    pub(super) pins: Vec<Pin>,
+    pub(super) pins_replace_roots: bool,
+    pub(super) verifier: Option<Arc<dyn ServerCertVerifier>>,
+    pub(super) accepts_any: bool,
+    pub(super) is_tls13_only: bool,
+    pub(super) provider: Option<Arc<CryptoProvider>>,
+    #[cfg(feature = "native-tls")]
+    pub(super) is_native: bool,
 }
 
 impl TlsBuilder {
@@ -151,12 +153,31 @@ impl TlsBuilder {
         self
     }
 
+    /// Leaves TLS to the system's library (OpenSSL, Secure Transport, SChannel) instead of rustls,
+    /// with the system's own roots, ciphers and rules. It has no [`pin`](Self::pin), no
+    /// [`verifier`](Self::verifier), no [`crypto_provider`](Self::crypto_provider), takes
+    /// keys in PKCS#8 only, and does not tell version and cipher of a connection. A program that
+    /// has no cryptography of its own (neither the feature `aws-lc-rs` nor `ring`) has it without
+    /// asking.
+    #[cfg(feature = "native-tls")]
+    #[must_use]
+    pub fn native_tls(mut self) -> Self {
+        self.is_native = true;
+        self
+    }
+
     /// Reads the files and makes what all connections share.
     ///
     /// # Errors
     /// When two settings exclude each other, or a file, a certificate or a key cannot be used.
     pub fn build(&self) -> Result<TlsClient, BuildError> {
         self.check()?;
+        let server_name = self.server_name.as_deref().map(parse_server_name).transpose()?;
+        #[cfg(feature = "native-tls")]
+        if self.is_native || provider::choose(self.provider.as_ref()).is_err() {
+            let engine = Engine::System(super::system::SystemTls::build(self)?);
+            return Ok(TlsClient { engine, server_name });
+        }
         let provider = provider::choose(self.provider.as_ref())?;
         let verifier = self.server_verifier(&provider)?;
         let config = ClientConfig::builder_with_provider(provider)
@@ -174,8 +195,7 @@ impl TlsBuilder {
             None => config.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn);
-        let server_name = self.server_name.as_deref().map(parse_server_name).transpose()?;
-        Ok(TlsClient { config: Arc::new(config), server_name })
+        Ok(TlsClient { engine: Engine::Rustls(Arc::new(config)), server_name })
     }
 
     fn check(&self) -> Result<(), BuildError> {
@@ -264,8 +284,16 @@ impl fmt::Debug for TlsBuilder {
 /// TLS towards a server, ready for any number of connections.
 #[derive(Clone)]
 pub struct TlsClient {
-    config: Arc<ClientConfig>,
+    engine: Engine,
     server_name: Option<ServerName<'static>>,
+}
+
+/// Who does it, with what it needs.
+#[derive(Clone)]
+pub(crate) enum Engine {
+    Rustls(Arc<ClientConfig>),
+    #[cfg(feature = "native-tls")]
+    System(super::system::SystemTls),
 }
 
 impl TlsClient {
@@ -278,21 +306,28 @@ impl TlsClient {
     /// TLS with everything as the program has set it in rustls itself.
     #[must_use]
     pub fn from_config(config: Arc<ClientConfig>) -> Self {
-        Self { config, server_name: None }
+        Self { engine: Engine::Rustls(config), server_name: None }
     }
 
     /// The same, but a server that asks for a certificate gets none.
     #[must_use]
     pub fn without_client_certificate(self) -> Self {
-        let mut config = ClientConfig::clone(&self.config);
-        config.client_auth_cert_resolver = Arc::new(NoCertificate);
-        // Nor may it be known from an earlier connection.
-        config.resumption = Resumption::disabled();
-        Self { config: Arc::new(config), ..self }
+        let engine = match self.engine {
+            Engine::Rustls(config) => {
+                let mut config = Arc::unwrap_or_clone(config);
+                config.client_auth_cert_resolver = Arc::new(NoCertificate);
+                // Nor may it be known from an earlier connection.
+                config.resumption = Resumption::disabled();
+                Engine::Rustls(Arc::new(config))
+            }
+            #[cfg(feature = "native-tls")]
+            Engine::System(system) => Engine::System(system.without_client_certificate()),
+        };
+        Self { engine, ..self }
     }
 
-    pub(crate) fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.config)
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The name to check for: the one that was set, or the host's.

@@ -1,6 +1,7 @@
 //! Connections over real sockets on the loopback, for tokio and for a plain thread alike.
 
 mod authority;
+mod by;
 mod conversation;
 mod name_server;
 mod own;
@@ -10,6 +11,7 @@ mod settings;
 mod srv;
 mod tcp;
 mod tls;
+mod trust;
 mod tunnel;
 mod unix;
 mod waiting;

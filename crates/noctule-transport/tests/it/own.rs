@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use noctule_transport::blocking::{self, Attempt, BoxedTransport};
 use noctule_transport::{
-    BoxError, BoxedStream, ConnectFuture, Connector, DialerBuilder, TlsClient, TransportError, Url,
+    BoxError, BoxedStream, ConnectFuture, Connector, DialerBuilder, TransportError, Url,
 };
 
 use crate::authority::Authority;
@@ -48,7 +48,7 @@ fn it_is_used_as_it_is_or_with_the_layers_of_the_url() {
     let authority = Authority::new();
     let identity = authority.sign(&["nowhere.invalid"], |_| {});
     let address = tls_server(identity.server().build().unwrap(), |stream| websocket_echo(stream));
-    let tls = TlsClient::builder().roots_pem(authority.pem()).build().unwrap();
+    let tls = crate::by::tls().roots_pem(authority.pem()).build().unwrap();
     check(&builder("wss://nowhere.invalid").tls(tls), address);
 }
 

@@ -35,7 +35,7 @@ impl Servers {
     }
 
     fn tls(&self) -> TlsClient {
-        TlsClient::builder().roots_pem(self.authority.pem()).build().unwrap()
+        crate::by::tls().roots_pem(self.authority.pem()).build().unwrap()
     }
 
     fn dialers(&self) -> impl Iterator<Item = DialerBuilder> {

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use noctule_transport::blocking::Waiter;
 use noctule_transport::{
-    DialerBuilder, Stage, TlsClient, TransportError, Url, WebSocketAcceptor, WebSocketError,
-    WebSocketOptions,
+    DialerBuilder, Stage, TransportError, Url, WebSocketAcceptor, WebSocketError, WebSocketOptions,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tungstenite::Message;
@@ -79,12 +78,12 @@ fn it_goes_through_tls() {
     let server = authority.server().server().build().unwrap();
     let address = tls_server(server, |stream| websocket_echo(stream));
     let url: Url = format!("wss://localhost:{}/mqtt", address.port()).parse().unwrap();
-    let tls = TlsClient::builder().roots_pem(authority.pem()).build().unwrap();
+    let tls = crate::by::tls().roots_pem(authority.pem()).build().unwrap();
     on_both(&DialerBuilder::new(url.clone()).tls(tls), |outcome| {
         let info = outcome.unwrap();
         assert!(info.tls.is_some() && info.subprotocol.is_some());
     });
-    let stranger = TlsClient::builder().roots_pem(Authority::new().pem()).build().unwrap();
+    let stranger = crate::by::tls().roots_pem(Authority::new().pem()).build().unwrap();
     refused_by_both(&DialerBuilder::new(url).tls(stranger), |error| {
         assert!(matches!(error, TransportError::Tls(_)), "{error:?}");
     });
