@@ -18,6 +18,12 @@ const ONCE: &str = "cycles::memory_stays_after_two_hundred_thousand";
 const NO_STD_CRATES: [&str; 4] =
     ["noctule-packet", "noctule-session", "noctule-auth", "noctule-client-core"];
 
+/// The clients, each with what it runs on.
+const CLIENTS_WITHOUT_DEFAULTS: [(&str, &str); 2] = [
+    ("noctule-client", "tokio,store,webpki-roots"),
+    ("noctule-client-blocking", "store,webpki-roots"),
+];
+
 /// What a peer controls must not make a pure crate panic or cut a number short.
 const PURE_LINTS: [&str; 6] = [
     "clippy::cast_possible_truncation",
@@ -53,6 +59,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
     ci.shards()?;
     ci.examples()?;
     ci.no_std()?;
+    ci.kinds_of_tls()?;
     ci.licences()?;
     if !options.fast {
         ci.documentation()?;
@@ -173,6 +180,53 @@ impl Ci<'_> {
             None => "no_std: this host, since no bare-metal target is installed".to_owned(),
         };
         self.cargo(&title, &arguments)
+    }
+
+    /// Other cryptography than the default's, and TLS by the system's library: what works with one
+    /// has to work with each. The rest of the build stays as it is.
+    fn kinds_of_tls(&self) -> Result<()> {
+        let test = ["test", "--package", "noctule-transport"];
+        let ring = ["--no-default-features", "--features", "ring,native-roots", "--test", "it"];
+        self.cargo("TLS by ring", &[&test[..], &ring].concat())?;
+        let compilers = ["aws-lc-rs", "aws-lc-sys", "ring", "cc", "cmake", "openssl-sys"];
+        let (aws_lc, cryptography) = (&compilers[..2], &compilers[..3]);
+        for (package, features) in CLIENTS_WITHOUT_DEFAULTS {
+            self.needs_none_of(package, &format!("{features},ring"), aws_lc)?;
+            self.needs_none_of(package, &format!("{features},native-tls"), cryptography)?;
+            // The program brings the cryptography, and no C comes with the rest.
+            self.needs_none_of(package, &format!("{features},tls"), &compilers)?;
+        }
+        let has_library = Command::new("pkg-config")
+            .args(["--exists", "openssl"])
+            .status()
+            .is_ok_and(|status| status.success());
+        if !has_library {
+            heading("TLS by the system");
+            println!("NOT CHECKED: there is no OpenSSL to build with (apt-get install libssl-dev)");
+            return Ok(());
+        }
+        let native = ["--package", "noctule-transport", "--features", "native-tls"];
+        let lint = [&["clippy"], &native[..], &["--all-targets", "--", "-D", "warnings"]].concat();
+        self.cargo("clippy: TLS by the system", &lint)?;
+        self.cargo("TLS by the system", &[&["test"], &native[..], &["--test", "native"]].concat())
+    }
+
+    /// Looks at everything that a package is built from, build scripts included.
+    fn needs_none_of(&self, package: &str, features: &str, unwanted: &[&str]) -> Result<()> {
+        heading(&format!("{package} with {features} needs none of {}", unwanted.join(", ")));
+        let arguments = ["tree", "--no-default-features", "--edges", "normal,build", "--prefix"];
+        let mut command = self.command(&cargo_program(), &arguments);
+        command.args(["none", "--package", package, "--features", features]);
+        let output = command.stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            bail!("cargo tree failed ({})", output.status);
+        }
+        let tree = String::from_utf8(output.stdout)?;
+        let names = tree.lines().filter_map(|line| line.split(' ').next());
+        match names.into_iter().find(|name| unwanted.contains(name)) {
+            Some(name) => bail!("{package} with {features} needs {name}"),
+            None => Ok(()),
+        }
     }
 
     fn licences(&self) -> Result<()> {
