@@ -145,6 +145,14 @@ impl ReconnectPlan {
         self.connect_at(now)
     }
 
+    /// Connects because the user wants it: what has failed before counts no more.
+    pub fn restart(&mut self, now: Timestamp) -> Step {
+        (self.failures, self.rounds, self.tried) = (0, 0, 0);
+        self.connected_at = None;
+        self.trail.forget();
+        self.first(now)
+    }
+
     /// The server has accepted the connection.
     pub fn connected(&mut self, now: Timestamp) {
         self.connected_at = Some(now);

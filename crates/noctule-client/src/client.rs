@@ -13,6 +13,7 @@ use noctule_client_core::{
 
 use crate::builder::ClientBuilder;
 use crate::clock;
+use crate::connection_end::ConnectionEnd;
 use crate::error::{ConnectError, ReauthenticateError, StopReason};
 use crate::events::Events;
 use crate::mode::{Async, Blocking, Mode};
@@ -169,8 +170,44 @@ impl<D> Client<D> {
         self.shared().with(|inner| inner.state.clone())
     }
 
+    /// How the last connection has ended that the server had accepted, if one has: why, who wanted
+    /// it, and what the server said.
+    pub fn last_end(&self) -> Option<ConnectionEnd> {
+        self.shared().with(|inner| inner.last_end.clone())
+    }
+
+    /// What the last attempt to connect has come to, if there is no connection because of that:
+    /// that the server cannot be reached, or has refused.
+    pub fn last_failure(&self) -> Option<ConnectionEnd> {
+        self.shared().with(|inner| inner.last_failure.clone())
+    }
+
+    /// Connects again after [`disconnect`](Self::disconnect), in the background; otherwise nothing
+    /// happens. What has failed before does not count any more.
+    pub fn start(&self) {
+        self.shared().go_online();
+    }
+
+    /// Connects anew at once, whatever there is: a connection ends with DISCONNECT, after what was
+    /// published before, and so does an attempt that is under way, a pause, or that there was to be
+    /// none. The session goes on, and with it everything that has not ended: what was published and
+    /// asked for, streams and receipts.
+    ///
+    /// ```no_run
+    /// # use noctule_client::Client;
+    /// # async fn run(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// // The way to the server has changed, and waiting for a ping's time-out would take too long.
+    /// client.reconnect();
+    /// client.connected().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconnect(&self) {
+        self.shared().reconnect();
+    }
+
     /// Ends the pause before the next attempt to connect, if there is one: the network is back, for
-    /// example.
+    /// example. A connection that there is stays; [`reconnect`](Self::reconnect) replaces it.
     pub fn reconnect_now(&self) {
         self.shared().with(|inner| {
             inner.is_hurried = true;
@@ -197,7 +234,7 @@ impl<D> Client<D> {
             self.shared().with(|inner| match &inner.state {
                 State::Connected(negotiated) => Poll::Ready(Ok(Arc::clone(negotiated))),
                 State::Stopped(reason) => Poll::Ready(Err(stopped(reason))),
-                State::Connecting | State::Waiting(_) => {
+                State::Connecting | State::Disconnecting | State::Offline | State::Waiting(_) => {
                     enlist(&mut inner.watchers, context.waker());
                     Poll::Pending
                 }
@@ -272,7 +309,8 @@ impl<D> Client<D> {
 macro_rules! waiting {
     ($mode:ty, [$($asynchronous:tt)?], $wait:ident) => {
         impl Client<$mode> {
-            /// Waits until there is a connection.
+            /// Waits until there is a connection, also while the user wants
+            /// [none](Self::disconnect).
             ///
             /// # Errors
             ///
@@ -291,6 +329,31 @@ macro_rules! waiting {
                 timeout: Duration,
             ) -> Result<Arc<Negotiated>, ConnectError> {
                 $wait!(self.until_connected_within(timeout))
+            }
+
+            /// Ends the connection with DISCONNECT, after what was published before, and waits
+            /// until it has ended: there will be none until [`start`](Self::start). An attempt that
+            /// is under way ends, too.
+            ///
+            /// Everything else stays: the session, if it outlives connections at the server,
+            /// streams and receipts, and what is published meanwhile waits in the offline queue.
+            /// [`shutdown`](Self::shutdown) ends the client for good.
+            pub $($asynchronous)? fn disconnect(&self) {
+                // It says nothing that could be refused.
+                let _ = $wait!(self.shared().disconnect(&DisconnectOptions::default()));
+            }
+
+            /// The same, with more to say in DISCONNECT: a reason, which may be one that has the
+            /// will published, another lifetime of the session, properties. 5.0 only.
+            ///
+            /// # Errors
+            ///
+            /// If that cannot be said. The connection goes on.
+            pub $($asynchronous)? fn disconnect_with(
+                &self,
+                options: &DisconnectOptions<'_>,
+            ) -> Result<(), DisconnectRefused> {
+                $wait!(self.shared().disconnect(options))
             }
 
             /// Authenticates again on the same connection.

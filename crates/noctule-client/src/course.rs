@@ -9,12 +9,13 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use noctule_client_core::{
-    AuthenticationDone, AuthenticationStep, ClientEvent, ConnectOptions, Ended, ReconnectPlan,
-    Step, StopCause, Target, Timestamp, TransportEnd,
+    AuthenticationDone, AuthenticationStep, ClientEvent, ConnectOptions, Ended, Negotiated,
+    ReconnectPlan, Step, StopCause, Target, Timestamp, TransportEnd,
 };
 use noctule_transport::{DialerBuilder, TransportError, WebSocketError};
 
 use crate::clock;
+use crate::connection_end::ConnectionEnd;
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
 use crate::metrics::{Cause, Counter, Latency};
@@ -44,14 +45,16 @@ pub(crate) struct Course {
     endpoint: usize,
     /// Why the last attempt did not even come to a connection.
     last_error: Option<Arc<TransportError>>,
+    /// Why the transport broke, if TLS and WebSocket have nothing to say about it.
+    broken: Option<Arc<io::Error>>,
     /// The host of the last attempt.
     server: String,
     /// How the last connection ended.
     last_ended: Arc<Ended>,
     /// When the last attempt began.
     begun: Instant,
-    /// Whether the server has accepted the connection.
-    is_connected: bool,
+    /// What holds on the connection, if the server has accepted it.
+    connected: Option<Arc<Negotiated>>,
     /// Tells the program's log.
     pub(crate) trace: Trace,
 }
@@ -66,8 +69,19 @@ pub(crate) struct Noted {
 pub(crate) enum Next {
     /// Connect, after a pause.
     Attempt { at: Timestamp, target: Target, failures: u32 },
+    /// Nothing, until the user wants a connection again.
+    Rest,
     /// Nothing more.
     End(StopReason),
+}
+
+/// Why to leave what is waited for without a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    /// The client is to end.
+    Over,
+    /// The user wants something else.
+    Wish,
 }
 
 impl Course {
@@ -90,10 +104,11 @@ impl Course {
             url_credentials: Vec::new(),
             endpoint: 0,
             last_error: None,
+            broken: None,
             server: String::new(),
             last_ended,
             begun: clock::now(),
-            is_connected: false,
+            connected: None,
             trace: Trace::new(),
         }
     }
@@ -106,8 +121,35 @@ impl Course {
 
     /// What comes after a connection that has ended.
     pub(crate) fn after(&mut self, ended: &Ended) -> Next {
+        if self.shared.with(|inner| inner.wish.is_new()) {
+            return self.as_wished();
+        }
         let step = self.plan.disconnected(self.shared.now(), ended);
         self.next(step)
+    }
+
+    /// What comes after the user has said what he wants.
+    pub(crate) fn as_wished(&mut self) -> Next {
+        let is_offline = self.shared.with(|inner| {
+            inner.wish.take();
+            inner.wish.is_offline
+        });
+        if is_offline {
+            return Next::Rest;
+        }
+        let step = self.plan.restart(self.shared.now());
+        self.next(step)
+    }
+
+    /// There is no connection, and none is made.
+    pub(crate) fn rest(&self) {
+        self.trace.offline();
+        self.shared.with(|inner| {
+            if !matches!(inner.state, State::Offline) {
+                inner.hub.tell(&ClientEvent::Offline);
+            }
+        });
+        self.shared.enter(State::Offline);
     }
 
     fn next(&self, step: Step) -> Next {
@@ -146,7 +188,7 @@ impl Course {
         target: &Target,
         failures: u32,
     ) -> Result<DialerBuilder, TransportError> {
-        (self.begun, self.is_connected) = (clock::now(), false);
+        (self.begun, self.connected) = (clock::now(), None);
         self.shared.extensions().count(Counter::ConnectAttempts, 1);
         if let Target::Endpoint(at) = target {
             self.endpoint = *at;
@@ -209,9 +251,12 @@ impl Course {
 
     /// The transport stands: the session may begin.
     pub(crate) fn up(&mut self) {
-        self.last_error = None;
+        (self.last_error, self.broken) = (None, None);
         let now = self.shared.now();
-        self.shared.with(|inner| inner.hub.session_mut().transport_up(now));
+        self.shared.with(|inner| {
+            inner.hub.session_mut().transport_up(now);
+            inner.leave_if_unwanted(now);
+        });
     }
 
     /// Looks at what the session has come to, and ends it if it is to end.
@@ -223,7 +268,8 @@ impl Course {
         });
         if let Some(negotiated) = connected {
             self.plan.connected(now);
-            self.is_connected = true;
+            self.shared.with(|inner| inner.last_failure = None);
+            self.connected = Some(Arc::clone(&negotiated));
             let extensions = self.shared.extensions();
             extensions.count(Counter::Connections, 1);
             extensions
@@ -262,6 +308,7 @@ impl Course {
             Some(known) => Arc::from(known.to_string()),
             None => Arc::from(error.to_string()),
         };
+        self.broken = known.is_none().then(|| Arc::new(error));
         self.last_error = known;
         self.trace.broken(&text);
         self.shared.with(|inner| inner.hub.tell(&ClientEvent::Broken { error: text }));
@@ -287,20 +334,32 @@ impl Course {
         self.last_ended = ended.unwrap_or_else(|| Arc::new(Ended::Transport(end)));
         // The server's own words say more than what became of the transport then.
         if !matches!(*self.last_ended, Ended::Transport(_)) {
-            self.last_error = None;
+            (self.last_error, self.broken) = (None, None);
         }
-        self.trace.ended(&self.last_ended, self.is_connected);
-        self.count_end();
+        self.trace.ended(&self.last_ended, self.connected.is_some());
+        self.note_end();
         Arc::clone(&self.last_ended)
     }
 
-    fn count_end(&mut self) {
+    /// Counts the end, and keeps it for those who ask.
+    fn note_end(&mut self) {
         let cause = Cause::of(&self.last_ended);
-        let counter = match std::mem::take(&mut self.is_connected) {
-            true => Counter::ConnectionsLost(cause),
-            false => Counter::AttemptsFailed(cause),
+        let counter = match self.connected {
+            Some(_) => Counter::ConnectionsLost(cause),
+            None => Counter::AttemptsFailed(cause),
         };
         self.shared.extensions().count(counter, 1);
+        let opened = self.last_error.clone().map(|error| error as Arc<dyn Error + Send + Sync>);
+        let broken = self.broken.take().map(|error| error as Arc<dyn Error + Send + Sync>);
+        let end = ConnectionEnd {
+            ended: Arc::clone(&self.last_ended),
+            error: opened.or(broken),
+            negotiated: self.connected.take(),
+        };
+        self.shared.with(|inner| match end.negotiated {
+            Some(_) => (inner.last_end, inner.last_failure) = (Some(end), None),
+            None => inner.last_failure = Some(end),
+        });
     }
 
     /// There was no transport.
@@ -310,7 +369,7 @@ impl Course {
         self.shared.with(|inner| inner.hub.tell(&ClientEvent::ConnectFailed { error: text }));
         self.last_error = Some(Arc::new(error));
         self.last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
-        self.count_end();
+        self.note_end();
         Arc::clone(&self.last_ended)
     }
 
@@ -328,14 +387,17 @@ impl Course {
         });
     }
 
-    /// Looks after the session while there is no connection. Whether the client is to end.
-    pub(crate) fn tend(&self) -> bool {
+    /// Looks after the session while there is no connection. Why not to wait any longer, if so.
+    pub(crate) fn tend(&self) -> Option<Interruption> {
         let now = self.shared.now();
         self.shared.with(|inner| {
             inner.hub.on_timeout(now);
             inner.settle(now);
             inner.end_if_due(now);
-            inner.unfinished.is_some()
+            match inner.unfinished {
+                Some(_) => Some(Interruption::Over),
+                None => inner.wish.is_new().then_some(Interruption::Wish),
+            }
         })
     }
 

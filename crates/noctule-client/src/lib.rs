@@ -48,6 +48,7 @@ mod builder;
 mod client;
 mod clock;
 mod connection;
+mod connection_end;
 mod course;
 mod credentials;
 mod draft;
@@ -95,9 +96,11 @@ mod trace;
 mod unsubscribe;
 mod users;
 mod wait;
+mod wish;
 
 pub use aliases::AliasResolver;
 pub use client::ShutdownReport;
+pub use connection_end::{ConnectionEnd, Origin};
 pub use credentials::{Credentials, CredentialsFuture, CredentialsProvider};
 pub use draft::Draft;
 pub use error::{

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use noctule_client_core::PublishRefused;
 use noctule_client_core::{
-    DisconnectOptions, Doubt, Hub, OperationId, Outcome, Publication, Timestamp, Unfinished,
+    DisconnectOptions, Doubt, Hub, OperationId, Outcome, Publication, Status, Timestamp, Unfinished,
 };
 use noctule_packet::QoS;
 
 use crate::clock;
+use crate::connection_end::ConnectionEnd;
 use crate::draft::Draft;
 use crate::error::PublishError;
 use crate::extensions::Extensions;
@@ -25,6 +26,7 @@ use crate::store::Journal;
 use crate::store_off::Journal;
 use crate::subscription::Incoming;
 use crate::users::Users;
+use crate::wish::Wish;
 
 /// What a time counts as that lies beyond what any clock can say.
 pub(crate) const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
@@ -47,6 +49,12 @@ pub(crate) struct Inner {
     pub(crate) watchers: Vec<Waker>,
     /// The client is to end at this time, at the latest.
     pub(crate) ends_at: Option<Instant>,
+    /// What the user wants of the connection.
+    pub(crate) wish: Wish,
+    /// How the last connection ended that the server had accepted.
+    pub(crate) last_end: Option<ConnectionEnd>,
+    /// What the last attempt has come to, if to nothing, since then.
+    pub(crate) last_failure: Option<ConnectionEnd>,
     /// The pause before the next attempt is to end.
     pub(crate) is_hurried: bool,
     /// What to say at the end, unless that is the usual.
@@ -95,6 +103,9 @@ impl Inner {
 
     /// Ends the session.
     pub(crate) fn close(&mut self, now: Timestamp) {
+        if self.hub.session().status() == Status::Online {
+            self.state = State::Disconnecting;
+        }
         let mut unfinished = match self.farewell.take() {
             // What cannot be said is said without the options.
             Some(options) => self.hub.close_with(now, &options),
@@ -210,6 +221,9 @@ impl Shared {
             state: State::Connecting,
             watchers: Vec::new(),
             ends_at: None,
+            wish: Wish::default(),
+            last_end: None,
+            last_failure: None,
             is_hurried: false,
             farewell: None,
             users: Users::default(),
@@ -323,6 +337,9 @@ impl Shared {
     /// Enters another state, and wakes those who wait for one.
     pub(crate) fn enter(&self, state: State) {
         let watchers = self.with(|inner| {
+            if !inner.wish.allows(&state) {
+                return Vec::new();
+            }
             inner.state = state;
             std::mem::take(&mut inner.watchers)
         });

@@ -94,6 +94,12 @@ impl Trace {
         trace!(target: PACKETS, parent: &self.span, "{line}");
     }
 
+    /// The user wants no connection for now.
+    pub(crate) fn offline(&self) {
+        let client_id = &*self.client_id;
+        info!(target: TARGET, client_id, "offline");
+    }
+
     /// The next attempt comes so much later.
     pub(crate) fn waiting(&self, delay: Duration) {
         let client_id = &*self.client_id;

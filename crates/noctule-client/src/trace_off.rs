@@ -33,6 +33,8 @@ impl Trace {
 
     pub(crate) fn packet(&self, _line: &PacketLine<'_>) {}
 
+    pub(crate) fn offline(&self) {}
+
     pub(crate) fn waiting(&self, _delay: Duration) {}
 
     pub(crate) fn stopped(&self, _reason: Option<&str>) {}

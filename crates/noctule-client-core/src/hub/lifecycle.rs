@@ -52,6 +52,8 @@ pub enum ClientEvent {
         /// How long.
         delay: Duration,
     },
+    /// There is no connection, because the user wants none for now.
+    Offline,
     /// The server had forgotten the session.
     SessionLost,
     /// The server had forgotten the session, and a subscription was asked for again.

@@ -1,6 +1,7 @@
 //! Carries a client's course out as a task.
 
-use std::future::{Future, poll_fn};
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,15 +12,12 @@ use noctule_transport::TransportError;
 
 use crate::clock;
 use crate::connection::{Connection, GOODBYE, Line, Turn};
-use crate::course::{Course, Next, unusable};
+use crate::course::{Course, Interruption, Next, unusable};
 use crate::error::StopReason;
 use crate::shared::earlier;
 use crate::task::alarm::Alarm;
 use crate::task::ground::{Ground, Stream, within};
 use crate::task::method::Method;
-
-/// The client is to end.
-struct Over;
 
 /// Does everything until the client has ended.
 pub(crate) async fn run(mut course: Course, ground: impl Ground) {
@@ -27,6 +25,15 @@ pub(crate) async fn run(mut course: Course, ground: impl Ground) {
     let reason = loop {
         let (at, target, failures) = match next {
             Next::Attempt { at, target, failures } => (at, target, failures),
+            Next::Rest => {
+                course.rest();
+                match meanwhile(&ground, &course, pending::<Infallible>()).await {
+                    Ok(never) => match never {},
+                    Err(Interruption::Over) => break StopReason::ShutDown,
+                    Err(Interruption::Wish) => next = course.as_wished(),
+                }
+                continue;
+            }
             Next::End(reason) => break reason,
         };
         if let Some(delay) = course.pause(at) {
@@ -35,16 +42,27 @@ pub(crate) async fn run(mut course: Course, ground: impl Ground) {
                 true => Poll::Ready(()),
                 false => sleep.as_mut().poll(context),
             });
-            if meanwhile(&ground, &course, pause).await.is_err() {
-                break StopReason::ShutDown;
+            match meanwhile(&ground, &course, pause).await {
+                Ok(()) => {}
+                Err(Interruption::Over) => break StopReason::ShutDown,
+                Err(Interruption::Wish) => {
+                    next = course.as_wished();
+                    continue;
+                }
             }
         }
-        let ended = match open(&ground, &mut course, &target, failures).await {
-            Ok(Ok(stream)) => serve(&ground, &mut course, &mut method, stream).await,
-            Ok(Err(error)) => course.failed(error),
-            Err(Over) => break StopReason::ShutDown,
+        next = match open(&ground, &mut course, &target, failures).await {
+            Ok(Ok(stream)) => {
+                let ended = serve(&ground, &mut course, &mut method, stream).await;
+                course.after(&ended)
+            }
+            Ok(Err(error)) => {
+                let ended = course.failed(error);
+                course.after(&ended)
+            }
+            Err(Interruption::Over) => break StopReason::ShutDown,
+            Err(Interruption::Wish) => course.as_wished(),
         };
-        next = course.after(&ended);
     };
     poll_fn(|context| course.poll_kept(context.waker())).await;
     course.close(&reason);
@@ -58,7 +76,7 @@ async fn open<G: Ground>(
     course: &mut Course,
     target: &Target,
     failures: u32,
-) -> Result<Result<G::Stream, TransportError>, Over> {
+) -> Result<Result<G::Stream, TransportError>, Interruption> {
     let dialer = match course.begin(target, failures) {
         Ok(dialer) => dialer,
         Err(error) => return Ok(Err(error)),
@@ -143,13 +161,13 @@ async fn meanwhile<T>(
     ground: &impl Ground,
     course: &Course,
     awaited: impl Future<Output = T>,
-) -> Result<T, Over> {
+) -> Result<T, Interruption> {
     let mut awaited = pin!(awaited);
     let mut alarm = Alarm::default();
     poll_fn(|context| {
         loop {
-            if course.tend() {
-                return Poll::Ready(Err(Over));
+            if let Some(interruption) = course.tend() {
+                return Poll::Ready(Err(interruption));
             }
             let deadline = course.shared.with(|inner| {
                 inner.park(context.waker());

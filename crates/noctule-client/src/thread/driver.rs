@@ -1,6 +1,7 @@
 //! Carries a client's course out on a thread that waits for readiness.
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, pending};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use noctule_transport::TransportError;
 use noctule_transport::blocking::{self, BoxedTransport, Connected, Waiter};
 
 use crate::connection::{Connection, GOODBYE, Line, Turn};
-use crate::course::{Course, Next, unusable};
+use crate::course::{Course, Interruption, Next, unusable};
 use crate::error::StopReason;
 use crate::shared::earlier;
 
@@ -46,9 +47,6 @@ struct Driver {
     waker: Waker,
 }
 
-/// The client is to end.
-struct Over;
-
 impl Driver {
     /// Does everything until the client has ended.
     fn run(mut self) {
@@ -56,19 +54,34 @@ impl Driver {
         let reason = loop {
             let (at, target, failures) = match next {
                 Next::Attempt { at, target, failures } => (at, target, failures),
+                Next::Rest => {
+                    self.course.rest();
+                    match self.meanwhile(pending::<Infallible>()) {
+                        Ok(never) => match never {},
+                        Err(Interruption::Over) => break StopReason::ShutDown,
+                        Err(Interruption::Wish) => next = self.course.as_wished(),
+                    }
+                    continue;
+                }
                 Next::End(reason) => break reason,
             };
-            if let Some(delay) = self.course.pause(at)
-                && self.pause(Instant::now() + delay).is_err()
-            {
-                break StopReason::ShutDown;
-            }
-            let ended = match self.open(&target, failures) {
-                Ok(Ok(connected)) => self.serve(connected.stream),
-                Ok(Err(error)) => self.course.failed(error),
-                Err(Over) => break StopReason::ShutDown,
+            let paused = match self.course.pause(at) {
+                Some(delay) => self.pause(Instant::now() + delay),
+                None => Ok(()),
             };
-            next = self.course.after(&ended);
+            let opened = paused.and_then(|()| self.open(&target, failures));
+            next = match opened {
+                Ok(Ok(connected)) => {
+                    let ended = self.serve(connected.stream);
+                    self.course.after(&ended)
+                }
+                Ok(Err(error)) => {
+                    let ended = self.course.failed(error);
+                    self.course.after(&ended)
+                }
+                Err(Interruption::Over) => break StopReason::ShutDown,
+                Err(Interruption::Wish) => self.course.as_wished(),
+            };
         };
         self.until(Course::poll_kept);
         self.course.close(&reason);
@@ -81,7 +94,7 @@ impl Driver {
         &mut self,
         target: &Target,
         failures: u32,
-    ) -> Result<Result<Connected, TransportError>, Over> {
+    ) -> Result<Result<Connected, TransportError>, Interruption> {
         let dialer = match self.course.begin(target, failures) {
             Ok(dialer) => dialer,
             Err(error) => return Ok(Err(error)),
@@ -101,14 +114,16 @@ impl Driver {
             Err(error) => return Ok(Err(unusable(error))),
         };
         let (course, waker) = (&self.course, &self.waker);
+        let mut interruption = None;
         let mut is_over = || {
-            let is_over = course.tend();
+            interruption = course.tend();
             course.shared.with(|inner| inner.park(waker));
-            is_over
+            interruption.is_some()
         };
-        match dialer.dial(&mut self.waiter, &mut is_over) {
-            Err(TransportError::Cancelled { .. }) => Err(Over),
-            other => Ok(other),
+        let dialed = dialer.dial(&mut self.waiter, &mut is_over);
+        match (dialed, interruption) {
+            (Err(TransportError::Cancelled { .. }), Some(interruption)) => Err(interruption),
+            (dialed, _) => Ok(dialed),
         }
     }
 
@@ -177,7 +192,7 @@ impl Driver {
     }
 
     /// Waits for a time without a connection, and looks after the session meanwhile.
-    fn pause(&mut self, until: Instant) -> Result<(), Over> {
+    fn pause(&mut self, until: Instant) -> Result<(), Interruption> {
         while Instant::now() < until && !self.course.is_hurried() {
             self.rest(Some(until))?;
         }
@@ -185,7 +200,7 @@ impl Driver {
     }
 
     /// Waits for something of the user's, and looks after the session meanwhile.
-    fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, Over> {
+    fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, Interruption> {
         let mut awaited = pin!(awaited);
         let waker = self.waker.clone();
         let mut context = Context::from_waker(&waker);
@@ -198,10 +213,8 @@ impl Driver {
     }
 
     /// Waits once, without a connection.
-    fn rest(&mut self, until: Option<Instant>) -> Result<(), Over> {
-        if self.course.tend() {
-            return Err(Over);
-        }
+    fn rest(&mut self, until: Option<Instant>) -> Result<(), Interruption> {
+        self.course.tend().map_or(Ok(()), Err)?;
         let shared = &self.course.shared;
         let deadline = shared.with(|inner| {
             inner.park(&self.waker);
@@ -209,8 +222,8 @@ impl Driver {
             earlier(deadline.map(|at| shared.instant(at)), inner.end_due())
         });
         // It fails only if the system is in a state in which nothing can be waited for.
-        self.wait(earlier(deadline, until)).map_err(|_| Over)?;
-        if self.course.tend() { Err(Over) } else { Ok(()) }
+        self.wait(earlier(deadline, until)).map_err(|_| Interruption::Over)?;
+        self.course.tend().map_or(Ok(()), Err)
     }
 }
 

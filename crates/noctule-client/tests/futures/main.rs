@@ -16,6 +16,8 @@ mod driven;
 mod house;
 #[path = "../it/metrics.rs"]
 mod metrics;
+#[path = "../it/offline.rs"]
+mod offline;
 #[path = "../it/reconnect.rs"]
 mod reconnect;
 #[path = "../it/redirect.rs"]

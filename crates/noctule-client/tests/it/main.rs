@@ -12,6 +12,7 @@ mod metrics;
 #[path = "../../../noctule-transport/tests/it/name_server.rs"]
 #[allow(dead_code, reason = "the other tests need the rest")]
 mod name_server;
+mod offline;
 mod packet_log;
 mod reconnect;
 mod redirect;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use noctule_broker::Broker;
 use noctule_client::blocking::Client;
-use noctule_client::{ClientEvent, QoS, ReconnectSettings, TimedOut};
+use noctule_client::{ClientEvent, Origin, QoS, ReconnectSettings, State, TimedOut};
 
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(20);
@@ -65,4 +65,22 @@ fn it_routes_and_requests() {
     assert_eq!(client.request("upper/noctule", "").send().unwrap().text(), Some("NOCTULE"));
     let error = client.request("nobody", "").timeout(SHORT).send().unwrap_err();
     assert!(error.to_string().starts_with("no answer came within"), "{error}");
+}
+
+#[test]
+fn it_goes_offline_and_comes_back() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let address = broker.local_addrs()[0].tcp().unwrap();
+    let client = Client::builder(format!("mqtt://{address}")).connect().unwrap();
+    let mut inbox = client.subscribe("t").send().unwrap();
+    client.disconnect();
+    assert!(matches!(client.state(), State::Offline));
+    assert_eq!(client.last_end().map(|end| end.origin()), Some(Origin::User));
+    let receipt = client.publish("t", "x").qos(QoS::AtLeastOnce).send().unwrap();
+    client.start();
+    assert!(receipt.wait().is_delivered());
+    assert_eq!(inbox.recv_timeout(LONG).unwrap().unwrap().text(), Some("x"));
+    let before = client.connected().unwrap();
+    client.reconnect();
+    assert!(!std::sync::Arc::ptr_eq(&before, &client.connected().unwrap()));
 }

@@ -20,6 +20,8 @@ mod metrics;
 #[path = "../../../noctule-transport/tests/it/name_server.rs"]
 #[allow(dead_code, reason = "the other tests need the rest")]
 mod name_server;
+#[path = "../it/offline.rs"]
+mod offline;
 #[path = "../it/packet_log.rs"]
 mod packet_log;
 #[path = "../it/reconnect.rs"]
