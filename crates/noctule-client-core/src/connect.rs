@@ -206,7 +206,7 @@ impl ClientSession {
         if are_lost && self.settings.subscribes_again {
             self.subscriptions.lose();
         } else if !session_present {
-            self.subscriptions.clear();
+            self.subscriptions.leave();
         }
         // Those too whose answer was due when a connection ended.
         self.subscribe_again();

@@ -36,7 +36,7 @@ use crate::negotiated::Negotiated;
 use crate::operation::{OperationId, Outcome, RequestOutcome, Stage};
 use crate::publication::{Publication, PublishRefused};
 use crate::queue::Overflow;
-use crate::request::{RequestRefused, SubscribeRequest, UnsubscribeRequest};
+use crate::request::{RequestRefused, Resubscribe, SubscribeRequest, UnsubscribeRequest};
 use crate::session::{ClientSession, Status};
 use crate::settings::{AcknowledgementMode, Settings, SettingsError};
 use alarms::Alarms;
@@ -205,6 +205,21 @@ impl Hub {
         self.receipts.open(operation);
         self.ring();
         Ok(operation)
+    }
+
+    /// Asks again for all subscriptions that the server has granted or forgotten. Mailboxes stay as
+    /// they are.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be asked.
+    pub fn resubscribe(&mut self, now: Timestamp) -> Result<Vec<Resubscribe>, RequestRefused> {
+        let requests = self.session.resubscribe(now)?;
+        for request in &requests {
+            self.receipts.open(request.operation);
+        }
+        self.ring();
+        Ok(requests)
     }
 
     /// Wakes somebody when a time has come.

@@ -110,7 +110,7 @@ pub use reconnect::{
     Redirect, RedirectRefused, Redirects, Step, StopCause, Target,
 };
 pub use record::{Record, RecordError, StoredMessage, StoredSubscription};
-pub use request::{RequestRefused, SubscribeRequest, UnsubscribeRequest};
+pub use request::{RequestRefused, Resubscribe, SubscribeRequest, UnsubscribeRequest};
 pub use restore::compact;
 pub use session::{ClientSession, Status, SubscriptionStatus};
 pub use settings::{AcknowledgementMode, Limits, Redelivery, Settings, SettingsError, Validation};

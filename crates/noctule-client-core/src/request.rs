@@ -35,6 +35,15 @@ impl<'a> SubscribeRequest<'a> {
     }
 }
 
+/// A SUBSCRIBE for subscriptions that are asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resubscribe {
+    /// The name of the request.
+    pub operation: OperationId,
+    /// The whole topic filters, in the order of the reason codes that answer it.
+    pub filters: Vec<Box<str>>,
+}
+
 /// Subscriptions to end in one packet.
 #[derive(Clone, Debug)]
 pub struct UnsubscribeRequest<'a> {

@@ -13,7 +13,9 @@ use crate::fault::{Fault, ProtocolError};
 use crate::observe::Observation;
 use crate::operation::{Doubt, DropCause, OperationId, RequestOutcome};
 use crate::record::{Record, StoredSubscription};
-use crate::request::{Content, Request, RequestRefused, SubscribeRequest, UnsubscribeRequest};
+use crate::request::{
+    Content, Request, RequestRefused, Resubscribe, SubscribeRequest, UnsubscribeRequest,
+};
 use crate::session::{ClientSession, Status};
 
 /// The requests that have no answer.
@@ -133,16 +135,33 @@ impl ClientSession {
         Ok(operation)
     }
 
-    /// Asks for all subscriptions again that the server has granted. Each answer is told by an
-    /// [`Event::Resubscribed`](crate::Event::Resubscribed). Whether there is a connection.
-    pub fn resubscribe(&mut self, now: Timestamp) -> bool {
-        let is_online = self.status == Status::Online;
-        if is_online {
-            self.subscriptions.lose();
-            self.subscribe_again();
-            self.pump(now);
+    /// Asks again for all subscriptions that the server has granted, those too that it has
+    /// forgotten and that nobody has [unsubscribed](Self::unsubscribe) from since. How each
+    /// request ends is told by exactly one
+    /// [`Event::Subscribed`](crate::Event::Subscribed).
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be asked.
+    pub fn resubscribe(&mut self, now: Timestamp) -> Result<Vec<Resubscribe>, RequestRefused> {
+        let suspicious = self.settings.redelivery.suspicious();
+        let filters_max = self.settings.limits.filters_per_subscribe_max;
+        let mut requests = self.subscriptions.all(filters_max, suspicious);
+        self.check_room(requests.len())?;
+        let mut asked = Vec::new();
+        for request in &mut requests {
+            let operation = self.begin_operation();
+            (request.operation, request.interruptions) = (Some(operation), 0);
+            if let Content::Subscribe { list, is_again, .. } = &mut request.content {
+                *is_again = false;
+                let filters = list.iter().map(|it| it.filter.as_str().into()).collect();
+                asked.push(Resubscribe { operation, filters });
+            }
+            self.events.observe(Observation::SubscribeBegun { operation });
         }
-        is_online
+        self.requests.waiting.extend(requests);
+        self.pump(now);
+        Ok(asked)
     }
 
     fn request(
@@ -156,19 +175,29 @@ impl ClientSession {
         request.check(self.version)?;
         if self.status == Status::Online {
             self.check_request(&request)?;
-        } else if !self.settings.queue.keep.keeps_requests() {
-            return Err(RequestRefused::Offline);
         }
-        let maximum = self.settings.limits.requests_max;
-        if self.requests.len() >= maximum {
-            return Err(RequestRefused::Full { maximum });
-        }
+        self.check_room(1)?;
         let operation = self.begin_operation();
         request.operation = Some(operation);
         self.watch(operation, request.timeout);
         self.requests.waiting.push_back(request);
         self.pump(now);
         Ok(operation)
+    }
+
+    /// Whether so many requests are taken now.
+    fn check_room(&self, count: usize) -> Result<(), RequestRefused> {
+        if self.is_closed {
+            return Err(RequestRefused::Closed);
+        }
+        if self.status != Status::Online && !self.settings.queue.keep.keeps_requests() {
+            return Err(RequestRefused::Offline);
+        }
+        let maximum = self.settings.limits.requests_max;
+        if self.requests.len().saturating_add(count) > maximum {
+            return Err(RequestRefused::Full { maximum });
+        }
+        Ok(())
     }
 
     /// Whether the server takes a request.
@@ -212,7 +241,7 @@ impl ClientSession {
     pub(crate) fn subscribe_again(&mut self) {
         let maximum = self.settings.limits.filters_per_subscribe_max;
         let suspicious = self.settings.redelivery.suspicious();
-        for request in self.subscriptions.requests(maximum, suspicious).into_iter().rev() {
+        for request in self.subscriptions.lost(maximum, suspicious).into_iter().rev() {
             self.requests.waiting.push_front(request);
         }
         self.look_for_suspects();

@@ -124,6 +124,9 @@ pub enum SubscriptionStatus {
     Pending,
     /// The server has granted it.
     Granted(ReasonCode),
+    /// The server has forgotten it, and nobody has asked for it again
+    /// ([`Settings::subscribes_again`](crate::Settings::subscribes_again) is off).
+    Lost,
 }
 
 /// What the server takes on this connection: of CONNACK what every message asks for.
@@ -371,6 +374,7 @@ impl ClientSession {
         match self.subscriptions.granted(filter) {
             _ if self.requests.asks_for(filter) => SubscriptionStatus::Pending,
             Some(code) => SubscriptionStatus::Granted(code),
+            None if self.subscriptions.is_left(filter) => SubscriptionStatus::Lost,
             None => SubscriptionStatus::None,
         }
     }

@@ -25,34 +25,57 @@ struct Granted {
     user_properties: UserProperties<'static>,
     /// What the server has granted.
     code: ReasonCode,
-    /// Whether it is to be asked for again.
-    is_lost: bool,
+    standing: Standing,
     /// How many connections in a row have ended before the answer to that.
     interruptions: u16,
 }
 
+/// What has become of a subscription that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// The server has it.
+    Held,
+    /// The server has forgotten it, and it is asked for again.
+    Lost,
+    /// The server has forgotten it, and only the user asks for it again.
+    Left,
+}
+
 impl Subscriptions {
     pub(crate) fn len(&self) -> usize {
-        self.by_filter.len()
+        self.by_filter.values().filter(|granted| granted.standing != Standing::Left).count()
     }
 
     /// What the server has granted for a filter.
     pub(crate) fn granted(&self, filter: &str) -> Option<ReasonCode> {
-        self.by_filter.get(filter).map(|granted| granted.code)
+        let granted = self.by_filter.get(filter)?;
+        (granted.standing != Standing::Left).then_some(granted.code)
+    }
+
+    /// Whether the server has forgotten a subscription, and it is not asked for again by itself.
+    pub(crate) fn is_left(&self, filter: &str) -> bool {
+        self.by_filter.get(filter).is_some_and(|granted| granted.standing == Standing::Left)
     }
 
     pub(crate) fn insert(&mut self, subscription: StoredSubscription, code: ReasonCode) {
         let StoredSubscription { filter, options, identifier, user_properties } = subscription;
-        let (is_lost, interruptions) = (false, 0);
+        let (standing, interruptions) = (Standing::Held, 0);
         let granted =
-            Granted { options, identifier, user_properties, code, is_lost, interruptions };
+            Granted { options, identifier, user_properties, code, standing, interruptions };
         self.by_filter.insert(filter, granted);
     }
 
-    /// The server has forgotten all of them.
+    /// The server has forgotten all of them, and they are asked for again.
     pub(crate) fn lose(&mut self) {
         for granted in self.by_filter.values_mut() {
-            granted.is_lost = true;
+            granted.standing = Standing::Lost;
+        }
+    }
+
+    /// The server has forgotten all of them, and asking again is left to the user.
+    pub(crate) fn leave(&mut self) {
+        for granted in self.by_filter.values_mut() {
+            granted.standing = Standing::Left;
         }
     }
 
@@ -63,19 +86,29 @@ impl Subscriptions {
         }
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.by_filter.clear();
-    }
-
     pub(crate) fn remove(&mut self, filter: &str) -> bool {
         self.by_filter.remove(filter).is_some()
     }
 
     /// The requests that bring those back that are lost, each with at most so many filters. One
     /// that was interrupted so often that it is suspicious has a request for itself.
-    pub(crate) fn requests(&self, filters_max: usize, suspicious: u16) -> Vec<Request> {
+    pub(crate) fn lost(&self, filters_max: usize, suspicious: u16) -> Vec<Request> {
+        self.requests(filters_max, suspicious, |granted| granted.standing == Standing::Lost)
+    }
+
+    /// The requests for all of them.
+    pub(crate) fn all(&self, filters_max: usize, suspicious: u16) -> Vec<Request> {
+        self.requests(filters_max, suspicious, |_| true)
+    }
+
+    fn requests(
+        &self,
+        filters_max: usize,
+        suspicious: u16,
+        is_wanted: impl Fn(&Granted) -> bool,
+    ) -> Vec<Request> {
         let mut requests: Vec<Request> = Vec::new();
-        for (filter, granted) in self.by_filter.iter().filter(|(_, granted)| granted.is_lost) {
+        for (filter, granted) in self.by_filter.iter().filter(|(_, granted)| is_wanted(granted)) {
             let interruptions = granted.interruptions;
             let Ok(filter) = TopicFilter::new(filter) else { continue };
             let fits = |request: &&mut Request| match &request.content {

@@ -7,8 +7,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use noctule_client_core::{
-    ClientEvent, DisconnectOptions, DisconnectRefused, Negotiated, SubscriptionStatus, Unfinished,
-    enlist,
+    ClientEvent, DisconnectOptions, DisconnectRefused, Negotiated, RequestRefused,
+    SubscriptionStatus, Unfinished, enlist,
 };
 
 use crate::builder::ClientBuilder;
@@ -19,6 +19,7 @@ use crate::events::Events;
 use crate::mode::{Async, Blocking, Mode};
 use crate::publish::Publish;
 use crate::request::{Request, within};
+use crate::resubscribe::{Resubscription, resubscribe};
 use crate::route::{Group, Route};
 use crate::shared::{FAR, Shared, UserSide};
 use crate::state::State;
@@ -354,6 +355,23 @@ macro_rules! waiting {
                 options: &DisconnectOptions<'_>,
             ) -> Result<(), DisconnectRefused> {
                 $wait!(self.shared().disconnect(options))
+            }
+
+            /// Asks the server again for all subscriptions that it has granted, those too that it
+            /// has forgotten and that nobody has unsubscribed from since, and waits for its
+            /// answers, one for each filter. Streams go on with what they bring.
+            ///
+            /// It is what happens by itself when the server has forgotten the session, unless
+            /// [`Settings::subscribes_again`](crate::Settings::subscribes_again) is off.
+            ///
+            /// # Errors
+            ///
+            /// If nothing can be asked: without a connection where requests are not kept, or with
+            /// too many requests under way. Nothing was asked then.
+            pub $($asynchronous)? fn resubscribe(
+                &self,
+            ) -> Result<Vec<Resubscription>, RequestRefused> {
+                $wait!(resubscribe(self.shared()))
             }
 
             /// Authenticates again on the same connection.

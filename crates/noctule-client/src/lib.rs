@@ -70,6 +70,7 @@ mod publish;
 mod receipt;
 mod referral;
 mod request;
+mod resubscribe;
 mod route;
 #[cfg(feature = "futures-io")]
 mod runtime;
@@ -136,6 +137,7 @@ pub use payload::Json;
 pub use payload::{FromPayload, PayloadError};
 pub use receipt::Receipt;
 pub use request::RequestError;
+pub use resubscribe::Resubscription;
 #[cfg(feature = "tokio")]
 pub use route::Handler;
 pub use route::{RouteError, RoutedMessage, Verdict};

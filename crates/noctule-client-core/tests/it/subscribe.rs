@@ -93,15 +93,58 @@ fn a_subscription_is_asked_for_again_when_the_user_wants_it() {
     world.suback(1, &[ReasonCode::Success]);
     let granted = SubscriptionStatus::Granted(ReasonCode::Success);
     assert_eq!(world.session.subscription("a"), granted);
+    world.subscribe(&["b"], QoS::AtMostOnce);
+    world.suback(2, &[ReasonCode::Success]);
     world.packets();
-    assert!(world.session.resubscribe(world.now));
-    assert_eq!(world.packets(), ["SUBSCRIBE 2 a"]);
+    world.answers();
+    let asked = world.session.resubscribe(world.now).unwrap();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].filters, [Box::from("a"), Box::from("b")]);
+    assert_eq!(world.packets(), ["SUBSCRIBE 3 a b"]);
+    world.suback(3, &[ReasonCode::Success; 2]);
+    assert_eq!(world.answers(), [(3, answered(&[ReasonCode::Success; 2]))]);
     world.cut();
-    assert!(!world.session.resubscribe(world.now));
-    // Whoever wants none of them back has none.
+    // They are lost, and known, until the user asks again or wants them no more.
     world.connect(false);
     assert_eq!(world.packets(), Vec::<String>::new());
-    assert_eq!(world.session.subscription("a"), SubscriptionStatus::None);
+    assert_eq!(world.session.subscription("a"), SubscriptionStatus::Lost);
+    assert_eq!((world.session.granted("a"), world.session.subscriptions()), (None, 0));
+    let filters = [TopicFilter::new("b").unwrap()];
+    world.session.unsubscribe(world.now, &UnsubscribeRequest::new(&filters)).unwrap();
+    assert_eq!(world.session.subscription("b"), SubscriptionStatus::None);
+    world.packets();
+    world.session.resubscribe(world.now).unwrap();
+    assert_eq!(world.packets(), ["SUBSCRIBE 5 a"]);
+    // One that is refused may be asked for again.
+    world.suback(5, &[ReasonCode::QuotaExceeded]);
+    assert_eq!(world.session.subscription("a"), SubscriptionStatus::Lost);
+    world.cut();
+    world.session.resubscribe(world.now).unwrap();
+    assert_eq!(world.session.subscription("a"), SubscriptionStatus::Pending);
+    world.connect(true);
+    assert_eq!(world.packets(), ["UNSUBSCRIBE 6 b", "SUBSCRIBE 7 a"]);
+    world.suback(7, &[ReasonCode::Success]);
+    assert_eq!(world.session.subscription("a"), granted);
+}
+
+#[test]
+fn all_subscriptions_are_asked_for_again_or_none() {
+    let mut settings = lasting(Version::V5_0);
+    settings.limits.requests_max = 2;
+    settings.limits.filters_per_subscribe_max = 1;
+    let mut world = World::online(settings);
+    for (packet_id, filter) in [(1, "a"), (2, "b"), (3, "c")] {
+        world.subscribe(&[filter], QoS::AtMostOnce);
+        world.suback(packet_id, &[ReasonCode::Success]);
+    }
+    world.packets();
+    let refused = world.session.resubscribe(world.now).unwrap_err();
+    assert_eq!(refused, RequestRefused::Full { maximum: 2 });
+    assert_eq!(world.packets(), Vec::<String>::new());
+    let mut settings = lasting(Version::V5_0);
+    settings.queue.keep = Keep::AtLeastOnce;
+    let mut world = World::new(settings);
+    assert_eq!(world.session.resubscribe(world.now), Err(RequestRefused::Offline));
 }
 
 /// P-06: the identifier of a request that was answered is free again.

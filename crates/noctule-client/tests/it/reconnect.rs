@@ -5,20 +5,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use noctule_client::{
-    Backoff, Client, ClientEvent, Credentials, CredentialsFuture, CredentialsProvider, QoS,
-    ReconnectSettings, State, SubscriptionStatus, Version,
+    Client, ClientEvent, Credentials, CredentialsFuture, CredentialsProvider, QoS, ReasonCode,
+    State, SubscribeError, SubscriptionStatus, Version,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::house::{House, next, soon};
-use crate::start::connect;
-
-fn quickly() -> ReconnectSettings {
-    let backoff = Backoff { base: Duration::from_millis(20), ..Backoff::default() };
-    let backoff = Backoff { maximum: Duration::from_millis(50), ..backoff };
-    ReconnectSettings { backoff, ..ReconnectSettings::default() }
-}
+use crate::house::{House, next, quickly, soon};
+use crate::start::{connect, start};
+use crate::wire::{CONNACK, Server, body};
 
 /// P-04 and P-28: nothing has to be built for that.
 #[tokio::test]
@@ -142,4 +137,57 @@ async fn what_is_subscribed_can_be_asked_and_an_event_be_waited_for() {
     assert!(soon(events.wait_for(is_waiting)).await.is_some());
     soon(client.shutdown(Duration::ZERO)).await;
     assert!(soon(events.wait_for(|_| false)).await.is_none());
+}
+
+/// What is lost and not asked for again by itself is known until the user asks, or gives it up.
+#[tokio::test]
+async fn lost_subscriptions_can_be_left_to_the_user() {
+    let house = House::new();
+    let builder = house.builder("c").reconnect(quickly());
+    let client = connect(builder.settings(|it| it.subscribes_again = false)).await.unwrap();
+    let mut inbox = soon(client.subscribe("t").qos(QoS::AtLeastOnce)).await.unwrap();
+    soon(client.disconnect()).await;
+    client.start();
+    soon(client.connected()).await.unwrap();
+    assert_eq!(client.subscription_status("t"), SubscriptionStatus::Lost);
+    let again = soon(client.resubscribe()).await.unwrap();
+    assert_eq!(again.len(), 1);
+    assert_eq!(&*again[0].filter, "t");
+    assert!(matches!(again[0].result, Ok(ReasonCode::GrantedQos1)), "{again:?}");
+    drop(client.publish("t", "x").send().unwrap());
+    assert_eq!(next(&mut inbox).await.text(), Some("x"));
+    soon(client.disconnect()).await;
+    client.start();
+    soon(client.connected()).await.unwrap();
+    soon(inbox.unsubscribe()).await.unwrap();
+    assert!(soon(client.resubscribe()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn each_subscription_that_is_asked_for_again_has_an_answer() {
+    let server = Server::new();
+    let client = start(server.builder()).unwrap();
+    let mut stream = server.accept_and_say(&CONNACK).await;
+    let granting = async {
+        let (_, bytes) = body(&mut stream).await;
+        stream.write_all(&[0x90, 5, bytes[0], bytes[1], 0, 0, 0]).await.unwrap();
+    };
+    let (inbox, ()) = tokio::join!(soon(client.subscribe("a").and("b")), granting);
+    let refusing = async {
+        let (_, bytes) = body(&mut stream).await;
+        stream.write_all(&[0x90, 5, bytes[0], bytes[1], 0, 0x87, 1]).await.unwrap();
+    };
+    let (again, ()) = tokio::join!(soon(client.resubscribe()), refusing);
+    let again = again.unwrap();
+    let refused = SubscribeError::Rejected {
+        filter: "a".to_owned(),
+        code: ReasonCode::NotAuthorized,
+        text: None,
+    };
+    assert_eq!(again[0].result.as_ref().unwrap_err().to_string(), refused.to_string());
+    assert!(matches!(again[1].result, Ok(ReasonCode::GrantedQos1)));
+    let (again, _) =
+        tokio::join!(soon(client.resubscribe()), soon(client.shutdown(Duration::ZERO)));
+    let closed = again.unwrap().into_iter().all(|it| it.result.is_err());
+    assert!(closed && inbox.is_ok());
 }
