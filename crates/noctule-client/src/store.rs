@@ -205,4 +205,6 @@ impl Opened {
 #[cfg(test)]
 mod failing_tests;
 #[cfg(test)]
+mod parking_tests;
+#[cfg(test)]
 mod power_cut_tests;
