@@ -13,6 +13,7 @@ mod blocking;
 mod connects;
 #[path = "../it/house.rs"]
 mod house;
+mod idle;
 #[path = "../it/interceptors.rs"]
 mod interceptors;
 #[path = "../it/metrics.rs"]
