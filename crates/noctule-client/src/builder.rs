@@ -15,6 +15,8 @@ use noctule_transport::TlsClient;
 #[cfg(feature = "tokio")]
 use noctule_transport::{ConnectFuture, Connector};
 use noctule_transport::{DialerBuilder, Proxy, SocketOptions, Url, WebSocketOptions};
+#[cfg(feature = "tokio")]
+use tokio::runtime::Handle;
 
 use crate::aliases::AliasResolver;
 use crate::client::Client;
@@ -342,6 +344,24 @@ fn url_credentials(urls: &[Url], settings: &Settings) -> Result<Vec<Credentials>
 
 #[cfg(feature = "tokio")]
 impl ClientBuilder<Async> {
+    /// The tokio runtime for the client's task and for the handlers of its routes; by default the
+    /// one in which it starts. With this it can be started, used and awaited outside of any.
+    ///
+    /// ```no_run
+    /// use noctule_client::Client;
+    ///
+    /// let runtime = tokio::runtime::Runtime::new()?;
+    /// let client =
+    ///     Client::builder("mqtt://localhost").runtime(runtime.handle().clone()).start()?;
+    /// let receipt = client.publish("hello", "world").send()?;
+    /// println!("{}", runtime.block_on(receipt));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.extensions.runtime = Some(runtime);
+        self
+    }
+
     /// Starts the client, which has a task of its own, and waits for the first connection.
     ///
     /// # Errors
@@ -360,9 +380,10 @@ impl ClientBuilder<Async> {
     /// # Errors
     ///
     /// If options contradict each other, or if there is no tokio runtime.
-    pub fn start(self) -> Result<Client<Async>, ClientBuildError> {
-        let runtime =
-            tokio::runtime::Handle::try_current().map_err(|_| ClientBuildError::NoRuntime)?;
+    pub fn start(mut self) -> Result<Client<Async>, ClientBuildError> {
+        let runtime = self.extensions.runtime.take().map_or_else(Handle::try_current, Ok);
+        let runtime = runtime.map_err(|_| ClientBuildError::NoRuntime)?;
+        self.extensions.runtime = Some(runtime.clone());
         let (client, course) = self.build(|dialer| dialer.build().map(drop))?;
         runtime.spawn(crate::task::run(course, crate::task::Tokio));
         Ok(client)

@@ -52,7 +52,9 @@ pub enum ClientBuildError {
     Thread(std::io::Error),
     /// A task can only be started inside a runtime.
     #[cfg(feature = "tokio")]
-    #[error("there is no tokio runtime here: call this from async code, or enter a runtime before")]
+    #[error(
+        "there is no tokio runtime here: call this from async code, or give one with `runtime`"
+    )]
     NoRuntime,
 }
 

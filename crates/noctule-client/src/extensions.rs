@@ -18,6 +18,9 @@ pub(crate) struct Extensions {
     pub(crate) alias_resolver: Option<Arc<dyn AliasResolver>>,
     pub(crate) packet_log: Option<Sink>,
     pub(crate) logs_user_names: bool,
+    /// Where its handlers run.
+    #[cfg(feature = "tokio")]
+    pub(crate) runtime: Option<tokio::runtime::Handle>,
 }
 
 impl fmt::Debug for Extensions {
@@ -37,6 +40,8 @@ impl Extensions {
         alias_resolver: None,
         packet_log: None,
         logs_user_names: false,
+        #[cfg(feature = "tokio")]
+        runtime: None,
     };
 
     /// Tells the metrics something, if there are any.

@@ -63,6 +63,10 @@ pub enum RouteError {
     /// The system gives no thread for the handler.
     #[error("cannot start a thread for the handler: {0}")]
     Thread(std::io::Error),
+    /// A handler runs on tokio.
+    #[cfg(feature = "tokio")]
+    #[error("the handler has no tokio runtime: give the client one with `runtime`")]
+    NoRuntime,
 }
 
 /// A route to ask for; see [`Client::route`](crate::generic::Client::route). It is awaited, or sent
@@ -117,7 +121,8 @@ impl Route<Async> {
     /// Calls a handler for each message, one after the other, in a task of its own; for several at
     /// once, make several routes with a share name, or let the handler spawn. A message is
     /// acknowledged when its handler is done, refused if the handler says so, and refused if it
-    /// panics: then the handler goes on with the next.
+    /// panics: then the handler goes on with the next. The task is one of the client's runtime or,
+    /// if it has none, of that in which this is awaited.
     ///
     /// # Errors
     ///
@@ -130,8 +135,11 @@ impl Route<Async> {
     where
         F: Future<Output: Into<Verdict> + Send> + Send,
     {
+        let runtime = self.subscribe.user.shared.extensions().runtime.clone();
+        let runtime = runtime.map_or_else(tokio::runtime::Handle::try_current, Ok);
+        let runtime = runtime.map_err(|_| RouteError::NoRuntime)?;
         let mut routed = self.manual_acknowledgement(true).await?;
-        let task = tokio::spawn(async move {
+        let task = runtime.spawn(async move {
             let mut has_panicked = false;
             while let Some(mut message) = routed.recv().await {
                 let ack = message.incoming.take_ack();

@@ -24,7 +24,7 @@ use crate::wait::block_on;
 /// awaited, or sent where the user blocks.
 #[must_use = "nothing is subscribed to before it is awaited"]
 pub struct Subscribe<D> {
-    user: Arc<UserSide>,
+    pub(crate) user: Arc<UserSide>,
     filters: Vec<String>,
     options: SubscriptionOptions,
     /// The filters, by their place in the list, that have options of their own.

@@ -5,6 +5,7 @@ mod acknowledge;
 mod asked;
 mod basics;
 mod connects;
+mod elsewhere;
 mod farewell;
 mod house;
 mod interceptors;
