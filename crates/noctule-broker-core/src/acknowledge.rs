@@ -183,7 +183,7 @@ impl Shard {
                 return;
             }
             let Some(next) = session.receiver.next_acknowledgement() else { return };
-            let Acknowledgement { kind, packet_id, reason } = next;
+            let Acknowledgement { kind, packet_id, reason, .. } = next;
             if reason == ReasonCode::Success {
                 self.send_bare(id, packet_type(kind), packet_id);
                 continue;

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let receipt = client.publish("noctule/qos", "22.5").qos(qos).send()?;
         match receipt.wait() {
             // QoS 0: the transport has it. QoS 1 and 2: the server has it.
-            Outcome::Delivered { reason } => println!("{qos:?}: delivered ({})", reason.name()),
+            Outcome::Delivered { reason, .. } => println!("{qos:?}: delivered ({})", reason.name()),
             Outcome::Rejected { reason, .. } => println!("{qos:?}: rejected ({})", reason.name()),
             Outcome::Indeterminate { why } => println!("{qos:?}: nobody knows: {why}"),
             Outcome::Dropped { why } => println!("{qos:?}: certainly not delivered: {why}"),

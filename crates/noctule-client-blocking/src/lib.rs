@@ -34,11 +34,12 @@ pub use noctule_client::{
     PacketLine, PacketType, Passage, Pattern, PatternError, PayloadError, ProtocolError,
     PublishError, PublishProperties, PublishRefused, QoS, QueueSettings, Reaction, ReasonCode,
     ReauthenticateError, ReauthenticateRefused, Receipt, ReconnectPolicy, ReconnectSettings,
-    Redelivery, Redirect, Redirects, RequestError, RequestRefused, Resubscription, RetainHandling,
-    RouteError, RoutedMessage, ServerReason, Settings, SettingsError, ShutdownReport, Snapshot,
-    Stage, State, StopReason, SubscribeError, SubscriptionOptions, SubscriptionStatus, TimedOut,
-    TopicError, TopicFilter, TopicName, TransportEnd, Unfinished, UnsubscribeError, UserProperties,
-    Validation, Verdict, Version, WillOptions, transport,
+    Redelivery, Redirect, Redirects, Remarks, RequestError, RequestRefused, Resubscription,
+    RetainHandling, RouteError, RoutedMessage, ServerReason, Settings, SettingsError,
+    ShutdownReport, Snapshot, Stage, State, StopReason, SubscribeError, SubscriptionOptions,
+    SubscriptionStatus, TimedOut, TopicError, TopicFilter, TopicName, TransportEnd, Unfinished,
+    UnsubscribeError, Unsubscribed, UserProperties, Validation, Verdict, Version, WillOptions,
+    transport,
 };
 #[cfg(feature = "store")]
 pub use noctule_client::{

@@ -4,7 +4,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use noctule_packet::UserProperties;
+
 use crate::event::Epoch;
+use crate::remarks::Remarks;
 
 /// A method of enhanced authentication, with what it must remember of an exchange.
 ///
@@ -35,6 +38,18 @@ pub trait Authenticator: Send {
     ///
     /// If the server has not proven what it must prove.
     fn verify(&mut self, data: Option<&[u8]>) -> Result<(), AuthError>;
+
+    /// What an AUTH of the server says beside its data, if it says anything; it comes before that
+    /// `challenge` or `verify`. What CONNACK says is in [`Negotiated`](crate::Negotiated).
+    fn remarks(&mut self, remarks: &Remarks) {
+        let _ = remarks;
+    }
+
+    /// The user properties of the AUTH that takes what `start` or `challenge` has just given; none
+    /// by default. CONNECT has those of [`ConnectOptions`](crate::ConnectOptions).
+    fn user_properties(&mut self) -> UserProperties<'static> {
+        UserProperties::new()
+    }
 }
 
 /// Why our side gives an authentication up.
@@ -73,6 +88,8 @@ pub struct AuthenticationDone {
     pub(crate) method: Box<dyn Authenticator>,
     pub(crate) epoch: Epoch,
     pub(crate) part: Part,
+    /// Of the AUTH that follows, if one does.
+    pub(crate) user_properties: UserProperties<'static>,
     pub(crate) result: Result<Option<Vec<u8>>, AuthError>,
 }
 
@@ -81,9 +98,26 @@ pub struct AuthenticationDone {
 pub(crate) enum Task {
     Connect,
     Again,
-    Challenge(Option<Vec<u8>>),
+    Challenge(Said),
     VerifyConnack(Option<Vec<u8>>),
-    VerifyAgain(Option<Vec<u8>>),
+    VerifyAgain(Said),
+}
+
+/// What an AUTH of the server says.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) remarks: Option<Box<Remarks>>,
+}
+
+impl Said {
+    /// The data, when the method knows the rest.
+    fn tell(self, method: &mut dyn Authenticator) -> Option<Vec<u8>> {
+        if let Some(remarks) = self.remarks {
+            method.remarks(&remarks);
+        }
+        self.data
+    }
 }
 
 /// What its answer is for.
@@ -103,15 +137,23 @@ impl AuthenticationStep {
         let (part, result) = match task {
             Task::Connect => (Part::Connect, method.start()),
             Task::Again => (Part::Again, method.start()),
-            Task::Challenge(data) => (Part::Challenge, method.challenge(data.as_deref())),
+            Task::Challenge(said) => {
+                let data = said.tell(&mut *method);
+                (Part::Challenge, method.challenge(data.as_deref()))
+            }
             Task::VerifyConnack(data) => {
                 (Part::VerifyConnack, method.verify(data.as_deref()).map(|()| None))
             }
-            Task::VerifyAgain(data) => {
+            Task::VerifyAgain(said) => {
+                let data = said.tell(&mut *method);
                 (Part::VerifyAgain, method.verify(data.as_deref()).map(|()| None))
             }
         };
-        AuthenticationDone { method, epoch, part, result }
+        let user_properties = match part {
+            Part::Again | Part::Challenge if result.is_ok() => method.user_properties(),
+            _ => UserProperties::new(),
+        };
+        AuthenticationDone { method, epoch, part, user_properties, result }
     }
 }
 

@@ -1,14 +1,16 @@
 //! The exchange of AUTH packets: before CONNACK, and again when either side wants it.
 
+use alloc::vec::Vec;
 use core::fmt;
 
-use noctule_packet::{Auth, Connack, Frame, ReasonCode};
+use noctule_packet::{Auth, Connack, Frame, ReasonCode, UserProperties};
 use noctule_session::Timestamp;
 
-use crate::auth::{AuthError, AuthenticationDone, AuthenticationStep, Part, Task};
+use crate::auth::{AuthError, AuthenticationDone, AuthenticationStep, Part, Said, Task};
 use crate::ended::Ended;
 use crate::event::Event;
 use crate::fault::{Fault, ProtocolError};
+use crate::remarks::Remarks;
 use crate::session::{ClientSession, Status};
 
 /// Why a re-authentication cannot begin.
@@ -49,7 +51,7 @@ impl ClientSession {
 
     /// The user's method has done it.
     pub fn authenticated(&mut self, now: Timestamp, done: AuthenticationDone) {
-        let AuthenticationDone { method, epoch, part, result } = done;
+        let AuthenticationDone { method, epoch, part, user_properties, result } = done;
         let is_current =
             epoch == self.epoch && matches!(self.status, Status::Connecting | Status::Online);
         if !self.authentication.give_back(method, is_current) {
@@ -57,9 +59,12 @@ impl ClientSession {
         }
         match (part, result) {
             (Part::Connect, Ok(data)) => self.write_connect(data.as_deref()),
-            (Part::Again, Ok(data)) => self.send_auth(ReasonCode::ReAuthenticate, data.as_deref()),
+            (Part::Again, Ok(data)) => {
+                self.send_auth(ReasonCode::ReAuthenticate, data.as_deref(), user_properties);
+            }
             (Part::Challenge, Ok(data)) => {
-                self.send_auth(ReasonCode::ContinueAuthentication, data.as_deref());
+                let reason = ReasonCode::ContinueAuthentication;
+                self.send_auth(reason, data.as_deref(), user_properties);
             }
             (Part::VerifyConnack, Ok(_)) => self.authentication.is_verified = true,
             (Part::VerifyAgain, Ok(_)) => {
@@ -126,16 +131,18 @@ impl ClientSession {
             return Err(ProtocolError::AuthenticationMethod.into());
         }
         let data = auth.authentication_data.map(Into::into);
+        let remarks = Remarks::of(auth.reason_string, &auth.user_properties);
+        let said = Said { data, remarks };
         match auth.reason_code {
             ReasonCode::ContinueAuthentication => {
                 if self.status == Status::Online && !self.authentication.is_under_way {
                     self.authentication_begins(now);
                 }
-                self.ask_method(now, Task::Challenge(data));
+                self.ask_method(now, Task::Challenge(said));
                 Ok(())
             }
             ReasonCode::Success if self.authentication.is_under_way => {
-                self.ask_method(now, Task::VerifyAgain(data));
+                self.ask_method(now, Task::VerifyAgain(said));
                 Ok(())
             }
             _ => Err(ProtocolError::UnexpectedAuth.into()),
@@ -167,14 +174,30 @@ impl ClientSession {
         self.end(now, Some(ReasonCode::NotAuthorized), Ended::Authentication(error));
     }
 
-    fn send_auth(&mut self, reason_code: ReasonCode, data: Option<&[u8]>) {
-        let auth = Auth {
+    fn send_auth(
+        &mut self,
+        reason_code: ReasonCode,
+        data: Option<&[u8]>,
+        user_properties: UserProperties<'static>,
+    ) {
+        let mut auth = Auth {
             reason_code,
             authentication_method: self.authentication.name(),
             authentication_data: data,
+            user_properties,
             ..Auth::default()
         };
-        // A method's name and data fit, or the server ends the connection for want of an answer.
-        let _ = auth.encode(self.version, self.outbound.bytes_mut());
+        let mut packet = Vec::new();
+        let encoded = auth.encode(self.version, &mut packet);
+        let maximum = self.server.maximum_packet_size;
+        // [MQTT5-3.15.2-3]
+        if encoded.is_err() || !u32::try_from(packet.len()).is_ok_and(|size| size <= maximum) {
+            auth.user_properties = UserProperties::new();
+            packet.clear();
+            // A method's name and data fit, or the server ends the connection for want of an
+            // answer.
+            let _ = auth.encode(self.version, &mut packet);
+        }
+        self.outbound.push(&packet);
     }
 }

@@ -68,10 +68,12 @@ impl ClientSession {
         };
         let was_silent = core::mem::replace(&mut release.is_silent, true);
         let timeout = release.timeout.take();
+        let (reason, remarks) = (release.reason, release.remarks.take());
         self.unwatch(operation, timeout);
         if !was_silent {
             self.records.note(|| Record::Told { operation });
-            self.events.push(Event::delivered(operation));
+            let outcome = Outcome::Delivered { reason, remarks };
+            self.events.push(Event::Published { operation, outcome, topic: None });
         }
         !was_silent
     }

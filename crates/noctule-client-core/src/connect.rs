@@ -201,6 +201,7 @@ impl ClientSession {
         self.sender.resume(receive_maximum);
         self.is_repeating = self.sender.has_repetitions();
         (self.repeated_alone, self.stray_releases) = (None, 0);
+        self.remarks.clear();
         // Whoever cannot be asked whether it has forgotten them is told again.
         let are_lost = !session_present || self.version == Version::V3_1;
         if are_lost && self.settings.subscribes_again {
@@ -220,7 +221,7 @@ impl ClientSession {
             self.events.push(Event::SessionLost);
         }
         for release in core::mem::take(&mut self.releases) {
-            self.finish_release(&release);
+            self.finish_release(release);
         }
         self.held.forget_answers();
         self.in_flight_bytes = 0;

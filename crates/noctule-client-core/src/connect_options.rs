@@ -11,6 +11,7 @@ use noctule_packet::{
 };
 
 use crate::settings::SettingsError;
+use crate::text::{are_texts, is_text};
 
 /// What CONNECT says. The `Debug` form hides the password.
 #[derive(Clone, PartialEq)]
@@ -157,9 +158,7 @@ impl ConnectOptions {
     /// Whether a version can say all of this.
     pub(crate) fn check(&self, version: Version, rules: TextRules) -> Result<(), SettingsError> {
         let invalid = |option| Err(SettingsError::InvalidValue { option });
-        let is_text = |text: &str| {
-            text.len() <= usize::from(u16::MAX) && rules.check(text.as_bytes()).is_ok()
-        };
+        let is_text = |text: &str| is_text(rules, text);
         // [MQTT5-3.1.3-4] [MQTT311-3.1.3-4]
         if !is_text(&self.client_id) {
             return invalid("client_id");
@@ -177,8 +176,11 @@ impl ConnectOptions {
         if self.maximum_packet_size == 0 {
             return invalid("maximum_packet_size");
         }
+        if !are_texts(rules, &self.user_properties) {
+            return invalid("user_properties");
+        }
         if let Some(will) = &self.will {
-            will.check(version, is_text)?;
+            will.check(version, rules)?;
         }
         if version.is_v5() { Ok(()) } else { self.check_without_properties(version) }
     }
@@ -231,8 +233,9 @@ impl WillOptions {
         })
     }
 
-    fn check(&self, version: Version, is_text: impl Fn(&str) -> bool) -> Result<(), SettingsError> {
+    fn check(&self, version: Version, rules: TextRules) -> Result<(), SettingsError> {
         let invalid = |option| Err(SettingsError::InvalidValue { option });
+        let is_text = |text: &str| is_text(rules, text);
         let is_topic = |topic: &str| is_text(topic) && TopicName::new(topic).is_ok();
         let length_max = usize::from(u16::MAX);
         // [MQTT5-3.1.3-11] [MQTT311-3.1.3-10]
@@ -250,6 +253,14 @@ impl WillOptions {
         }
         if self.correlation_data.as_ref().is_some_and(|data| data.len() > length_max) {
             return invalid("will.correlation_data");
+        }
+        if !are_texts(rules, &self.user_properties) {
+            return invalid("will.user_properties");
+        }
+        let claims_text = self.payload_format_indicator == Some(true);
+        let is_strict = rules == TextRules::Strict;
+        if is_strict && claims_text && core::str::from_utf8(&self.payload).is_err() {
+            return invalid("will.payload");
         }
         if version.is_v5() {
             return Ok(());

@@ -1,5 +1,6 @@
 //! What a session reports, as sentences for people.
 
+use alloc::boxed::Box;
 use core::fmt::{self, Display, Formatter};
 
 use noctule_packet::DecodeError;
@@ -7,9 +8,16 @@ use noctule_packet::DecodeError;
 use crate::ended::{Ended, ServerReason, TransportEnd};
 use crate::fault::Fault;
 use crate::operation::{Doubt, DropCause, Outcome, RequestOutcome};
+use crate::remarks::Remarks;
 
 /// Words of the server's, in brackets, if there are any.
 struct Said<'a>(Option<&'a str>);
+
+impl<'a> Said<'a> {
+    fn of(remarks: &'a Option<Box<Remarks>>) -> Self {
+        Self(remarks.as_ref().and_then(|remarks| remarks.reason_string.as_deref()))
+    }
+}
 
 impl Display for Said<'_> {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
@@ -117,9 +125,9 @@ impl Display for Outcome {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delivered { .. } => formatter.write_str("delivered"),
-            Self::Rejected { reason, text } => {
+            Self::Rejected { reason, remarks } => {
                 let (code, name) = (reason.value(), reason.name());
-                write!(formatter, "rejected: {name} (0x{code:02X}){}", Said(text.as_deref()))
+                write!(formatter, "rejected: {name} (0x{code:02X}){}", Said::of(remarks))
             }
             Self::Indeterminate { why } => {
                 write!(formatter, "it is not known whether it was delivered: {why}")
@@ -132,7 +140,7 @@ impl Display for Outcome {
 impl Display for RequestOutcome {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answered { codes, text } => {
+            Self::Answered { codes, remarks } => {
                 match codes.iter().find(|code| code.is_error()) {
                     Some(code) => {
                         let (value, name) = (code.value(), code.name());
@@ -140,7 +148,7 @@ impl Display for RequestOutcome {
                     }
                     None => formatter.write_str("granted")?,
                 }
-                write!(formatter, "{}", Said(text.as_deref()))
+                write!(formatter, "{}", Said::of(remarks))
             }
             Self::Indeterminate { why } => {
                 write!(formatter, "it is not known whether the server did it: {why}")

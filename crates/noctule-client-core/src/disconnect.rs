@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::operation::{Doubt, DropCause, Outcome};
 use crate::session::{ClientSession, Status};
 use crate::stall::Stall;
+use crate::text::{are_texts, is_text};
 
 /// What DISCONNECT says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,6 +127,13 @@ impl ClientSession {
             return Err(DisconnectRefused::InvalidValue { option: "reason" });
         }
         if version.is_v5() {
+            let rules = self.settings.validation.text_rules();
+            if !options.reason_string.is_none_or(|text| is_text(rules, text)) {
+                return Err(DisconnectRefused::InvalidValue { option: "reason_string" });
+            }
+            if !are_texts(rules, &options.user_properties) {
+                return Err(DisconnectRefused::InvalidValue { option: "user_properties" });
+            }
             // [MQTT5-3.14.2-2]
             let raises = options.session_expiry_interval.is_some_and(|seconds| seconds > 0);
             let is_zero = self.settings.connect.session_expiry_interval == 0;
@@ -245,7 +253,7 @@ impl ClientSession {
         }
         let why = if is_durable { Doubt::Stored } else { Doubt::Closed };
         for release in core::mem::take(&mut self.releases) {
-            self.finish_release(&release);
+            self.finish_release(release);
         }
         for (outgoing, _) in self.sender.reset() {
             self.finish(&outgoing, false, Outcome::Indeterminate { why });

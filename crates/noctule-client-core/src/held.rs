@@ -1,6 +1,7 @@
 //! Messages that are with the user and not acknowledged: how many bytes they are, who still has to
 //! say something, and which answer waits for it.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
 
@@ -8,6 +9,7 @@ use noctule_packet::{PacketId, ReasonCode};
 use noctule_session::AnswerId;
 
 use crate::event::Epoch;
+use crate::remarks::Remarks;
 
 /// Acknowledges one message. It is bound to the connection that the message came on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +43,7 @@ pub enum Acknowledged {
 /// Why an acknowledgement was refused. The message is still to be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckRefused {
-    /// Before 5.0 there are no reason codes.
+    /// Before 5.0 there are neither reason codes nor properties.
     NotInVersion {
         /// The version.
         version: noctule_packet::Version,
@@ -51,13 +53,21 @@ pub enum AckRefused {
         /// What was given.
         reason: ReasonCode,
     },
+    /// What no packet may carry.
+    InvalidValue {
+        /// What.
+        option: &'static str,
+    },
 }
 
 impl fmt::Display for AckRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotInVersion { version } => {
-                write!(f, "MQTT {version} has no negative acknowledgements")
+                write!(f, "MQTT {version} has no reasons in acknowledgements")
+            }
+            Self::InvalidValue { option } => {
+                write!(f, "{option} has a value that no packet may carry")
             }
             Self::InvalidReason { reason } => {
                 write!(f, "{reason:?} is no reason code of an acknowledgement")
@@ -72,13 +82,14 @@ impl core::error::Error for AckRefused {}
 /// taken out.
 const OVER_MIN: usize = 32;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     serial: u64,
     answer: Option<Answer>,
     bytes: usize,
     holders: u16,
     reason: ReasonCode,
+    remarks: Option<Box<Remarks>>,
 }
 
 /// What waits for a message to be acknowledged.
@@ -92,14 +103,15 @@ pub(crate) struct Answer {
 }
 
 /// A message that all holders have acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Released {
     pub(crate) answer: Option<Answer>,
     pub(crate) reason: ReasonCode,
+    pub(crate) remarks: Option<Box<Remarks>>,
 }
 
 /// What a holder's acknowledgement has brought about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
     Unknown,
     Waiting(u16),
@@ -130,7 +142,8 @@ impl HeldMessages {
         self.next += 1;
         self.bytes += bytes;
         let reason = ReasonCode::Success;
-        self.list.push_back(Held { serial, answer, bytes, holders: 1, reason });
+        let remarks = None;
+        self.list.push_back(Held { serial, answer, bytes, holders: 1, reason, remarks });
         AckToken { serial, epoch }
     }
 
@@ -150,21 +163,30 @@ impl HeldMessages {
         true
     }
 
-    /// One holder acknowledges. The worst reason of all wins.
-    pub(crate) fn release(&mut self, token: AckToken, reason: ReasonCode) -> Release {
+    /// One holder acknowledges. The first refusal wins, with what is said beside it; without one
+    /// it is the last who says something.
+    pub(crate) fn release(
+        &mut self,
+        token: AckToken,
+        reason: ReasonCode,
+        remarks: Option<Box<Remarks>>,
+    ) -> Release {
         let Some(held) = self.find(token) else { return Release::Unknown };
         held.holders -= 1;
         if reason.is_error() && !held.reason.is_error() {
-            held.reason = reason;
+            (held.reason, held.remarks) = (reason, remarks);
+        } else if remarks.is_some() && !held.reason.is_error() {
+            held.remarks = remarks;
         }
         if held.holders > 0 {
             return Release::Waiting(held.holders);
         }
         let (answer, bytes, reason) = (held.answer, held.bytes, held.reason);
+        let remarks = held.remarks.take();
         self.bytes -= bytes;
         self.over += 1;
         self.take_out();
-        Release::Done(Released { answer, reason })
+        Release::Done(Released { answer, reason, remarks })
     }
 
     /// One that is held for long must not keep the places of all that come after it.
@@ -198,23 +220,17 @@ mod tests {
         let [a, b] = [10, 20].map(|bytes| held.hold(epoch, None, bytes));
         assert!(held.share(a, 3));
         let refused = ReasonCode::NotAuthorized;
-        for (token, reason, expected) in [
-            (a, ReasonCode::Success, Release::Waiting(2)),
-            (a, refused, Release::Waiting(1)),
-            (
-                b,
-                ReasonCode::Success,
-                Release::Done(Released { answer: None, reason: ReasonCode::Success }),
-            ),
-            (b, ReasonCode::Success, Release::Unknown),
-            (
-                a,
-                ReasonCode::QuotaExceeded,
-                Release::Done(Released { answer: None, reason: refused }),
-            ),
-            (a, ReasonCode::Success, Release::Unknown),
+        let says = |text: &str| Some(Box::new(Remarks::new(text)));
+        let done = |reason, remarks| Release::Done(Released { answer: None, reason, remarks });
+        for (token, reason, remarks, expected) in [
+            (a, ReasonCode::Success, says("fine"), Release::Waiting(2)),
+            (a, refused, says("no"), Release::Waiting(1)),
+            (b, ReasonCode::Success, says("b"), done(ReasonCode::Success, says("b"))),
+            (b, ReasonCode::Success, None, Release::Unknown),
+            (a, ReasonCode::QuotaExceeded, says("late"), done(refused, says("no"))),
+            (a, ReasonCode::Success, None, Release::Unknown),
         ] {
-            assert_eq!(held.release(token, reason), expected);
+            assert_eq!(held.release(token, reason, remarks), expected);
         }
         assert_eq!((held.bytes(), held.list.len()), (0, 0));
         let c = held.hold(epoch, None, 1);
@@ -233,13 +249,13 @@ mod tests {
                 middle = Some(token);
                 continue;
             }
-            assert!(matches!(held.release(token, ReasonCode::Success), Release::Done(_)));
-            assert_eq!(held.release(token, ReasonCode::Success), Release::Unknown);
+            assert!(matches!(held.release(token, ReasonCode::Success, None), Release::Done(_)));
+            assert_eq!(held.release(token, ReasonCode::Success, None), Release::Unknown);
         }
         assert!(held.list.len() < 100, "{}", held.list.len());
         assert_eq!(held.bytes(), 11);
         for token in [middle, Some(first)].into_iter().flatten() {
-            assert!(matches!(held.release(token, ReasonCode::Success), Release::Done(_)));
+            assert!(matches!(held.release(token, ReasonCode::Success, None), Release::Done(_)));
         }
         assert_eq!((held.bytes(), held.list.len()), (0, 0));
     }

@@ -36,6 +36,7 @@ use crate::negotiated::Negotiated;
 use crate::operation::{OperationId, Outcome, RequestOutcome, Stage};
 use crate::publication::{Publication, PublishRefused};
 use crate::queue::Overflow;
+use crate::remarks::Remarks;
 use crate::request::{RequestRefused, Resubscribe, SubscribeRequest, UnsubscribeRequest};
 use crate::session::{ClientSession, Status};
 use crate::settings::{AcknowledgementMode, Settings, SettingsError};
@@ -408,8 +409,23 @@ impl Hub {
         token: AckToken,
         reason: ReasonCode,
     ) -> Result<Acknowledged, AckRefused> {
+        self.acknowledge_saying(now, token, reason, None)
+    }
+
+    /// The same, with more to say than a reason code; 5.0 only.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be said.
+    pub fn acknowledge_saying(
+        &mut self,
+        now: Timestamp,
+        token: AckToken,
+        reason: ReasonCode,
+        remarks: Option<Remarks>,
+    ) -> Result<Acknowledged, AckRefused> {
         let was_reading = self.session.wants_input();
-        let done = self.session.acknowledge(now, token, reason)?;
+        let done = self.session.acknowledge_saying(now, token, reason, remarks)?;
         if self.has_work() || was_reading != self.session.wants_input() {
             self.ring();
         }

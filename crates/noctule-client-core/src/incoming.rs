@@ -1,6 +1,8 @@
 //! Messages from the server: recognised, handed out, held and acknowledged.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use noctule_packet::{
     Ack, Frame, PacketId, PacketType, PlainPublish, Publish, QoS, ReasonCode, TopicName,
@@ -13,6 +15,7 @@ use crate::held::{AckRefused, AckToken, Acknowledged, Answer, Release};
 use crate::message::Message;
 use crate::observe::Observation;
 use crate::record::Record;
+use crate::remarks::Remarks;
 use crate::session::{ClientSession, Status};
 use crate::settings::{AcknowledgementMode, Validation};
 
@@ -146,15 +149,35 @@ impl ClientSession {
         token: AckToken,
         reason: ReasonCode,
     ) -> Result<Acknowledged, AckRefused> {
+        self.acknowledge_saying(now, token, reason, None)
+    }
+
+    /// The same, with more to say than a reason code; 5.0 only.
+    ///
+    /// # Errors
+    ///
+    /// If the version has no such thing, or acknowledgements do not carry it.
+    pub fn acknowledge_saying(
+        &mut self,
+        now: Timestamp,
+        token: AckToken,
+        reason: ReasonCode,
+        remarks: Option<Remarks>,
+    ) -> Result<Acknowledged, AckRefused> {
         if !reason.allowed_in(PacketType::Puback) {
             return Err(AckRefused::InvalidReason { reason });
         }
         let version = self.version;
-        if reason.is_error() && !version.is_v5() {
+        if (reason.is_error() || remarks.is_some()) && !version.is_v5() {
             return Err(AckRefused::NotInVersion { version });
         }
+        let remarks = remarks.filter(|remarks| !remarks.is_empty()).map(Box::new);
+        if let Some(remarks) = &remarks {
+            let rules = self.settings.validation.text_rules();
+            remarks.check(rules).map_err(|option| AckRefused::InvalidValue { option })?;
+        }
         let was_paused = !self.takes_more();
-        let released = match self.held.release(token, reason) {
+        let released = match self.held.release(token, reason, remarks) {
             Release::Unknown => return Ok(Acknowledged::Stale),
             Release::Waiting(holders) => return Ok(Acknowledged::Waiting { holders }),
             Release::Done(released) => released,
@@ -177,6 +200,9 @@ impl ClientSession {
         }
         self.receiver.complete(answer.id, released.reason);
         if self.status == Status::Online {
+            if let Some(remarks) = released.remarks {
+                self.remarks.insert(answer.id, remarks);
+            }
             self.flush_acknowledgements();
         }
         Ok(Acknowledged::Done)
@@ -192,8 +218,28 @@ impl ClientSession {
                 AcknowledgementKind::Pubcomp => PacketType::Pubcomp,
             };
             let ack = Ack::new(next.packet_id, next.reason);
+            if !self.remarks.is_empty()
+                && let Some(remarks) = self.remarks.remove(&next.answer)
+                && self.say_with(packet_type, &ack, &remarks)
+            {
+                continue;
+            }
             // [MQTT5-2.2.1-5] Every reason was checked, so it can be said.
             let _ = ack.encode_as(packet_type, self.version, self.outbound.bytes_mut());
         }
+    }
+
+    /// Writes an acknowledgement with what its user says. Whether the server takes so large a one.
+    // [MQTT5-3.4.2-2] [MQTT5-3.4.2-3] [MQTT5-3.5.2-2] [MQTT5-3.5.2-3]
+    fn say_with(&mut self, packet_type: PacketType, ack: &Ack<'_>, remarks: &Remarks) -> bool {
+        let mut packet = Vec::new();
+        let encoded = remarks.on(ack).encode_as(packet_type, self.version, &mut packet);
+        let maximum = self.server.maximum_packet_size;
+        let fits = u32::try_from(packet.len()).is_ok_and(|size| size <= maximum);
+        if encoded.is_ok() && fits {
+            self.outbound.push(&packet);
+            return true;
+        }
+        false
     }
 }

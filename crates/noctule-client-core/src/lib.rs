@@ -72,6 +72,7 @@ mod queue;
 mod receive;
 mod reconnect;
 mod record;
+mod remarks;
 mod request;
 mod requesting;
 mod restore;
@@ -79,6 +80,7 @@ mod session;
 mod settings;
 mod stall;
 mod subscriptions;
+mod text;
 mod timer;
 mod topic_cache;
 mod transmit;
@@ -110,6 +112,7 @@ pub use reconnect::{
     Redirect, RedirectRefused, Redirects, Step, StopCause, Target,
 };
 pub use record::{Record, RecordError, StoredMessage, StoredSubscription};
+pub use remarks::Remarks;
 pub use request::{RequestRefused, Resubscribe, SubscribeRequest, UnsubscribeRequest};
 pub use restore::compact;
 pub use session::{ClientSession, Status, SubscriptionStatus};

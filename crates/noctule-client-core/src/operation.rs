@@ -6,6 +6,8 @@ use core::num::NonZeroU64;
 
 use noctule_packet::{ReasonCode, Version};
 
+use crate::remarks::Remarks;
+
 /// Names an operation of the user. Never used again within a session, and it grows with each one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId(NonZeroU64);
@@ -65,13 +67,15 @@ pub enum Outcome {
     Delivered {
         /// `Success`, or that nobody subscribes to the topic.
         reason: ReasonCode,
+        /// What the server says beside that; for QoS 2 in PUBREC, and behind it in PUBCOMP.
+        remarks: Option<Box<Remarks>>,
     },
     /// The server did not accept it.
     Rejected {
         /// Why.
         reason: ReasonCode,
-        /// Why in words, if the server said so.
-        text: Option<Box<str>>,
+        /// Why in words, and whatever else the server says.
+        remarks: Option<Box<Remarks>>,
     },
     /// The server may or may not have got it.
     Indeterminate {
@@ -92,8 +96,8 @@ pub enum RequestOutcome {
     Answered {
         /// One code for each topic filter; before 5.0 an UNSUBSCRIBE has `Success` for all.
         codes: Box<[ReasonCode]>,
-        /// The server's reason in words.
-        text: Option<Box<str>>,
+        /// What the server says beside them.
+        remarks: Option<Box<Remarks>>,
     },
     /// It was sent and its answer did not come.
     Indeterminate {
@@ -195,7 +199,7 @@ pub enum Stage {
 
 impl Outcome {
     /// Delivered without anything to remark.
-    pub const DELIVERED: Self = Self::Delivered { reason: ReasonCode::Success };
+    pub const DELIVERED: Self = Self::Delivered { reason: ReasonCode::Success, remarks: None };
 
     /// Whether the server has got the message, as far as its quality of service can tell.
     pub const fn is_delivered(&self) -> bool {
@@ -213,12 +217,20 @@ impl Outcome {
         )
     }
 
+    /// What the server says beside its reason code, if it says anything.
+    pub fn remarks(&self) -> Option<&Remarks> {
+        match self {
+            Self::Delivered { remarks, .. } | Self::Rejected { remarks, .. } => remarks.as_deref(),
+            Self::Indeterminate { .. } | Self::Dropped { .. } => None,
+        }
+    }
+
     /// What an acknowledgement with this reason code means.
-    pub(crate) fn acknowledged(reason: ReasonCode, text: Option<&str>) -> Self {
+    pub(crate) const fn acknowledged(reason: ReasonCode, remarks: Option<Box<Remarks>>) -> Self {
         if reason.is_error() {
-            Self::Rejected { reason, text: text.map(Into::into) }
+            Self::Rejected { reason, remarks }
         } else {
-            Self::Delivered { reason }
+            Self::Delivered { reason, remarks }
         }
     }
 }

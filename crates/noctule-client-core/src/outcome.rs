@@ -1,5 +1,7 @@
 //! How publications end: the server's acknowledgements, and the one place that tells the user.
 
+use alloc::boxed::Box;
+
 use noctule_packet::{Ack, PacketId, PacketType, ReasonCode};
 
 use crate::event::Event;
@@ -7,6 +9,7 @@ use crate::fault::{Fault, ProtocolError};
 use crate::operation::{DropCause, Outcome, Stage};
 use crate::outgoing::Outgoing;
 use crate::record::Record;
+use crate::remarks::Remarks;
 use crate::session::{ClientSession, Release};
 
 impl ClientSession {
@@ -17,12 +20,12 @@ impl ClientSession {
         &mut self,
         packet_id: PacketId,
         reason: ReasonCode,
-        text: Option<&str>,
+        remarks: Option<Box<Remarks>>,
     ) -> Result<(), Fault> {
         match self.sender.on_puback(packet_id) {
             Ok(outgoing) => {
                 self.leave_flight(packet_id, &outgoing);
-                self.finish(&outgoing, false, Outcome::acknowledged(reason, text));
+                self.finish(&outgoing, false, Outcome::acknowledged(reason, remarks));
                 Ok(())
             }
             Err(error) => {
@@ -38,14 +41,14 @@ impl ClientSession {
         &mut self,
         packet_id: PacketId,
         reason: ReasonCode,
-        text: Option<&str>,
+        remarks: Option<Box<Remarks>>,
     ) -> Result<(), Fault> {
         let packet_type = PacketType::Pubrec;
         if reason.is_error() {
             return match self.sender.on_pubrec_failed(packet_id) {
                 Ok(outgoing) => {
                     self.leave_flight(packet_id, &outgoing);
-                    self.finish(&outgoing, false, Outcome::acknowledged(reason, text));
+                    self.finish(&outgoing, false, Outcome::acknowledged(reason, remarks));
                     Ok(())
                 }
                 Err(error) => self.tolerate(ProtocolError::Acknowledgement { packet_type, error }),
@@ -55,7 +58,9 @@ impl ClientSession {
             Ok(Some(outgoing)) => {
                 self.leave_flight(packet_id, &outgoing);
                 let Outgoing { operation, timeout, is_silent, .. } = outgoing;
-                self.releases.push_back(Release { packet_id, operation, timeout, is_silent });
+                let mut release = Release::new(packet_id, operation, timeout, is_silent);
+                (release.reason, release.remarks) = (reason, remarks);
+                self.releases.push_back(release);
                 self.records.note(|| Record::Received { operation });
                 if !is_silent {
                     self.events.push(Event::Progressed { operation, stage: Stage::Received });
@@ -87,13 +92,18 @@ impl ClientSession {
 
     /// PUBCOMP, whatever its reason code says: the server has had the message since PUBREC.
     // [MQTT5-4.3.3-5]
-    pub(crate) fn on_pubcomp(&mut self, packet_id: PacketId) -> Result<(), Fault> {
+    pub(crate) fn on_pubcomp(
+        &mut self,
+        packet_id: PacketId,
+        remarks: Option<Box<Remarks>>,
+    ) -> Result<(), Fault> {
         match self.sender.on_pubcomp(packet_id) {
             Ok(()) => {
                 // Nearly always the first.
                 let at = self.releases.iter().position(|release| release.packet_id == packet_id);
-                if let Some(release) = at.and_then(|at| self.releases.remove(at)) {
-                    self.finish_release(&release);
+                if let Some(mut release) = at.and_then(|at| self.releases.remove(at)) {
+                    release.remarks = Remarks::join(release.remarks, remarks);
+                    self.finish_release(release);
                 }
                 Ok(())
             }
@@ -140,12 +150,13 @@ impl ClientSession {
     }
 
     /// A QoS 2 message has ended behind its PUBREC: the server has it.
-    pub(crate) fn finish_release(&mut self, release: &Release) {
-        let operation = release.operation;
-        self.unwatch(operation, release.timeout);
+    pub(crate) fn finish_release(&mut self, release: Release) {
+        let Release { operation, timeout, is_silent, reason, remarks, .. } = release;
+        self.unwatch(operation, timeout);
         self.records.note(|| Record::Finished { operation });
-        if !release.is_silent {
-            self.events.push(Event::delivered(operation));
+        if !is_silent {
+            let outcome = Outcome::Delivered { reason, remarks };
+            self.events.push(Event::Published { operation, outcome, topic: None });
         }
     }
 }

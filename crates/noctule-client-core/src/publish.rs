@@ -13,6 +13,7 @@ use crate::queue::Overflow;
 use crate::record::{Record, StoredMessage};
 use crate::session::{ClientSession, Status};
 use crate::settings::Validation;
+use crate::text::{are_texts, is_text};
 use crate::transmit::write_publish;
 
 /// The longest string or binary field.
@@ -69,9 +70,10 @@ impl ClientSession {
             }
             self.check_properties(publication)?;
         }
+        // What no rules allow is in no topic name.
         if self.settings.validation == Validation::Strict {
             let rules = self.settings.validation.text_rules();
-            if rules.check(publication.topic.as_str().as_bytes()).is_err() {
+            if !is_text(rules, publication.topic.as_str()) {
                 return Err(PublishRefused::InvalidValue { option: "topic" });
             }
         }
@@ -85,8 +87,8 @@ impl ClientSession {
         if !properties.subscription_identifiers.is_empty() {
             return invalid("subscription_identifiers");
         }
-        if properties.content_type.is_some_and(|it| it.len() > FIELD_BYTES_MAX || it.contains('\0'))
-        {
+        let rules = self.settings.validation.text_rules();
+        if !properties.content_type.is_none_or(|text| is_text(rules, text)) {
             return invalid("content_type");
         }
         if properties.correlation_data.is_some_and(|it| it.len() > FIELD_BYTES_MAX) {
@@ -103,9 +105,11 @@ impl ClientSession {
             }
         }
         if self.settings.validation == Validation::Strict {
-            let rules = self.settings.validation.text_rules();
-            if properties.content_type.is_some_and(|it| rules.check(it.as_bytes()).is_err()) {
-                return invalid("content_type");
+            if !properties.response_topic.is_none_or(|topic| is_text(rules, topic.as_str())) {
+                return invalid("response_topic");
+            }
+            if !are_texts(rules, &properties.user_properties) {
+                return invalid("user_properties");
             }
             let claims_text = properties.payload_format_indicator == Some(true);
             if claims_text && core::str::from_utf8(publication.payload).is_err() {

@@ -12,6 +12,7 @@ use crate::ended::{Ended, ServerReason};
 use crate::fault::{Fault, ProtocolError};
 use crate::negotiated::owned;
 use crate::observe::Observation;
+use crate::remarks::Remarks;
 use crate::session::{ClientSession, Status};
 
 /// How many times the bound of the outbound buffer it may hold, with what must not wait, before
@@ -134,14 +135,15 @@ impl ClientSession {
 
     fn on_ack(&mut self, packet_type: PacketType, ack: &Ack<'_>) -> Result<(), Fault> {
         let (packet_id, reason) = (ack.packet_id, ack.reason_code);
+        let remarks = Remarks::of(ack.reason_string, &ack.user_properties);
         match packet_type {
-            PacketType::Puback => self.on_puback(packet_id, reason, ack.reason_string),
-            PacketType::Pubrec => self.on_pubrec(packet_id, reason, ack.reason_string),
+            PacketType::Puback => self.on_puback(packet_id, reason, remarks),
+            PacketType::Pubrec => self.on_pubrec(packet_id, reason, remarks),
             PacketType::Pubrel => {
                 self.on_pubrel(packet_id);
                 Ok(())
             }
-            _ => self.on_pubcomp(packet_id),
+            _ => self.on_pubcomp(packet_id, remarks),
         }
     }
 

@@ -6,13 +6,14 @@ use core::fmt;
 use core::time::Duration;
 
 use noctule_packet::{
-    EncodeError, FilterList, PacketId, Subscribe, Subscription, SubscriptionList, TopicFilter,
-    Unsubscribe, UserProperties, Version,
+    EncodeError, FilterList, PacketId, Subscribe, Subscription, SubscriptionList, TextRules,
+    TopicFilter, Unsubscribe, UserProperties, Version,
 };
 use noctule_session::Timestamp;
 
 use crate::negotiated::{Negotiated, owned};
 use crate::operation::OperationId;
+use crate::text::{are_texts, is_text};
 
 /// Subscriptions to ask for in one packet.
 #[derive(Clone, Debug)]
@@ -246,6 +247,23 @@ impl Request {
             }
         }
         Ok(())
+    }
+
+    /// Whether its strings may be sent.
+    pub(crate) fn check_text(&self, rules: TextRules) -> Result<(), RequestRefused> {
+        let invalid = |option| Err(RequestRefused::InvalidValue { option });
+        if !are_texts(rules, &self.user_properties) {
+            return invalid("user_properties");
+        }
+        // What no rules allow is in no topic filter.
+        let is_text = |filter: TopicFilter<'_>| {
+            rules == TextRules::Lenient || is_text(rules, filter.as_str())
+        };
+        let are_fine = match &self.content {
+            Content::Subscribe { list, .. } => list.iter().all(|it| is_text(it.filter)),
+            Content::Unsubscribe { filters } => filters.iter().all(is_text),
+        };
+        if are_fine { Ok(()) } else { invalid("topic filter") }
     }
 
     /// What a server does not support that the request needs.

@@ -13,6 +13,7 @@ use crate::fault::{Fault, ProtocolError};
 use crate::observe::Observation;
 use crate::operation::{Doubt, DropCause, OperationId, RequestOutcome};
 use crate::record::{Record, StoredSubscription};
+use crate::remarks::Remarks;
 use crate::request::{
     Content, Request, RequestRefused, Resubscribe, SubscribeRequest, UnsubscribeRequest,
 };
@@ -173,6 +174,7 @@ impl ClientSession {
             return Err(RequestRefused::Closed);
         }
         request.check(self.version)?;
+        request.check_text(self.settings.validation.text_rules())?;
         if self.status == Status::Online {
             self.check_request(&request)?;
         }
@@ -284,8 +286,8 @@ impl ClientSession {
                 self.subscriptions.insert(subscription, *code);
             }
         }
-        let text = suback.reason_string.map(Into::into);
-        self.finish_request(request, RequestOutcome::Answered { codes: codes.into(), text });
+        let remarks = Remarks::of(suback.reason_string, &suback.user_properties);
+        self.finish_request(request, RequestOutcome::Answered { codes: codes.into(), remarks });
         Ok(())
     }
 
@@ -302,8 +304,8 @@ impl ClientSession {
         } else {
             alloc::vec![ReasonCode::Success; request.filters()].into()
         };
-        let text = unsuback.reason_string.map(Into::into);
-        self.finish_request(request, RequestOutcome::Answered { codes, text });
+        let remarks = Remarks::of(unsuback.reason_string, &unsuback.user_properties);
+        self.finish_request(request, RequestOutcome::Answered { codes, remarks });
         Ok(())
     }
 

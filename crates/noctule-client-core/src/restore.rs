@@ -118,7 +118,7 @@ impl ClientSession {
             if let Some(outgoing) = self.sender.restore_released(packet_id) {
                 self.in_flight_bytes = self.in_flight_bytes.saturating_sub(outgoing.bytes());
                 let (timeout, is_silent) = (None, outgoing.is_silent);
-                self.releases.push_back(Release { packet_id, operation, timeout, is_silent });
+                self.releases.push_back(Release::new(packet_id, operation, timeout, is_silent));
             }
         }
     }

@@ -11,12 +11,12 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use noctule_packet::{PacketId, QoS, ReasonCode, Version};
-use noctule_session::{InboundAliases, Receiver, Sender, Timestamp};
+use noctule_session::{AnswerId, InboundAliases, Receiver, Sender, Timestamp};
 
 use crate::alias::{AliasPolicy, Aliases};
 use crate::auth::{Authentication, Authenticator};
@@ -30,10 +30,12 @@ use crate::outbound::Outbound;
 use crate::outgoing::Outgoing;
 use crate::queue::Queue;
 use crate::record::{Record, Records};
+use crate::remarks::Remarks;
 use crate::requesting::Requests;
 use crate::settings::{Settings, SettingsError, Validation};
 use crate::stall::Stall;
 use crate::subscriptions::Subscriptions;
+use crate::text::is_text;
 use crate::timer::Clocks;
 use crate::topic_cache::TopicCache;
 
@@ -80,6 +82,8 @@ pub struct ClientSession {
     pub(crate) has_suspect: bool,
     /// PUBRELs that were sent for PUBRECs that nobody expected.
     pub(crate) stray_releases: u32,
+    /// What the user says in acknowledgements that have not left.
+    pub(crate) remarks: BTreeMap<AnswerId, Box<Remarks>>,
     pub(crate) next_operation: OperationId,
     /// Whether the server may have a session that we know.
     pub(crate) has_session: bool,
@@ -148,12 +152,28 @@ impl Default for Server {
 }
 
 /// A QoS 2 message that the server has and has not released.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Release {
     pub(crate) packet_id: PacketId,
     pub(crate) operation: OperationId,
     pub(crate) timeout: Option<Timestamp>,
     pub(crate) is_silent: bool,
+    /// What PUBREC has said.
+    pub(crate) reason: ReasonCode,
+    pub(crate) remarks: Option<Box<Remarks>>,
+}
+
+impl Release {
+    /// One whose PUBREC has said nothing.
+    pub(crate) const fn new(
+        packet_id: PacketId,
+        operation: OperationId,
+        timeout: Option<Timestamp>,
+        is_silent: bool,
+    ) -> Self {
+        let (reason, remarks) = (ReasonCode::Success, None);
+        Self { packet_id, operation, timeout, is_silent, reason, remarks }
+    }
 }
 
 impl ClientSession {
@@ -196,6 +216,7 @@ impl ClientSession {
             first_answered: None,
             has_suspect: false,
             stray_releases: 0,
+            remarks: BTreeMap::new(),
             next_operation: OperationId::FIRST,
             has_session: false,
             session_expiry_interval: settings.connect.session_expiry_interval,
@@ -221,7 +242,7 @@ impl ClientSession {
     ///
     /// # Errors
     ///
-    /// If a version may be spoken that has none.
+    /// If a version may be spoken that has none, or its name is no text that a packet may carry.
     pub fn set_authenticator(
         &mut self,
         method: Option<Box<dyn Authenticator>>,
@@ -229,6 +250,10 @@ impl ClientSession {
         let version = self.settings.lowest_version;
         if method.is_some() && !version.is_v5() {
             return Err(SettingsError::NotInVersion { option: "authenticator", version });
+        }
+        let rules = self.settings.validation.text_rules();
+        if method.as_ref().is_some_and(|method| !is_text(rules, method.method())) {
+            return Err(SettingsError::InvalidValue { option: "authenticator" });
         }
         self.authentication.set(method);
         Ok(())

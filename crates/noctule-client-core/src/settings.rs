@@ -71,13 +71,14 @@ impl Default for Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Validation {
     /// Everything that the specification forbids or discourages ends the connection, or is refused
-    /// to the user: control characters and non-characters in strings, a payload that is not the
+    /// to the user: control characters and non-characters in any string, a payload that is not the
     /// UTF-8 that it claims to be, a session that we know nothing of.
     Strict,
-    /// What the specification forbids ends the connection, or is refused to the user.
+    /// What the specification forbids ends the connection, or is refused to the user: of strings,
+    /// those with U+0000 and those of more than 65,535 bytes.
     #[default]
     Standard,
-    /// What a server does wrong and can be lived with is told as
+    /// The same for what the user sends; what a server does wrong and can be lived with is told as
     /// [`Event::Tolerated`](crate::Event::Tolerated).
     Lenient,
 }

@@ -4,16 +4,16 @@
 use std::future::poll_fn;
 
 use noctule_client_core::{
-    Doubt, DropCause, OperationId, RequestOutcome, RequestRefused, SubscriptionStatus, Timestamp,
-    UnsubscribeRequest,
+    Doubt, DropCause, OperationId, Remarks, RequestOutcome, RequestRefused, SubscriptionStatus,
+    Timestamp, UnsubscribeRequest,
 };
 use noctule_packet::{ReasonCode, TopicFilter};
 
 use crate::error::SubscribeError;
 use crate::shared::{Inner, Shared};
 
-/// What the server says about each filter, and in words.
-pub(crate) type Answer = (Box<[ReasonCode]>, Option<Box<str>>);
+/// What the server says about each filter, and beside that.
+pub(crate) type Answer = (Box<[ReasonCode]>, Option<Box<Remarks>>);
 
 /// A SUBSCRIBE that is under way.
 pub(crate) struct Asked<'a> {
@@ -106,7 +106,7 @@ pub(crate) async fn answer(
         shared.with(|inner| inner.hub.poll_requested(operation, context.waker()))
     });
     match outcome.await {
-        Some(RequestOutcome::Answered { codes, text }) => Ok((codes, text)),
+        Some(RequestOutcome::Answered { codes, remarks }) => Ok((codes, remarks)),
         Some(RequestOutcome::Indeterminate { why }) => Err(Ok(why)),
         Some(RequestOutcome::Dropped { why }) => Err(Err(why)),
         None => Err(Ok(Doubt::Cancelled)),

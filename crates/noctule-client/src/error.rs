@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use noctule_client_core::{
-    Doubt, DropCause, Ended, PublishRefused, ReauthenticateRefused, RequestRefused, SettingsError,
+    Doubt, DropCause, Ended, PublishRefused, ReauthenticateRefused, Remarks, RequestRefused,
+    SettingsError,
 };
 use noctule_packet::{ReasonCode, TopicError};
 use noctule_transport::{BuildError, TransportError, UrlError};
@@ -159,8 +160,8 @@ pub enum SubscribeError {
         filter: String,
         /// Why.
         code: ReasonCode,
-        /// Why in words.
-        text: Option<Box<str>>,
+        /// Why in words, and whatever else the server says.
+        remarks: Option<Box<Remarks>>,
     },
     /// The server may or may not have made the subscription.
     #[error("it is not known whether the server has subscribed: {0}")]
@@ -190,8 +191,8 @@ pub enum UnsubscribeError {
     Rejected {
         /// Why.
         code: ReasonCode,
-        /// Why in words.
-        text: Option<Box<str>>,
+        /// Why in words, and whatever else the server says.
+        remarks: Option<Box<Remarks>>,
     },
     /// The server may or may not have ended the subscription.
     #[error("it is not known whether the server has unsubscribed: {0}")]

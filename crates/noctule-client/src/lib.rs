@@ -121,8 +121,8 @@ pub use noctule_client_core::{
     Ended, Failure, Fault, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId, Outcome,
     Overflow, Pattern, PatternError, ProtocolError, PublishRefused, QueueSettings, Reaction,
     ReauthenticateRefused, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects,
-    RequestRefused, ServerReason, Settings, SettingsError, Stage, SubscriptionStatus, TransportEnd,
-    Unfinished, Validation, WillOptions,
+    Remarks, RequestRefused, ServerReason, Settings, SettingsError, Stage, SubscriptionStatus,
+    TransportEnd, Unfinished, Validation, WillOptions,
 };
 pub use noctule_packet::{
     DecodeError, PacketType, PublishProperties, QoS, ReasonCode, RetainHandling,
@@ -151,6 +151,7 @@ pub use store::StoreSettings;
 #[cfg(feature = "store")]
 pub use stored::Stored;
 pub use subscription::{Ack, Incoming};
+pub use unsubscribe::Unsubscribed;
 pub use wait::TimedOut;
 
 /// A client whose user awaits.

@@ -270,10 +270,10 @@ async fn replies(user: &Arc<UserSide>) -> Result<Replies, SubscribeError> {
         let request = SubscribeRequest::new(&wanted);
         Asked::ask(shared, &filters, |inner, now| inner.hub.subscribe_only(now, &request))?
     };
-    let (codes, text) = asked.answer().await?;
+    let (codes, remarks) = asked.answer().await?;
     if let Some(code) = codes.iter().find(|code| code.is_error()) {
         let filter = filters[0].clone();
-        return Err(SubscribeError::Rejected { filter, code: *code, text });
+        return Err(SubscribeError::Rejected { filter, code: *code, remarks });
     }
     asked.keep();
     // Another request may have been quicker; then there are two, and both are good.

@@ -164,14 +164,16 @@ impl<D> Subscribe<D> {
             request.user_properties = user_properties;
             Asked::ask(&shared, &filters, |inner, now| inner.hub.subscribe(now, &request, open.id))?
         };
-        let (codes, text) = asked.answer().await?;
+        let (codes, remarks) = asked.answer().await?;
         let refused = filters.iter().zip(codes.iter()).find(|(_, code)| code.is_error());
         if let Some((filter, code)) = refused {
-            return Err(SubscribeError::Rejected { filter: filter.clone(), code: *code, text });
+            return Err(SubscribeError::Rejected { filter: filter.clone(), code: *code, remarks });
         }
         asked.keep();
         let granted = codes.iter().filter_map(|code| qos_of(*code)).collect();
-        Ok(Subscription::new(user, open.keep(), filters, granted, identifier))
+        let mut subscription = Subscription::new(user, open.keep(), filters, granted, identifier);
+        subscription.remarks = remarks;
+        Ok(subscription)
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use noctule_client_core::{AckRefused, AckToken, Acknowledged, Closed, MailboxId, Message, Taken};
+use noctule_client_core::{
+    AckRefused, AckToken, Acknowledged, Closed, MailboxId, Message, Remarks, Taken,
+};
 use noctule_packet::{QoS, ReasonCode};
 
 use crate::mode::{Async, Blocking, Mode};
@@ -31,6 +33,8 @@ pub struct Subscription<D> {
     filters: Vec<String>,
     granted: Vec<QoS>,
     identity: Option<u32>,
+    /// What the server has said when it granted it.
+    pub(crate) remarks: Option<Box<Remarks>>,
     mode: Mode<D>,
 }
 
@@ -42,7 +46,7 @@ impl<D> Subscription<D> {
         granted: Vec<QoS>,
         identity: Option<u32>,
     ) -> Self {
-        Self { user, mailbox, filters, granted, identity, mode: PhantomData }
+        Self { user, mailbox, filters, granted, identity, remarks: None, mode: PhantomData }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -78,6 +82,11 @@ impl<D> Subscription<D> {
     /// Its Subscription Identifier, if it was given one.
     pub const fn identifier(&self) -> Option<u32> {
         self.identity
+    }
+
+    /// What the server said beside that.
+    pub fn remarks(&self) -> Option<&Remarks> {
+        self.remarks.as_deref()
     }
 
     pub(crate) async fn next_message(&mut self) -> Option<Incoming> {
@@ -221,6 +230,20 @@ impl Incoming {
         (self.message, self.ack)
     }
 
+    /// Acknowledges it if the reason is less than 0x80, and refuses it otherwise, with more to say
+    /// than that; see [`Ack::answer`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ack::answer`].
+    pub fn answer(
+        self,
+        reason: ReasonCode,
+        remarks: Remarks,
+    ) -> Result<Option<Acknowledged>, AckRefused> {
+        self.ack.map(|ack| ack.answer(reason, remarks)).transpose()
+    }
+
     /// Acknowledges it, if its user does.
     pub fn acknowledge(self) -> Option<Acknowledged> {
         self.ack.map(Ack::acknowledge)
@@ -251,7 +274,7 @@ pub struct Ack {
 impl Ack {
     /// The message was dealt with.
     pub fn acknowledge(self) -> Acknowledged {
-        self.say(ReasonCode::Success).unwrap_or(Acknowledged::Stale)
+        self.say(ReasonCode::Success, None).unwrap_or(Acknowledged::Stale)
     }
 
     /// The message was not dealt with, for a reason of 0x80 or more; 5.0 only.
@@ -260,13 +283,42 @@ impl Ack {
     ///
     /// If that cannot be said.
     pub fn refuse(self, reason: ReasonCode) -> Result<Acknowledged, AckRefused> {
-        self.say(reason)
+        self.say(reason, None)
     }
 
-    fn say(mut self, reason: ReasonCode) -> Result<Acknowledged, AckRefused> {
+    /// The message was dealt with if the reason is less than 0x80, and was not otherwise; with a
+    /// reason in words and user properties for the server, 5.0 only. A server that takes no such
+    /// large packet is told the reason code alone.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be said. The message is refused without a reason then, or acknowledged where
+    /// even that cannot be said.
+    ///
+    /// ```no_run
+    /// use noctule_client::{Client, ReasonCode, Remarks};
+    ///
+    /// # async fn run(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut orders = client.subscribe("orders").manual_acknowledgement(true).await?;
+    /// if let Some(order) = orders.recv().await {
+    ///     order.answer(ReasonCode::QuotaExceeded, Remarks::new("come back tomorrow"))?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn answer(self, reason: ReasonCode, remarks: Remarks) -> Result<Acknowledged, AckRefused> {
+        self.say(reason, Some(remarks))
+    }
+
+    fn say(
+        mut self,
+        reason: ReasonCode,
+        remarks: Option<Remarks>,
+    ) -> Result<Acknowledged, AckRefused> {
         let Some(token) = self.token else { return Ok(Acknowledged::Stale) };
         let now = self.shared.now();
-        let done = self.shared.with(|inner| inner.hub.acknowledge(now, token, reason))?;
+        let done =
+            self.shared.with(|inner| inner.hub.acknowledge_saying(now, token, reason, remarks))?;
         self.token = None;
         Ok(done)
     }

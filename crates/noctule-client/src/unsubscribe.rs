@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use noctule_client_core::UnsubscribeRequest;
-use noctule_packet::{TopicFilter, UserProperties};
+use noctule_client_core::{Remarks, UnsubscribeRequest};
+use noctule_packet::{ReasonCode, TopicFilter, UserProperties};
 
 use crate::asked::answer;
 use crate::error::UnsubscribeError;
@@ -29,6 +29,16 @@ pub struct Unsubscribe<D> {
     timeout: Option<Duration>,
     user_properties: UserProperties<'static>,
     mode: Mode<D>,
+}
+
+/// Subscriptions that the server has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unsubscribed {
+    /// What the server says of each topic filter, such as that there was no such subscription;
+    /// nothing if others use the subscriptions, so that it was not asked.
+    pub codes: Box<[ReasonCode]>,
+    /// What it says beside that.
+    pub remarks: Option<Box<Remarks>>,
 }
 
 impl<D> fmt::Debug for Unsubscribe<D> {
@@ -64,12 +74,12 @@ impl<D> Unsubscribe<D> {
         self
     }
 
-    async fn ask(self) -> Result<(), UnsubscribeError> {
+    async fn ask(self) -> Result<Unsubscribed, UnsubscribeError> {
         let Self { user, mut filters, mut stream, timeout, user_properties, .. } = self;
         if let Some(stream) = &mut stream {
             filters = stream.leave();
             if filters.is_empty() {
-                return Ok(());
+                return Ok(Unsubscribed::default());
             }
         }
         let shared = &user.shared;
@@ -84,20 +94,20 @@ impl<D> Unsubscribe<D> {
             let now = shared.now();
             shared.with(|inner| inner.hub.unsubscribe(now, &request))?
         };
-        let (codes, text) =
+        let (codes, remarks) =
             answer(shared, operation).await.map_err(|unanswered| match unanswered {
                 Ok(doubt) => UnsubscribeError::Indeterminate(doubt),
                 Err(cause) => UnsubscribeError::Dropped(cause),
             })?;
         match codes.iter().find(|code| code.is_error()) {
-            Some(code) => Err(UnsubscribeError::Rejected { code: *code, text }),
-            None => Ok(()),
+            Some(code) => Err(UnsubscribeError::Rejected { code: *code, remarks }),
+            None => Ok(Unsubscribed { codes, remarks }),
         }
     }
 }
 
 impl IntoFuture for Unsubscribe<Async> {
-    type Output = Result<(), UnsubscribeError>;
+    type Output = Result<Unsubscribed, UnsubscribeError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -111,7 +121,7 @@ impl Unsubscribe<Blocking> {
     /// # Errors
     ///
     /// If it is not certain that the server has.
-    pub fn send(self) -> Result<(), UnsubscribeError> {
+    pub fn send(self) -> Result<Unsubscribed, UnsubscribeError> {
         block_on(self.ask())
     }
 }

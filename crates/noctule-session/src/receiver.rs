@@ -101,6 +101,8 @@ pub enum AcknowledgementKind {
 /// An acknowledgement to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledgement {
+    /// Its name.
+    pub answer: AnswerId,
     /// Which packet.
     pub kind: AcknowledgementKind,
     /// The packet identifier of the publication.
@@ -289,7 +291,7 @@ impl Receiver {
             AcknowledgementKind::Pubrec => self.pubrec_leaves(packet_id, answer, reason),
             AcknowledgementKind::Pubcomp => self.pubcomp_leaves(packet_id, answer),
         }
-        Some(Acknowledgement { kind, packet_id, reason })
+        Some(Acknowledgement { answer, kind, packet_id, reason })
     }
 
     fn pubrec_leaves(&mut self, packet_id: PacketId, answer: AnswerId, reason: ReasonCode) {

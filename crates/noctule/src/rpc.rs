@@ -148,7 +148,7 @@ async fn request(
         outcome = receipt => outcome,
     };
     match outcome {
-        Outcome::Delivered { reason: ReasonCode::NoMatchingSubscribers } => {
+        Outcome::Delivered { reason: ReasonCode::NoMatchingSubscribers, .. } => {
             let message = format!("nobody subscribes to {topic:?}, so nobody answers");
             Err(Failure::new(Status::Undelivered, message))
         }

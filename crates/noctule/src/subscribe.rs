@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use noctule_client::{
-    Client, ClientEvent, Ended, Events, QoS, State, SubscribeError, UnsubscribeError,
+    Client, ClientEvent, Ended, Events, QoS, Remarks, State, SubscribeError, UnsubscribeError,
 };
 use noctule_packet::TopicFilter;
 use tokio::time::{Instant, sleep_until};
@@ -238,7 +238,7 @@ pub(crate) async fn refused(client: &Client, error: &SubscribeError) -> Failure 
         return Failure::of_closed(client).await;
     }
     let text = match error {
-        SubscribeError::Rejected { text: Some(text), .. } => format!(" ({text})"),
+        SubscribeError::Rejected { remarks: Some(remarks), .. } => in_brackets(remarks),
         _ => String::new(),
     };
     let advice = match error {
@@ -250,6 +250,12 @@ pub(crate) async fn refused(client: &Client, error: &SubscribeError) -> Failure 
         _ => Status::Topic,
     };
     Failure::new(status, format!("{error}{text}{advice}"))
+}
+
+/// What a server says in words.
+fn in_brackets(remarks: &Remarks) -> String {
+    let text = remarks.reason_string.as_deref();
+    text.map(|text| format!(" ({text})")).unwrap_or_default()
 }
 
 async fn unsubscribe(
@@ -266,12 +272,12 @@ async fn unsubscribe(
         unsubscribe = unsubscribe.user_properties(properties.unsubscribe.clone());
     }
     match unsubscribe.await {
-        Ok(()) => Ok(()),
+        Ok(_) => Ok(()),
         Err(_) if matches!(client.state(), State::Stopped(_)) => {
             Err(Failure::of_closed(client).await)
         }
-        Err(UnsubscribeError::Rejected { code, text }) => {
-            let text = text.map(|text| format!(" ({text})")).unwrap_or_default();
+        Err(UnsubscribeError::Rejected { code, remarks }) => {
+            let text = remarks.as_deref().map(in_brackets).unwrap_or_default();
             let reason = code.name();
             let message = format!("the server refused to unsubscribe: {reason}{text}; check -U");
             Err(Failure::new(Status::Topic, message))

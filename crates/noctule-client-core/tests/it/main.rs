@@ -10,6 +10,7 @@ mod interruptions;
 mod publish;
 mod queue;
 mod receive;
+mod remarks;
 mod resume;
 mod server;
 mod stall;

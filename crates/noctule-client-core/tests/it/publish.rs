@@ -89,7 +89,7 @@ fn what_the_server_refuses_is_rejected() {
         world.packets();
         let reason = ReasonCode::NotAuthorized;
         world.ack_with(packet_type, 1, reason);
-        assert_eq!(world.outcomes(), [(1, Outcome::Rejected { reason, text: None })]);
+        assert_eq!(world.outcomes(), [(1, Outcome::Rejected { reason, remarks: None })]);
         assert_eq!((world.session.in_flight(), world.packets()), (0, vec![]));
     }
 }

@@ -13,7 +13,7 @@ use noctule_packet::{
 use crate::world::{VERSIONS, World, brief, id, lasting};
 
 fn answered(codes: &[ReasonCode]) -> RequestOutcome {
-    RequestOutcome::Answered { codes: codes.into(), text: None }
+    RequestOutcome::Answered { codes: codes.into(), remarks: None }
 }
 
 fn unsubscribe(world: &mut World, filter: &str) {

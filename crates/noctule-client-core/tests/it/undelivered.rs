@@ -68,7 +68,7 @@ fn a_failure_that_no_receipt_takes_is_told() {
         hub.session_mut().receive(NOW, &[0x40, 3, 0, packet_id, reason]);
     }
     hub.settle(NOW);
-    let outcome = Outcome::Rejected { reason: ReasonCode::NotAuthorized, text: None };
+    let outcome = Outcome::Rejected { reason: ReasonCode::NotAuthorized, remarks: None };
     let failed = |operation, topic: &str| vec![(operation, topic.to_string(), outcome.clone())];
     assert_eq!(told(&mut hub, follower), failed(dropped, "dropped"));
     assert_eq!(receipt(&mut hub, held), Some(outcome.clone()));

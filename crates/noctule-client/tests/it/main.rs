@@ -18,6 +18,7 @@ mod packet_log;
 mod reconnect;
 mod redirect;
 mod regressions;
+mod remarks;
 mod routes;
 mod scram;
 mod socket;
