@@ -7,6 +7,7 @@
 //! front-end wakes it ([`Hub::take_wakes`]) when it has unlocked the hub.
 
 mod alarms;
+mod filters;
 mod kept;
 mod lifecycle;
 mod mailbox;

@@ -2,15 +2,17 @@
 //! asked for any more, and what the server may have granted is taken back.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use noctule_client_core::{
-    Doubt, DropCause, OperationId, Remarks, RequestOutcome, RequestRefused, SubscriptionStatus,
-    Timestamp, UnsubscribeRequest,
+    Doubt, DropCause, OperationId, Remarks, RequestOutcome, RequestRefused, SubscribeRequest,
+    SubscriptionStatus, Timestamp, UnsubscribeRequest,
 };
-use noctule_packet::{ReasonCode, TopicFilter};
+use noctule_packet::{ReasonCode, RetainHandling, Subscription, TopicFilter};
 
 use crate::error::SubscribeError;
 use crate::shared::{Inner, Shared};
+use crate::users::{Left, Terms, UserId};
 
 /// What the server says about each filter, and beside that.
 pub(crate) type Answer = (Box<[ReasonCode]>, Option<Box<Remarks>>);
@@ -20,16 +22,18 @@ pub(crate) struct Asked<'a> {
     shared: &'a Shared,
     operation: OperationId,
     filters: &'a [String],
+    user: UserId,
     /// Those that were not subscribed to before.
     new: Vec<&'a str>,
     is_kept: bool,
 }
 
 impl<'a> Asked<'a> {
-    /// Asks for these filters.
+    /// Asks for these filters, on these terms.
     pub(crate) fn ask(
         shared: &'a Shared,
         filters: &'a [String],
+        terms: Vec<Terms>,
         ask: impl FnOnce(&mut Inner, Timestamp) -> Result<OperationId, RequestRefused>,
     ) -> Result<Self, RequestRefused> {
         let now = shared.now();
@@ -38,8 +42,9 @@ impl<'a> Asked<'a> {
             let is_new = |filter: &&str| session.granted(filter).is_none();
             let new = filters.iter().map(String::as_str).filter(is_new).collect();
             let operation = ask(inner, now)?;
-            inner.users.join(filters);
-            Ok(Self { shared, operation, filters, new, is_kept: false })
+            let wanted: Vec<_> = filters.iter().cloned().zip(terms).collect();
+            let user = inner.users.join(&wanted);
+            Ok(Self { shared, operation, filters, user, new, is_kept: false })
         })
     }
 
@@ -52,17 +57,21 @@ impl<'a> Asked<'a> {
     }
 
     /// Somebody uses the subscription from now on.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn keep(mut self) -> UserId {
         self.is_kept = true;
+        self.user
     }
 
     /// Takes back what nobody uses and the server has granted, or may grant.
     fn undo(&self, inner: &mut Inner, now: Timestamp) {
         inner.hub.cancel(now, self.operation);
         inner.hub.forget(self.operation);
-        let unused = inner.users.leave(self.filters);
+        let left = inner.users.leave(self.user, self.filters);
+        let _ = ask_as_before(inner, now, &left, None)
+            .map(|operations| operations.iter().for_each(|it| inner.hub.forget(*it)));
         let session = inner.hub.session();
-        let filters: Vec<TopicFilter<'_>> = unused
+        let filters: Vec<TopicFilter<'_>> = left
+            .unused
             .iter()
             .filter(|filter| self.new.contains(&filter.as_str()))
             .filter(|filter| session.subscription(filter) != SubscriptionStatus::None)
@@ -86,6 +95,29 @@ impl Drop for Asked<'_> {
     }
 }
 
+/// Asks the server to go back to what older streams have asked for.
+pub(crate) fn ask_as_before(
+    inner: &mut Inner,
+    now: Timestamp,
+    left: &Left,
+    timeout: Option<Duration>,
+) -> Result<Vec<OperationId>, RequestRefused> {
+    let mut operations = Vec::new();
+    for (filter, terms) in &left.outlasted {
+        let Ok(filter) = TopicFilter::new(filter) else { continue };
+        let mut options = terms.options;
+        if !inner.hub.session().version().is_v5() {
+            options.retain_handling = RetainHandling::default();
+        }
+        let wanted = [Subscription { filter, options }];
+        let mut request = SubscribeRequest::new(&wanted);
+        (request.identifier, request.timeout) = (terms.identifier, timeout);
+        request.user_properties = terms.user_properties.clone();
+        operations.push(inner.hub.subscribe_only(now, &request)?);
+    }
+    Ok(operations)
+}
+
 /// An operation whose end nobody asks for when this is gone.
 struct Waiting<'a>(&'a Shared, OperationId);
 
@@ -97,11 +129,21 @@ impl Drop for Waiting<'_> {
 
 /// How a request has ended: what the server says, or why it says nothing. It goes on if this is
 /// dropped.
-pub(crate) async fn answer(
+pub(crate) fn answer(
+    shared: &Shared,
+    operation: OperationId,
+) -> impl Future<Output = Result<Answer, Result<Doubt, DropCause>>> {
+    let waiting = Waiting(shared, operation);
+    async move {
+        let _waiting = waiting;
+        outcome(shared, operation).await
+    }
+}
+
+async fn outcome(
     shared: &Shared,
     operation: OperationId,
 ) -> Result<Answer, Result<Doubt, DropCause>> {
-    let _waiting = Waiting(shared, operation);
     let outcome = poll_fn(|context| {
         shared.with(|inner| inner.hub.poll_requested(operation, context.waker()))
     });

@@ -26,6 +26,7 @@ use crate::mode::{Async, Blocking, Mode};
 use crate::receipt::Receipt;
 use crate::shared::{Replies, Shared, UserSide};
 use crate::subscription::{Incoming, Subscription};
+use crate::users::Terms;
 use crate::wait::block_on;
 
 /// How long an answer is waited for, unless the request says otherwise.
@@ -268,7 +269,14 @@ async fn replies(user: &Arc<UserSide>) -> Result<Replies, SubscribeError> {
         let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
         let wanted = [Wanted { filter: parsed, options }];
         let request = SubscribeRequest::new(&wanted);
-        Asked::ask(shared, &filters, |inner, now| inner.hub.subscribe_only(now, &request))?
+        let terms = Terms {
+            options,
+            identifier: None,
+            user_properties: noctule_packet::UserProperties::new(),
+        };
+        Asked::ask(shared, &filters, vec![terms], |inner, now| {
+            inner.hub.subscribe_only(now, &request)
+        })?
     };
     let (codes, remarks) = asked.answer().await?;
     if let Some(code) = codes.iter().find(|code| code.is_error()) {

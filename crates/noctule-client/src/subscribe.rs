@@ -18,6 +18,7 @@ use crate::error::SubscribeError;
 use crate::mode::{Async, Blocking, Mode};
 use crate::shared::{Shared, UserSide};
 use crate::subscription::Subscription;
+use crate::users::Terms;
 use crate::wait::block_on;
 
 /// A subscription to ask for; see [`Client::subscribe`](crate::Client::subscribe). It is
@@ -149,12 +150,20 @@ impl<D> Subscribe<D> {
         if takes_unclaimed {
             shared.with(|inner| inner.hub.claim_rest(open.id));
         }
+        let options_of = |at| own_options.get(&at).copied().unwrap_or(options);
+        let terms = (0..filters.len())
+            .map(|at| Terms {
+                options: options_of(at),
+                identifier,
+                user_properties: user_properties.clone(),
+            })
+            .collect();
         let asked = {
             let wanted = filters
                 .iter()
                 .enumerate()
                 .map(|(at, filter)| {
-                    let options = own_options.get(&at).copied().unwrap_or(options);
+                    let options = options_of(at);
                     filter_of(filter).map(|filter| Wanted { filter, options })
                 })
                 .collect::<Result<Vec<_>, _>>()
@@ -162,17 +171,19 @@ impl<D> Subscribe<D> {
             let mut request = SubscribeRequest::new(&wanted);
             (request.identifier, request.timeout) = (identifier, timeout);
             request.user_properties = user_properties;
-            Asked::ask(&shared, &filters, |inner, now| inner.hub.subscribe(now, &request, open.id))?
+            Asked::ask(&shared, &filters, terms, |inner, now| {
+                inner.hub.subscribe(now, &request, open.id)
+            })?
         };
         let (codes, remarks) = asked.answer().await?;
         let refused = filters.iter().zip(codes.iter()).find(|(_, code)| code.is_error());
         if let Some((filter, code)) = refused {
             return Err(SubscribeError::Rejected { filter: filter.clone(), code: *code, remarks });
         }
-        asked.keep();
+        let usage = asked.keep();
         let granted = codes.iter().filter_map(|code| qos_of(*code)).collect();
         let mut subscription = Subscription::new(user, open.keep(), filters, granted, identifier);
-        subscription.remarks = remarks;
+        (subscription.usage, subscription.remarks) = (usage, remarks);
         Ok(subscription)
     }
 }

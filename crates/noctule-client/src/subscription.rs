@@ -9,12 +9,13 @@ use std::time::Duration;
 use noctule_client_core::{
     AckRefused, AckToken, Acknowledged, Closed, MailboxId, Message, Remarks, Taken,
 };
-use noctule_packet::{QoS, ReasonCode};
+use noctule_packet::{QoS, ReasonCode, TopicError, TopicFilter};
 
 use crate::mode::{Async, Blocking, Mode};
 use crate::payload::FromPayload;
 use crate::shared::{Shared, UserSide};
 use crate::unsubscribe::Unsubscribe;
+use crate::users::{Left, UserId};
 use crate::wait::{TimedOut, block_on, block_until};
 
 /// How many messages are filtered out before others get their turn.
@@ -33,6 +34,7 @@ pub struct Subscription<D> {
     filters: Vec<String>,
     granted: Vec<QoS>,
     identity: Option<u32>,
+    pub(crate) usage: UserId,
     /// What the server has said when it granted it.
     pub(crate) remarks: Option<Box<Remarks>>,
     mode: Mode<D>,
@@ -46,7 +48,16 @@ impl<D> Subscription<D> {
         granted: Vec<QoS>,
         identity: Option<u32>,
     ) -> Self {
-        Self { user, mailbox, filters, granted, identity, remarks: None, mode: PhantomData }
+        Self {
+            user,
+            mailbox,
+            filters,
+            granted,
+            identity,
+            usage: UserId::NOBODY,
+            remarks: None,
+            mode: PhantomData,
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -58,15 +69,49 @@ impl<D> Subscription<D> {
     }
 
     /// Ends the stream, and the subscription at the server unless another stream has the same
-    /// topic filter. What arrived before is refused if nobody took it.
+    /// topic filter; then the server is asked again for what the newest of those has asked for, if
+    /// that is something else. What arrived before is refused if nobody took it.
     pub fn unsubscribe(self) -> Unsubscribe<D> {
         Unsubscribe::of(self)
     }
 
-    /// The stream does not use its subscriptions any more: those that nobody else uses.
-    pub(crate) fn leave(&mut self) -> Vec<String> {
+    /// The stream does not use its subscriptions any more.
+    pub(crate) fn leave(&mut self) -> Left {
         let filters = std::mem::take(&mut self.filters);
-        self.shared().with(|inner| inner.users.leave(&filters))
+        self.shared().with(|inner| inner.users.leave(self.usage, &filters))
+    }
+
+    /// Another stream, which has those of this one's messages from now on whose topics a filter
+    /// matches; this one has them, too. The server is asked for nothing. It has the settings of
+    /// this one, and uses the same subscriptions: they end when both have unsubscribed. Where the
+    /// user acknowledges, a message is acknowledged when all streams have done so that have it.
+    ///
+    /// Whoever wants nothing of this one drops it, once all others are made.
+    ///
+    /// ```no_run
+    /// # async fn run(client: noctule_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let house = client.subscribe("house/#").await?;
+    /// let mut lights = house.narrowed("house/+/light")?;
+    /// let mut kitchen = house.narrowed("house/kitchen/#")?;
+    /// drop(house);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the filter is none.
+    pub fn narrowed(&self, filter: &str) -> Result<Self, TopicError> {
+        let filter = TopicFilter::new(filter)?;
+        let (mailbox, usage) = self.shared().with(|inner| {
+            // One that is closed stays without messages.
+            let mailbox = inner.hub.narrow(self.mailbox, &filter).unwrap_or(self.mailbox);
+            (mailbox, inner.users.join_like(self.usage, &self.filters))
+        });
+        let (user, filters) = (Arc::clone(&self.user), self.filters.clone());
+        let mut narrowed = Self::new(user, mailbox, filters, self.granted.clone(), self.identity);
+        (narrowed.usage, narrowed.remarks) = (usage, self.remarks.clone());
+        Ok(narrowed)
     }
 
     /// The topic filters.

@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use noctule_client_core::{Remarks, UnsubscribeRequest};
+use noctule_client_core::{Doubt, DropCause, Remarks, UnsubscribeRequest};
 use noctule_packet::{ReasonCode, TopicFilter, UserProperties};
 
-use crate::asked::answer;
+use crate::asked::{Answer, answer, ask_as_before};
 use crate::error::UnsubscribeError;
 use crate::mode::{Async, Blocking, Mode};
 use crate::shared::UserSide;
@@ -76,14 +76,17 @@ impl<D> Unsubscribe<D> {
 
     async fn ask(self) -> Result<Unsubscribed, UnsubscribeError> {
         let Self { user, mut filters, mut stream, timeout, user_properties, .. } = self;
-        if let Some(stream) = &mut stream {
-            filters = stream.leave();
-            if filters.is_empty() {
-                return Ok(Unsubscribed::default());
-            }
-        }
         let shared = &user.shared;
-        let operation = {
+        let mut asked = Vec::new();
+        if let Some(stream) = &mut stream {
+            let left = stream.leave();
+            let now = shared.now();
+            let operations = shared.with(|inner| ask_as_before(inner, now, &left, timeout))?;
+            asked.extend(operations.into_iter().map(|operation| answer(shared, operation)));
+            filters = left.unused;
+        }
+        let mut done = Ok(Unsubscribed::default());
+        if stream.is_none() || !filters.is_empty() {
             let filters = filters
                 .iter()
                 .map(|filter| filter_of(filter))
@@ -92,17 +95,28 @@ impl<D> Unsubscribe<D> {
             let mut request = UnsubscribeRequest::new(&filters);
             (request.timeout, request.user_properties) = (timeout, user_properties);
             let now = shared.now();
-            shared.with(|inner| inner.hub.unsubscribe(now, &request))?
-        };
-        let (codes, remarks) =
-            answer(shared, operation).await.map_err(|unanswered| match unanswered {
-                Ok(doubt) => UnsubscribeError::Indeterminate(doubt),
-                Err(cause) => UnsubscribeError::Dropped(cause),
-            })?;
-        match codes.iter().find(|code| code.is_error()) {
-            Some(code) => Err(UnsubscribeError::Rejected { code: *code, remarks }),
-            None => Ok(Unsubscribed { codes, remarks }),
+            let operation = shared.with(|inner| inner.hub.unsubscribe(now, &request))?;
+            done = check(answer(shared, operation).await);
         }
+        for answer in asked {
+            let gone_back = check(answer.await);
+            done = done.and_then(|done| gone_back.map(|_| done));
+        }
+        done
+    }
+}
+
+/// What the server has said, if it has done what it was asked for.
+fn check(
+    answer: Result<Answer, Result<Doubt, DropCause>>,
+) -> Result<Unsubscribed, UnsubscribeError> {
+    let (codes, remarks) = answer.map_err(|unanswered| match unanswered {
+        Ok(doubt) => UnsubscribeError::Indeterminate(doubt),
+        Err(cause) => UnsubscribeError::Dropped(cause),
+    })?;
+    match codes.iter().find(|code| code.is_error()) {
+        Some(code) => Err(UnsubscribeError::Rejected { code: *code, remarks }),
+        None => Ok(Unsubscribed { codes, remarks }),
     }
 }
 

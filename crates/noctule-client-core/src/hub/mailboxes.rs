@@ -9,26 +9,50 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use noctule_packet::{TopicFilter, TopicName};
 
 use crate::hub::Hub;
+use crate::hub::filters::Filters;
 use crate::hub::mailbox::{Mailbox, MailboxSettings};
 
 /// Names a mailbox of a hub. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxId(u64);
 
+impl MailboxId {
+    #[cfg(test)]
+    pub(crate) const fn from_value(value: u64) -> Self {
+        Self(value)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Mailboxes {
-    list: BTreeMap<MailboxId, Mailbox>,
+    list: BTreeMap<MailboxId, Entry>,
     next: u64,
-    /// By filters without wildcards, which match one topic each.
-    exact: BTreeMap<Box<str>, Vec<MailboxId>>,
-    /// The other filters.
-    patterns: Vec<(Box<str>, MailboxId)>,
+    filters: Filters,
     /// Where a message goes that no filter matches.
     unclaimed: Option<MailboxId>,
+    /// How many mailboxes are narrowed.
+    narrowed: usize,
     /// The topic of the last message, and where it went.
     last: Option<(Arc<str>, Vec<MailboxId>)>,
     /// How many messages all of them together were too full for, those that are gone too.
     dropped: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    mailbox: Mailbox,
+    /// What it is to have, without share names.
+    filters: Vec<Box<str>>,
+    /// And of that, only what one filter of each set matches.
+    within: Vec<Vec<Box<str>>>,
+}
+
+impl Entry {
+    fn admits(&self, topic: TopicName<'_>) -> bool {
+        let matches =
+            |filter: &str| TopicFilter::new(filter).is_ok_and(|filter| filter.matches(topic));
+        self.within.iter().all(|filters| filters.iter().any(|filter| matches(filter)))
+    }
 }
 
 impl Hub {
@@ -36,64 +60,86 @@ impl Hub {
     pub fn dropped_of_all(&self) -> usize {
         self.mailboxes.dropped.load(Ordering::Relaxed)
     }
+
+    /// Another mailbox that has, of what goes into this one, what a filter matches; both have it
+    /// then. It is taken as the first one is. None if there is no such mailbox.
+    pub fn narrow(&mut self, mailbox: MailboxId, filter: &TopicFilter<'_>) -> Option<MailboxId> {
+        let settings = self.mailboxes.find(mailbox)?.settings;
+        let narrowed = self.open_mailbox(settings);
+        self.mailboxes.narrow(narrowed, mailbox, filter);
+        Some(narrowed)
+    }
 }
 
 impl Mailboxes {
     pub(crate) fn open(&mut self, settings: MailboxSettings) -> MailboxId {
         let id = MailboxId(self.next);
         self.next += 1;
-        self.list.insert(id, Mailbox::new(settings, Arc::clone(&self.dropped)));
+        let mailbox = Mailbox::new(settings, Arc::clone(&self.dropped));
+        self.list.insert(id, Entry { mailbox, filters: Vec::new(), within: Vec::new() });
         id
     }
 
     /// Makes a mailbox the one for what no filter matches.
     pub(crate) fn claim_rest(&mut self, id: MailboxId) {
+        self.last = None;
         self.unclaimed = Some(id);
     }
 
     /// Lets a mailbox have the messages that a filter matches, too.
     pub(crate) fn add_filter(&mut self, id: MailboxId, filter: &TopicFilter<'_>) {
         self.last = None;
-        let pattern = pattern_of(filter);
-        if filter.has_wildcard() {
-            self.patterns.push((pattern.into(), id));
-        } else {
-            self.exact.entry(pattern.into()).or_default().push(id);
+        let pattern = filter.filter();
+        if let Some(entry) = self.list.get_mut(&id)
+            && self.filters.insert(pattern, id)
+        {
+            entry.filters.push(pattern.into());
         }
     }
 
     /// A mailbox is to have no more messages because of this filter.
     pub(crate) fn remove_filter(&mut self, id: MailboxId, filter: &TopicFilter<'_>) {
-        let pattern = pattern_of(filter);
-        self.retain(|known, by| by != id || known != pattern);
+        self.last = None;
+        let pattern = filter.filter();
+        self.filters.remove(pattern, id);
+        if let Some(entry) = self.list.get_mut(&id) {
+            entry.filters.retain(|known| **known != *pattern);
+        }
+    }
+
+    fn narrow(&mut self, id: MailboxId, of: MailboxId, filter: &TopicFilter<'_>) {
+        let Some(wide) = self.list.get(&of) else { return };
+        let mut within = wide.within.clone();
+        within.push(wide.filters.clone());
+        if let Some(entry) = self.list.get_mut(&id) {
+            entry.within = within;
+            self.narrowed += 1;
+        }
+        self.add_filter(id, filter);
     }
 
     /// Takes a mailbox away.
     pub(crate) fn remove(&mut self, id: MailboxId) -> Option<Mailbox> {
-        self.retain(|_, by| by != id);
-        self.unclaimed = self.unclaimed.filter(|by| *by != id);
-        self.list.remove(&id)
-    }
-
-    fn retain(&mut self, keep: impl Fn(&str, MailboxId) -> bool) {
         self.last = None;
-        self.patterns.retain(|(pattern, id)| keep(pattern, *id));
-        self.exact.retain(|topic, ids| {
-            ids.retain(|id| keep(topic, *id));
-            !ids.is_empty()
-        });
+        self.unclaimed = self.unclaimed.filter(|by| *by != id);
+        let entry = self.list.remove(&id)?;
+        for filter in &entry.filters {
+            self.filters.remove(filter, id);
+        }
+        self.narrowed -= usize::from(!entry.within.is_empty());
+        Some(entry.mailbox)
     }
 
     pub(crate) fn find(&self, id: MailboxId) -> Option<&Mailbox> {
-        self.list.get(&id)
+        self.list.get(&id).map(|entry| &entry.mailbox)
     }
 
     pub(crate) fn find_mut(&mut self, id: MailboxId) -> Option<&mut Mailbox> {
-        self.list.get_mut(&id)
+        self.list.get_mut(&id).map(|entry| &mut entry.mailbox)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Mailbox> {
-        self.list.values_mut()
+        self.list.values_mut().map(|entry| &mut entry.mailbox)
     }
 
     /// The mailboxes that a topic's messages go to, each once. The list has to be given back.
@@ -110,23 +156,14 @@ impl Mailboxes {
     }
 
     fn matching(&self, topic: &str) -> Vec<MailboxId> {
-        let mut ids = self.exact.get(topic).cloned().unwrap_or_default();
-        if let Ok(name) = TopicName::new(topic) {
-            let matching = self.patterns.iter().filter(|(pattern, _)| {
-                TopicFilter::new(pattern).is_ok_and(|pattern| pattern.matches(name))
-            });
-            ids.extend(matching.map(|(_, id)| *id));
+        let Ok(name) = TopicName::new(topic) else { return Vec::new() };
+        let mut ids = self.filters.matching(name);
+        if self.narrowed > 0 {
+            ids.retain(|id| self.list.get(id).is_some_and(|entry| entry.admits(name)));
         }
-        ids.sort_unstable();
-        ids.dedup();
         if ids.is_empty() {
             ids.extend(self.unclaimed);
         }
         ids
     }
-}
-
-/// What a filter matches, without its share name.
-fn pattern_of<'a>(filter: &TopicFilter<'a>) -> &'a str {
-    filter.filter()
 }

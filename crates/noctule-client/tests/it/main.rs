@@ -26,5 +26,6 @@ mod srv;
 mod stalled;
 mod start;
 mod store;
+mod streams;
 mod tracing;
 mod wire;
