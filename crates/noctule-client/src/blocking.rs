@@ -36,7 +36,7 @@ pub type Route = crate::route::Route<Blocking>;
 /// The messages of a route.
 pub type Routed = crate::route::Routed<Blocking>;
 /// Routes that begin alike.
-pub type Group = crate::route::Group<Blocking>;
+pub type Group = crate::group::Group<Blocking>;
 /// A request to send; see [`Client::request`](crate::generic::Client::request).
 pub type Request<'a> = crate::request::Request<'a, Blocking>;
 /// What happens to the connection.

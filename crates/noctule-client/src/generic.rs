@@ -5,9 +5,10 @@
 pub use crate::builder::ClientBuilder;
 pub use crate::client::Client;
 pub use crate::events::Events;
+pub use crate::group::Group;
 pub use crate::publish::Publish;
 pub use crate::request::Request;
-pub use crate::route::{Group, Route, Routed};
+pub use crate::route::{Route, Routed};
 pub use crate::subscribe::Subscribe;
 pub use crate::subscription::Subscription;
 pub use crate::unsubscribe::Unsubscribe;

@@ -57,7 +57,9 @@ mod events;
 mod extensions;
 mod figures;
 pub mod generic;
+mod group;
 pub mod guide;
+mod handler;
 mod histogram;
 mod interceptor;
 mod meter;
@@ -109,6 +111,7 @@ pub use error::{
     UnsubscribeError,
 };
 pub use figures::{Figures, Snapshot};
+pub use handler::{Handler, Handling};
 pub use histogram::Distribution;
 pub use interceptor::{Interceptor, Passage};
 pub use metrics::{Cause, Counter, Latency, Metrics};
@@ -138,8 +141,6 @@ pub use payload::{FromPayload, PayloadError};
 pub use receipt::Receipt;
 pub use request::RequestError;
 pub use resubscribe::Resubscription;
-#[cfg(feature = "tokio")]
-pub use route::Handler;
 pub use route::{RouteError, RoutedMessage, Verdict};
 #[cfg(feature = "futures-io")]
 pub use runtime::Runtime;
@@ -171,7 +172,7 @@ pub type Route = route::Route<Async>;
 /// The messages of a route.
 pub type Routed = route::Routed<Async>;
 /// Routes that begin alike.
-pub type Group = route::Group<Async>;
+pub type Group = group::Group<Async>;
 /// A request to send; see [`Client::request`](generic::Client::request).
 pub type Request<'a> = request::Request<'a, Async>;
 /// What happens to the connection.

@@ -34,12 +34,12 @@ pub(crate) async fn resubscribe(
 async fn outcome(shared: &Arc<Shared>, request: Resubscribe) -> Vec<Resubscription> {
     let answered = answer(shared, request.operation).await;
     let result = |at: usize, filter: &str| match &answered {
-        Ok((codes, text)) => match codes.get(at) {
+        Ok((codes, remarks)) => match codes.get(at) {
             Some(code) if !code.is_error() => Ok(*code),
             code => Err(SubscribeError::Rejected {
                 filter: filter.to_owned(),
                 code: code.copied().unwrap_or(ReasonCode::UnspecifiedError),
-                text: text.clone(),
+                remarks: remarks.clone(),
             }),
         },
         Err(Ok(doubt)) => Err(SubscribeError::Indeterminate(*doubt)),

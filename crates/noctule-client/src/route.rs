@@ -13,10 +13,12 @@ use noctule_packet::{QoS, ReasonCode};
 use thiserror::Error;
 
 use crate::error::SubscribeError;
+use crate::handler::{Control, Handler, Handling, Members};
 use crate::mode::{Async, Blocking};
 use crate::shared::UserSide;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Ack, Incoming, Subscription};
+use crate::unsubscribe::Unsubscribe;
 
 /// What a handler makes of a message: nothing, or `Ok`, acknowledges it; `Err` refuses it with a
 /// reason code of 0x80 or more where that can be said, and acknowledges it where it cannot.
@@ -75,6 +77,8 @@ pub enum RouteError {
 pub struct Route<D> {
     pattern: Result<Pattern, PatternError>,
     subscribe: Subscribe<D>,
+    /// The groups that it is in.
+    groups: Vec<Arc<Members>>,
 }
 
 impl<D> fmt::Debug for Route<D> {
@@ -87,7 +91,12 @@ impl<D> Route<D> {
     pub(crate) fn new(user: Arc<UserSide>, pattern: &str) -> Self {
         let pattern = Pattern::new(pattern);
         let filter = pattern.as_ref().map_or("", Pattern::filter);
-        Self { subscribe: Subscribe::new(user, filter), pattern }
+        Self { subscribe: Subscribe::new(user, filter), pattern, groups: Vec::new() }
+    }
+
+    pub(crate) fn member_of(mut self, groups: &[Arc<Members>]) -> Self {
+        self.groups = groups.to_vec();
+        self
     }
 
     /// The highest quality of service to deliver with; that of the publication by default.
@@ -112,8 +121,8 @@ impl IntoFuture for Route<Async> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { pattern, subscribe } = self;
-        Box::pin(async move { Ok(Routed { pattern: pattern?, messages: subscribe.await? }) })
+        let Self { pattern, subscribe, groups } = self;
+        Box::pin(async move { Ok(Routed::new(pattern?, subscribe.await?, &groups)) })
     }
 }
 
@@ -130,7 +139,7 @@ impl Route<Async> {
     #[cfg(feature = "tokio")]
     pub async fn handle<F>(
         self,
-        mut handler: impl FnMut(RoutedMessage) -> F + Send + 'static,
+        handler: impl FnMut(RoutedMessage) -> F + Send + 'static,
     ) -> Result<Handler, RouteError>
     where
         F: Future<Output: Into<Verdict> + Send> + Send,
@@ -138,19 +147,52 @@ impl Route<Async> {
         let runtime = self.subscribe.user.shared.extensions().runtime.clone();
         let runtime = runtime.map_or_else(tokio::runtime::Handle::try_current, Ok);
         let runtime = runtime.map_err(|_| RouteError::NoRuntime)?;
+        let (handler, handling) = self.handling(handler).await?;
+        runtime.spawn(handling);
+        Ok(handler)
+    }
+
+    /// The same for any runtime: the work is a future, which the program runs.
+    ///
+    /// ```no_run
+    /// # fn spawn(future: impl Future<Output = ()> + Send + 'static) {}
+    /// use noctule_client::{Client, RoutedMessage};
+    ///
+    /// # async fn run(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let route = client.route("house/{room}/light");
+    /// let (handler, handling) = route
+    ///     .handling(async |light: RoutedMessage| println!("{}", light.capture("room")))
+    ///     .await?;
+    /// spawn(handling);
+    /// handler.finished().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If there is no route.
+    pub async fn handling<F>(
+        self,
+        mut handler: impl FnMut(RoutedMessage) -> F + Send + 'static,
+    ) -> Result<(Handler, Handling), RouteError>
+    where
+        F: Future<Output: Into<Verdict> + Send> + Send,
+    {
         let mut routed = self.manual_acknowledgement(true).await?;
-        let task = runtime.spawn(async move {
-            let mut has_panicked = false;
+        let control = Arc::clone(&routed.control);
+        let own = Handler::new(Arc::clone(&control));
+        let work = async move {
             while let Some(mut message) = routed.recv().await {
                 let ack = message.incoming.take_ack();
+                message.handler = Some(own.clone());
                 match unharmed(async { handler(message).await.into() }).await {
                     Ok(verdict) => verdict.carry_out(ack),
-                    Err(_) => has_panicked = true,
+                    Err(_) => routed.control.note_panic(),
                 }
             }
-            has_panicked
-        });
-        Ok(Handler { task })
+        };
+        Ok((Handler::new(Arc::clone(&control)), Handling::new(control, work)))
     }
 }
 
@@ -161,12 +203,13 @@ impl Route<Blocking> {
     ///
     /// If there is no route.
     pub fn send(self) -> Result<Routed<Blocking>, RouteError> {
-        Ok(Routed { pattern: self.pattern?, messages: self.subscribe.send()? })
+        let Self { pattern, subscribe, groups } = self;
+        Ok(Routed::new(pattern?, subscribe.send()?, &groups))
     }
 
-    /// Calls a handler for each message, one after the other, on a thread of its own, until the
-    /// client has ended. A message is acknowledged when its handler is done, and refused if the
-    /// handler says so or panics; it goes on with the next then.
+    /// Calls a handler for each message, one after the other, on a thread of its own, until it is
+    /// stopped or the client has ended. A message is acknowledged when its handler is done, and
+    /// refused if the handler says so or panics; it goes on with the next then.
     ///
     /// # Errors
     ///
@@ -174,24 +217,29 @@ impl Route<Blocking> {
     pub fn handle<V: Into<Verdict>>(
         self,
         mut handler: impl FnMut(RoutedMessage) -> V + Send + 'static,
-    ) -> Result<(), RouteError> {
+    ) -> Result<Handler, RouteError> {
         let routed = self.manual_acknowledgement(true).send()?;
+        let control = Arc::clone(&routed.control);
+        let (own, told) = (Handler::new(Arc::clone(&control)), Handler::new(Arc::clone(&control)));
         let thread = std::thread::Builder::new().name("noctule-route".to_owned());
         let handle = move || {
             for mut message in routed {
                 let ack = message.incoming.take_ack();
+                message.handler = Some(own.clone());
                 // The message of a handler that panics is refused: its acknowledgement is dropped.
-                if let Ok(verdict) = catch_unwind(AssertUnwindSafe(|| handler(message).into())) {
-                    verdict.carry_out(ack);
+                match catch_unwind(AssertUnwindSafe(|| handler(message).into())) {
+                    Ok(verdict) => verdict.carry_out(ack),
+                    Err(_) => control.note_panic(),
                 }
             }
+            control.end();
         };
-        thread.spawn(handle).map(drop).map_err(RouteError::Thread)
+        thread.spawn(handle).map_err(RouteError::Thread)?;
+        Ok(told)
     }
 }
 
 /// What a future comes to, or what it panics with: that reaches nobody else.
-#[cfg(feature = "tokio")]
 async fn unharmed<T>(future: impl Future<Output = T>) -> std::thread::Result<T> {
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|context| {
@@ -208,6 +256,7 @@ async fn unharmed<T>(future: impl Future<Output = T>) -> std::thread::Result<T> 
 pub struct Routed<D> {
     pattern: Pattern,
     messages: Subscription<D>,
+    control: Arc<Control>,
 }
 
 /// A message of a route, with what the names of its pattern stand for.
@@ -215,6 +264,7 @@ pub struct Routed<D> {
 pub struct RoutedMessage {
     captures: Captures,
     incoming: Incoming,
+    handler: Option<Handler>,
 }
 
 impl Deref for RoutedMessage {
@@ -236,6 +286,12 @@ impl RoutedMessage {
         &self.captures
     }
 
+    /// The handler that is called with it, which may be stopped from within; none if it comes out
+    /// of a stream.
+    pub const fn handler(&self) -> Option<&Handler> {
+        self.handler.as_ref()
+    }
+
     /// The message, without the names.
     pub fn into_incoming(self) -> Incoming {
         self.incoming
@@ -243,6 +299,18 @@ impl RoutedMessage {
 }
 
 impl<D> Routed<D> {
+    fn new(pattern: Pattern, messages: Subscription<D>, groups: &[Arc<Members>]) -> Self {
+        let control = Control::of(&messages);
+        groups.iter().for_each(|group| group.add(&control));
+        Self { pattern, messages, control }
+    }
+
+    /// Ends the stream, and the subscription as
+    /// [`Subscription::unsubscribe`](crate::generic::Subscription::unsubscribe) does.
+    pub fn unsubscribe(self) -> Unsubscribe<D> {
+        self.messages.unsubscribe()
+    }
+
     /// The subscription that it is made of.
     pub const fn subscription(&self) -> &Subscription<D> {
         &self.messages
@@ -256,7 +324,7 @@ impl<D> Routed<D> {
 
     fn routed(&self, incoming: Incoming) -> RoutedMessage {
         let captures = self.pattern.captures(incoming.topic()).unwrap_or_default();
-        RoutedMessage { captures, incoming }
+        RoutedMessage { captures, incoming, handler: None }
     }
 }
 
@@ -274,58 +342,5 @@ impl Iterator for Routed<Blocking> {
     fn next(&mut self) -> Option<RoutedMessage> {
         let incoming = self.messages.recv()?;
         Some(self.routed(incoming))
-    }
-}
-
-/// A handler at work. It goes on when this is dropped, until the client has ended.
-#[cfg(feature = "tokio")]
-#[derive(Debug)]
-pub struct Handler {
-    task: tokio::task::JoinHandle<bool>,
-}
-
-#[cfg(feature = "tokio")]
-impl Handler {
-    /// Ends it, whatever it does at the moment. The subscription stays.
-    pub fn stop(self) {
-        self.task.abort();
-    }
-
-    /// Waits until there are no more messages. `false` if the handler has panicked over one.
-    pub async fn finished(self) -> bool {
-        self.task.await.is_ok_and(|has_panicked| !has_panicked)
-    }
-}
-
-/// Routes that begin alike.
-#[derive(Debug)]
-pub struct Group<D> {
-    client: crate::client::Client<D>,
-    prefix: String,
-    qos: QoS,
-}
-
-impl<D> Group<D> {
-    pub(crate) fn new(client: crate::client::Client<D>, prefix: &str) -> Self {
-        Self { client, prefix: prefix.to_owned(), qos: QoS::ExactlyOnce }
-    }
-
-    /// The highest quality of service of its routes, unless they say otherwise.
-    #[must_use]
-    pub fn qos(mut self, qos: QoS) -> Self {
-        self.qos = qos;
-        self
-    }
-
-    /// A route whose pattern is that of the group, `/`, and this.
-    pub fn route(&self, pattern: &str) -> Route<D> {
-        self.client.route(&format!("{}/{pattern}", self.prefix)).qos(self.qos)
-    }
-
-    /// A group within the group.
-    #[must_use]
-    pub fn group(&self, prefix: &str) -> Self {
-        let group = Self::new(self.client.clone(), &format!("{}/{prefix}", self.prefix));
-        group.qos(self.qos)
     }
 }

@@ -68,6 +68,10 @@ impl<D> Subscription<D> {
         &self.user
     }
 
+    pub(crate) const fn mailbox(&self) -> MailboxId {
+        self.mailbox
+    }
+
     /// Ends the stream, and the subscription at the server unless another stream has the same
     /// topic filter; then the server is asked again for what the newest of those has asked for, if
     /// that is something else. What arrived before is refused if nobody took it.

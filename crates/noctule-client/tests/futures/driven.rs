@@ -143,3 +143,34 @@ fn what_would_be_ignored_is_an_error_that_names_it() {
         assert!(error.to_string().contains(name), "{error}");
     }
 }
+
+/// A route is handled where no runtime is tokio's.
+#[test]
+fn a_route_is_handled_on_any_runtime() {
+    let broker = noctule_broker::Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let (client, driver) = Client::builder(url).drive(Smol).unwrap();
+    thread::spawn(|| async_io::block_on(driver));
+    let (tell, told) = std::sync::mpsc::channel();
+    let route = client.route("room/{name}").handling(move |message| {
+        let name = message.capture("name").to_owned();
+        assert_ne!(name, "none", "there is no such room");
+        let tell = tell.clone();
+        async move { tell.send(name).unwrap() }
+    });
+    let (handler, handling) = async_io::block_on(route).unwrap();
+    let worker = thread::spawn(|| async_io::block_on(handling));
+    for topic in ["room/a", "room/none", "room/b"] {
+        drop(client.publish(topic, "").send().unwrap());
+    }
+    assert_eq!([told.recv().unwrap(), told.recv().unwrap()], ["a", "b"]);
+    handler.stop();
+    assert!(!handler.wait(), "it has panicked over one");
+    worker.join().unwrap();
+
+    // Whoever drops the work has it end.
+    let route = client.route("other").handling(async |_| {});
+    let (handler, handling) = async_io::block_on(route).unwrap();
+    drop(handling);
+    assert!(handler.wait());
+}

@@ -12,6 +12,8 @@ mod basics;
 #[path = "../it/connects.rs"]
 mod connects;
 mod driven;
+#[path = "../it/handlers.rs"]
+mod handlers;
 #[path = "../it/house.rs"]
 mod house;
 #[path = "../it/metrics.rs"]
@@ -24,6 +26,8 @@ mod reconnect;
 mod redirect;
 #[path = "../it/regressions.rs"]
 mod regressions;
+#[path = "../it/remarks.rs"]
+mod remarks;
 #[path = "../it/routes.rs"]
 mod routes;
 #[path = "../it/scram.rs"]
@@ -33,5 +37,7 @@ mod stalled;
 mod start;
 #[path = "../it/store.rs"]
 mod store;
+#[path = "../it/streams.rs"]
+mod streams;
 #[path = "../it/wire.rs"]
 mod wire;

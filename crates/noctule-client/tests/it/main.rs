@@ -7,6 +7,7 @@ mod basics;
 mod connects;
 mod elsewhere;
 mod farewell;
+mod handlers;
 mod house;
 mod interceptors;
 mod metrics;

@@ -182,7 +182,7 @@ async fn each_subscription_that_is_asked_for_again_has_an_answer() {
     let refused = SubscribeError::Rejected {
         filter: "a".to_owned(),
         code: ReasonCode::NotAuthorized,
-        text: None,
+        remarks: None,
     };
     assert_eq!(again[0].result.as_ref().unwrap_err().to_string(), refused.to_string());
     assert!(matches!(again[1].result, Ok(ReasonCode::GrantedQos1)));

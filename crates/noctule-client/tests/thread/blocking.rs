@@ -1,5 +1,6 @@
 //! The blocking client: no future in sight.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -83,4 +84,50 @@ fn it_goes_offline_and_comes_back() {
     let before = client.connected().unwrap();
     client.reconnect();
     assert!(!std::sync::Arc::ptr_eq(&before, &client.connected().unwrap()));
+}
+
+#[test]
+fn a_handler_is_stopped_from_within_and_from_without() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let client = Client::builder(url).connect().unwrap();
+    let publish = |topic: &str| {
+        let receipt = client.publish(topic, "").qos(QoS::AtLeastOnce).send().unwrap();
+        assert!(receipt.wait().is_delivered());
+    };
+    let (tell, told) = mpsc::channel();
+    let own = tell.clone();
+    let within = client.route("within/{n}").handle(move |message| {
+        own.send(message.capture("n").to_owned()).unwrap();
+        message.handler().unwrap().stop();
+    });
+    let within = within.unwrap();
+    publish("within/1");
+    publish("within/2");
+    assert!(within.wait());
+    // It waits for messages when it is stopped, and it is at work when it is stopped.
+    let waiting = client.route("waiting").handle(|_| ()).unwrap();
+    let (go_on, wait) = mpsc::channel();
+    let group = client.group("group");
+    let own = tell.clone();
+    let working = group.route("{n}").handle(move |message| {
+        own.send(message.capture("n").to_owned()).unwrap();
+        wait.recv().unwrap();
+        assert!(message.topic().is_empty(), "it panics, as it should");
+    });
+    let working = working.unwrap();
+    publish("group/3");
+    assert_eq!([told.recv().unwrap(), told.recv().unwrap()], ["1", "3"]);
+    publish("group/4");
+    let (one, other) = (waiting.clone(), group);
+    let stopper = thread::spawn(move || {
+        one.stop();
+        other.unsubscribe();
+    });
+    stopper.join().unwrap();
+    assert!(waiting.wait());
+    go_on.send(()).unwrap();
+    assert!(!working.wait(), "it has panicked");
+    drop(tell);
+    assert_eq!(told.iter().count(), 0, "nothing more was handled");
 }

@@ -11,6 +11,8 @@ mod basics;
 mod blocking;
 #[path = "../it/connects.rs"]
 mod connects;
+#[path = "../it/handlers.rs"]
+mod handlers;
 #[path = "../it/house.rs"]
 mod house;
 mod idle;
@@ -31,6 +33,8 @@ mod reconnect;
 mod redirect;
 #[path = "../it/regressions.rs"]
 mod regressions;
+#[path = "../it/remarks.rs"]
+mod remarks;
 #[path = "../it/routes.rs"]
 mod routes;
 #[path = "../it/scram.rs"]
@@ -44,6 +48,8 @@ mod stalled;
 mod start;
 #[path = "../it/store.rs"]
 mod store;
+#[path = "../it/streams.rs"]
+mod streams;
 #[path = "../it/tracing.rs"]
 mod tracing;
 #[path = "../it/wire.rs"]
