@@ -51,8 +51,8 @@ impl Handler {
     }
 }
 
-/// The work of a handler, for any runtime; see [`Route::handling`](crate::Route::handling). Dropped,
-/// it ends the handler.
+/// The work of a handler, for any runtime; see [`Route::handling`](crate::Route::handling).
+/// Dropped, it ends the handler.
 #[must_use = "nothing is handled before it is polled"]
 pub struct Handling {
     /// Nothing, once it is over.

@@ -3,9 +3,8 @@
 use noctule_packet::{TopicFilter, spec};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::format;
 use std::string::String;
-use std::time::Instant;
-use std::{format, println};
 
 use super::*;
 
@@ -119,36 +118,4 @@ proptest! {
             }
         }
     }
-}
-
-/// Informs; asserts nothing about time.
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::disallowed_methods, reason = "it measures")]
-fn ten_thousand_filters() {
-    let filters: Vec<String> =
-        (0..10_000).map(|number| format!("plant/{number}/+/state")).collect();
-    let mut tree = Filters::default();
-    let begun = Instant::now();
-    for (filter, number) in filters.iter().zip(0..) {
-        tree.insert(filter, mailbox(number));
-    }
-    println!("inserting: {:?} each", begun.elapsed() / 10_000);
-    let topics: Vec<String> = (0..1_000).map(|n| format!("plant/{}/x/state", n * 7)).collect();
-    let begun = Instant::now();
-    for topic in &topics {
-        assert_eq!(tree.matching(name(topic)).len(), 1);
-    }
-    println!("the tree: {:?} a topic", begun.elapsed() / 1_000);
-    let begun = Instant::now();
-    for topic in topics.iter().take(100) {
-        let matches = |filter: &&String| TopicFilter::new(filter).unwrap().matches(name(topic));
-        assert_eq!(filters.iter().filter(matches).count(), 1);
-    }
-    println!("one by one: {:?} a topic", begun.elapsed() / 100);
-    let begun = Instant::now();
-    for (filter, number) in filters.iter().zip(0..) {
-        tree.remove(filter, mailbox(number));
-    }
-    println!("removing: {:?} each", begun.elapsed() / 10_000);
 }
