@@ -241,7 +241,8 @@ impl ReconnectPlan {
         self.connect_at(now + delay)
     }
 
-    fn connect_at(&self, at: Timestamp) -> Step {
+    /// Connects at this moment, whatever the settings say, to where it is the turn of.
+    pub fn connect_at(&self, at: Timestamp) -> Step {
         let target = match self.trail.target(&self.settings.redirect) {
             Some(target) => target,
             None => Target::Endpoint(self.current),

@@ -186,3 +186,20 @@ fn redirections_end_in_circles_and_after_too_many_hops() {
         Step::Stop(StopCause::RedirectRefused(refused))
     );
 }
+
+#[test]
+fn what_the_user_begins_anew_has_no_past() {
+    let settings = ReconnectSettings { attempts_max: Some(3), ..steady() };
+    let mut plan = ReconnectPlan::new(settings, 2, 7);
+    let step = |at, endpoint, failures| Step::Connect {
+        at: now(at),
+        target: Target::Endpoint(endpoint),
+        failures,
+    };
+    assert_eq!(plan.disconnected(now(0), &LOST), step(0, 1, 1));
+    assert_eq!(plan.disconnected(now(0), &LOST), step(1, 0, 2));
+    assert_eq!(plan.connect_at(now(9)), step(9, 0, 2));
+    assert_eq!(plan.restart(now(5)), step(5, 0, 0));
+    assert_eq!(plan.disconnected(now(5), &LOST), step(5, 1, 1));
+    assert_eq!(plan.disconnected(now(5), &LOST), step(6, 0, 2));
+}

@@ -120,6 +120,13 @@ impl ClientSession {
         earlier(operation, connection)
     }
 
+    /// CONNACK is due at this moment at the latest, if it has not come.
+    pub fn connect_by(&mut self, at: Timestamp) {
+        if self.status == Status::Connecting {
+            self.clocks.connack_due = earlier(self.clocks.connack_due, Some(at));
+        }
+    }
+
     /// A connection that is about to end writes nothing any more after this moment.
     pub fn close_by(&mut self, at: Timestamp) {
         self.clocks.closing_ends = earlier(self.clocks.closing_ends, Some(at));

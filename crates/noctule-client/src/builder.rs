@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use noctule_client_core::{
@@ -31,6 +31,7 @@ use crate::mode::Async;
 #[cfg(feature = "thread")]
 use crate::mode::Blocking;
 use crate::mode::Mode;
+use crate::reconnector::Reconnector;
 use crate::shared::{Shared, UserSide};
 
 /// Settings of a client. What contradicts itself is told when it starts, with the names of the
@@ -42,7 +43,9 @@ pub struct ClientBuilder<D> {
     replies_below: Option<Box<str>>,
     reconnect: ReconnectSettings,
     change_transport: Vec<Change>,
+    reconnector: Option<Box<dyn Reconnector>>,
     provider: Option<Arc<dyn CredentialsProvider>>,
+    credentials_timeout: Option<Duration>,
     #[cfg(feature = "store")]
     store: Option<crate::store::StoreSettings>,
     authenticator: Option<Box<dyn Authenticator>>,
@@ -77,7 +80,9 @@ impl<D> ClientBuilder<D> {
             replies_below: None,
             reconnect: ReconnectSettings::default(),
             change_transport: Vec::new(),
+            reconnector: None,
             provider: None,
+            credentials_timeout: None,
             #[cfg(feature = "store")]
             store: None,
             authenticator: None,
@@ -111,9 +116,17 @@ impl<D> ClientBuilder<D> {
         self
     }
 
-    /// Asks for the credentials at each attempt to connect.
+    /// Asks for the credentials at each attempt to connect, which has failed if there are none
+    /// within [`credentials_timeout`](Self::credentials_timeout).
     pub fn credentials_provider(mut self, provider: impl CredentialsProvider + 'static) -> Self {
         self.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// The time that the [provider](Self::credentials_provider) has for its credentials; that of
+    /// [`connect_timeout`](Self::connect_timeout) by default.
+    pub const fn credentials_timeout(mut self, timeout: Duration) -> Self {
+        self.credentials_timeout = Some(timeout);
         self
     }
 
@@ -224,6 +237,31 @@ impl<D> ClientBuilder<D> {
         self
     }
 
+    /// Has the program decide what comes after each connection that has ended, and after each
+    /// attempt that has come to none. What it does not decide is as [`reconnect`](Self::reconnect)
+    /// says.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use noctule_client::{Client, ConnectionEnd, NextAttempt, Origin};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let other = "mqtt://elsewhere.example".parse()?;
+    /// let decide = move |end: &ConnectionEnd, failures: u32| match end.origin() {
+    ///     // Whoever throws us out has a reason.
+    ///     Origin::Server => NextAttempt::Stop,
+    ///     _ if failures < 5 => NextAttempt::AsPlanned,
+    ///     _ => NextAttempt::At { url: Clone::clone(&other), after: Duration::from_secs(1) },
+    /// };
+    /// let client = Client::builder("mqtt://broker.example").reconnector(decide).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconnector(mut self, reconnector: impl Reconnector + 'static) -> Self {
+        self.reconnector = Some(Box::new(reconnector));
+        self
+    }
+
     /// Changes any other setting of the session.
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
@@ -259,8 +297,7 @@ impl<D> ClientBuilder<D> {
         self.transport(move |transport| transport.connector(connector.clone()))
     }
 
-    /// The time for opening a connection, up to the last handshake; 30 s by default. CONNACK has as
-    /// long again.
+    /// The time for a connection, from the first look-up of an address to CONNACK; 30 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = Some(timeout);
         self.transport(move |transport| transport.connect_timeout(timeout))
@@ -299,6 +336,7 @@ impl<D> ClientBuilder<D> {
             .collect();
         endpoints.iter().try_for_each(check)?;
         let options = self.settings.connect.clone();
+        let connect_timeout = self.settings.connect_timeout;
         #[cfg(not(feature = "store"))]
         let shared = Arc::new(Shared::new(Hub::new(self.settings)?));
         #[cfg(feature = "store")]
@@ -318,6 +356,9 @@ impl<D> ClientBuilder<D> {
         let plan = ReconnectPlan::new(self.reconnect, endpoints.len(), seed);
         let mut course = Course::new(Arc::clone(&shared), endpoints, plan, options, self.provider);
         course.url_credentials = url_credentials;
+        course.reconnector = self.reconnector.map(Mutex::new);
+        course.connect_timeout = connect_timeout;
+        course.credentials_timeout = self.credentials_timeout.or(connect_timeout);
         Ok((Client::new(Arc::new(UserSide { shared })), course))
     }
 }
@@ -332,9 +373,7 @@ fn url_credentials(urls: &[Url], settings: &Settings) -> Result<Vec<Credentials>
     let mut with_them = settings.clone();
     let mut list = Vec::new();
     for url in urls {
-        let user_name = url.user().map(str::to_owned);
-        let password = url.password().map(<[u8]>::to_vec);
-        let credentials = Credentials { user_name, password };
+        let credentials = Credentials::of(url);
         credentials.clone().put_into(&mut with_them.connect);
         with_them.check()?;
         list.push(credentials);

@@ -29,7 +29,8 @@ pub struct ConnectionEnd {
     pub ended: Arc<Ended>,
     /// What else is known of it: a [`TransportError`](crate::transport::TransportError) if no
     /// transport was opened, or if TLS or WebSocket have broken it, a
-    /// [`std::io::Error`] if it broke otherwise.
+    /// [`std::io::Error`] if it broke otherwise, a [`CredentialsError`](crate::CredentialsError) if
+    /// there were no credentials.
     pub error: Option<Arc<dyn Error + Send + Sync>>,
     /// What held on the connection: all of its CONNACK. `None` if the server never accepted it.
     pub negotiated: Option<Arc<Negotiated>>,

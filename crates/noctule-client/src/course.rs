@@ -4,21 +4,23 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use noctule_client_core::{
-    AuthenticationDone, AuthenticationStep, ClientEvent, ConnectOptions, Ended, Negotiated,
-    ReconnectPlan, Step, StopCause, Target, Timestamp, TransportEnd,
+    AuthenticationDone, AuthenticationStep, ClientEvent, ConnectOptions, Ended, Failure,
+    Negotiated, ReconnectPlan, Step, StopCause, Target, Timestamp, TransportEnd,
 };
-use noctule_transport::{DialerBuilder, TransportError, WebSocketError};
+use noctule_transport::{DialerBuilder, TransportError, Url, WebSocketError};
 
+use crate::attempt::AttemptError;
 use crate::clock;
 use crate::connection_end::ConnectionEnd;
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
 use crate::metrics::{Cause, Counter, Latency};
+use crate::reconnector::{NextAttempt, Reconnector};
 use crate::referral::referred;
 use crate::shared::{FAR, Shared};
 use crate::state::State;
@@ -39,12 +41,21 @@ pub(crate) struct Course {
     /// What CONNECT says, but for the credentials of a provider.
     pub(crate) options: ConnectOptions,
     pub(crate) provider: Option<Arc<dyn CredentialsProvider>>,
+    /// How long that may take.
+    pub(crate) credentials_timeout: Option<Duration>,
+    /// How long it may take from the first address to CONNACK.
+    pub(crate) connect_timeout: Option<Duration>,
+    /// Who decides what comes after a connection, if not the plan alone. Nobody locks it: it only
+    /// has to be such that threads may share it.
+    pub(crate) reconnector: Option<Mutex<Box<dyn Reconnector>>>,
     /// What the endpoints' URLs say, unless there are credentials for all of them.
     pub(crate) url_credentials: Vec<Credentials>,
     /// The endpoint that was tried last.
     endpoint: usize,
+    /// The server that is tried in its place, because the program says so.
+    elsewhere: Option<Url>,
     /// Why the last attempt did not even come to a connection.
-    last_error: Option<Arc<TransportError>>,
+    last_error: Option<AttemptError>,
     /// Why the transport broke, if TLS and WebSocket have nothing to say about it.
     broken: Option<Arc<io::Error>>,
     /// The host of the last attempt.
@@ -53,6 +64,8 @@ pub(crate) struct Course {
     last_ended: Arc<Ended>,
     /// When the last attempt began.
     begun: Instant,
+    /// When its transport began to be opened.
+    dialed: Timestamp,
     /// What holds on the connection, if the server has accepted it.
     connected: Option<Arc<Negotiated>>,
     /// Tells the program's log.
@@ -101,13 +114,18 @@ impl Course {
             plan,
             options,
             provider,
+            credentials_timeout: None,
+            connect_timeout: None,
+            reconnector: None,
             url_credentials: Vec::new(),
             endpoint: 0,
+            elsewhere: None,
             last_error: None,
             broken: None,
             server: String::new(),
             last_ended,
             begun: clock::now(),
+            dialed: Timestamp::default(),
             connected: None,
             trace: Trace::new(),
         }
@@ -121,15 +139,44 @@ impl Course {
 
     /// What comes after a connection that has ended.
     pub(crate) fn after(&mut self, ended: &Ended) -> Next {
+        self.elsewhere = None;
         if self.shared.with(|inner| inner.wish.is_new()) {
             return self.as_wished();
         }
         let step = self.plan.disconnected(self.shared.now(), ended);
-        self.next(step)
+        match self.decided(ended) {
+            NextAttempt::AsPlanned => self.next(step),
+            NextAttempt::After(delay) => {
+                let step = self.plan.connect_at(self.shared.now() + delay);
+                self.next(step)
+            }
+            NextAttempt::At { url, after } => {
+                self.elsewhere = Some(url);
+                let (at, target) = (self.shared.now() + after, Target::Endpoint(self.endpoint));
+                Next::Attempt { at, target, failures: self.plan.failures() }
+            }
+            NextAttempt::Stop => self.next(Step::Stop(StopCause::Forbidden(Failure::of(ended)))),
+        }
+    }
+
+    /// What the program decides, where there is something to decide. Nothing is locked.
+    fn decided(&mut self, ended: &Ended) -> NextAttempt {
+        let is_asked = !matches!(ended, Ended::ByUser | Ended::Downgraded { .. });
+        let Some(reconnector) = self.reconnector.as_mut().filter(|_| is_asked) else {
+            return NextAttempt::AsPlanned;
+        };
+        let failures = self.plan.failures();
+        let reconnector = reconnector.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let end = self.shared.with(|inner| {
+            let last = inner.last_failure.as_ref().or(inner.last_end.as_ref());
+            last.cloned()
+        });
+        end.map_or(NextAttempt::AsPlanned, |end| reconnector.next_attempt(&end, failures))
     }
 
     /// What comes after the user has said what he wants.
     pub(crate) fn as_wished(&mut self) -> Next {
+        self.elsewhere = None;
         let is_offline = self.shared.with(|inner| {
             inner.wish.take();
             inner.wish.is_offline
@@ -156,7 +203,7 @@ impl Course {
         match (step, &self.last_error) {
             (Step::Connect { at, target, failures }, _) => Next::Attempt { at, target, failures },
             (Step::Stop(StopCause::ByUser), _) => Next::End(StopReason::ShutDown),
-            (Step::Stop(_), Some(error)) => Next::End(StopReason::Transport(Arc::clone(error))),
+            (Step::Stop(_), Some(error)) => Next::End(error.reason()),
             (Step::Stop(_), None) => Next::End(StopReason::Ended(Arc::clone(&self.last_ended))),
         }
     }
@@ -217,7 +264,13 @@ impl Course {
             endpoint.ok_or_else(|| TransportError::Connector("there is no endpoint".into()))
         };
         let (reference, with_credentials, home) = match target {
-            Target::Endpoint(at) => return own(*at),
+            Target::Endpoint(at) => {
+                let home = own(*at)?;
+                return Ok(match &self.elsewhere {
+                    Some(url) => home.with_url(url.clone()),
+                    None => home,
+                });
+            }
             Target::Redirected { reference, with_credentials } => {
                 (reference, *with_credentials, own(self.endpoint)?)
             }
@@ -226,15 +279,15 @@ impl Course {
         Ok(if with_credentials { dialer } else { dialer.without_credentials() })
     }
 
-    /// What CONNECT will say on the connection that is being made.
+    /// What CONNECT will say on the connection that is being made from now on.
     pub(crate) fn prepare(
-        &self,
+        &mut self,
         target: &Target,
         credentials: Option<Credentials>,
     ) -> Result<(), TransportError> {
+        self.dialed = self.shared.now();
         let mut options = self.options.clone();
-        if let Some(own) = credentials.or_else(|| self.url_credentials.get(self.endpoint).cloned())
-        {
+        if let Some(own) = credentials.or_else(|| self.own_credentials()) {
             own.put_into(&mut options);
         }
         if let Target::Redirected { with_credentials: false, .. } = target {
@@ -249,12 +302,22 @@ impl Course {
         is_set.map_err(unusable)
     }
 
+    /// What the URL says, unless there are credentials for all of them.
+    fn own_credentials(&self) -> Option<Credentials> {
+        let own = self.url_credentials.get(self.endpoint)?;
+        Some(self.elsewhere.as_ref().map_or_else(|| own.clone(), Credentials::of))
+    }
+
     /// The transport stands: the session may begin.
     pub(crate) fn up(&mut self) {
         (self.last_error, self.broken) = (None, None);
         let now = self.shared.now();
         self.shared.with(|inner| {
-            inner.hub.session_mut().transport_up(now);
+            let session = inner.hub.session_mut();
+            session.transport_up(now);
+            if let Some(timeout) = self.connect_timeout {
+                session.connect_by(self.dialed + timeout);
+            }
             inner.leave_if_unwanted(now);
         });
     }
@@ -303,7 +366,7 @@ impl Course {
         #[cfg(not(feature = "tls"))]
         let tls: Option<TransportError> = None;
         let websocket = || WebSocketError::from_io(&error).map(TransportError::from);
-        let known = tls.or_else(websocket).map(Arc::new);
+        let known = tls.or_else(websocket).map(AttemptError::from);
         let text = match &known {
             Some(known) => Arc::from(known.to_string()),
             None => Arc::from(error.to_string()),
@@ -349,11 +412,10 @@ impl Course {
             None => Counter::AttemptsFailed(cause),
         };
         self.shared.extensions().count(counter, 1);
-        let opened = self.last_error.clone().map(|error| error as Arc<dyn Error + Send + Sync>);
         let broken = self.broken.take().map(|error| error as Arc<dyn Error + Send + Sync>);
         let end = ConnectionEnd {
             ended: Arc::clone(&self.last_ended),
-            error: opened.or(broken),
+            error: self.last_error.as_ref().map(AttemptError::told).or(broken),
             negotiated: self.connected.take(),
         };
         self.shared.with(|inner| match end.negotiated {
@@ -363,11 +425,11 @@ impl Course {
     }
 
     /// There was no transport.
-    pub(crate) fn failed(&mut self, error: TransportError) -> Arc<Ended> {
+    pub(crate) fn failed(&mut self, error: AttemptError) -> Arc<Ended> {
         let text: Arc<str> = Arc::from(error.to_string());
         self.trace.failed(&text);
         self.shared.with(|inner| inner.hub.tell(&ClientEvent::ConnectFailed { error: text }));
-        self.last_error = Some(Arc::new(error));
+        self.last_error = Some(error);
         self.last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
         self.note_end();
         Arc::clone(&self.last_ended)

@@ -4,8 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use noctule_client_core::ConnectOptions;
+use noctule_transport::Url;
 
 /// A user name and a password. The `Debug` form hides the password.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -17,6 +19,12 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Those of a URL.
+    pub(crate) fn of(url: &Url) -> Self {
+        let user_name = url.user().map(str::to_owned);
+        Self { user_name, password: url.password().map(<[u8]>::to_vec) }
+    }
+
     /// Has CONNECT say them, in place of others.
     pub(crate) fn put_into(self, options: &mut ConnectOptions) {
         (options.user_name, options.password) = (self.user_name, self.password);
@@ -41,4 +49,19 @@ pub type CredentialsFuture<'a> =
 pub trait CredentialsProvider: Send + Sync {
     /// The credentials for the attempt that is about to be made. An error is a failed attempt.
     fn credentials(&self) -> CredentialsFuture<'_>;
+}
+
+/// Why a [`CredentialsProvider`] gave no credentials for an attempt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// It has failed.
+    #[error("there are no credentials: {0}")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+    /// It took too long.
+    #[error("there were no credentials within {after:?}")]
+    TimedOut {
+        /// The time that it had.
+        after: Duration,
+    },
 }

@@ -10,6 +10,8 @@ use noctule_packet::{ReasonCode, TopicError};
 use noctule_transport::{BuildError, TransportError, UrlError};
 use thiserror::Error;
 
+use crate::credentials::CredentialsError;
+
 /// Why a client was not built.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -69,6 +71,9 @@ pub enum StopReason {
     /// The server could not be reached, and the plan allows no other attempt.
     #[error(transparent)]
     Transport(Arc<TransportError>),
+    /// There were no credentials for the attempt, and the plan allows no other one.
+    #[error(transparent)]
+    Credentials(Arc<CredentialsError>),
     /// The connection ended, or was refused, and the plan allows no other attempt.
     #[error("{0}")]
     Ended(Arc<Ended>),

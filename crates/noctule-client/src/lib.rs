@@ -43,6 +43,7 @@ compile_error!(
 mod abandoned;
 mod aliases;
 mod asked;
+mod attempt;
 pub mod blocking;
 mod builder;
 mod client;
@@ -70,6 +71,7 @@ mod packet_log;
 mod payload;
 mod publish;
 mod receipt;
+mod reconnector;
 mod referral;
 mod request;
 mod resubscribe;
@@ -104,7 +106,7 @@ mod wish;
 pub use aliases::AliasResolver;
 pub use client::ShutdownReport;
 pub use connection_end::{ConnectionEnd, Origin};
-pub use credentials::{Credentials, CredentialsFuture, CredentialsProvider};
+pub use credentials::{Credentials, CredentialsError, CredentialsFuture, CredentialsProvider};
 pub use draft::Draft;
 pub use error::{
     ClientBuildError, ConnectError, PublishError, ReauthenticateError, StopReason, SubscribeError,
@@ -139,6 +141,7 @@ pub use packet_log::{Direction, PacketLine};
 pub use payload::Json;
 pub use payload::{FromPayload, PayloadError};
 pub use receipt::Receipt;
+pub use reconnector::{NextAttempt, Reconnector};
 pub use request::RequestError;
 pub use resubscribe::Resubscription;
 pub use route::{RouteError, RoutedMessage, Verdict};

@@ -318,3 +318,19 @@ fn an_operation_can_be_cancelled_wherever_it_is() {
     world.suback(2, &[noctule_packet::ReasonCode::Success]);
     assert_eq!((world.events(), world.session.granted("a").is_some()), (vec![], true));
 }
+
+/// Opening the transport may have taken some of the time already.
+#[test]
+fn connack_may_be_due_earlier() {
+    for (at, expected) in [(3_000, 3_000), (60_000, 30_000)] {
+        let mut world = World::new(brief(Version::V5_0));
+        let began = world.now;
+        world.session.transport_up(began);
+        world.session.connect_by(began + Duration::from_millis(at));
+        assert_eq!(world.session.poll_timeout(), Some(began + Duration::from_millis(expected)));
+        world.session.on_timeout(began + Duration::from_millis(expected));
+        assert_eq!(ended(&mut world), Some(Ended::ConnectTimeout));
+        world.session.connect_by(began);
+        assert_eq!(world.session.poll_timeout(), None);
+    }
+}

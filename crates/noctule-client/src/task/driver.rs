@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use noctule_client_core::{Ended, Target};
-use noctule_transport::TransportError;
 
+use crate::attempt::AttemptError;
 use crate::clock;
 use crate::connection::{Connection, GOODBYE, Line, Turn};
-use crate::course::{Course, Interruption, Next, unusable};
+use crate::course::{Course, Interruption, Next};
+use crate::credentials::{Credentials, CredentialsError};
 use crate::error::StopReason;
-use crate::shared::earlier;
+use crate::shared::{FAR, earlier};
 use crate::task::alarm::Alarm;
 use crate::task::ground::{Ground, Stream, within};
 use crate::task::method::Method;
@@ -76,22 +77,39 @@ async fn open<G: Ground>(
     course: &mut Course,
     target: &Target,
     failures: u32,
-) -> Result<Result<G::Stream, TransportError>, Interruption> {
+) -> Result<Result<G::Stream, AttemptError>, Interruption> {
     let dialer = match course.begin(target, failures) {
         Ok(dialer) => dialer,
-        Err(error) => return Ok(Err(error)),
+        Err(error) => return Ok(Err(error.into())),
     };
-    let credentials = match course.provider.clone() {
-        None => None,
-        Some(provider) => match meanwhile(ground, course, provider.credentials()).await? {
-            Ok(credentials) => Some(credentials),
-            Err(error) => return Ok(Err(unusable(error))),
-        },
+    let credentials = match credentials(ground, course).await? {
+        Ok(credentials) => credentials,
+        Err(error) => return Ok(Err(error.into())),
     };
     if let Err(error) = course.prepare(target, credentials) {
-        return Ok(Err(error));
+        return Ok(Err(error.into()));
     }
-    meanwhile(ground, course, ground.dial(dialer)).await
+    let dialed = meanwhile(ground, course, ground.dial(dialer)).await?;
+    Ok(dialed.map_err(AttemptError::from))
+}
+
+/// Asks for credentials, if somebody gives them.
+async fn credentials(
+    ground: &impl Ground,
+    course: &Course,
+) -> Result<Result<Option<Credentials>, CredentialsError>, Interruption> {
+    let Some(provider) = course.provider.clone() else { return Ok(Ok(None)) };
+    let given = match course.credentials_timeout {
+        None => meanwhile(ground, course, provider.credentials()).await?,
+        Some(after) => {
+            let time = ground.sleep_until(clock::now() + after.min(FAR));
+            match meanwhile(ground, course, within(time, provider.credentials())).await? {
+                Some(given) => given,
+                None => return Ok(Err(CredentialsError::TimedOut { after })),
+            }
+        }
+    };
+    Ok(given.map(Some).map_err(CredentialsError::Failed))
 }
 
 /// Serves a connection until it has ended.

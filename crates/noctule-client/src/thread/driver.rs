@@ -13,10 +13,12 @@ use noctule_client_core::{Ended, Target, TransportEnd};
 use noctule_transport::TransportError;
 use noctule_transport::blocking::{self, BoxedTransport, Connected, Waiter};
 
+use crate::attempt::AttemptError;
 use crate::connection::{Connection, GOODBYE, Line, Turn};
 use crate::course::{Course, Interruption, Next, unusable};
+use crate::credentials::{Credentials, CredentialsError};
 use crate::error::StopReason;
-use crate::shared::earlier;
+use crate::shared::{FAR, earlier};
 
 /// Starts the thread of a client.
 pub(crate) fn start(course: Course) -> io::Result<()> {
@@ -56,8 +58,8 @@ impl Driver {
                 Next::Attempt { at, target, failures } => (at, target, failures),
                 Next::Rest => {
                     self.course.rest();
-                    match self.meanwhile(pending::<Infallible>()) {
-                        Ok(never) => match never {},
+                    match self.meanwhile(pending::<Infallible>(), None) {
+                        Ok(_) => {}
                         Err(Interruption::Over) => break StopReason::ShutDown,
                         Err(Interruption::Wish) => next = self.course.as_wished(),
                     }
@@ -94,24 +96,21 @@ impl Driver {
         &mut self,
         target: &Target,
         failures: u32,
-    ) -> Result<Result<Connected, TransportError>, Interruption> {
+    ) -> Result<Result<Connected, AttemptError>, Interruption> {
         let dialer = match self.course.begin(target, failures) {
             Ok(dialer) => dialer,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(error.into())),
         };
-        let credentials = match self.course.provider.clone() {
-            None => None,
-            Some(provider) => match self.meanwhile(provider.credentials())? {
-                Ok(credentials) => Some(credentials),
-                Err(error) => return Ok(Err(unusable(error))),
-            },
+        let credentials = match self.credentials()? {
+            Ok(credentials) => credentials,
+            Err(error) => return Ok(Err(error.into())),
         };
         if let Err(error) = self.course.prepare(target, credentials) {
-            return Ok(Err(error));
+            return Ok(Err(error.into()));
         }
         let dialer = match dialer.build_blocking() {
             Ok(dialer) => dialer,
-            Err(error) => return Ok(Err(unusable(error))),
+            Err(error) => return Ok(Err(unusable(error).into())),
         };
         let (course, waker) = (&self.course, &self.waker);
         let mut interruption = None;
@@ -123,7 +122,20 @@ impl Driver {
         let dialed = dialer.dial(&mut self.waiter, &mut is_over);
         match (dialed, interruption) {
             (Err(TransportError::Cancelled { .. }), Some(interruption)) => Err(interruption),
-            (dialed, _) => Ok(dialed),
+            (dialed, _) => Ok(dialed.map_err(AttemptError::from)),
+        }
+    }
+
+    /// Asks for credentials, if somebody gives them.
+    fn credentials(
+        &mut self,
+    ) -> Result<Result<Option<Credentials>, CredentialsError>, Interruption> {
+        let Some(provider) = self.course.provider.clone() else { return Ok(Ok(None)) };
+        let after = self.course.credentials_timeout;
+        let until = after.map(|after| Instant::now() + after.min(FAR));
+        match (self.meanwhile(provider.credentials(), until)?, after) {
+            (Some(given), _) => Ok(given.map(Some).map_err(CredentialsError::Failed)),
+            (None, after) => Ok(Err(CredentialsError::TimedOut { after: after.unwrap_or(FAR) })),
         }
     }
 
@@ -199,16 +211,24 @@ impl Driver {
         Ok(())
     }
 
-    /// Waits for something of the user's, and looks after the session meanwhile.
-    fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, Interruption> {
+    /// Waits for something of the user's, and looks after the session meanwhile. `None` if it takes
+    /// too long.
+    fn meanwhile<T>(
+        &mut self,
+        awaited: impl Future<Output = T>,
+        until: Option<Instant>,
+    ) -> Result<Option<T>, Interruption> {
         let mut awaited = pin!(awaited);
         let waker = self.waker.clone();
         let mut context = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(result) = awaited.as_mut().poll(&mut context) {
-                return Ok(result);
+                return Ok(Some(result));
             }
-            self.rest(None)?;
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(None);
+            }
+            self.rest(until)?;
         }
     }
 

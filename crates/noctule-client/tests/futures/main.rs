@@ -7,6 +7,8 @@ mod abandoned;
 mod acknowledge;
 #[path = "../it/asked.rs"]
 mod asked;
+#[path = "../it/attempts.rs"]
+mod attempts;
 #[path = "../it/basics.rs"]
 mod basics;
 #[path = "../it/connects.rs"]

@@ -6,15 +6,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use noctule_client::Client;
 use noctule_client::transport::{BoxedStream, ConnectFuture, Connector};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use noctule_client::{Client, Ended};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::abandoned::expect_end;
 use crate::house::{House, soon};
 use crate::start::{connect, start};
+use crate::wire::{CONNACK, Server};
 
 struct Clinging(TcpStream);
 
@@ -64,6 +65,32 @@ async fn a_client_ends_although_its_transport_does_not() {
     let client = connect(Client::builder(house.url()).connector(connector)).await.unwrap();
     let patience = Duration::from_secs(6);
     assert!(timeout(patience, soon(client.shutdown(patience))).await.unwrap().is_clean());
+}
+
+struct Slowly(String);
+
+impl Connector for Slowly {
+    fn connect(&self) -> ConnectFuture<'_> {
+        Box::pin(async {
+            sleep(Duration::from_millis(1_100)).await;
+            Ok(Box::new(TcpStream::connect(&self.0).await?) as BoxedStream)
+        })
+    }
+}
+
+/// The time for connecting is one for all of it: CONNACK has what the transport leaves.
+#[tokio::test]
+async fn a_transport_that_takes_all_of_the_time_leaves_none_for_connack() {
+    let server = Server::new();
+    let connector = Slowly(server.url().replace("mqtt://", ""));
+    let builder = server.builder().connector(connector);
+    let second = Duration::from_secs(1);
+    let client = start(builder.settings(|it| it.connect_timeout = Some(second))).unwrap();
+    let mut stream = server.accept().await;
+    sleep(second / 2).await;
+    // If it still listened, it would be in time for a second that begins with the transport.
+    let _ = stream.write_all(&CONNACK).await;
+    assert_eq!(*client.last_failure().unwrap().ended, Ended::ConnectTimeout);
 }
 
 #[tokio::test]

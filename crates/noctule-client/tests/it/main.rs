@@ -3,6 +3,7 @@
 mod abandoned;
 mod acknowledge;
 mod asked;
+mod attempts;
 mod basics;
 mod connects;
 mod elsewhere;

@@ -26,16 +26,26 @@ impl Server {
     pub(crate) fn builder(&self) -> ClientBuilder {
         let (base, maximum) = (Duration::from_millis(1), Duration::from_millis(10));
         let backoff = Backoff { base, maximum, ..Backoff::default() };
-        Client::builder(format!("mqtt://{}", self.0.local_addr().unwrap()))
+        Client::builder(self.url())
             .client_id("c")
             .reconnect(ReconnectSettings { backoff, ..ReconnectSettings::default() })
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("mqtt://{}", self.0.local_addr().unwrap())
+    }
+
     /// The next connection, whose CONNECT is read.
     pub(crate) async fn accept(&self) -> TcpStream {
+        self.accept_connect().await.0
+    }
+
+    /// The next connection, and what its CONNECT says.
+    pub(crate) async fn accept_connect(&self) -> (TcpStream, Vec<u8>) {
         let (mut stream, _) = soon(self.0.accept()).await.unwrap();
-        assert_eq!(packet(&mut stream).await >> 4, 1);
-        stream
+        let (head, connect) = body(&mut stream).await;
+        assert_eq!(head >> 4, 1);
+        (stream, connect)
     }
 
     pub(crate) async fn accept_and_say(&self, bytes: &[u8]) -> TcpStream {

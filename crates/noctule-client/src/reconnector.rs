@@ -1,0 +1,48 @@
+//! A program that decides by itself when, where and whether to connect again.
+
+use std::time::Duration;
+
+use noctule_transport::Url;
+
+use crate::connection_end::ConnectionEnd;
+
+/// What comes after a connection, or after an attempt that has come to none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NextAttempt {
+    /// What [`ReconnectSettings`](crate::ReconnectSettings) say.
+    #[default]
+    AsPlanned,
+    /// Another attempt after so long, at the endpoint whose turn it is.
+    After(Duration),
+    /// Another attempt after so long, at this server, whatever endpoints there are. It is reached
+    /// as they are, and sees the user name and the password that are for every endpoint, or else
+    /// those in its URL.
+    At {
+        /// The server.
+        url: Url,
+        /// How long to wait before.
+        after: Duration,
+    },
+    /// None: the client ends.
+    Stop,
+}
+
+/// Decides what comes after a connection has ended that the user has not ended, and after an
+/// attempt that has come to none; see
+/// [`ClientBuilder::reconnector`](crate::generic::ClientBuilder::reconnector). Closures do.
+pub trait Reconnector: Send {
+    /// What comes next. Which of the two it was, `end.negotiated` says: only a connection had any.
+    /// `failures` counts the failures in a row, this one included; a connection that has lasted as
+    /// long as [`Backoff::stable_after`](crate::Backoff::stable_after) begins a new row.
+    ///
+    /// It is called with nothing locked, so it may use the client, but the client does nothing else
+    /// meanwhile: what takes long is to be done elsewhere.
+    fn next_attempt(&mut self, end: &ConnectionEnd, failures: u32) -> NextAttempt;
+}
+
+impl<F: FnMut(&ConnectionEnd, u32) -> NextAttempt + Send> Reconnector for F {
+    fn next_attempt(&mut self, end: &ConnectionEnd, failures: u32) -> NextAttempt {
+        self(end, failures)
+    }
+}
