@@ -193,6 +193,9 @@ fn link(client: TcpStream, server: TcpStream) -> io::Result<Link> {
 fn start(link: Arc<Link>, shared: &Arc<Shared>) {
     shared.with(|control| {
         control.accepted += 1;
+        // The system keeps what a thread has used until its handle is dropped.
+        control.threads.retain(|thread| !thread.is_finished());
+        control.links.retain(|link| link.strong_count() > 0);
         control.links.push(Arc::downgrade(&link));
         for toward in [Toward::Server, Toward::Client] {
             let lane = Lane::new(toward, control.accepted);
@@ -282,4 +285,26 @@ fn write(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_are_over_leave_nothing_behind() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = crate::FaultProxy::to(server.local_addr().unwrap());
+        let mut left = usize::MAX;
+        for number in 0..500 {
+            let client = TcpStream::connect(proxy.address()).unwrap();
+            // Both ends are gone at once, and the threads between them soon.
+            drop((server.accept().unwrap(), client));
+            left = proxy.shared.with(|control| control.threads.len().max(control.links.len()));
+            if number >= 20 && left <= 20 {
+                break;
+            }
+        }
+        assert!(left <= 20, "{left} are left");
+    }
 }
