@@ -18,8 +18,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "json")]
-pub use noctule_client::Json;
 pub use noctule_client::blocking::{
     Client, ClientBuilder, Events, Group, Publish, Request, Route, Routed, Subscribe, Subscription,
     Unsubscribe,
@@ -32,15 +30,18 @@ pub use noctule_client::{
     Distribution, Doubt, Draft, DropCause, Ended, Failure, Fault, Figures, FromPayload, Handler,
     Incoming, Interceptor, Jitter, Keep, Latency, Limits, Message, Metrics, Negotiated,
     NextAttempt, OnFull, OperationId, Origin, Outcome, Overflow, PacketLine, PacketType, Passage,
-    Pattern, PatternError, PayloadError, ProtocolError, PublishError, PublishProperties,
-    PublishRefused, QoS, QueueSettings, Reaction, ReasonCode, ReauthenticateError,
-    ReauthenticateRefused, Receipt, ReconnectPolicy, ReconnectSettings, Reconnector, Redelivery,
-    Redirect, Redirects, Remarks, RequestError, RequestRefused, Resubscription, RetainHandling,
-    RouteError, RoutedMessage, ServerReason, Settings, SettingsError, ShutdownReport, Snapshot,
-    Stage, State, StopReason, SubscribeError, SubscriptionOptions, SubscriptionStatus, TimedOut,
-    TopicError, TopicFilter, TopicName, TransportEnd, Unfinished, UnsubscribeError, Unsubscribed,
-    UserProperties, Validation, Verdict, Version, WillOptions, transport,
+    Pattern, PatternError, Payload, PayloadError, PayloadReader, ProtocolError, PublishError,
+    PublishProperties, PublishRefused, QoS, QueueSettings, Reaction, ReasonCode,
+    ReauthenticateError, ReauthenticateRefused, Receipt, ReconnectPolicy, ReconnectSettings,
+    Reconnector, Redelivery, Redirect, Redirects, Remarks, RequestError, RequestRefused,
+    Resubscription, RetainHandling, RouteError, RoutedMessage, ServerReason, Settings,
+    SettingsError, ShutdownReport, Snapshot, Stage, State, StopReason, SubscribeError,
+    SubscriptionOptions, SubscriptionStatus, TimedOut, TopicError, TopicFilter, TopicName,
+    TransportEnd, Unfinished, UnsubscribeError, Unsubscribed, UserProperties, Validation, Verdict,
+    Version, WillOptions, transport,
 };
+#[cfg(feature = "json")]
+pub use noctule_client::{Decoder, Json};
 #[cfg(feature = "store")]
 pub use noctule_client::{
     Disk, DiskFile, RealDisk, Repair, StoreError, StoreSettings, StoreSummary, Stored,

@@ -231,6 +231,31 @@ impl<D> ClientBuilder<D> {
         self
     }
 
+    /// Reads payloads of a content type, for [`Incoming::content`](crate::Incoming::content): XML,
+    /// CBOR, or whatever the program speaks. It comes before what the client can read by itself; an
+    /// empty content type stands for messages that do not name theirs.
+    ///
+    /// ```
+    /// use noctule_client::Client;
+    /// use serde_json::Value;
+    ///
+    /// let builder = Client::builder("mqtt://localhost").decoder("text/csv", |payload: &[u8]| {
+    ///     let line = std::str::from_utf8(payload)?;
+    ///     Ok(line.split(',').map(Value::from).collect())
+    /// });
+    /// # drop(builder);
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn decoder(
+        mut self,
+        content_type: &str,
+        decoder: impl crate::content::Decoder + 'static,
+    ) -> Self {
+        let decoders = self.extensions.decoders.get_or_insert_default();
+        Arc::make_mut(decoders).insert(content_type, Arc::new(decoder));
+        self
+    }
+
     /// When and where to connect again.
     pub fn reconnect(mut self, settings: ReconnectSettings) -> Self {
         self.reconnect = settings;

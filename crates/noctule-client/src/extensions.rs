@@ -18,6 +18,9 @@ pub(crate) struct Extensions {
     pub(crate) alias_resolver: Option<Arc<dyn AliasResolver>>,
     pub(crate) packet_log: Option<Sink>,
     pub(crate) logs_user_names: bool,
+    /// Who reads payloads of which content type.
+    #[cfg(feature = "json")]
+    pub(crate) decoders: Option<Arc<crate::content::Decoders>>,
     /// Where its handlers run.
     #[cfg(feature = "tokio")]
     pub(crate) runtime: Option<tokio::runtime::Handle>,
@@ -40,6 +43,8 @@ impl Extensions {
         alias_resolver: None,
         packet_log: None,
         logs_user_names: false,
+        #[cfg(feature = "json")]
+        decoders: None,
         #[cfg(feature = "tokio")]
         runtime: None,
     };

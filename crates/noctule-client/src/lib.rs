@@ -50,6 +50,8 @@ mod client;
 mod clock;
 mod connection;
 mod connection_end;
+#[cfg(feature = "json")]
+mod content;
 mod course;
 mod credentials;
 mod draft;
@@ -69,6 +71,8 @@ mod mode;
 mod observability;
 mod packet_log;
 mod payload;
+mod payload_builder;
+mod payload_reader;
 mod publish;
 mod receipt;
 mod reconnector;
@@ -106,6 +110,8 @@ mod wish;
 pub use aliases::AliasResolver;
 pub use client::ShutdownReport;
 pub use connection_end::{ConnectionEnd, Origin};
+#[cfg(feature = "json")]
+pub use content::Decoder;
 pub use credentials::{Credentials, CredentialsError, CredentialsFuture, CredentialsProvider};
 pub use draft::Draft;
 pub use error::{
@@ -140,6 +146,8 @@ pub use packet_log::{Direction, PacketLine};
 #[cfg(feature = "json")]
 pub use payload::Json;
 pub use payload::{FromPayload, PayloadError};
+pub use payload_builder::Payload;
+pub use payload_reader::PayloadReader;
 pub use receipt::Receipt;
 pub use reconnector::{NextAttempt, Reconnector};
 pub use request::RequestError;

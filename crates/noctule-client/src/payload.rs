@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use noctule_client_core::Message;
+use noctule_packet::ReasonCode;
 use thiserror::Error;
 
 /// Something that the payload of a message says. Implement it for formats of your own.
@@ -49,10 +50,42 @@ pub enum PayloadError {
         /// What was expected.
         expected: &'static str,
     },
+    /// It has too few bytes.
+    #[error("the payload is too short: {wanted} bytes are to follow, and {left} do")]
+    Short {
+        /// How many were to be taken.
+        wanted: usize,
+        /// How many are left.
+        left: usize,
+    },
+    /// It is no text of this encoding, or there is none for it.
+    #[error("the text is not {0}")]
+    Encoding(&'static str),
+    /// A byte is no truth value.
+    #[error("{0} is neither 0 for false nor 1 for true")]
+    Bool(u8),
     /// It is no such JSON.
     #[cfg(feature = "json")]
     #[error("the payload is no such JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// The program's own decoder cannot read it.
+    #[cfg(feature = "json")]
+    #[error("the payload cannot be decoded: {0}")]
+    Decoder(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody knows its format.
+    #[cfg(feature = "json")]
+    #[error("there is no decoder for {content_type:?}: register one")]
+    NoDecoder {
+        /// What it says that it is.
+        content_type: String,
+    },
+}
+
+/// What a handler says of a message whose payload it cannot read.
+impl From<PayloadError> for ReasonCode {
+    fn from(_: PayloadError) -> Self {
+        Self::PayloadFormatInvalid
+    }
 }
 
 /// A payload in JSON.
@@ -64,6 +97,12 @@ pub struct Json<T>(pub T);
 #[cfg(feature = "json")]
 pub(crate) const JSON: &str = "application/json";
 
+/// Whether a content type, in small letters and without parameters, is one of JSON.
+#[cfg(feature = "json")]
+pub(crate) fn is_json(kind: &str) -> bool {
+    kind == JSON || kind.ends_with("+json")
+}
+
 #[cfg(feature = "json")]
 impl<T: serde::de::DeserializeOwned> FromPayload for Json<T> {
     type Error = PayloadError;
@@ -72,8 +111,7 @@ impl<T: serde::de::DeserializeOwned> FromPayload for Json<T> {
     fn from_payload(message: &Message) -> Result<Self, PayloadError> {
         if let Some(found) = message.properties().content_type {
             let kind = found.split(';').next().unwrap_or_default().trim();
-            let is_json = kind.eq_ignore_ascii_case(JSON) || kind.ends_with("+json");
-            if !is_json {
+            if !is_json(&kind.to_ascii_lowercase()) {
                 let found = found.to_owned();
                 return Err(PayloadError::ContentType { found, expected: JSON });
             }

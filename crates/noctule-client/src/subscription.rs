@@ -13,6 +13,9 @@ use noctule_packet::{QoS, ReasonCode, TopicError, TopicFilter};
 
 use crate::mode::{Async, Blocking, Mode};
 use crate::payload::FromPayload;
+#[cfg(feature = "json")]
+use crate::payload::PayloadError;
+use crate::payload_reader::PayloadReader;
 use crate::shared::{Shared, UserSide};
 use crate::unsubscribe::Unsubscribe;
 use crate::users::{Left, UserId};
@@ -174,7 +177,13 @@ impl<D> Subscription<D> {
     fn admit(&self, taken: Taken) -> Option<Incoming> {
         let Taken { message, token } = taken;
         let ack = token.map(|token| Ack { shared: Arc::clone(self.shared()), token: Some(token) });
-        self.shared().admit(Incoming { message, ack })
+        let incoming = Incoming {
+            message,
+            ack,
+            #[cfg(feature = "json")]
+            decoders: self.shared().extensions().decoders.clone(),
+        };
+        self.shared().admit(incoming)
     }
 
     /// How many messages wait.
@@ -239,6 +248,9 @@ impl<D> Drop for Subscription<D> {
 pub struct Incoming {
     message: Message,
     ack: Option<Ack>,
+    /// Who reads payloads, if the program has said so.
+    #[cfg(feature = "json")]
+    decoders: Option<Arc<crate::content::Decoders>>,
 }
 
 impl std::ops::Deref for Incoming {
@@ -253,6 +265,44 @@ impl Incoming {
     /// The payload as text, if it is UTF-8.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(self.message.payload()).ok()
+    }
+
+    /// The payload as text of eight bits a character, ISO 8859-1: any payload is one.
+    pub fn latin1(&self) -> String {
+        self.message.payload().iter().copied().map(char::from).collect()
+    }
+
+    /// Takes the payload apart, as [`Payload`](crate::Payload) puts one together.
+    pub fn reader(&self) -> PayloadReader<'_> {
+        PayloadReader::new(self.message.payload())
+    }
+
+    /// What the payload says, in the format that its content type names: one that the program has
+    /// [registered](crate::generic::ClientBuilder::decoder), JSON, or text; JSON if it names none.
+    ///
+    /// In a handler, `?` refuses what cannot be read:
+    ///
+    /// ```no_run
+    /// use noctule_client::{Client, ReasonCode, RoutedMessage};
+    ///
+    /// # async fn run(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let route = client.route("house/{room}/temperature");
+    /// let handler = route.handle(async |message: RoutedMessage| {
+    ///     let celsius: f32 = message.content()?;
+    ///     println!("{}: {celsius}", message.capture("room"));
+    ///     Ok::<(), ReasonCode>(())
+    /// });
+    /// handler.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it does not say that, or nobody can read it.
+    #[cfg(feature = "json")]
+    pub fn content<T: serde::de::DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        crate::content::decode(&self.message, self.decoders.as_deref())
     }
 
     /// What the payload says.

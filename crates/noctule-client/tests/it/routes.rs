@@ -4,12 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use noctule_client::{
-    CleanStart, Client, Json, PayloadError, QoS, ReasonCode, RequestError, RouteError, Version,
+    CleanStart, Client, Json, Payload, PayloadError, QoS, ReasonCode, RequestError, RouteError,
+    Version,
 };
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use crate::house::{House, next, soon};
 use crate::start::{connect, start};
+use crate::wire::{CONNACK, Server, body};
 
 #[tokio::test]
 async fn names_are_read_out_of_topics() {
@@ -89,6 +93,97 @@ async fn payloads_have_types() {
     assert_eq!(text.decode::<String>().unwrap(), "[4]");
     let error = next(&mut inbox).await.decode::<Json<Vec<u32>>>().unwrap_err();
     assert!(matches!(error, PayloadError::Json(_)), "{error}");
+}
+
+#[tokio::test]
+async fn payloads_are_read_by_whoever_is_registered_for_their_content_type() {
+    let house = House::new();
+    let lines = |payload: &[u8]| {
+        let text = std::str::from_utf8(payload)?;
+        Ok(text.split(',').map(str::trim).map(Value::from).collect())
+    };
+    // Text that names no type is one line; what is registered comes before what is built in.
+    let builder = house.builder("c").decoder("Application/X-Lines; v=1", lines);
+    let builder = builder
+        .decoder("", lines)
+        .decoder("application/old+json", |_: &[u8]| Err("nobody reads that any more".into()));
+    let client = connect(builder).await.unwrap();
+    let mut inbox = soon(client.route("t/{n}")).await.unwrap();
+    let mut read = async |payload: &[u8], content_type: Option<&'static str>| {
+        let publish = client.publish("t/1", payload);
+        let publish = match content_type {
+            Some(content_type) => publish.content_type(content_type),
+            None => publish,
+        };
+        drop(publish.send().unwrap());
+        soon(inbox.recv()).await.unwrap().content::<Value>()
+    };
+    for (payload, content_type, expected) in [
+        (&b"a, b"[..], Some("application/x-lines;charset=utf-8"), json!(["a", "b"])),
+        (b"c", None, json!(["c"])),
+        (b"[1.5]", Some("application/json"), json!([1.5])),
+        (b"{}", Some("application/senml+JSON"), json!({})),
+        (b"[1]", Some("text/plain"), json!("[1]")),
+    ] {
+        assert_eq!(read(payload, content_type).await.unwrap(), expected, "{content_type:?}");
+    }
+    let mut fails =
+        async |payload: &[u8], content_type| read(payload, Some(content_type)).await.unwrap_err();
+    assert!(matches!(fails(b"{", "application/json").await, PayloadError::Json(_)));
+    assert!(matches!(fails(b"\xFF", "text/plain").await, PayloadError::Text(_)));
+    let old = fails(b"1", "application/old+json").await;
+    assert_eq!(old.to_string(), "the payload cannot be decoded: nobody reads that any more");
+    let error = fails(b"<a/>", "application/xml").await;
+    assert_eq!(error.to_string(), "there is no decoder for \"application/xml\": register one");
+    assert_eq!(ReasonCode::from(error), ReasonCode::PayloadFormatInvalid);
+}
+
+/// A handler whose messages have types refuses what is none, and goes on.
+#[tokio::test]
+async fn what_a_handler_cannot_read_is_refused() {
+    let server = Server::new();
+    let client = start(server.builder()).unwrap();
+    let mut stream = server.accept_and_say(&CONNACK).await;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let route = client.route("t").handle(move |message| {
+        let tell = tell.clone();
+        async move {
+            let numbers: Vec<u32> = message.content()?;
+            tell.send(numbers).unwrap();
+            Ok::<(), ReasonCode>(())
+        }
+    });
+    let granting = async {
+        let (_, subscribe) = body(&mut stream).await;
+        stream.write_all(&[0x90, 4, subscribe[0], subscribe[1], 0, 2]).await.unwrap();
+    };
+    let (handler, ()) = soon(async { tokio::join!(route, granting) }).await;
+    for (packet_id, payload) in [(1, "[1]"), (2, "[a]"), (3, "[3]")] {
+        let head = [0x32, 6 + 3, 0, 1, b't', 0, packet_id, 0];
+        stream.write_all(&[&head[..], payload.as_bytes()].concat()).await.unwrap();
+    }
+    assert_eq!(body(&mut stream).await, (0x40, vec![0, 1]));
+    assert_eq!(body(&mut stream).await, (0x40, vec![0, 2, 0x99]));
+    assert_eq!(body(&mut stream).await, (0x40, vec![0, 3]));
+    assert_eq!([told.recv().await.unwrap(), told.recv().await.unwrap()], [[1], [3]]);
+    handler.unwrap().stop();
+}
+
+#[tokio::test]
+async fn a_payload_of_parts_is_taken_apart() {
+    let house = House::new();
+    let client = house.client("c").await;
+    let mut inbox = soon(client.subscribe("t")).await.unwrap();
+    let mut payload = Payload::new();
+    payload.put_u32(7).put_f64(21.5).put_latin1("\u{b0}C").unwrap();
+    drop(client.publish("t", &payload).send().unwrap());
+    let message = next(&mut inbox).await;
+    let mut reader = message.reader();
+    assert_eq!((reader.take_u32().unwrap(), reader.take_f64().unwrap()), (7, 21.5));
+    assert_eq!(reader.take_latin1(reader.remaining()).unwrap(), "\u{b0}C");
+    drop(client.publish("t", b"\xb0C").send().unwrap());
+    let message = next(&mut inbox).await;
+    assert_eq!((message.text(), &*message.latin1()), (None, "\u{b0}C"));
 }
 
 #[tokio::test]
