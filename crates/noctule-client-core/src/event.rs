@@ -151,4 +151,8 @@ impl Events {
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
 }

@@ -504,8 +504,14 @@ impl Hub {
     /// The driver: tells those whom it concerns what has happened in the session. What is to be
     /// durable must be durable before.
     pub fn settle(&mut self, now: Timestamp) {
+        self.settle_first(now, usize::MAX);
+    }
+
+    /// The same of the first so many events: what the others depend on is not durable yet.
+    pub fn settle_first(&mut self, now: Timestamp, count: usize) {
         self.kept.note_time(now, self.session.settings().unclaimed_kept_for);
-        while let Some(event) = self.session.next_event() {
+        for _ in 0..count {
+            let Some(event) = self.session.next_event() else { break };
             self.on_event(now, event);
         }
         if !self.until_idle.is_empty() && self.is_idle() {

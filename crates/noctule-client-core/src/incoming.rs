@@ -9,9 +9,9 @@ use noctule_packet::{
 };
 use noctule_session::{AcknowledgementKind, AnswerId, Arrival, Timestamp};
 
-use crate::event::Event;
+use crate::event::{Epoch, Event};
 use crate::fault::{Fault, ProtocolError};
-use crate::held::{AckRefused, AckToken, Acknowledged, Answer, Release};
+use crate::held::{AckRefused, AckToken, Acknowledged, Answer, Release, Released};
 use crate::message::Message;
 use crate::observe::Observation;
 use crate::record::Record;
@@ -80,17 +80,17 @@ impl ClientSession {
         };
         let qos = message.qos();
         let is_automatic = self.settings.acknowledgement == AcknowledgementMode::Automatic;
-        if is_automatic && qos == QoS::AtLeastOnce && self.receiver.may_acknowledge_at_once() {
+        if is_automatic
+            && qos == QoS::AtLeastOnce
+            && !self.settings.is_durable
+            && self.receiver.may_acknowledge_at_once()
+        {
             self.hand_out(message, None);
             self.outbound.push(&Ack::bare(PacketType::Puback, packet_id));
             return Ok(());
         }
         let arrival = self.receiver.on_publish(qos, packet_id).map_err(ProtocolError::from)?;
         if let Arrival::New(answer) = arrival {
-            // Whoever acknowledges by itself has got it when it has said so, and not before.
-            if qos == QoS::ExactlyOnce && is_automatic {
-                self.records.note(|| Record::Arrived { packet_id });
-            }
             self.hand_out(message, Some((answer, packet_id)));
         }
         self.flush_acknowledgements();
@@ -100,7 +100,14 @@ impl ClientSession {
     fn hand_out(&mut self, message: Message, answer: Option<(AnswerId, PacketId)>) {
         let bytes = message.bytes();
         let token = match self.settings.acknowledgement {
-            AcknowledgementMode::Manual => {
+            AcknowledgementMode::Automatic if answer.is_none() || !self.settings.is_durable => {
+                if let Some((answer, _)) = answer {
+                    self.receiver.complete(answer, ReasonCode::Success);
+                }
+                self.events.message_bytes += bytes;
+                None
+            }
+            AcknowledgementMode::Automatic | AcknowledgementMode::Manual => {
                 let (epoch, qos) = (self.epoch, message.qos());
                 let answer = answer.map(|(id, packet_id)| {
                     let exactly_once = (qos == QoS::ExactlyOnce).then_some(packet_id);
@@ -108,15 +115,20 @@ impl ClientSession {
                 });
                 Some(self.held.hold(epoch, answer, bytes))
             }
-            AcknowledgementMode::Automatic => {
-                if let Some((answer, _)) = answer {
-                    self.receiver.complete(answer, ReasonCode::Success);
-                }
-                self.events.message_bytes += bytes;
-                None
-            }
         };
         self.events.push(Event::Message { message, token });
+    }
+
+    /// A session that outlives its process acknowledges by itself what its user has taken, and not
+    /// before: a message that was acknowledged and told to nobody would be lost with the process.
+    pub(crate) fn acknowledge_taken(&mut self, event: &mut Event) {
+        if self.settings.acknowledgement == AcknowledgementMode::Automatic
+            && let Event::Message { token, .. } = event
+            && let Some(token) = token.take()
+            && let Release::Done(released) = self.held.release(token, ReasonCode::Success)
+        {
+            self.answer(token.epoch, released);
+        }
     }
 
     /// PUBREL.
@@ -187,14 +199,20 @@ impl ClientSession {
             // Nothing was read, so nothing could be heard.
             self.clocks.reads_again(now, self.settings.ping_timeout);
         }
+        Ok(self.answer(token.epoch, released))
+    }
+
+    /// All holders have dealt with a message that came in that epoch.
+    fn answer(&mut self, epoch: Epoch, released: Released) -> Acknowledged {
         let Some(answer) = released.answer else {
-            let is_current = token.epoch == self.epoch && self.status != Status::Offline;
-            return Ok(if is_current { Acknowledged::Done } else { Acknowledged::Stale });
+            let is_current = epoch == self.epoch && self.status != Status::Offline;
+            return if is_current { Acknowledged::Done } else { Acknowledged::Stale };
         };
         let is_current = answer.epoch == self.epoch && self.status == Status::Online;
         if !is_current && answer.exactly_once.is_none() {
-            return Ok(Acknowledged::Stale);
+            return Acknowledged::Stale;
         }
+        // It is told to somebody: another process must not hand it out again.
         if let Some(packet_id) = answer.exactly_once.filter(|_| !released.reason.is_error()) {
             self.records.note(|| Record::Arrived { packet_id });
         }
@@ -205,7 +223,7 @@ impl ClientSession {
             }
             self.flush_acknowledgements();
         }
-        Ok(Acknowledged::Done)
+        Acknowledged::Done
     }
 
     /// Writes the acknowledgements that may leave, in the order of what they answer.

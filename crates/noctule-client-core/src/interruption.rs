@@ -58,13 +58,17 @@ impl ClientSession {
             if !was_sent {
                 continue;
             }
-            if answered.is_some_and(|answered| answered < outgoing.operation) {
+            let (operation, before) = (outgoing.operation, outgoing.interruptions);
+            if answered.is_some_and(|answered| answered < operation) {
                 outgoing.interruptions = 0;
-                continue;
+            } else {
+                is_suspect |= alone == Some(packet_id) && before >= redelivery.suspicious();
+                outgoing.interruptions = before.saturating_add(1);
             }
-            is_suspect |=
-                alone == Some(packet_id) && outgoing.interruptions >= redelivery.suspicious();
-            outgoing.interruptions = outgoing.interruptions.saturating_add(1);
+            let interruptions = outgoing.interruptions;
+            if interruptions != before {
+                self.records.note(|| Record::Interrupted { operation, interruptions });
+            }
             if redelivery.is_too_often(outgoing.interruptions) {
                 poisonous.push((packet_id, outgoing.interruptions));
             }

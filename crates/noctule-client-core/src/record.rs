@@ -60,6 +60,13 @@ pub enum Record {
         /// Its operation.
         operation: OperationId,
     },
+    /// So many connections in a row have ended with a message sent and unanswered.
+    Interrupted {
+        /// Its operation.
+        operation: OperationId,
+        /// How many; 0 when something behind it has come through.
+        interruptions: u16,
+    },
     /// The user was told how an operation ended, and its message goes on unseen.
     Told {
         /// Which.
@@ -76,7 +83,8 @@ pub enum Record {
         /// Which.
         packet_id: PacketId,
     },
-    /// A QoS 2 message has arrived and must not be handed out again.
+    /// A QoS 2 message was handed out to the user and must not be again. Before that is durable no
+    /// PUBREC leaves, so one that was handed out to nobody comes again.
     Arrived {
         /// Its packet identifier.
         packet_id: PacketId,
@@ -86,7 +94,8 @@ pub enum Record {
         /// Its packet identifier, which is free again.
         packet_id: PacketId,
     },
-    /// A subscription was granted.
+    /// A subscription was granted, for the first time or again. One that stands before a new
+    /// session is lost until then.
     Subscribed {
         /// What to ask for again when the server forgets it.
         subscription: StoredSubscription,
@@ -95,6 +104,14 @@ pub enum Record {
     Unsubscribed {
         /// The whole filter.
         filter: Box<str>,
+    },
+    /// So many connections in a row have ended before the server answered what asked for a lost
+    /// subscription again.
+    SubscriptionInterrupted {
+        /// The whole filter.
+        filter: Box<str>,
+        /// How many.
+        interruptions: u16,
     },
 }
 

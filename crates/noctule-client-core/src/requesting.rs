@@ -279,10 +279,7 @@ impl ClientSession {
                     identifier: *identifier,
                     user_properties: request.user_properties.clone(),
                 };
-                if !*is_again {
-                    let subscription = subscription.clone();
-                    self.records.note(|| Record::Subscribed { subscription });
-                }
+                self.records.note(|| Record::Subscribed { subscription: subscription.clone() });
                 self.subscriptions.insert(subscription, *code);
             }
         }
@@ -357,13 +354,17 @@ impl ClientSession {
 
     /// The connection is gone. What was asked for is asked again, if requests are kept.
     pub(crate) fn requests_interrupted(&mut self) {
-        let Self { requests, sender, subscriptions, .. } = self;
+        let Self { requests, sender, subscriptions, records, .. } = self;
         let sent: Vec<OperationId> =
             requests.sent.values().filter_map(|(_, request)| request.operation).collect();
         for request in requests.iter() {
             if let Content::Subscribe { list, is_again: true, .. } = &request.content {
-                for it in list.iter() {
-                    subscriptions.note_interruptions(it.filter.as_str(), request.interruptions);
+                let interruptions = request.interruptions;
+                for filter in list.iter().map(|it| it.filter) {
+                    if subscriptions.note_interruptions(filter.as_str(), interruptions) {
+                        let filter = filter.as_str().into();
+                        records.note(|| Record::SubscriptionInterrupted { filter, interruptions });
+                    }
                 }
             }
         }

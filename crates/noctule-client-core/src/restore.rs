@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::operation::OperationId;
 use crate::outgoing::Outgoing;
 use crate::record::Record;
-use crate::restore::state::{Progress, State};
+use crate::restore::state::{Granted, Progress, State};
 use crate::session::{ClientSession, Release};
 use crate::settings::{Settings, SettingsError};
 
@@ -62,9 +62,16 @@ impl ClientSession {
         for packet_id in state.arrived {
             self.receiver.restore(packet_id);
         }
-        for subscription in state.subscriptions.into_values() {
+        for Granted { subscription, is_lost, interruptions } in state.subscriptions.into_values() {
             let code = ReasonCode::granted(subscription.options.qos);
-            self.subscriptions.insert(subscription, code);
+            if is_lost {
+                // It is asked for on the next connection, whatever the server knows by then, unless
+                // that is left to the user.
+                let again = self.settings.subscribes_again;
+                self.subscriptions.restore_lost(subscription, interruptions, again);
+            } else {
+                self.subscriptions.insert(subscription, code);
+            }
         }
         for (operation, (outcome, message, _)) in state.ended {
             self.records.note(|| Record::Finished { operation });
@@ -77,6 +84,8 @@ impl ClientSession {
         for (operation, (message, progress)) in state.messages {
             let Some(mut outgoing) = message.restore(now, operation) else { continue };
             outgoing.is_silent = state.told.contains(&operation);
+            outgoing.interruptions = state.interruptions.get(&operation).copied().unwrap_or(0);
+            self.has_suspect |= outgoing.interruptions >= self.settings.redelivery.suspicious();
             match progress {
                 Progress::Waiting { was_sent } => {
                     outgoing.was_sent = was_sent;

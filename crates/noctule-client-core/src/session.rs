@@ -320,14 +320,24 @@ impl ClientSession {
         self.assigned_client_id.as_deref().unwrap_or(&self.settings.connect.client_id)
     }
 
-    /// The next thing that happened.
+    /// The next thing that happened. Taking a message acknowledges it where the session is durable
+    /// and acknowledges by itself, so there may be records and bytes afterwards.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.events.next()
+        let mut event = self.events.next()?;
+        if self.settings.is_durable {
+            self.acknowledge_taken(&mut event);
+        }
+        Some(event)
     }
 
     /// Whether something has happened that was not taken yet.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// How many things have happened that were not taken yet.
+    pub fn pending_events(&self) -> usize {
+        self.events.len()
     }
 
     /// What is to be made durable before anything is written or told, in order.

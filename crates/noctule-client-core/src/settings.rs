@@ -95,7 +95,9 @@ impl Validation {
 /// Who acknowledges what arrives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AcknowledgementMode {
-    /// The session, as soon as a message is among its events.
+    /// The session, as soon as a message is among its events; where it is durable
+    /// ([`Settings::is_durable`]), not before the event is taken, so that no message is lost with a
+    /// process that dies in between.
     #[default]
     Automatic,
     /// The user, with the token that comes with each message, of QoS 0 too: until then its bytes

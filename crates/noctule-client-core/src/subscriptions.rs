@@ -79,11 +79,27 @@ impl Subscriptions {
         }
     }
 
-    /// So many connections have ended before the server answered what asked for one again.
-    pub(crate) fn note_interruptions(&mut self, filter: &str, interruptions: u16) {
-        if let Some(granted) = self.by_filter.get_mut(filter) {
+    /// The server had forgotten one in the time of an earlier process, and not granted it again.
+    pub(crate) fn restore_lost(
+        &mut self,
+        subscription: StoredSubscription,
+        interruptions: u16,
+        subscribes_again: bool,
+    ) {
+        let filter = subscription.filter.clone();
+        let code = ReasonCode::granted(subscription.options.qos);
+        self.insert(subscription, code);
+        if let Some(granted) = self.by_filter.get_mut(&filter) {
+            granted.standing = if subscribes_again { Standing::Lost } else { Standing::Left };
             granted.interruptions = interruptions;
         }
+    }
+
+    /// So many connections have ended before the server answered what asked for one again. Whether
+    /// that is news.
+    pub(crate) fn note_interruptions(&mut self, filter: &str, interruptions: u16) -> bool {
+        let Some(granted) = self.by_filter.get_mut(filter) else { return false };
+        core::mem::replace(&mut granted.interruptions, interruptions) != interruptions
     }
 
     pub(crate) fn remove(&mut self, filter: &str) -> bool {

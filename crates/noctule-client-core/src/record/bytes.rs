@@ -38,6 +38,8 @@ mod kind {
     pub(super) const RELEASED: u8 = 11;
     pub(super) const SUBSCRIBED: u8 = 12;
     pub(super) const UNSUBSCRIBED: u8 = 13;
+    pub(super) const INTERRUPTED: u8 = 14;
+    pub(super) const SUBSCRIPTION_INTERRUPTED: u8 = 15;
 }
 
 /// The tags of fields.
@@ -66,6 +68,8 @@ mod tag {
     pub(super) const USER_PROPERTY_NAME: u8 = 11;
     /// Text.
     pub(super) const USER_PROPERTY_VALUE: u8 = 12;
+    /// 2 bytes.
+    pub(super) const INTERRUPTIONS: u8 = 13;
 }
 
 /// Bytes that are no record.
@@ -127,6 +131,10 @@ impl Record {
                 put(out, tag::PACKET_ID, &packet_id.value().to_be_bytes());
             }
             Self::Received { operation } => put_operation(out, kind::RECEIVED, *operation),
+            Self::Interrupted { operation, interruptions } => {
+                put_operation(out, kind::INTERRUPTED, *operation);
+                put(out, tag::INTERRUPTIONS, &interruptions.to_be_bytes());
+            }
             Self::Told { operation } => put_operation(out, kind::TOLD, *operation),
             Self::Finished { operation } => put_operation(out, kind::FINISHED, *operation),
             Self::Abandoned { packet_id } => put_packet_id(out, kind::ABANDONED, *packet_id),
@@ -139,6 +147,11 @@ impl Record {
             Self::Unsubscribed { filter } => {
                 out.push(kind::UNSUBSCRIBED);
                 put(out, tag::FILTER, filter.as_bytes());
+            }
+            Self::SubscriptionInterrupted { filter, interruptions } => {
+                out.push(kind::SUBSCRIPTION_INTERRUPTED);
+                put(out, tag::FILTER, filter.as_bytes());
+                put(out, tag::INTERRUPTIONS, &interruptions.to_be_bytes());
             }
         }
     }
@@ -168,6 +181,10 @@ impl Record {
                 Self::Transmitted { operation, packet_id: fields.packet_id()? }
             }
             kind::RECEIVED => Self::Received { operation: fields.operation()? },
+            kind::INTERRUPTED => {
+                let operation = fields.operation()?;
+                Self::Interrupted { operation, interruptions: fields.interruptions()? }
+            }
             kind::TOLD => Self::Told { operation: fields.operation()? },
             kind::FINISHED => Self::Finished { operation: fields.operation()? },
             kind::ABANDONED => Self::Abandoned { packet_id: fields.packet_id()? },
@@ -175,6 +192,10 @@ impl Record {
             kind::RELEASED => Self::Released { packet_id: fields.packet_id()? },
             kind::SUBSCRIBED => Self::Subscribed { subscription: fields.subscription()? },
             kind::UNSUBSCRIBED => Self::Unsubscribed { filter: fields.text(tag::FILTER)? },
+            kind::SUBSCRIPTION_INTERRUPTED => {
+                let filter = fields.text(tag::FILTER)?;
+                Self::SubscriptionInterrupted { filter, interruptions: fields.interruptions()? }
+            }
             kind => return Err(RecordError::UnknownKind { kind }),
         })
     }
@@ -309,6 +330,10 @@ impl<'a> Fields<'a> {
     fn packet_id(&self) -> Result<PacketId, RecordError> {
         let value = u16::from_be_bytes(self.array(tag::PACKET_ID)?);
         PacketId::new(value).ok_or_else(|| self.wrong(tag::PACKET_ID))
+    }
+
+    fn interruptions(&self) -> Result<u16, RecordError> {
+        Ok(u16::from_be_bytes(self.array(tag::INTERRUPTIONS)?))
     }
 
     fn duration(&self, tag: u8) -> Result<Option<Duration>, RecordError> {

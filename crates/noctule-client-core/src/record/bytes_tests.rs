@@ -65,6 +65,7 @@ fn records() -> Vec<Record> {
         Record::Accepted { operation: operation.next(), message: full },
         Record::Transmitted { operation, packet_id },
         Record::Received { operation },
+        Record::Interrupted { operation, interruptions: 0x0102 },
         Record::Told { operation },
         Record::Finished { operation },
         Record::Abandoned { packet_id },
@@ -72,7 +73,8 @@ fn records() -> Vec<Record> {
         Record::Released { packet_id },
         Record::Subscribed { subscription },
         Record::Subscribed { subscription: bare },
-        Record::Unsubscribed { filter },
+        Record::Unsubscribed { filter: filter.clone() },
+        Record::SubscriptionInterrupted { filter, interruptions: 3 },
     ]
 }
 

@@ -18,6 +18,16 @@ pub(super) enum Progress {
     Received { packet_id: PacketId, sent: u64, order: u64 },
 }
 
+/// A stored subscription.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) subscription: StoredSubscription,
+    /// Whether the server has forgotten it and not granted it again since.
+    pub(super) is_lost: bool,
+    /// How many connections in a row have ended before it answered what asked for that.
+    pub(super) interruptions: u16,
+}
+
 /// What a sequence of records amounts to.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -25,7 +35,9 @@ pub(super) struct State {
     /// Whose end the user knows.
     pub(super) told: BTreeSet<OperationId>,
     pub(super) arrived: BTreeSet<PacketId>,
-    pub(super) subscriptions: BTreeMap<Box<str>, StoredSubscription>,
+    /// How many connections in a row have ended with a message in flight.
+    pub(super) interruptions: BTreeMap<OperationId, u16>,
+    pub(super) subscriptions: BTreeMap<Box<str>, Granted>,
     pub(super) client_id: Option<Box<str>>,
     pub(super) is_unanswered: bool,
     pub(super) last_operation: Option<OperationId>,
@@ -69,12 +81,16 @@ impl State {
                     *progress = Progress::Received { packet_id, sent, order };
                 }
             }
+            Record::Interrupted { operation, interruptions } => {
+                self.interruptions.insert(operation, interruptions);
+            }
             Record::Told { operation } => {
                 self.told.insert(operation);
             }
             Record::Finished { operation } => {
                 self.last_operation = self.last_operation.max(Some(operation));
                 self.told.remove(&operation);
+                self.interruptions.remove(&operation);
                 self.ended.remove(&operation);
                 self.messages.remove(&operation);
             }
@@ -88,10 +104,17 @@ impl State {
                 self.arrived.remove(&packet_id);
             }
             Record::Subscribed { subscription } => {
-                self.subscriptions.insert(subscription.filter.clone(), subscription);
+                let filter = subscription.filter.clone();
+                let granted = Granted { subscription, is_lost: false, interruptions: 0 };
+                self.subscriptions.insert(filter, granted);
             }
             Record::Unsubscribed { filter } => {
                 self.subscriptions.remove(&filter);
+            }
+            Record::SubscriptionInterrupted { filter, interruptions } => {
+                if let Some(granted) = self.subscriptions.get_mut(&filter) {
+                    granted.interruptions = interruptions;
+                }
             }
         }
     }
@@ -100,6 +123,9 @@ impl State {
     fn forget_session(&mut self, exactly_once_anew: bool) {
         self.arrived.clear();
         self.abandoned.clear();
+        for granted in self.subscriptions.values_mut() {
+            granted.is_lost = true;
+        }
         let Self { messages, ended, .. } = self;
         messages.retain(|operation, (message, progress)| {
             let outcome = match progress {
@@ -136,8 +162,10 @@ impl State {
             self.messages.into_iter().partition(|(_, (_, progress))| {
                 matches!(progress, Progress::Waiting { was_sent: true })
             });
+        let (lost, granted): (Vec<_>, Vec<_>) =
+            self.subscriptions.into_values().partition(|granted| granted.is_lost);
         // What belongs to a session that is gone stands before the record that says so.
-        let has_past = !before.is_empty() || !self.ended.is_empty();
+        let has_past = !before.is_empty() || !self.ended.is_empty() || !lost.is_empty();
         for (operation, (_, message, progress)) in self.ended {
             records.push(Record::Accepted { operation, message });
             records.push(Record::Transmitted { operation, packet_id: PacketId::MIN });
@@ -148,6 +176,13 @@ impl State {
         for (operation, (message, _)) in before {
             records.push(Record::Accepted { operation, message });
             records.push(Record::Transmitted { operation, packet_id: PacketId::MIN });
+        }
+        for Granted { subscription, interruptions, .. } in lost {
+            let filter = subscription.filter.clone();
+            records.push(Record::Subscribed { subscription });
+            if interruptions > 0 {
+                records.push(Record::SubscriptionInterrupted { filter, interruptions });
+            }
         }
         if let Some(client_id) = self.client_id {
             records.push(Record::SessionStarted { client_id, is_new: has_past });
@@ -169,12 +204,17 @@ impl State {
         }
         steps.sort_unstable_by_key(|(order, _)| *order);
         records.extend(steps.into_iter().map(|(_, record)| record));
+        let counts = self.interruptions.into_iter().filter(|(_, count)| *count > 0);
+        records.extend(
+            counts
+                .map(|(operation, interruptions)| Record::Interrupted { operation, interruptions }),
+        );
         records.extend(self.told.into_iter().map(|operation| Record::Told { operation }));
         let packet_ids = self.abandoned.into_iter();
         records.extend(packet_ids.map(|packet_id| Record::Abandoned { packet_id }));
         let packet_ids = self.arrived.into_iter();
         records.extend(packet_ids.map(|packet_id| Record::Arrived { packet_id }));
-        let subscriptions = self.subscriptions.into_values();
+        let subscriptions = granted.into_iter().map(|granted| granted.subscription);
         records.extend(subscriptions.map(|subscription| Record::Subscribed { subscription }));
         records
     }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use noctule_client_core::{Doubt, DropCause, Event, Outcome, RequestOutcome, SubscriptionStatus};
+use noctule_client_core::{
+    ClientSession, Doubt, DropCause, Event, Outcome, Record, RequestOutcome, Settings,
+    SubscriptionStatus, Timestamp, compact,
+};
 use noctule_packet::{Packet, PacketType, QoS, ReasonCode, Version};
 
 use crate::world::{VERSIONS, World, brief, lasting};
@@ -15,6 +18,11 @@ const MAXIMUM: u16 = 16;
 /// closes the connection, and whether it did is the answer.
 fn serve(world: &mut World, session_present: bool) -> bool {
     world.connect(session_present && world.session.epoch().value() > 0);
+    answer(world)
+}
+
+/// The same on a connection.
+fn answer(world: &mut World) -> bool {
     loop {
         let packets = world.packets();
         if packets.is_empty() {
@@ -248,4 +256,82 @@ fn a_message_of_qos_0_that_is_never_taken_whole_is_dropped_in_the_end() {
     assert_eq!(outcomes, [(1, Outcome::Dropped { why: DropCause::ConnectionLost })]);
     world.connect(false);
     assert_eq!(world.packets(), ["PUBLISH t:y"]);
+}
+
+/// Another process goes on with what was stored, whole or without what is over.
+fn restart(world: &mut World, settings: &Settings, records: &mut Vec<Record>) {
+    records.extend(world.session.take_records());
+    let compacted = compact(settings, records.clone());
+    if records.len().is_multiple_of(2) {
+        *records = compacted;
+    }
+    let now = Timestamp::from_millis(0);
+    let session = ClientSession::restore(settings.clone(), now, records.iter().cloned());
+    *world = World::of(session.expect("the settings are good"));
+}
+
+/// A program that is started anew whenever its connection has ended counts on.
+#[test]
+fn a_message_that_ends_every_connection_is_given_up_by_a_later_process() {
+    for session_present in [true, false] {
+        let settings = Settings { is_durable: true, ..lasting(Version::V5_0) };
+        let mut world = World::new(settings.clone());
+        for payload in ["a", "poison", "b"] {
+            world.publish(QoS::AtLeastOnce, payload);
+        }
+        let (mut records, mut outcomes, mut closed, mut is_first) = (vec![], vec![], 0, true);
+        loop {
+            world.connect(session_present && !is_first);
+            is_first = false;
+            let is_closed = answer(&mut world);
+            outcomes.extend(world.outcomes());
+            if !is_closed {
+                break;
+            }
+            closed += 1;
+            assert!(closed < 100, "for ever");
+            restart(&mut world, &settings, &mut records);
+        }
+        let why = Doubt::GivenUp { interruptions: MAXIMUM + 1 };
+        let lost = Outcome::Indeterminate { why };
+        outcomes.sort_unstable_by_key(|(operation, _)| *operation);
+        assert_eq!(outcomes, [(1, Outcome::DELIVERED), (2, lost), (3, Outcome::DELIVERED)]);
+        assert_eq!(closed, 1 + MAXIMUM + 1);
+    }
+}
+
+/// What the server had forgotten, and not granted again when the process ended.
+#[test]
+fn a_lost_subscription_is_asked_for_by_the_next_process_too() {
+    let settings = Settings { is_durable: true, ..lasting(Version::V5_0) };
+    let mut world = World::online(settings.clone());
+    world.packets();
+    let mut records = vec![];
+    world.subscribe(&["f", "poison"], QoS::AtMostOnce);
+    world.suback(1, &[ReasonCode::Success; 2]);
+    world.cut();
+    world.connect(false);
+    let mut given_up = 0;
+    for life in 0..=MAXIMUM {
+        let mut packets = world.packets();
+        // Those that are suspected are asked for one by one.
+        if let Some(innocent) = packets.iter().find(|it| it.ends_with(" f")) {
+            let packet_id = innocent.split(' ').nth(1).and_then(|it| it.parse().ok());
+            world.suback(packet_id.expect("it has one"), &[ReasonCode::Success]);
+            packets.extend(world.packets());
+        }
+        assert!(packets.iter().any(|it| it.contains("poison")), "{life}: {packets:?}");
+        world.cut();
+        given_up += world
+            .events()
+            .iter()
+            .filter(|it| matches!(it, Event::Resubscribed { code: None, .. }))
+            .count();
+        restart(&mut world, &settings, &mut records);
+        // The server has the session, but not the subscription.
+        world.connect(true);
+    }
+    assert_eq!((given_up, world.packets()), (1, vec![]));
+    assert_eq!(world.session.subscription("f"), SubscriptionStatus::Granted(ReasonCode::Success));
+    assert_eq!(world.session.subscription("poison"), SubscriptionStatus::None);
 }

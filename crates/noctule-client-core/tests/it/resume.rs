@@ -150,6 +150,11 @@ fn a_session_goes_on_in_another_process() {
         world.ack(PacketType::Pubrec, 3);
         world.ack(PacketType::Puback, 4);
         world.message(QoS::ExactlyOnce, 9, "t", b"");
+        world.events();
+        // Its user takes only the first of them.
+        world.message(QoS::ExactlyOnce, 10, "t", b"untold");
+        world.message(QoS::AtLeastOnce, 11, "t", b"untold");
+        assert_eq!(world.packets().last().map(String::as_str), Some("PUBREC 9"));
         let records = world.session.take_records();
         let mut world = restored(&settings, &records);
         let next = world.publish(QoS::AtLeastOnce, "e");
@@ -163,10 +168,15 @@ fn a_session_goes_on_in_another_process() {
             is.starts_with(should.split(' ').next().unwrap())
                 && is.ends_with(&should[should.len() - 1..])
         }));
-        // The message that had arrived is not handed out again.
+        // The message that was handed out is not handed out again; the others were not.
         world.events();
         world.message(QoS::ExactlyOnce, 9, "t", b"");
         assert_eq!((world.payloads(), world.packets()), (vec![], vec!["PUBREC 9".into()]));
+        world.message(QoS::ExactlyOnce, 10, "t", b"untold");
+        world.message(QoS::AtLeastOnce, 11, "t", b"untold");
+        assert_eq!(world.packets(), Vec::<String>::new(), "nobody has taken them");
+        assert_eq!(world.payloads(), ["untold", "untold"]);
+        assert_eq!(world.packets(), ["PUBREC 10", "PUBACK 11"]);
         world.ack(PacketType::Pubcomp, 3);
         assert_eq!(world.outcomes(), [(3, Outcome::DELIVERED)]);
     }
