@@ -47,7 +47,7 @@ pub struct ClientBuilder<D> {
     provider: Option<Arc<dyn CredentialsProvider>>,
     credentials_timeout: Option<Duration>,
     #[cfg(feature = "store")]
-    store: Option<crate::store::StoreSettings>,
+    pub(crate) store: Option<crate::store::Chosen>,
     authenticator: Option<Box<dyn Authenticator>>,
     aliases: AliasPolicy,
     pub(crate) extensions: Extensions,
@@ -213,13 +213,14 @@ impl<D> ClientBuilder<D> {
 
     /// Keeps the session in a directory, so that another process goes on with it: messages that
     /// wait and that are under way, subscriptions, and what was received and must not come twice.
-    /// It is read when the client starts.
+    /// It is read when the client starts: `connect` does that on a thread of its own, and `start`
+    /// on the caller's.
     ///
     /// A session that outlives its connection at the server needs a client identifier and a
     /// [session expiry](Self::session_expiry).
     #[cfg(feature = "store")]
     pub fn store(mut self, store: impl Into<crate::store::StoreSettings>) -> Self {
-        self.store = Some(store.into());
+        self.store = Some(crate::store::Chosen::from(store.into()));
         self
     }
 
@@ -367,7 +368,7 @@ impl<D> ClientBuilder<D> {
         #[cfg(feature = "store")]
         let shared = match self.store {
             None => Arc::new(Shared::new(Hub::new(self.settings)?)),
-            Some(store) => crate::store::share(&store, self.settings)?,
+            Some(store) => crate::store::share(store, self.settings)?,
         };
         shared.extend(self.extensions);
         let (aliases, authenticator) = (self.aliases, self.authenticator);
@@ -434,7 +435,11 @@ impl ClientBuilder<Async> {
     /// [`ClientBuilder::reconnect`] says: by default it goes on trying unless the server refuses
     /// for a reason that does not pass.
     pub async fn connect(self) -> Result<Client<Async>, ConnectError> {
-        let client = self.start()?;
+        #[cfg(feature = "store")]
+        let this = self.open_store().await?;
+        #[cfg(not(feature = "store"))]
+        let this = self;
+        let client = this.start()?;
         client.connected().await?;
         Ok(client)
     }

@@ -130,9 +130,8 @@ impl Inner {
         if journal.is_busy() {
             return false;
         }
-        if journal.may_tell(self.hub.session_mut()) {
-            self.hub.settle(now);
-        }
+        let tellable = journal.tellable(self.hub.session_mut());
+        self.hub.settle_first(now, tellable);
         journal.submit(self.hub.session_mut());
         true
     }
@@ -141,9 +140,9 @@ impl Inner {
     pub(crate) fn tell(&mut self, now: Timestamp) {
         if let Some(journal) = &mut self.journal
             && !journal.is_busy()
-            && journal.may_tell(self.hub.session_mut())
         {
-            self.hub.settle(now);
+            let tellable = journal.tellable(self.hub.session_mut());
+            self.hub.settle_first(now, tellable);
         }
     }
 

@@ -16,7 +16,7 @@ impl Journal {
     pub(crate) fn is_kept(&self, _: u64) -> bool {
         match *self {}
     }
-    pub(crate) fn may_tell(&mut self, _: &mut ClientSession) -> bool {
+    pub(crate) fn tellable(&mut self, _: &mut ClientSession) -> usize {
         match *self {}
     }
     pub(crate) fn submit(&mut self, _: &mut ClientSession) {

@@ -131,9 +131,19 @@ impl Writer {
     }
 
     /// Starts the thread, which calls `tell` whenever something has changed.
-    pub(super) fn start(mut self, tell: impl Fn() + Send + 'static) -> io::Result<()> {
+    pub(super) fn start(
+        mut self,
+        must_rewrite: bool,
+        tell: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
         let run = move || {
             let desk = Arc::clone(&self.desk);
+            if must_rewrite {
+                // Damage is told once. If that does not work now, it is told again, and so are the
+                // files made into one.
+                let _ = self.rewrite();
+                self.plan_rewrite();
+            }
             self.run(&tell);
             // The lock goes with the log.
             drop(self);
@@ -196,7 +206,7 @@ impl Writer {
     }
 
     /// Throws away what is over.
-    pub(super) fn rewrite(&mut self) -> Result<(), StoreError> {
+    fn rewrite(&mut self) -> Result<(), StoreError> {
         let mut story = Story::default();
         self.log.records(|record| story.read(record.bytes))?;
         let age = self.log.ages().now();

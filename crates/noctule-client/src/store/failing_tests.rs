@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,4 +93,43 @@ fn what_is_over_takes_no_room() {
     assert!(disk.bytes() < 12_000, "{}", disk.bytes());
     let expected: Vec<_> = (0..300).collect();
     assert_eq!(process.server.received, expected);
+}
+
+/// What a user does while a batch is under way is no reason to tell nobody what that batch was
+/// waited for.
+#[test]
+fn what_is_durable_is_told_whatever_has_come_up_meanwhile() {
+    let (disk, mut server, mut told) = (SimulatedDisk::new(), Server::default(), Told::default());
+    let mut process = Process::start(disk.clone(), &mut server, false).expect("it starts");
+    process.publish(&mut told).expect("there is room");
+    assert!(process.run(&mut told));
+    process.server.is_silent = true;
+    for _ in 0..2 {
+        process.publish(&mut told).expect("there is room");
+        assert!(process.run(&mut told));
+    }
+    let shared = Arc::clone(&process.course.shared);
+    let is_keeping = || shared.with(|inner| inner.is_keeping());
+    let is_told = || shared.with(|inner| inner.hub.session().pending_events() == 0);
+    // The batch is under way that says that the first of them was delivered, which has QoS 1.
+    disk.set_capacity(Some(disk.bytes()));
+    process.server.output = process.server.unsaid.drain(..4).collect();
+    until(&mut process, &mut told, has_failed);
+    assert!(is_keeping() && !is_told());
+    // Its user gives the other one up, which is to be stored before it is told.
+    let (_, other, _) = process.open.pop().expect("it was accepted");
+    let (_, receipt, _) = process.open.pop().expect("it was accepted");
+    let now = shared.now();
+    assert!(shared.with(|inner| inner.hub.cancel(now, other.operation())));
+    disk.set_capacity(None);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while is_keeping() {
+        assert!(Instant::now() < deadline, "it is never durable");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    shared.with(|inner| inner.tell(now));
+    let mut context = Context::from_waker(Waker::noop());
+    let polled = pin!(receipt).poll(&mut context);
+    assert!(matches!(polled, Poll::Ready(Outcome::Delivered { .. })), "{polled:?}");
+    assert!(pin!(other).poll(&mut context).is_pending(), "it is not stored");
 }

@@ -1,7 +1,7 @@
 //! What of a session is durable: the driver's side of the store.
 //!
 //! Facts come first, then bytes, then events. The driver asks before it tells anybody anything
-//! ([`Journal::may_tell`]), and keeps back what it has taken out of the session to be written until
+//! ([`Journal::tellable`]), and keeps back what it has taken out of the session to be written until
 //! the batch is durable that was handed over at that moment ([`Journal::is_kept`]).
 
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(crate) struct Journal {
     pending: Vec<Record>,
     /// How many batches were handed over.
     submitted: u64,
+    /// How many of the session's events, which nobody was told since, depend on no later batch.
+    covered: usize,
     /// The last message of the batch that is under way, and the last one that is durable.
     accepted: Option<OperationId>,
     durable: Option<OperationId>,
@@ -42,9 +44,19 @@ impl Drop for Journal {
     }
 }
 
-/// Whether no event tells of what this record is about: it says what is about to happen.
+/// Whether no event tells of what this record is about: it says what is about to happen, or what
+/// only bytes wait for.
 fn is_quiet(record: &Record) -> bool {
-    matches!(record, Record::Accepted { .. } | Record::Transmitted { .. } | Record::Connecting)
+    matches!(
+        record,
+        Record::Accepted { .. }
+            | Record::Transmitted { .. }
+            | Record::Connecting
+            | Record::Arrived { .. }
+            | Record::Released { .. }
+            | Record::Interrupted { .. }
+            | Record::SubscriptionInterrupted { .. }
+    )
 }
 
 impl Journal {
@@ -53,6 +65,7 @@ impl Journal {
             desk,
             pending: Vec::new(),
             submitted: 0,
+            covered: 0,
             accepted: None,
             durable: None,
             waiters: Vec::new(),
@@ -93,10 +106,17 @@ impl Journal {
         self.pending.append(&mut session.take_records());
     }
 
-    /// Whether events may be told: what they depend on is durable.
-    pub(crate) fn may_tell(&mut self, session: &mut ClientSession) -> bool {
+    /// How many of the session's events are told now, as no batch is under way: all of them if
+    /// nothing has come up that they might depend on, and otherwise those that were there when the
+    /// last batch was handed over. A user who does things all the time would keep the others from
+    /// being told for as long.
+    pub(crate) fn tellable(&mut self, session: &mut ClientSession) -> usize {
         self.take(session);
-        self.is_given_up || self.pending.iter().all(is_quiet)
+        let covered = std::mem::take(&mut self.covered);
+        match self.is_given_up || self.pending.iter().all(is_quiet) {
+            true => usize::MAX,
+            false => covered,
+        }
     }
 
     /// Hands over what has come up, if no batch is under way.
@@ -114,6 +134,7 @@ impl Journal {
         });
         self.accepted = accepted.max().or(self.accepted);
         self.submitted += 1;
+        self.covered = session.pending_events();
         self.desk.submit(std::mem::take(&mut self.pending), self.silence.take());
     }
 

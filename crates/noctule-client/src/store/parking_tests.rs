@@ -1,17 +1,22 @@
 //! What becomes durable just before a driver sleeps: nobody wakes it for that any more.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use noctule_client_core::{Publication, ReconnectPlan, ReconnectSettings};
+use noctule_client_core::{Publication, ReconnectPlan, ReconnectSettings, Settings};
 use noctule_packet::{QoS, TopicName};
 use noctule_store::SimulatedDisk;
 use noctule_transport::DialerBuilder;
 
-use super::*;
 use crate::connection::{Connection, Line, Turn};
 use crate::course::Course;
+use crate::shared::Shared;
+use crate::store::desk::Desk;
+use crate::store::opening::open_on;
 use crate::store::power_cut_tests::Server;
+use crate::store::silence::Silence;
+use crate::store::{Journal, StoreSettings};
 
 /// A store of which the test says when a batch is durable.
 struct Store {

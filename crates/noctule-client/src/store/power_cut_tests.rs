@@ -9,7 +9,9 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 use std::{io, mem};
 
-use noctule_client_core::{Outcome, Publication, ReconnectPlan, ReconnectSettings, TransportEnd};
+use noctule_client_core::{
+    Outcome, Publication, ReconnectPlan, ReconnectSettings, Settings, TransportEnd,
+};
 use noctule_packet::{
     Ack, Connack, Framing, Packet, PacketId, PacketType, QoS, ReasonCode, TextRules, TopicName,
     Version, split,
@@ -20,11 +22,14 @@ use noctule_transport::DialerBuilder;
 use super::*;
 use crate::connection::{Connection, Line, Turn};
 use crate::course::Course;
-use crate::error::PublishError;
+use crate::error::{ClientBuildError, PublishError};
 use crate::receipt::Receipt;
+use crate::store::incoming_tests::Outgoing;
+use crate::store::opening::open_on;
 use crate::stored::Stored;
 
-const CUTS: [Cut; 5] = [Cut::Nothing, Cut::Lost, Cut::Torn, Cut::Reordered, Cut::Random(7)];
+pub(super) const CUTS: [Cut; 5] =
+    [Cut::Nothing, Cut::Lost, Cut::Torn, Cut::Reordered, Cut::Random(7)];
 
 /// How many messages a process publishes.
 const MESSAGES: u32 = 9;
@@ -35,8 +40,13 @@ pub(super) struct Server {
     has_session: bool,
     unreleased: BTreeSet<PacketId>,
     pub(super) received: Vec<u32>,
+    /// What it sends itself.
+    pub(super) sends: Outgoing,
     input: Vec<u8>,
-    output: Vec<u8>,
+    pub(super) output: Vec<u8>,
+    /// Whether it keeps its acknowledgements to itself, and those.
+    pub(super) is_silent: bool,
+    pub(super) unsaid: Vec<u8>,
 }
 
 impl Server {
@@ -63,10 +73,12 @@ impl Server {
             Packet::Connect(connect) => {
                 if connect.clean_start {
                     (self.has_session, self.unreleased) = (false, BTreeSet::new());
+                    self.sends.forget();
                 }
                 let session_present = mem::replace(&mut self.has_session, true);
                 let connack = Connack { session_present, ..Connack::default() };
                 connack.encode(Version::V5_0, &mut self.output).expect("a CONNACK");
+                self.sends.repeat(&mut self.output);
             }
             Packet::Publish(publish) => {
                 let digits = publish.payload.first_chunk().expect("a number");
@@ -85,13 +97,23 @@ impl Server {
                 self.unreleased.remove(&ack.packet_id);
                 self.acknowledge(PacketType::Pubcomp, ack.packet_id);
             }
+            Packet::Puback(ack) => {
+                self.sends.on_answer(PacketType::Puback, ack.packet_id, &mut self.output);
+            }
+            Packet::Pubrec(ack) => {
+                self.sends.on_answer(PacketType::Pubrec, ack.packet_id, &mut self.output);
+            }
+            Packet::Pubcomp(ack) => {
+                self.sends.on_answer(PacketType::Pubcomp, ack.packet_id, &mut self.output);
+            }
             _ => {}
         }
     }
 
     fn acknowledge(&mut self, packet_type: PacketType, packet_id: PacketId) {
         let ack = Ack::new(packet_id, ReasonCode::Success);
-        ack.encode_as(packet_type, Version::V5_0, &mut self.output).expect("an acknowledgement");
+        let out = if self.is_silent { &mut self.unsaid } else { &mut self.output };
+        ack.encode_as(packet_type, Version::V5_0, out).expect("an acknowledgement");
     }
 }
 
@@ -124,7 +146,7 @@ pub(super) struct Told {
     pub(super) next: u32,
 }
 
-const fn qos(number: u32) -> QoS {
+pub(super) const fn qos(number: u32) -> QoS {
     if number.is_multiple_of(2) { QoS::ExactlyOnce } else { QoS::AtLeastOnce }
 }
 
@@ -243,7 +265,7 @@ impl<'a> Process<'a> {
     }
 
     /// A connection breaks, and another one is made.
-    fn reconnect(&mut self) -> bool {
+    pub(super) fn reconnect(&mut self) -> bool {
         self.course.down(TransportEnd::Closed, None);
         while self.course.poll_told(&self.waker).is_pending() {
             if self.disk.has_stopped() {

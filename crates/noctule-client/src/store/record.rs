@@ -22,6 +22,8 @@ const SUBSCRIBED: u8 = 11;
 const UNSUBSCRIBED: u8 = 12;
 const ABANDONED: u8 = 13;
 const HEARD: u8 = 14;
+const INTERRUPTED: u8 = 15;
+const SUBSCRIPTION_INTERRUPTED: u8 = 16;
 
 /// No duration.
 const NONE: u64 = u64::MAX;
@@ -48,6 +50,10 @@ pub(super) fn encode(record: &Record, age: Duration, out: &mut Vec<u8>) -> bool 
             out.extend_from_slice(&packet_id.value().to_le_bytes());
         }
         Record::Received { operation } => of_operation(out, RECEIVED, *operation),
+        Record::Interrupted { operation, interruptions } => {
+            of_operation(out, INTERRUPTED, *operation);
+            out.extend_from_slice(&interruptions.to_le_bytes());
+        }
         Record::Told { operation } => of_operation(out, TOLD, *operation),
         Record::Finished { operation } => of_operation(out, FINISHED, *operation),
         Record::Abandoned { packet_id } => of_packet_id(out, ABANDONED, *packet_id),
@@ -59,6 +65,11 @@ pub(super) fn encode(record: &Record, age: Duration, out: &mut Vec<u8>) -> bool 
         }
         Record::Unsubscribed { filter } => {
             out.push(UNSUBSCRIBED);
+            out.extend_from_slice(filter.as_bytes());
+        }
+        Record::SubscriptionInterrupted { filter, interruptions } => {
+            out.push(SUBSCRIPTION_INTERRUPTED);
+            out.extend_from_slice(&interruptions.to_le_bytes());
             out.extend_from_slice(filter.as_bytes());
         }
         _ => return false,
@@ -185,6 +196,10 @@ fn decode(bytes: &[u8]) -> Result<(Record, Option<Duration>), String> {
             Record::Transmitted { operation, packet_id: packet_id(rest)? }
         }
         RECEIVED => Record::Received { operation: operation(rest)?.0 },
+        INTERRUPTED => {
+            let (operation, rest) = operation(rest)?;
+            Record::Interrupted { operation, interruptions: count(rest)?.0 }
+        }
         TOLD => Record::Told { operation: operation(rest)?.0 },
         FINISHED => Record::Finished { operation: operation(rest)?.0 },
         ABANDONED => Record::Abandoned { packet_id: packet_id(rest)? },
@@ -192,6 +207,10 @@ fn decode(bytes: &[u8]) -> Result<(Record, Option<Duration>), String> {
         RELEASED => Record::Released { packet_id: packet_id(rest)? },
         SUBSCRIBED => Record::Subscribed { subscription: decode_subscription(rest)? },
         UNSUBSCRIBED => Record::Unsubscribed { filter: text(rest)? },
+        SUBSCRIPTION_INTERRUPTED => {
+            let (interruptions, rest) = count(rest)?;
+            Record::SubscriptionInterrupted { filter: text(rest)?, interruptions }
+        }
         other => return Err(format!("its kind {other} is not known")),
     };
     Ok((record, age))
@@ -212,9 +231,13 @@ fn time(bytes: &[u8]) -> Result<(Option<Duration>, &[u8]), String> {
     Ok(((value != NONE).then(|| Duration::from_millis(value)), rest))
 }
 
+fn count(bytes: &[u8]) -> Result<(u16, &[u8]), String> {
+    let (digits, rest) = bytes.split_first_chunk().ok_or("it is too short")?;
+    Ok((u16::from_le_bytes(*digits), rest))
+}
+
 fn packet_id(bytes: &[u8]) -> Result<PacketId, String> {
-    let (digits, _) = bytes.split_first_chunk().ok_or("it is too short")?;
-    Ok(PacketId::new(u16::from_le_bytes(*digits)).ok_or("its packet identifier is 0")?)
+    Ok(PacketId::new(count(bytes)?.0).ok_or("its packet identifier is 0")?)
 }
 
 fn text(bytes: &[u8]) -> Result<Box<str>, String> {

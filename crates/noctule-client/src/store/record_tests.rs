@@ -52,6 +52,7 @@ fn records() -> Vec<Record> {
         Record::Connecting,
         Record::Transmitted { operation, packet_id },
         Record::Received { operation },
+        Record::Interrupted { operation, interruptions: 0x0102 },
         Record::Told { operation },
         Record::Finished { operation },
         Record::Abandoned { packet_id },
@@ -59,6 +60,7 @@ fn records() -> Vec<Record> {
         Record::Released { packet_id },
         Record::Subscribed { subscription },
         Record::Unsubscribed { filter: "house/+/#".into() },
+        Record::SubscriptionInterrupted { filter: "house/+/#".into(), interruptions: 3 },
     ];
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
         records.push(Record::Accepted { operation, message: message(qos) });
@@ -75,6 +77,47 @@ fn every_record_comes_back() {
         let mut story = Story::default();
         story.read(&bytes).unwrap_or_else(|error| panic!("{record:?}: {error}"));
         assert_eq!(story.into_facts(age).collect::<Vec<_>>(), [record]);
+    }
+}
+
+/// The page says which kinds there are, and those that it says are all.
+#[test]
+fn the_page_names_every_kind() {
+    let page = include_str!("../../../../docs/storage-format.md");
+    let (_, section) = page.split_once("## Records of a client").expect("it has the section");
+    let kinds = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next());
+    let documented: Vec<u8> = kinds.filter_map(|kind| kind.parse().ok()).collect();
+    let mut written: Vec<u8> = records()
+        .iter()
+        .map(|record| {
+            let mut bytes = Vec::new();
+            encode(record, Duration::ZERO, &mut bytes);
+            bytes[0]
+        })
+        .chain([HEARD])
+        .collect();
+    written.sort_unstable();
+    written.dedup();
+    assert_eq!(documented, written);
+}
+
+/// As the page draws them.
+#[test]
+fn counts_of_interruptions_look_as_the_page_says() {
+    let operation = OperationId::from_value(0x0807_0605_0403_0201).expect("not 0");
+    for (record, expected) in [
+        (
+            Record::Interrupted { operation, interruptions: 0x0A09 },
+            &[15, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10][..],
+        ),
+        (
+            Record::SubscriptionInterrupted { filter: "a/b".into(), interruptions: 0x0201 },
+            &[16, 1, 2, b'a', b'/', b'b'],
+        ),
+    ] {
+        let mut bytes = Vec::new();
+        encode(&record, Duration::ZERO, &mut bytes);
+        assert_eq!(bytes, expected);
     }
 }
 

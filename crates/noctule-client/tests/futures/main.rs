@@ -22,6 +22,8 @@ mod house;
 mod metrics;
 #[path = "../it/offline.rs"]
 mod offline;
+#[path = "../it/opening.rs"]
+mod opening;
 #[path = "../it/reconnect.rs"]
 mod reconnect;
 #[path = "../it/redirect.rs"]

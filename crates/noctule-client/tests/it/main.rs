@@ -16,6 +16,7 @@ mod metrics;
 #[allow(dead_code, reason = "the other tests need the rest")]
 mod name_server;
 mod offline;
+mod opening;
 mod packet_log;
 mod reconnect;
 mod redirect;

@@ -27,6 +27,8 @@ mod metrics;
 mod name_server;
 #[path = "../it/offline.rs"]
 mod offline;
+#[path = "../it/opening.rs"]
+mod opening;
 #[path = "../it/packet_log.rs"]
 mod packet_log;
 #[path = "../it/reconnect.rs"]
