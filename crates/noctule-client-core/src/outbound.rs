@@ -24,6 +24,8 @@ pub(crate) struct Outbound {
     is_discarded: bool,
     /// The QoS 0 messages that are not written whole.
     marks: VecDeque<Mark>,
+    /// Where the last message begins and ends, of any QoS, counted as in a mark.
+    last_message: (u64, u64),
 }
 
 /// Where a QoS 0 message stands, counted from the connection's first byte.
@@ -78,6 +80,23 @@ impl Outbound {
         self.len() == 0
     }
 
+    /// How much is to be written without the last message, however large that is.
+    pub(crate) fn len_beside_message(&self) -> usize {
+        let (start, end) = self.last_message;
+        let unwritten = end.saturating_sub(start.max(self.written()));
+        self.len().saturating_sub(usize::try_from(unwritten).unwrap_or(usize::MAX))
+    }
+
+    /// Everything from `start` on is a message.
+    pub(crate) fn note_message(&mut self, start: u64) {
+        self.last_message = (start, self.position());
+    }
+
+    /// How much was written, counted from the connection's first byte.
+    pub(crate) const fn written(&self) -> u64 {
+        self.removed + self.start as u64
+    }
+
     /// Where packets are appended.
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -118,7 +137,7 @@ impl Outbound {
     /// The next QoS 0 message that the transport has taken whole, and when its operation was to end
     /// at the latest.
     pub(crate) fn next_written(&mut self) -> Option<(OperationId, Option<Timestamp>)> {
-        if self.marks.front()?.end > self.removed + self.start as u64 {
+        if self.marks.front()?.end > self.written() {
             return None;
         }
         self.marks.pop_front().map(|mark| (mark.operation, mark.timeout()))
@@ -140,7 +159,7 @@ impl Outbound {
 
     fn unwritten(&self, mark: Mark) -> Unwritten<'_> {
         let Mark { start, end, operation, unsaid } = mark;
-        let is_begun = start < self.removed + self.start as u64;
+        let is_begun = start < self.written();
         let place = |position: u64| usize::try_from(position.checked_sub(self.removed)?).ok();
         let range = place(start).zip(place(end));
         let packet = range.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or_default();
@@ -166,6 +185,7 @@ impl Outbound {
         self.bytes.clear();
         self.marks.clear();
         (self.start, self.removed, self.is_discarded) = (0, 0, false);
+        self.last_message = (0, 0);
     }
 }
 

@@ -82,8 +82,11 @@ impl ClientSession {
     }
 
     /// Whether the server has to take something before it is given answers that wait for nothing.
+    /// The last message does not count: one alone may be beyond the bound, and that may be large,
+    /// while the server goes on speaking.
     pub(crate) fn outbound_is_excessive(&self) -> bool {
-        self.outbound.len() / OUTBOUND_EXCESS > self.settings.limits.outbound_bytes_max
+        let length = self.outbound.len_beside_message();
+        length / OUTBOUND_EXCESS > self.settings.limits.outbound_bytes_max
     }
 
     /// Whether a CONNACK is to be looked at again, because the user's method has not judged it yet.

@@ -27,6 +27,8 @@ pub(crate) struct Clocks {
     silence_ends: Option<Timestamp>,
     /// PINGRESPs that are due.
     pings: u32,
+    /// Where the last PINGREQ ends, counted from the connection's first byte.
+    ping_end: u64,
     /// Until when a connection that ends may write what is left.
     closing_ends: Option<Timestamp>,
 }
@@ -179,27 +181,35 @@ impl ClientSession {
 
     fn silent_too_long(&mut self, now: Timestamp) {
         // Nothing is read from a server that reads nothing, so that one cannot be heard either.
-        if self.takes_more() || self.is_unheeded(now) {
+        if self.takes_more() && !self.ping_waits(now) || self.is_unheeded(now) {
             return self.end(now, None, Ended::PingTimeout);
         }
-        // What is not read cannot be heard.
+        // What is not read cannot be heard, and what is not written cannot be answered.
         self.clocks.reads_again(now, self.settings.ping_timeout);
+    }
+
+    /// Whether the transport is still taking what stands before the ping: a large message.
+    fn ping_waits(&self, now: Timestamp) -> bool {
+        self.outbound.written() < self.clocks.ping_end && !self.takes_nothing(now)
     }
 
     /// Whether the transport has taken nothing for as long as a ping may take, of more than is kept
     /// for it.
     fn is_unheeded(&self, now: Timestamp) -> bool {
+        self.takes_nothing(now) && self.outbound_is_excessive()
+    }
+
+    fn takes_nothing(&self, now: Timestamp) -> bool {
         let last_written = self.clocks.last_written;
-        let is_late =
-            self.settings.ping_timeout.is_some_and(|most| now.since(last_written) >= most);
-        is_late && self.outbound_is_excessive()
+        self.settings.ping_timeout.is_some_and(|most| now.since(last_written) >= most)
     }
 
     fn ping(&mut self, now: Timestamp) {
         let _ = Pingreq.encode(self.version, self.outbound.bytes_mut());
         self.events.observe(Observation::PingSent);
+        let ping_end = self.outbound.position();
         let clocks = &mut self.clocks;
-        clocks.last_ping = now;
+        (clocks.last_ping, clocks.ping_end) = (now, ping_end);
         clocks.pings = clocks.pings.saturating_add(1);
         if clocks.silence_ends.is_none() {
             clocks.silence_ends = self.settings.ping_timeout.map(|timeout| now + timeout);

@@ -179,8 +179,10 @@ pub(crate) fn write_publish(
             }
         }
     }
+    let start = outbound.position();
     let out = outbound.bytes_mut();
     head.encode(out);
     out.extend_from_slice(payload);
+    outbound.note_message(start);
     head.topic.is_empty()
 }

@@ -125,6 +125,46 @@ fn answers_that_nobody_reads_are_no_reason_to_wait_for_ever() {
     assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
 }
 
+/// However large a message is and however slowly the server takes it, the server is heard, and
+/// answered behind it; the ping that stands behind it is not waited for before it has left.
+#[test]
+fn a_large_message_on_its_way_keeps_nothing_from_being_read() {
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let mut settings = brief(Version::V5_0);
+        settings.connect.keep_alive = 10;
+        settings.ping_timeout = Some(Duration::from_secs(3));
+        let mut world = World::online(settings);
+        world.packets();
+        world.publish(qos, &"x".repeat(2 * 1_024 * 1_024));
+        for packet_id in 1..=100 {
+            assert!(world.session.wants_input(), "nothing is read at {packet_id}");
+            world.message(QoS::AtLeastOnce, packet_id, "t", b"");
+            world.session.written(world.now, 1_000);
+        }
+        assert_eq!(world.payloads().len(), 100);
+        // It trickles for a minute, in which the server has nothing to say.
+        for _ in 0..60 {
+            wait(&mut world, Duration::from_secs(1));
+            world.session.written(world.now, 1_000);
+            assert!(world.session.wants_input());
+        }
+        let pingreq = [0xC0, 0];
+        assert!(world.session.outbound().ends_with(&pingreq), "it was silent");
+        // From now on it can be answered.
+        world.session.written(world.now, world.session.outbound().len());
+        wait(&mut world, Duration::from_secs(3));
+        assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
+    }
+    // And one that takes nothing of it is given up.
+    let mut settings = brief(Version::V5_0);
+    settings.connect.keep_alive = 10;
+    settings.ping_timeout = Some(Duration::from_secs(3));
+    let mut world = World::online(settings);
+    world.publish(QoS::AtMostOnce, &"x".repeat(2 * 1_024 * 1_024));
+    wait(&mut world, Duration::from_secs(14));
+    assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
+}
+
 /// Time goes by, and nothing is written.
 fn wait(world: &mut World, duration: Duration) {
     let end = world.now + duration;

@@ -1,5 +1,5 @@
-//! Opening a store: what is read of it, where that keeps nobody waiting, and the session that is made
-//! of that.
+//! Opening a store: what is read of it, where that keeps nobody waiting, and the session that is
+//! made of that.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -202,3 +202,38 @@ async fn connect_to(server: &Server) -> (Client, TcpStream) {
     let (client, stream) = tokio::join!(connect(server.builder()), server.accept_and_say(&CONNACK));
     (client.unwrap(), stream)
 }
+
+/// A large publication that the server takes slowly, or not at all for a while, keeps nobody from
+/// hearing what the server says.
+#[tokio::test]
+async fn what_a_server_says_is_heard_while_it_takes_a_large_message() {
+    const LARGE: usize = 24 * 1_024 * 1_024;
+    let server = Server::new();
+    let client = start(server.builder().keep_alive(Duration::from_secs(1))).unwrap();
+    let mut stream = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    let subscribe = tokio::spawn({
+        let client = client.clone();
+        async move { client.subscribe("t").await }
+    });
+    assert_eq!(packet(&mut stream).await, 0x82);
+    stream.write_all(&SUBACK).await.unwrap();
+    let mut messages = soon(subscribe).await.unwrap().unwrap();
+    let receipt = client.publish("large", &vec![7; LARGE]).send().unwrap();
+    // It reads the first of it, and then nothing.
+    let mut head = [0; 5];
+    soon(stream.read_exact(&mut head)).await.unwrap();
+    assert_eq!(head[0], 0x30);
+    for _ in 0..1_000 {
+        stream.write_all(&PUBLISH).await.unwrap();
+        next(&mut messages).await;
+    }
+    // And then all of it, speaking meanwhile.
+    let (mut taken, mut buffer) = (0, vec![0; 64 * 1_024]);
+    while taken < LARGE {
+        taken += soon(stream.read(&mut buffer)).await.unwrap();
+        stream.write_all(&PUBLISH).await.unwrap();
+        next(&mut messages).await;
+    }
+    assert!(soon(receipt).await.is_delivered());
+}
