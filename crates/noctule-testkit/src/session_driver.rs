@@ -251,14 +251,12 @@ impl<'a, C: Driven> SessionDriver<'a, C> {
     /// When the session or the broker next has to do something of itself.
     fn next_due(&self) -> Option<Duration> {
         let session = self.client.poll_timeout().map(|at| at.since(Timestamp::default()));
-        let number = self.connection;
-        let broker = self.broker.house.look(|state| {
-            let now = state.now;
-            match state.connections.get_mut(&number?)?.outlet.take(now) {
-                Due::At(at) => Some(at),
-                Due::Now(_) | Due::Never => None,
-            }
-        });
+        let due = self.connection.and_then(|number| self.broker.house.next_due(number, None));
+        // Everything that was due was done.
+        let broker = match due {
+            Some(Due::At(at)) => Some(at),
+            Some(Due::Now(_) | Due::Never) | None => None,
+        };
         session.into_iter().chain(broker).min()
     }
 
@@ -294,11 +292,7 @@ impl<'a, C: Driven> SessionDriver<'a, C> {
                 return true;
             }
         }
-        let due = self.broker.house.look(|state| {
-            let now = state.now;
-            state.connections.get_mut(&number).map(|it| it.outlet.take(now))
-        });
-        match due {
+        match self.broker.house.next_due(number, None) {
             Some(Due::Now(Chunk::Bytes(bytes))) => self.unread.extend(bytes),
             Some(Due::Now(Chunk::Reset)) => self.end(TransportEnd::Failed),
             Some(Due::Now(Chunk::End)) | None => self.end(TransportEnd::Closed),

@@ -35,16 +35,24 @@ impl State {
         let known = self.sessions.contains_key(&client_id);
         connack.session_present = known && !connack.reason_code.is_error();
         let session = self.sessions.entry(client_id.clone()).or_default();
-        session.connection = Some(number);
-        session.lasts = match connect.version.is_v5() {
-            true => connect.session_expiry_interval.is_some_and(|seconds| seconds > 0),
-            false => !connect.clean_start,
+        (session.connection, session.ends_at) = (Some(number), None);
+        session.expiry = match (connect.version.is_v5(), connect.clean_start) {
+            // [MQTT5-3.1.2-23]
+            (true, _) => {
+                let granted = connack.session_expiry_interval;
+                granted.or(connect.session_expiry_interval).unwrap_or(0)
+            }
+            (false, false) => u32::MAX,
+            (false, true) => 0,
         };
         session.receive_maximum = connect.receive_maximum.unwrap_or(u16::MAX).into();
         if let Some(connection) = self.connections.get_mut(&number) {
             connection.client_id.clone_from(&client_id);
             connection.is_accepted = true;
             connection.will.clone_from(&connect.will);
+            // [MQTT5-3.2.2-22]
+            let imposed = connack.server_keep_alive.filter(|_| connect.version.is_v5());
+            connection.keep_alive(imposed.unwrap_or(connect.keep_alive));
         }
         self.answer(number, &Packet::Connack(connack.to_packet()));
         if connack.reason_code.is_error() {
@@ -58,7 +66,7 @@ impl State {
         if let (Some(seconds), Some(session)) =
             (disconnect.session_expiry_interval, self.session_of(number))
         {
-            session.lasts = seconds > 0;
+            session.expiry = seconds;
         }
         if disconnect.reason_code != ReasonCode::DisconnectWithWillMessage
             && let Some(connection) = self.connections.get_mut(&number)

@@ -1,10 +1,11 @@
 //! One connection of a test broker, and how its bytes become packets.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use noctule_packet::{Connect, Framing, Packet, PacketType, ReasonCode, TextRules, Version, split};
 
-use super::outlet::Outlet;
+use super::outlet::{Due, Outlet};
 use crate::arrival::MAXIMUM_PACKET_SIZE;
 use crate::describe::{describe, describe_bytes};
 use crate::{OwnedPacket, OwnedPublish, OwnedWill};
@@ -23,6 +24,9 @@ pub(crate) struct Connection {
     pub(crate) outlet: Outlet,
     /// What was received and not yet split into packets.
     unread: Vec<u8>,
+    /// How long its client may be silent, and when it was heard last.
+    silence_max: Option<Duration>,
+    last_heard: Duration,
 }
 
 /// The bytes of what is no packet with an explanation, and the reason to give for leaving.
@@ -39,12 +43,36 @@ impl Connection {
             aliases: BTreeMap::new(),
             outlet: Outlet::default(),
             unread: Vec::new(),
+            silence_max: None,
+            last_heard: Duration::ZERO,
         }
     }
 
     /// The client has sent bytes.
-    pub(crate) fn arrived(&mut self, bytes: &[u8]) {
+    pub(crate) fn arrived(&mut self, now: Duration, bytes: &[u8]) {
+        self.last_heard = now;
         self.unread.extend_from_slice(bytes);
+    }
+
+    /// The client is to be heard within one and a half times so many seconds; 0 is never.
+    pub(crate) fn keep_alive(&mut self, seconds: u16) {
+        let millis = u64::from(seconds) * 1_500;
+        self.silence_max = (seconds > 0).then(|| Duration::from_millis(millis));
+    }
+
+    /// When its client has been silent for too long.
+    pub(crate) fn silence_ends(&self) -> Option<Duration> {
+        let silence_max = self.silence_max.filter(|_| !self.outlet.is_over())?;
+        Some(self.last_heard + silence_max)
+    }
+
+    /// Takes the next thing that is due.
+    pub(crate) fn take(&mut self, now: Duration) -> Due {
+        match (self.outlet.take(now), self.silence_ends()) {
+            (Due::At(at), Some(silence_ends)) => Due::At(at.min(silence_ends)),
+            (Due::Never, Some(silence_ends)) => Due::At(silence_ends),
+            (due, _) => due,
+        }
     }
 
     /// Gives a message the topic that its alias stands for, or remembers what it stands for.

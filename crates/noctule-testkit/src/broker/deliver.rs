@@ -50,7 +50,7 @@ impl State {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(client_id) else { return };
         let connection = session.connection;
-        if connection.is_none() && (copy.qos == QoS::AtMostOnce || !session.lasts) {
+        if connection.is_none() && (copy.qos == QoS::AtMostOnce || session.expiry == 0) {
             return;
         }
         session.waiting.push_back(Stored::new(copy, now));
@@ -134,15 +134,19 @@ impl State {
         }
     }
 
+    /// Forgets the sessions whose time is up.
+    pub(crate) fn expire_sessions(&mut self) {
+        let now = self.now;
+        self.sessions.retain(|_, session| session.ends_at.is_none_or(|at| at > now));
+    }
+
     /// A client is gone: publishes its will if that is due, and forgets what does not last.
     pub(crate) fn depart(&mut self, number: u64, client_id: &str, will: Option<OwnedWill>) {
         if let Some(session) = self.sessions.get_mut(client_id)
             && session.connection == Some(number)
+            && session.leave(self.now)
         {
-            session.connection = None;
-            if !session.lasts {
-                self.sessions.remove(client_id);
-            }
+            self.sessions.remove(client_id);
         }
         if let Some(will) = will {
             let mut publish = OwnedPublish::new(&will.topic, &will.payload, will.qos);

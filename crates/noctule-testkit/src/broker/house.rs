@@ -3,6 +3,8 @@
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+#[cfg(any(feature = "tokio", feature = "client-core"))]
+use std::task::Waker;
 use std::time::Duration;
 
 use super::clock::Clock;
@@ -30,6 +32,7 @@ impl House {
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.now = self.clock.now();
+        state.expire_sessions();
         state
     }
 
@@ -70,6 +73,7 @@ impl House {
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.now = self.clock.now();
+            state.expire_sessions();
         }
     }
 
@@ -78,8 +82,13 @@ impl House {
     pub(crate) fn next_chunk(&self, connection: u64) -> Option<Chunk> {
         let mut state = self.lock();
         loop {
+            if state.is_silent(connection) {
+                drop(state);
+                self.with(|state| state.leave_silent(connection));
+                state = self.lock();
+            }
             let now = state.now;
-            let due = state.connections.get_mut(&connection)?.outlet.take(now);
+            let due = state.connections.get_mut(&connection)?.take(now);
             let waited = match due {
                 Due::Now(chunk) => return Some(chunk),
                 Due::At(due) => {
@@ -92,5 +101,22 @@ impl House {
             state = waited;
             state.now = self.clock.now();
         }
+    }
+
+    /// The next thing to be done with a connection. If it is not due, whoever asks is woken when
+    /// there is something earlier; `None` when there is no such connection any more.
+    #[cfg(any(feature = "tokio", feature = "client-core"))]
+    pub(crate) fn next_due(&self, connection: u64, reader: Option<&Waker>) -> Option<Due> {
+        if self.look(|state| state.is_silent(connection)) {
+            self.with(|state| state.leave_silent(connection));
+        }
+        let mut state = self.lock();
+        let now = state.now;
+        let connection = state.connections.get_mut(&connection)?;
+        let due = connection.take(now);
+        if let Some(reader) = reader.filter(|_| !matches!(due, Due::Now(_))) {
+            connection.outlet.wait(reader);
+        }
+        Some(due)
     }
 }

@@ -55,9 +55,14 @@ use sockets::Sockets;
 /// assert_eq!(broker.next_publish("kitchen/#").wait().text(), "21.5");
 /// ```
 ///
-/// It is no measure of what a broker has to be: it never disconnects a client for its silence or
-/// for what it costs, sessions do not expire while it runs, and enhanced authentication is for
-/// scripts.
+/// Its clock is the system's, the runtime's ([`in_memory`](Self::in_memory)) or the test's own
+/// (`in_virtual_time`), and it keeps time like any other broker: a client that is silent for one
+/// and a half times its keep alive is disconnected and its will published, and sessions and
+/// messages expire. A keep alive of 0, also one that the broker imposes
+/// ([`accept_with`](Self::accept_with)), lets clients be silent.
+///
+/// It is no measure of what a broker has to be: it never disconnects a client for what it costs,
+/// wills are not delayed, and enhanced authentication is for scripts.
 ///
 /// Dropping it ends all connections.
 #[derive(Debug)]

@@ -91,7 +91,7 @@ impl Outlet {
     }
 
     /// Somebody waits for the next thing.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "client-core"))]
     pub(crate) fn wait(&mut self, reader: &Waker) {
         self.reader = Some(reader.clone());
     }

@@ -51,8 +51,10 @@ pub(crate) struct Subscribed {
 /// What is known of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    /// Whether it outlives its connection.
-    pub(crate) lasts: bool,
+    /// How many seconds it outlives its connection, as the specification counts them.
+    pub(crate) expiry: u32,
+    /// When it ends, if that is known.
+    pub(crate) ends_at: Option<Duration>,
     pub(crate) connection: Option<u64>,
     pub(crate) subscriptions: BTreeMap<String, Subscribed>,
     pub(crate) waiting: VecDeque<Stored>,
@@ -64,6 +66,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Its connection is gone. Whether it ends with it.
+    pub(crate) fn leave(&mut self, now: Duration) -> bool {
+        self.connection = None;
+        // [MQTT5-3.1.2-23]
+        self.ends_at =
+            (self.expiry < u32::MAX).then(|| now + Duration::from_secs(self.expiry.into()));
+        self.expiry == 0
+    }
+
     /// A packet identifier that is not in use.
     pub(crate) fn next_packet_id(&mut self) -> u16 {
         loop {

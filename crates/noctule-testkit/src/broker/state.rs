@@ -104,7 +104,7 @@ impl State {
         if connection.outlet.is_over() && !is_scripted {
             return;
         }
-        connection.arrived(bytes);
+        connection.arrived(self.now, bytes);
         while let Some(next) = self.connections.get_mut(&number).and_then(Connection::next_packet) {
             match next {
                 Ok((packet, line)) => {
@@ -187,6 +187,21 @@ impl State {
             self.send(number, &Packet::Disconnect(disconnect));
         }
         self.end(number);
+    }
+
+    /// Whether a client has been silent for longer than its keep alive allows.
+    pub(crate) fn is_silent(&self, number: u64) -> bool {
+        let silence_ends = self.connections.get(&number).and_then(Connection::silence_ends);
+        silence_ends.is_some_and(|at| at <= self.now)
+    }
+
+    /// Ends the connection of a client that was silent for too long. Its will is published.
+    // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]
+    pub(crate) fn leave_silent(&mut self, number: u64) {
+        if self.is_silent(number) {
+            self.transcript_event(number, "silent for longer than its keep alive");
+            self.refuse(number, ReasonCode::KeepAliveTimeout);
+        }
     }
 
     /// Ends a connection in order.

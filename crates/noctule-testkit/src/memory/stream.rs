@@ -53,18 +53,8 @@ impl MemoryStream {
     /// Ready when there is something to read, or nothing more will come.
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.unread.is_empty() && !self.is_at_end && !self.is_reset {
-            let due = self.house.look(|state| {
-                let now = state.now;
-                let Some(connection) = state.connections.get_mut(&self.number) else {
-                    return Due::Now(Chunk::End);
-                };
-                let due = connection.outlet.take(now);
-                if !matches!(due, Due::Now(_)) {
-                    connection.outlet.wait(context.waker());
-                }
-                due
-            });
-            match due {
+            let due = self.house.next_due(self.number, Some(context.waker()));
+            match due.unwrap_or(Due::Now(Chunk::End)) {
                 Due::Now(Chunk::Bytes(bytes)) => self.unread = bytes,
                 Due::Now(Chunk::End) => self.is_at_end = true,
                 Due::Now(Chunk::Reset) => {

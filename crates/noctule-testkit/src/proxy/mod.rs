@@ -51,7 +51,8 @@ pub enum Cut {
 ///
 /// Faults that happen once happen on the connection that first gets so far, and bytes and packets
 /// are counted from the beginning of each connection: what happens does not depend on timing.
-/// Nothing is known of TLS and WebSocket here, so packets can be named only without them.
+/// Nothing is known of TLS and WebSocket here, so packets can be named only without them; faults
+/// by time and by bytes know no difference.
 ///
 /// Dropping it ends all connections.
 #[derive(Debug)]

@@ -8,7 +8,9 @@ use noctule_client::{
     RequestError,
 };
 use noctule_packet::PacketType;
-use noctule_testkit::{Happening, TestBroker};
+use noctule_packet::ReasonCode::Success;
+use noctule_testkit::{Happening, OwnedConnack, TestBroker, bytes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -89,4 +91,54 @@ async fn a_request_is_given_up() {
     let error = client.request("rpc", "question").timeout(HOUR).await.unwrap_err();
     assert!(matches!(error, RequestError::TimedOut(_)), "{error}");
     assert_eq!(start.elapsed().as_secs(), HOUR.as_secs());
+}
+
+/// A client that says nothing is left after one and a half times its keep alive, and its will is
+/// published; what it says on the way counts.
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_disconnected() {
+    let broker = TestBroker::in_memory();
+    let mut watcher = builder(&broker).connect().await.unwrap().subscribe("gone").await.unwrap();
+    let mut silent = broker.connect().unwrap();
+    // CONNECT with a keep alive of a minute and a will, and PINGREQ a minute later.
+    let connect = bytes("10 1d 0004 'MQTT' 05 06 003c 00 0006 'silent' 00 0004 'gone' 0001 'x'");
+    silent.write_all(&connect).await.unwrap();
+    let start = Instant::now();
+    tokio::time::sleep(HOUR / 60).await;
+    silent.write_all(&bytes("c0 00")).await.unwrap();
+    let mut said = Vec::new();
+    silent.read_to_end(&mut said).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 60 + 90);
+    assert!(said.ends_with(&bytes("e0 01 8d")), "{said:x?}");
+    assert_eq!(watcher.recv().await.unwrap().text(), Some("x"));
+}
+
+/// A broker that imposes no keep alive lets clients be silent.
+#[tokio::test(start_paused = true)]
+async fn a_client_may_be_silent_if_the_broker_says_so() {
+    let broker = TestBroker::in_memory();
+    let connack = OwnedConnack { server_keep_alive: Some(0), ..OwnedConnack::new(Success) };
+    broker.accept_with(connack);
+    let client = builder(&broker).keep_alive(HOUR / 60).connect().await.unwrap();
+    tokio::time::sleep(24 * HOUR).await;
+    assert!(client.state().is_connected() && broker.connections() == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_expires() {
+    for (hours, is_there) in [(1, true), (3, false)] {
+        let broker = TestBroker::in_memory();
+        let backoff = Backoff { base: HOUR * hours, jitter: Jitter::None, ..Backoff::default() };
+        let backoff = Backoff { maximum: HOUR * hours, ..backoff };
+        let reconnect = ReconnectSettings { backoff, ..ReconnectSettings::default() };
+        let client = builder(&broker).session_expiry(2 * HOUR).reconnect(reconnect);
+        let client = client.connect().await.unwrap();
+        let subscription = client.subscribe("t").await.unwrap();
+        broker.next_connect().await;
+        broker.reset_all();
+        broker.next_connect().within(4 * HOUR).await;
+        let negotiated = client.connected().await.unwrap();
+        assert_eq!(negotiated.session_present, is_there, "after {hours} h");
+        drop(subscription);
+    }
 }

@@ -160,6 +160,23 @@ fn the_server_s_side_is_scripted() {
 }
 
 #[test]
+fn a_session_expires_in_virtual_time() {
+    let broker = TestBroker::in_virtual_time();
+    let mut lasting = settings(Version::V5_0);
+    lasting.connect.session_expiry_interval = 100;
+    let mut driver = SessionDriver::new(lasting, &broker).unwrap();
+    driver.connect();
+    for (seconds, is_lost) in [(99, false), (100, true)] {
+        driver.lose_connection();
+        driver.events();
+        driver.advance(Duration::from_secs(seconds));
+        driver.connect();
+        let events = driver.events();
+        assert_eq!(events.contains(&Event::SessionLost), is_lost, "{}", driver.transcript());
+    }
+}
+
+#[test]
 fn what_is_to_be_stored_is_there() {
     let broker = TestBroker::in_virtual_time();
     let settings = Settings { is_durable: true, ..settings(Version::V5_0) };
