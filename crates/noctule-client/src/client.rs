@@ -393,8 +393,11 @@ macro_rules! waiting {
             /// Ends the client: waits until everything has ended, but not longer than `deadline`,
             /// says DISCONNECT, and tells what was left undone. Streams end when they are empty.
             ///
-            /// A server that has stopped reading is not told when the time is up, and TLS and
-            /// WebSocket have a second for their farewells.
+            /// When the time is up, DISCONNECT has a tenth of a second more to leave, behind what
+            /// the transport was given before. A server that does not take it by then sees the
+            /// connection end without one, and publishes the will. So `Duration::ZERO` is for
+            /// whoever has nothing under way, or a will that may be published. TLS and WebSocket
+            /// have a second for their farewells.
             pub $($asynchronous)? fn shutdown(&self, deadline: Duration) -> ShutdownReport {
                 $wait!(self.until_shut_down(deadline))
             }

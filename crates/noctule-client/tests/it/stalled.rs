@@ -237,3 +237,31 @@ async fn what_a_server_says_is_heard_while_it_takes_a_large_message() {
     }
     assert!(soon(receipt).await.is_delivered());
 }
+
+/// Whether the server reads DISCONNECT in the end: at once, after a while, or not.
+#[tokio::test]
+async fn disconnect_leaves_if_the_server_takes_it_in_time() {
+    const LARGE: usize = 15_000_000;
+    let pause = Duration::from_millis(400);
+    for (is_busy, deadline, is_told) in [
+        (false, Duration::ZERO, true),
+        (true, Duration::ZERO, false),
+        (true, Duration::from_secs(20), true),
+    ] {
+        let server = Server::new();
+        let (client, mut stream) = connect_to(&server).await;
+        if is_busy {
+            drop(client.publish("t", &vec![7; LARGE]).send().unwrap());
+        }
+        let read = async {
+            if is_busy {
+                sleep(pause).await;
+            }
+            let mut said = Vec::new();
+            let _ = stream.read_to_end(&mut said).await;
+            said
+        };
+        let (report, said) = soon(async { tokio::join!(client.shutdown(deadline), read) }).await;
+        assert_eq!(said.ends_with(&[0xE0, 0]), is_told, "{is_busy} {deadline:?}: {report:?}");
+    }
+}
