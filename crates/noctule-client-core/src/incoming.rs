@@ -31,7 +31,8 @@ impl ClientSession {
         if let Some((topic, name)) = known.zip(name)
             && let Some(plain) = PlainPublish::decode(frame, self.version, name)
         {
-            let message = Message::plain(Arc::clone(topic), plain.payload, plain.qos());
+            let message =
+                Message::plain(Arc::clone(topic), plain.payload, plain.qos(), plain.packet_id);
             return self.arrived(message, plain.packet_id);
         }
         let known = known.cloned();

@@ -3,8 +3,9 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
-use noctule_packet::{ForwardedProperties, Publish, PublishProperties, QoS, TopicName};
+use noctule_packet::{ForwardedProperties, PacketId, Publish, PublishProperties, QoS, TopicName};
 
 /// What a message costs beside what it carries: its own parts, its place among the events or in a
 /// mailbox, its place among those that are held.
@@ -20,6 +21,8 @@ pub struct Message {
     qos: QoS,
     retain: bool,
     dup: bool,
+    packet_id: Option<PacketId>,
+    topic_alias: Option<NonZeroU16>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,8 +44,22 @@ impl Properties {
 
 impl Message {
     /// A message without properties.
-    pub(crate) fn plain(topic: Arc<str>, payload: &[u8], qos: QoS) -> Self {
-        Self { topic, payload: payload.into(), properties: None, qos, retain: false, dup: false }
+    pub(crate) fn plain(
+        topic: Arc<str>,
+        payload: &[u8],
+        qos: QoS,
+        packet_id: Option<PacketId>,
+    ) -> Self {
+        Self {
+            topic,
+            payload: payload.into(),
+            properties: None,
+            qos,
+            retain: false,
+            dup: false,
+            packet_id,
+            topic_alias: None,
+        }
     }
 
     /// What a PUBLISH carries, whose topic is known.
@@ -56,6 +73,8 @@ impl Message {
             qos: publish.qos,
             retain: publish.retain,
             dup: publish.dup,
+            packet_id: publish.packet_id,
+            topic_alias: publish.properties.topic_alias.and_then(NonZeroU16::new),
         }
     }
 
@@ -87,6 +106,17 @@ impl Message {
     /// Whether the server says that it may have sent it before.
     pub const fn dup(&self) -> bool {
         self.dup
+    }
+
+    /// The packet identifier that it came with, at QoS 1 and 2, to be shown to people: the server
+    /// uses it again for other messages, and nothing is asked for by it.
+    pub const fn packet_id(&self) -> Option<PacketId> {
+        self.packet_id
+    }
+
+    /// The topic alias that it came with, to be shown to people: the topic is known without it.
+    pub fn topic_alias(&self) -> Option<u16> {
+        self.topic_alias.map(NonZeroU16::get)
     }
 
     /// The identifiers of the subscriptions that matched, as far as they have any.

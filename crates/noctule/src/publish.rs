@@ -142,8 +142,10 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
         let drained = timeout_at(Instant::now() + DRAIN, publishing.settle_all());
         let _ = signals.or(drained).await;
     }
-    // Whatever had its chance to end has ended.
-    let _ = signals.or(link::end(&client, PROGRAM, &properties.disconnect)).await;
+    // Whatever had its chance to end has ended. Without DISCONNECT a slow server would publish the
+    // will of a client that has done everything.
+    let patience = if matches!(result, Ok(Ok(()))) { DRAIN } else { Duration::ZERO };
+    let _ = signals.or(link::end(&client, PROGRAM, &properties.disconnect, patience)).await;
     let result = judge(&mut publishing, result);
     if flags.json {
         let line = format!("{}\n", publishing.tally().to_json());

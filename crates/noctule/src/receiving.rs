@@ -114,9 +114,9 @@ impl Receiving {
         if wanted.no_retained && message.retain() {
             return;
         }
-        if self.writer.write(&message, &mut self.batch).is_err() {
+        if let Err(problem) = self.writer.write(&message, &mut self.batch) {
             let topic = message.topic();
-            say(self.program, format!("the payload of a message on {topic:?} is not JSON"));
+            say(self.program, format!("the payload of a message on {topic:?} {problem}"));
             return;
         }
         self.batched += 1;

@@ -106,7 +106,7 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
         }
         result = request(&client, flags, topic, &payload, &properties) => result,
     };
-    let _ = signals.or(link::end(&client, PROGRAM, &properties.disconnect)).await;
+    let _ = signals.or(link::end(&client, PROGRAM, &properties.disconnect, Duration::ZERO)).await;
     result
 }
 
@@ -178,9 +178,9 @@ async fn response(
 
 async fn write(flags: &Flags, message: Message) -> Result<(), Failure> {
     let mut bytes = Vec::new();
-    if flags.output.writer().write(&message, &mut bytes).is_err() {
-        return Err(Failure::new(Status::Undelivered, "the payload of the response is not JSON"));
-    }
+    flags.output.writer().write(&message, &mut bytes).map_err(|problem| {
+        Failure::new(Status::Undelivered, format!("the payload of the response {problem}"))
+    })?;
     match Output::start()?.write(bytes).await {
         Ok(()) | Err(OutputError::Closed) => Ok(()),
         Err(OutputError::Failed(error)) => Err(Failure::local("cannot write the output", &error)),

@@ -137,7 +137,8 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Failure> {
         };
         // What was not written must be neither acknowledged nor refused, so everything that holds
         // messages stays until the connection has ended.
-        let _ = signals.or(link::end(&client, PROGRAM, &properties.disconnect)).await;
+        let _ =
+            signals.or(link::end(&client, PROGRAM, &properties.disconnect, Duration::ZERO)).await;
         result
     };
     judge(flags, result, is_granted, receiving.written())

@@ -112,8 +112,9 @@ pub(crate) struct ConnectFlags {
         allow_hyphen_values = true
     )]
     session_expiry: Option<u32>,
-    /// A property of CONNECT, PUBLISH, the will, SUBSCRIBE, UNSUBSCRIBE or DISCONNECT, such as:
-    /// connect receive-maximum 10, publish content-type text/plain, will user-property NAME VALUE
+    /// A property of CONNECT, PUBLISH, the will, SUBSCRIBE, UNSUBSCRIBE, AUTH or DISCONNECT, such
+    /// as: connect receive-maximum 10, publish content-type text/plain, will user-property NAME
+    /// VALUE
     #[arg(
         short = 'D',
         long = "property",
@@ -217,6 +218,18 @@ impl ConnectFlags {
                 let in_flight = &mut settings.limits.in_flight_max;
                 *in_flight = self.max_inflight.unwrap_or(*in_flight);
             });
+        if let Some(method) = given.connect.authentication.method() {
+            builder = builder.authentication(method);
+        }
+        self.with_transport(builder, server)
+    }
+
+    /// The same with what the flags say about the way to the server.
+    fn with_transport(
+        &self,
+        mut builder: ClientBuilder,
+        server: &Server,
+    ) -> Result<ClientBuilder, Failure> {
         if server.is_tls {
             builder = builder.tls(self.tls.client()?);
         }

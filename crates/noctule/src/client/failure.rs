@@ -96,6 +96,7 @@ impl Failure {
                     Status::Refused
                 }
                 Some(said) if REFUSED_REQUESTS.contains(&said.code) => Status::Topic,
+                _ if matches!(**ended, Ended::Authentication(_)) => Status::Refused,
                 _ => Status::Connection,
             },
             _ => Status::Connection,

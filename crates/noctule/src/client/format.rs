@@ -1,6 +1,6 @@
 //! `-F`: a message as the text that a format asks for.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use jiff::Zoned;
 use jiff::fmt::strtime;
@@ -10,6 +10,9 @@ use super::format_json;
 
 /// Local time as ISO 8601 writes it.
 pub(crate) const ISO_TIME: &str = "%Y-%m-%dT%H:%M:%S%z";
+
+/// How many places of a fraction there are if nobody says so, as with printf.
+const PLACES: usize = 6;
 
 /// What to write for each message.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +54,12 @@ pub(crate) enum Field {
     SubscriptionIdentifier,
     Topic,
     UserProperties,
-    /// What only those know who see packets: the packet identifier and the topic alias.
-    Hidden,
+    PacketId,
+    TopicAlias,
+    /// The payload as a binary floating-point number of 4 bytes.
+    Float,
+    /// And of 8.
+    Double,
 }
 
 /// How wide something is to be.
@@ -61,12 +68,31 @@ pub(crate) struct Padding {
     pub(crate) with_zeros: bool,
     pub(crate) is_left: bool,
     pub(crate) width: usize,
+    /// What stands behind the point: the widest that text may be, the places of a fraction, or how
+    /// many digits of hexadecimal belong together.
     pub(crate) width_max: Option<usize>,
+    /// What stands between those.
+    pub(crate) separator: Option<char>,
 }
 
 /// Why a message cannot be written as the format wants it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NotJson;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwritable {
+    NotJson,
+    /// It is no number of so many bytes.
+    NotFloat(usize),
+}
+
+impl fmt::Display for Unwritable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson => f.write_str("is not JSON"),
+            Self::NotFloat(bytes) => {
+                write!(f, "is not a floating-point number of {bytes} bytes")
+            }
+        }
+    }
+}
 
 impl Format {
     /// The format that writes a message as JSON.
@@ -80,7 +106,7 @@ impl Format {
         message: &Message,
         now: &Zoned,
         out: &mut Vec<u8>,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), Unwritable> {
         for part in &self.parts {
             match part {
                 Part::Literal(bytes) => out.extend_from_slice(bytes),
@@ -106,7 +132,7 @@ fn write_field(
     message: &Message,
     now: &Zoned,
     out: &mut Vec<u8>,
-) -> Result<(), NotJson> {
+) -> Result<(), Unwritable> {
     let properties = message.properties();
     let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let payload = message.payload();
@@ -133,8 +159,16 @@ fn write_field(
             pad_bytes(payload, padding, out);
             return Ok(());
         }
-        Field::LowerHex => hex(payload, false),
-        Field::UpperHex => hex(payload, true),
+        Field::LowerHex => grouped(&hex(payload, false), padding),
+        Field::UpperHex => grouped(&hex(payload, true), padding),
+        Field::Float => {
+            let bytes = payload.try_into().map_err(|_| Unwritable::NotFloat(4))?;
+            float(f32::from_le_bytes(bytes).into(), padding)
+        }
+        Field::Double => {
+            let bytes = payload.try_into().map_err(|_| Unwritable::NotFloat(8))?;
+            float(f64::from_le_bytes(bytes), padding)
+        }
         Field::QoS => (message.qos() as u8).to_string(),
         Field::Retain => u8::from(message.retain()).to_string(),
         Field::ResponseTopic => properties.response_topic.map_or("", |it| it.as_str()).to_owned(),
@@ -147,7 +181,9 @@ fn write_field(
             let pairs = properties.user_properties.iter();
             pairs.map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>().join(" ")
         }
-        Field::Hidden => String::new(),
+        // As mosquitto_sub has it.
+        Field::PacketId => message.packet_id().map_or(0, |id| id.value()).to_string(),
+        Field::TopicAlias => number(message.topic_alias().map(u64::from)),
     };
     pad(&text, field, padding, out);
     Ok(())
@@ -173,7 +209,8 @@ fn pad(text: &str, field: Field, padding: &Padding, out: &mut Vec<u8>) {
                 | Field::SubscriptionIdentifier
                 | Field::LowerHex
                 | Field::UpperHex
-                | Field::Hidden
+                | Field::PacketId
+                | Field::TopicAlias
         );
     let fill = std::iter::repeat_n(if has_zeros { b'0' } else { b' ' }, missing);
     if padding.is_left {
@@ -194,6 +231,30 @@ fn pad_bytes(bytes: &[u8], padding: &Padding, out: &mut Vec<u8>) {
         out.extend(fill);
         out.extend_from_slice(bytes);
     }
+}
+
+/// A number in decimal, padded with zeros behind its sign if it is to be.
+fn float(value: f64, padding: &Padding) -> String {
+    let places = padding.width_max.unwrap_or(PLACES);
+    let width = padding.width;
+    match padding.with_zeros && !padding.is_left && value.is_finite() {
+        true => format!("{value:0width$.places$}"),
+        false => format!("{value:.places$}"),
+    }
+}
+
+/// Digits in groups.
+fn grouped(digits: &str, padding: &Padding) -> String {
+    let Some(size) = padding.width_max.filter(|size| *size > 0) else { return digits.to_owned() };
+    let separator = padding.separator.unwrap_or(' ');
+    let mut text = String::with_capacity(2 * digits.len());
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && at % size == 0 {
+            text.push(separator);
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn hex(bytes: &[u8], is_upper: bool) -> String {

@@ -5,7 +5,7 @@ use jiff::fmt::strtime;
 use noctule_client::Message;
 use serde_json::{Map, Value, json};
 
-use super::format::NotJson;
+use super::format::Unwritable;
 
 const TIME: &str = "%Y-%m-%dT%H:%M:%S.%6f%z";
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -25,10 +25,10 @@ pub(crate) fn write_with_payload(
     message: &Message,
     now: &Zoned,
     out: &mut Vec<u8>,
-) -> Result<(), NotJson> {
+) -> Result<(), Unwritable> {
     let payload = message.payload();
     // Numbers stay as they are written, but line breaks must not remain.
-    let parsed: Value = serde_json::from_slice(payload).map_err(|_| NotJson)?;
+    let parsed: Value = serde_json::from_slice(payload).map_err(|_| Unwritable::NotJson)?;
     let has_line_break = payload.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
     let text = match std::str::from_utf8(payload) {
         Ok(text) if !has_line_break => text.trim().to_owned(),
@@ -47,8 +47,9 @@ fn write_object(message: &Message, now: &Zoned, payload: (&str, String), out: &m
         ("qos", (message.qos() as u8).to_string()),
         ("retain", u8::from(message.retain()).to_string()),
         ("payloadlen", message.payload().len().to_string()),
-        payload,
     ];
+    fields.extend(message.packet_id().map(|id| ("mid", id.value().to_string())));
+    fields.push(payload);
     let properties = properties(message);
     if !properties.is_empty() {
         fields.push(("properties", Value::from(properties).to_string()));
@@ -86,6 +87,7 @@ fn properties(message: &Message) -> Map<String, Value> {
         .iter()
         .map(|(name, value)| json!({ "name": name, "value": value }))
         .collect();
+    put("topic-alias", message.topic_alias().map(Value::from));
     put("user-properties", (!user.is_empty()).then(|| user.into()));
     to
 }

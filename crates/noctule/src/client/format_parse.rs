@@ -18,8 +18,11 @@ Formats for -F:
   %j everything as JSON, %J the same with a payload that is JSON itself, %I time as ISO 8601,
   %U seconds since 1970, %C content type, %D correlation data, %E message expiry interval,
   %F payload format indicator, %P user properties, %R response topic, %S subscription identifiers,
-  %m and %A nothing (they are accepted since mosquitto_sub has them), %% a percent sign.
-  Behind the %, 0 pads with zeros, - aligns to the left, and then may stand WIDTH or WIDTH.MAXIMUM.
+  %m packet identifier, %A topic alias, %f and %d the payload as a binary floating-point number of
+  4 or 8 bytes, little-endian, %% a percent sign.
+  Behind the %, 0 pads with zeros, - aligns to the left, and then may stand WIDTH or WIDTH.MAXIMUM;
+  for %f and %d the MAXIMUM is the places of the fraction, for %x and %X the digits of a group, and
+  a sign behind it stands between groups: %.2:x is 18:83.
   @ and a letter is what strftime(3) makes of it (@H:@M:@S); @N nanoseconds, @@ an at sign.
   \\\\ \\0 \\a \\e \\n \\r \\t \\v are single characters.";
 
@@ -82,17 +85,23 @@ fn field(rest: &mut Peekable<Chars<'_>>) -> Result<Option<Part>, String> {
     if rest.next_if_eq(&'.').is_some() {
         padding.width_max = Some(number(rest)?.unwrap_or(0));
     }
+    if padding.width_max.is_some() {
+        padding.separator = rest.next_if(char::is_ascii_punctuation);
+    }
     let field = match rest.next() {
         Some('%') => return Ok(None),
-        Some('A' | 'm') => Field::Hidden,
+        Some('A') => Field::TopicAlias,
         Some('C') => Field::ContentType,
         Some('D') => Field::CorrelationData,
+        Some('d') => Field::Double,
         Some('E') => Field::MessageExpiryInterval,
         Some('F') => Field::PayloadFormatIndicator,
+        Some('f') => Field::Float,
         Some('I') => Field::IsoTime,
         Some('j') => Field::Json,
         Some('J') => Field::JsonPayload,
         Some('l') => Field::PayloadLength,
+        Some('m') => Field::PacketId,
         Some('P') => Field::UserProperties,
         Some('p') => Field::Payload,
         Some('q') => Field::QoS,
@@ -106,7 +115,12 @@ fn field(rest: &mut Peekable<Chars<'_>>) -> Result<Option<Part>, String> {
         Some(other) => return Err(format!("there is no %{other}; see --help")),
         None => return Err("a % at the end: write %% for the sign itself".to_owned()),
     };
-    Ok(Some(Part::Field(field, padding)))
+    match (padding.separator, field) {
+        (None, _) | (Some(_), Field::LowerHex | Field::UpperHex) => {
+            Ok(Some(Part::Field(field, padding)))
+        }
+        (Some(sign), _) => Err(format!("{sign} separates groups of %x and %X only; see --help")),
+    }
 }
 
 fn number(rest: &mut Peekable<Chars<'_>>) -> Result<Option<usize>, String> {
@@ -168,7 +182,18 @@ mod tests {
 
     #[test]
     fn what_is_no_format_is_told() {
-        for text in ["%", "%z", "@", "\\", "\\x", "%99999999999999999999t", "%10001p", "%-"] {
+        for text in [
+            "%",
+            "%z",
+            "%.2:t",
+            "%.2:",
+            "@",
+            "\\",
+            "\\x",
+            "%99999999999999999999t",
+            "%10001p",
+            "%-",
+        ] {
             assert!(text.parse::<Format>().is_err(), "{text}");
         }
     }

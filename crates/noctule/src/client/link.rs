@@ -33,15 +33,21 @@ pub(crate) fn start(
     Ok(client)
 }
 
-/// Says DISCONNECT, if the connection takes it. What is still under way is given up.
-pub(crate) async fn end(client: &Client, program: &str, said: &DisconnectProperties) {
+/// Says DISCONNECT, if the connection takes it within this time. What is still under way then is
+/// given up.
+pub(crate) async fn end(
+    client: &Client,
+    program: &str,
+    said: &DisconnectProperties,
+    patience: Duration,
+) {
     if let Some(options) = said.options() {
-        match client.shutdown_with(Duration::ZERO, options).await {
+        match client.shutdown_with(patience, options).await {
             Ok(_) => return,
             Err(error) => say(program, error),
         }
     }
-    client.shutdown(Duration::ZERO).await;
+    client.shutdown(patience).await;
 }
 
 /// What people are told about a subscription that was granted.

@@ -1,6 +1,7 @@
 //! What the clients of the command line have in common: how they are told what to do, how they
 //! connect, and how they say what went wrong.
 
+pub(crate) mod authentication;
 pub(crate) mod connect_flags;
 pub(crate) mod failure;
 pub(crate) mod format;

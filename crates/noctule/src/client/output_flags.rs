@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use jiff::Zoned;
 use noctule_client::Message;
 
-use super::format::{Format, NotJson};
+use super::format::{Format, Unwritable};
 
 const TOPIC_COLOR: &[u8] = b"\x1b[36m";
 const NO_COLOR: &[u8] = b"\x1b[0m";
@@ -83,7 +83,7 @@ impl OutputFlags {
 impl Writer {
     /// Appends a message to `out`. What a payload is nobody knows, so its bytes are written as they
     /// are.
-    pub(crate) fn write(&self, message: &Message, out: &mut Vec<u8>) -> Result<(), NotJson> {
+    pub(crate) fn write(&self, message: &Message, out: &mut Vec<u8>) -> Result<(), Unwritable> {
         let payload = message.payload();
         match &self.style {
             // As mosquitto_sub does: what is empty is no line.

@@ -2,6 +2,7 @@
 
 use noctule_client::{DisconnectOptions, PublishProperties, TopicName, UserProperties};
 
+use super::authentication::Authentication;
 use super::failure::Failure;
 
 const USER_PROPERTY: &str = "user-property";
@@ -31,6 +32,7 @@ pub(crate) struct DisconnectProperties {
 /// The properties of CONNECT.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectProperties {
+    pub(crate) authentication: Authentication,
     pub(crate) session_expiry_interval: Option<u32>,
     pub(crate) receive_maximum: Option<u16>,
     pub(crate) maximum_packet_size: Option<u32>,
@@ -67,7 +69,10 @@ impl Properties {
             })?;
             rest = behind;
         }
-        Ok(properties)
+        match properties.connect.authentication.problem() {
+            Some(problem) => Err(Failure::usage(format!("-D {problem}"))),
+            None => Ok(properties),
+        }
     }
 
     /// Whether nothing was given.
@@ -106,10 +111,14 @@ impl Properties {
                 self.disconnect.session_expiry_interval = Some(number(value)?);
                 Ok(())
             }
+            "auth" if name == "authentication-data" => {
+                self.connect.authentication.answer = Some(value.as_bytes().to_vec());
+                Ok(())
+            }
             "auth" | "disconnect" | "subscribe" | "unsubscribe" => Err(unknown(command)),
             _ => {
                 let expected =
-                    "expected connect, publish, will, subscribe, unsubscribe or disconnect";
+                    "expected connect, publish, will, subscribe, unsubscribe, auth or disconnect";
                 Err(expected.to_owned())
             }
         }
@@ -119,6 +128,10 @@ impl Properties {
 impl ConnectProperties {
     fn set(&mut self, name: &str, value: &str, user: Option<(&str, &str)>) -> Result<(), String> {
         match name {
+            "authentication-method" => self.authentication.method = Some(value.to_owned()),
+            "authentication-data" => {
+                self.authentication.data = Some(value.as_bytes().to_vec());
+            }
             "session-expiry-interval" => self.session_expiry_interval = Some(number(value)?),
             "receive-maximum" => self.receive_maximum = Some(number(value)?),
             "maximum-packet-size" => self.maximum_packet_size = Some(number(value)?),
@@ -217,7 +230,8 @@ fn unknown(command: &str) -> String {
     let known = match command {
         "connect" => {
             "session-expiry-interval, receive-maximum, maximum-packet-size, topic-alias-maximum, \
-             request-problem-information, request-response-information and user-property"
+             request-problem-information, request-response-information, authentication-method, \
+             authentication-data and user-property"
         }
         "publish" => {
             "content-type, correlation-data, message-expiry-interval, payload-format-indicator, \
@@ -229,6 +243,7 @@ fn unknown(command: &str) -> String {
         }
         "subscribe" => "subscription-identifier and user-property",
         "unsubscribe" => "user-property",
+        "auth" => "authentication-data",
         "disconnect" => "session-expiry-interval and user-property",
         _ => "nothing",
     };
@@ -271,11 +286,13 @@ mod tests {
             ("publish response-topic a/#", "wildcard"),
             ("publish payload-format-indicator 2", "0 or 1"),
             ("connect receive-maximum 65536", "not a number"),
-            ("connect authentication-method x", "can be set for connect"),
+            ("connect server-keep-alive 3", "can be set for connect"),
+            ("connect authentication-data x", "needs -D connect authentication-method"),
+            ("auth authentication-data x", "needs -D connect authentication-method"),
             ("disconnect receive-maximum 3", "can be set for disconnect"),
             ("unsubscribe session-expiry-interval 3", "user-property can be set for unsubscribe"),
-            ("auth user-property a b", "nothing can be set for auth"),
-            ("wish a b", "expected connect, publish, will, subscribe, unsubscribe or disconnect"),
+            ("auth user-property a b", "authentication-data can be set for auth"),
+            ("wish a b", "expected connect, publish, will, subscribe, unsubscribe, auth or"),
         ] {
             let message = read(words).unwrap_err();
             assert!(message.contains(expected), "{words}: {message}");

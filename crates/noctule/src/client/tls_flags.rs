@@ -36,6 +36,11 @@ pub(crate) struct TlsFlags {
     /// The oldest version of TLS to accept: tlsv1.2 or tlsv1.3
     #[arg(long, value_name = "VERSION", value_parser = ["tlsv1.2", "tlsv1.3"])]
     tls_version: Option<String>,
+    // Understood to say what to do in its place.
+    #[arg(long, value_name = "KEY", hide = true)]
+    psk: Option<String>,
+    #[arg(long, value_name = "IDENTITY", hide = true)]
+    psk_identity: Option<String>,
 }
 
 impl TlsFlags {
@@ -48,10 +53,21 @@ impl TlsFlags {
             || self.tls_use_os_certs
             || self.tls_alpn.is_some()
             || self.tls_version.is_some()
+            || self.wants_psk()
+    }
+
+    const fn wants_psk(&self) -> bool {
+        self.psk.is_some() || self.psk_identity.is_some()
     }
 
     /// What they say.
     pub(crate) fn client(&self) -> Result<TlsClient, Failure> {
+        if self.wants_psk() {
+            let problem = "--psk and --psk-identity: the TLS library has no pre-shared keys; use \
+                           certificates, --cafile for the server's and --cert with --key for this \
+                           client's";
+            return Err(Failure::usage(problem));
+        }
         let mut tls = TlsClient::builder();
         if self.insecure {
             // Whoever trusts everybody needs no authorities, but may have named them.

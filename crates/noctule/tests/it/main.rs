@@ -8,6 +8,7 @@ mod mosquitto;
 #[allow(dead_code, reason = "the other tests need the rest")]
 mod name_server;
 mod process;
+mod progress;
 mod publish;
 mod relay;
 mod rpc;

@@ -50,6 +50,12 @@ fn status_2_is_for_the_command_line() {
     check(&["pub", "-t", "t", "-m", "x", "-h", "a b"], &["-h a b", "character"]);
     check(&["pub", "-L", "http://host/t", "-m", "x"], &["-L", "scheme"]);
     check(&["pub", "-t", "t", "-m", "x", "--proxy", "ftp://p"], &["--proxy", "socks5"]);
+    for flags in [&["--psk", "c0ffee", "--psk-identity", "me"][..], &["--psk", "00"]] {
+        let arguments = [&["pub", "-t", "t", "-m", "x"], flags].concat();
+        check(&arguments, &["--psk", "has no pre-shared keys", "--cafile", "--cert"]);
+    }
+    let data = ["-D", "connect", "authentication-data", "x"];
+    check(&[&["sub", "-t", "t"], &data[..]].concat(), &["connect authentication-method"]);
     check(&["sub"], &["--topic"]);
     check(&["sub", "-t", "a/#/b"], &["topic filter \"a/#/b\""]);
     check(&["sub", "-t", "t", "-F", "%z"], &["there is no %z"]);

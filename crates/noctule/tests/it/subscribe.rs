@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use noctule_packet::{Packet, PacketId, QoS, ReasonCode, Suback, Unsuback};
-use noctule_testkit::{OwnedConnack, Peer, Script};
+use noctule_testkit::{OwnedConnack, Peer, Script, bytes};
 use rustix::process::Signal;
 
 use crate::broker::{Serving, TemporaryFile, noctule};
@@ -61,7 +61,9 @@ fn messages_are_written_in_every_way_there_is() {
         ),
         (&["-F", "@Y@m@dT@H@M@S.@N"], "20"),
         (&["-F", "%U %I"], "1"),
-        (&["-F", "%X %m%A%C%D%E%F%P%R%S."], "323120C2B043 .\n"),
+        (&["-F", "%X %A%C%D%E%F%P%R%S."], "323120C2B043 1.\n"),
+        (&["-F", "%.2x|%.4:X|%.99x"], "32 31 20 c2 b0 43|3231:20C2:B043|323120c2b043\n"),
+        (&["-F", "%m|%03m|%-4m|%3A|"], "1|001|1   |  1|\n"),
     ] {
         let count = if expected.contains("last") { "3" } else { "1" };
         let reader = house.reader(&[&["-t", "house/+", "-q", "1", "-C", count], flags].concat());
@@ -93,6 +95,49 @@ fn json_says_everything_and_hides_no_byte() {
     let ended = reader.end();
     let line: serde_json::Value = serde_json::from_str(ended.text()).unwrap();
     assert_eq!(line["payload"]["n"], 1.10);
+}
+
+#[test]
+fn payloads_may_be_binary_numbers() {
+    let mut house = House::new();
+    for (format, payload, expected) in [
+        ("%f", &(-1.5_f32).to_le_bytes()[..], "-1.500000"),
+        ("%.2f|%09.2f|%-8.1f|", &1.25_f32.to_le_bytes(), "1.25|000001.25|1.2     |"),
+        ("%d %08.2d", &(-0.1_f64).to_le_bytes(), "-0.100000 -0000.10"),
+    ] {
+        let reader = house.reader(&["-t", "t", "-F", format, "-C", "1"]);
+        house.say("t", "none of that");
+        house.peer.publish("t", payload, QoS::AtLeastOnce);
+        reader.line_with("is not a floating-point number of");
+        assert_eq!(reader.end().text(), format!("{expected}\n"));
+    }
+}
+
+/// %m and %A, and the same in JSON, as they were on the wire.
+#[test]
+fn packet_identifiers_and_topic_aliases_are_shown() {
+    let server = Script::run(|mut peer| {
+        peer.expect_connect();
+        peer.send_connack(&OwnedConnack::new(ReasonCode::Success));
+        let id = PacketId::new(peer.expect_subscribe().packet_id).unwrap();
+        peer.send(Packet::Suback(Suback::new(id, vec![ReasonCode::GrantedQos1])));
+        peer.send_bytes(&bytes("32 0a 0001 't' 1234 03 23 0003 'x'"));
+        peer.send_bytes(&bytes("32 09 0000 1235 03 23 0003 'y'"));
+        peer.send_bytes(&bytes("30 05 0001 't' 00 'z'"));
+        peer.expect_puback(0x1234);
+        peer.expect_puback(0x1235);
+        peer.expect_disconnect(ReasonCode::Success);
+    });
+    let port = server.address().port().to_string();
+    let alias = ["-D", "connect", "topic-alias-maximum", "5"];
+    let reader = ["-t", "t", "-q", "1", "-C", "3", "-F", "%m %A %t %j"];
+    let reader = Running::start(&[&["sub", "-p", &port, "-i", "c"], &alias[..], &reader].concat());
+    let ended = reader.end();
+    let lines: Vec<&str> = ended.text().lines().collect();
+    assert!(lines[0].starts_with("4660 3 t {") && lines[1].starts_with("4661 3 t {"), "{ended:?}");
+    assert!(lines[2].starts_with("0  t {") && !lines[2].contains("mid"), "{ended:?}");
+    assert!(lines[1].contains("\"mid\":4661") && lines[1].contains("\"topic-alias\":3"));
+    server.finish();
 }
 
 #[test]
@@ -275,6 +320,44 @@ fn a_unix_socket_is_as_good_as_an_address() {
     end_of(&["pub", "--unix", socket.path(), "-t", "t", "-m", "x", "-r", "-q", "1"]).succeeded();
     let ended = end_of(&["sub", "--unix", socket.path(), "-t", "t", "-C", "1"]);
     assert_eq!(ended.succeeded(), "x\n");
+}
+
+/// Enhanced authentication with the words of the command line, and what is wrong without them.
+#[test]
+fn a_challenge_is_answered_with_what_the_command_line_says() {
+    let said = [
+        ["-D", "connect", "authentication-method", "TOKEN"],
+        ["-D", "connect", "authentication-data", "first"],
+        ["-D", "auth", "authentication-data", "second"],
+    ];
+    for is_answered in [true, false] {
+        let server = Script::run(move |mut peer| {
+            let connect = peer.expect_connect();
+            assert_eq!(connect.authentication_method.as_deref(), Some("TOKEN"));
+            assert_eq!(connect.authentication_data.as_deref(), Some(&b"first"[..]));
+            peer.send_bytes(&bytes("f0 0e 18 0c 15 0005 'TOKEN' 16 0001 '?'"));
+            if !is_answered {
+                return peer.expect_closed_or_reset();
+            }
+            let auth = peer.expect_auth();
+            assert_eq!(auth.authentication_data.as_deref(), Some(&b"second"[..]));
+            let method = Some("TOKEN".to_owned());
+            let connack = OwnedConnack::new(ReasonCode::Success);
+            peer.send_connack(&OwnedConnack { authentication_method: method, ..connack });
+            let id = PacketId::new(peer.expect_subscribe().packet_id).unwrap();
+            peer.send(Packet::Suback(Suback::new(id, vec![ReasonCode::Success])));
+            peer.expect_disconnect(ReasonCode::Success);
+        });
+        let port = server.address().port().to_string();
+        let said = said[..if is_answered { 3 } else { 2 }].concat();
+        let ended =
+            end_of(&[&["sub", "-p", &port, "-i", "c", "-t", "t", "-E"], &said[..]].concat());
+        match is_answered {
+            true => assert_eq!(ended.succeeded(), ""),
+            false => ended.failed(4, &["-D auth authentication-data"]),
+        }
+        server.finish();
+    }
 }
 
 #[test]
