@@ -1,8 +1,9 @@
 //! A program that publishes with a store is killed at random moments, and before each thing that it
 //! does to its disk: nothing that it was told is stored is lost, QoS 2 arrives once, and the order
-//! is kept.
+//! is kept. And one that receives: nothing is lost that it was not given.
 
 mod mortal;
+mod receiver;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
