@@ -126,7 +126,7 @@ impl ClientSession {
         if self.settings.acknowledgement == AcknowledgementMode::Automatic
             && let Event::Message { token, .. } = event
             && let Some(token) = token.take()
-            && let Release::Done(released) = self.held.release(token, ReasonCode::Success)
+            && let Release::Done(released) = self.held.release(token, ReasonCode::Success, None)
         {
             self.answer(token.epoch, released);
         }
