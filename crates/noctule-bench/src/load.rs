@@ -24,6 +24,8 @@ pub(crate) struct Load {
 /// How many pairs the p2p loads have: enough that one wake-up of the broker serves several, as it
 /// does wherever there is something to do.
 const PAIRS: u32 = 16;
+/// One pair alone would live on one shard or on two, as its names have it.
+const LARGE_PAIRS: u32 = 4;
 const MANY: u32 = 1_000;
 const SMALL: usize = 16;
 const LARGE: usize = 16 * 1024;
@@ -58,7 +60,7 @@ const fn fan_out(name: &'static str, qos: QoS) -> Load {
         publishers: 1,
         subscribers: MANY,
         qos,
-        window: 32,
+        window: 64,
         payload_bytes: SMALL,
     }
 }
@@ -76,7 +78,15 @@ const fn fan_in(name: &'static str, qos: QoS) -> Load {
 }
 
 const fn large(name: &'static str, qos: QoS) -> Load {
-    Load { name, groups: 1, publishers: 1, subscribers: 1, qos, window: 16, payload_bytes: LARGE }
+    Load {
+        name,
+        groups: LARGE_PAIRS,
+        publishers: 1,
+        subscribers: 1,
+        qos,
+        window: 16,
+        payload_bytes: LARGE,
+    }
 }
 
 impl Load {

@@ -16,6 +16,11 @@ use crate::router::{Matches, Target};
 use crate::shard::Shard;
 use crate::shard_message::{Body, Forward, ShardMessage};
 
+/// With so many targets a small message is copied for this shard: everybody who keeps one counts
+/// itself in it, and two threads that count in one place wait for each other every time.
+const COPY_FOR: usize = 16;
+const COPIED_BYTES_MAX: usize = 8 * 1024;
+
 /// A forward whose deliveries are not all made, and what its shard is owed then.
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarded {
@@ -137,6 +142,9 @@ impl Shard {
             }
             self.answer_asks(effects);
             let matches = self.route_forwarded(publication.topic);
+            if matches.len() >= COPY_FOR && publication.payload.len() <= COPIED_BYTES_MAX {
+                publication.forget_message();
+            }
             if let Some(at) = self.start_fan_out(&mut publication, &matches, effects) {
                 let then = Then { forwarded: Some(forwarded), ..Then::default() };
                 self.defer(&mut publication, matches, at, then);

@@ -95,6 +95,11 @@ impl<'a> Publication<'a> {
         Arc::clone(message)
     }
 
+    /// Lets go of the message that this was made of: the first to keep it makes another.
+    pub(crate) fn forget_message(&mut self) {
+        self.message = None;
+    }
+
     /// Whether [`Publication::message`] was made already.
     pub(crate) fn is_message(&self) -> bool {
         self.message.is_some()
@@ -108,5 +113,22 @@ impl<'a> Publication<'a> {
     /// The Message Expiry Interval to send at `now`.
     pub(crate) fn remaining_expiry_interval(&self, now: Timestamp) -> Option<u32> {
         crate::message::remaining_expiry_interval(self.expires_at, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgotten_message_is_made_again_and_then_shared() {
+        let plain = Message::plain("a/b".into(), b"1"[..].into(), QoS::AtLeastOnce);
+        let message = Arc::new(Message { retain: true, ..plain });
+        let mut publication = Publication::of(&message, Publisher::Nobody).unwrap();
+        assert!(Arc::ptr_eq(&publication.message(), &message));
+        publication.forget_message();
+        let copy = publication.message();
+        assert_eq!((&copy, Arc::ptr_eq(&copy, &message)), (&message, false));
+        assert!(Arc::ptr_eq(&publication.message(), &copy));
     }
 }

@@ -54,11 +54,12 @@ impl ShardDriver {
     pub(crate) fn note_dirty(&mut self) {
         let mut fresh = mem::take(&mut self.dirty.fresh);
         self.shard.take_dirty(&mut fresh);
+        let is_crowd = fresh.len() >= CROWD;
+        self.mail.note_input(is_crowd);
         if fresh.is_empty() {
             self.dirty.fresh = fresh;
             return;
         }
-        let is_crowd = fresh.len() >= CROWD;
         for id in fresh.drain(..) {
             self.mark_dirty(id, is_crowd);
         }
@@ -101,13 +102,15 @@ impl ShardDriver {
     /// Ends a turn: hands over what is for other shards, and writes once to each connection that
     /// has something to write. Whether some were left for a later turn.
     fn flush(&mut self) -> bool {
-        self.mail.post();
+        let is_holding = self.may_hold();
+        if !is_holding || self.mail.is_due() {
+            self.mail.post();
+        }
         let mut due = mem::replace(&mut self.dirty.due, mem::take(&mut self.dirty.due_spare));
         for id in due.drain(..) {
             self.write_marked(id, Mark::Due);
         }
         self.dirty.due_spare = due;
-        let is_holding = self.may_hold();
         if !is_holding {
             let mut held =
                 mem::replace(&mut self.dirty.held, mem::take(&mut self.dirty.held_spare));

@@ -102,6 +102,9 @@ pub(crate) struct Mail {
     outgoing: Box<[Batch]>,
     /// The shards that it has something for.
     destinations: Vec<ShardId>,
+    /// Whether some of that came since the last input, and whether some must go with this turn.
+    is_fresh: bool,
+    is_due: bool,
     /// What was taken out of the inbox and not looked at.
     arrived: VecDeque<Batch>,
     /// The batch before those.
@@ -116,6 +119,8 @@ impl Mail {
             outgoing: inboxes.iter().map(|_| Batch::new()).collect(),
             inboxes,
             destinations: Vec::new(),
+            is_fresh: false,
+            is_due: false,
             arrived: VecDeque::new(),
             reading: Batch::new().into_iter(),
         }
@@ -140,6 +145,7 @@ impl Mail {
     fn add(&mut self, to: ShardId, letter: Letter) {
         let Some(batch) = self.outgoing.get_mut(usize::from(to.0)) else { return };
         batch.push(letter);
+        self.is_fresh = true;
         match batch.len() {
             1 => self.destinations.push(to),
             BATCH_LETTERS_MAX.. => self.hand_over(to),
@@ -147,8 +153,19 @@ impl Mail {
         }
     }
 
+    /// Says whether what an input has just collected may wait for the turns that follow at once.
+    pub(crate) fn note_input(&mut self, may_wait: bool) {
+        self.is_due |= mem::take(&mut self.is_fresh) && !may_wait;
+    }
+
+    /// Whether something was collected that must not wait.
+    pub(crate) const fn is_due(&self) -> bool {
+        self.is_due
+    }
+
     /// Hands over everything that was collected.
     pub(crate) fn post(&mut self) {
+        self.is_due = false;
         while let Some(to) = self.destinations.pop() {
             self.hand_over(to);
         }
@@ -200,7 +217,7 @@ impl Mail {
 }
 
 impl ShardDriver {
-    /// Sends a letter, at the latest at the end of this turn.
+    /// Sends a letter, at the latest when what the same input had for clients here is written.
     pub(crate) fn send_letter(&mut self, to: ShardId, letter: Letter) {
         self.mail.add(to, letter);
         self.signals().flush.raise();
@@ -246,8 +263,11 @@ pub(crate) async fn inbox_loop(driver: SharedDriver) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::task::Wake;
+
+    use noctule_broker_core::ListenerId;
 
     use super::*;
 
@@ -258,6 +278,29 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn what_may_wait_goes_with_the_first_that_must_not() {
+        let mut mail = Mail::new(ShardId(0), Mail::inboxes(2));
+        let letter = || {
+            let stream = DetachedStream::Unix(UnixStream::pair().unwrap().0);
+            Letter::Arrival(Box::new(Arrival::new(stream, "somebody".into(), ListenerId(0))))
+        };
+        mail.note_input(false);
+        assert!(!mail.is_due(), "there is nothing");
+        mail.add(ShardId(1), letter());
+        mail.note_input(true);
+        mail.note_input(false);
+        assert!(!mail.is_due(), "an input without letters changes nothing");
+        mail.add(ShardId(1), letter());
+        mail.note_input(false);
+        mail.note_input(true);
+        assert!(mail.is_due());
+        mail.post();
+        assert!(!mail.is_due());
+        let waiting = mail.inboxes[1].lock().batches.pop_front();
+        assert_eq!(waiting.map(|batch| batch.len()), Some(2));
     }
 
     #[test]

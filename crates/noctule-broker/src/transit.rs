@@ -24,12 +24,14 @@ pub(crate) struct Arrival<S> {
     moved: bool,
 }
 
-impl Arrival<Stream> {
+impl<S> Arrival<S> {
     /// A socket that was accepted.
-    pub(crate) const fn new(stream: Stream, peer: Peer, listener: ListenerId) -> Self {
+    pub(crate) const fn new(stream: S, peer: Peer, listener: ListenerId) -> Self {
         Self { stream, peer, listener, rest: Vec::new(), moved: false }
     }
+}
 
+impl Arrival<Stream> {
     fn detach(self) -> io::Result<Arrival<DetachedStream>> {
         let Self { stream, peer, listener, rest, moved } = self;
         Ok(Arrival { stream: stream.detach()?, peer, listener, rest, moved })
@@ -64,7 +66,10 @@ impl ShardDriver {
     fn send_on(&mut self, to: ShardId, arrival: Arrival<Stream>) {
         let peer = arrival.peer.clone();
         match arrival.detach() {
-            Ok(arrival) => self.send_letter(to, Letter::Arrival(Box::new(arrival))),
+            Ok(arrival) => {
+                self.send_letter(to, Letter::Arrival(Box::new(arrival)));
+                self.mail.note_input(false);
+            }
             Err(error) => {
                 debug!(target: "noctule", %peer, %error, "a connection could not be handed over");
             }
