@@ -166,6 +166,7 @@ impl Ci<'_> {
         Ok(())
     }
 
+    /// P-17: the client's core is built without `std`, so that it brings neither clock nor socket.
     fn no_std(&self) -> Result<()> {
         let bare_target = installed_bare_target();
         let mut arguments = vec!["check", "--no-default-features"];

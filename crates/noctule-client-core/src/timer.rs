@@ -25,6 +25,8 @@ pub(crate) struct Clocks {
     last_ping: Timestamp,
     /// Something has to be heard until then.
     silence_ends: Option<Timestamp>,
+    /// Whether that moment was put off, because nobody was there when it came.
+    is_put_off: bool,
     /// PINGRESPs that are due.
     pings: u32,
     /// Where the last PINGREQ ends, counted from the connection's first byte.
@@ -32,6 +34,10 @@ pub(crate) struct Clocks {
     /// Until when a connection that ends may write what is left.
     closing_ends: Option<Timestamp>,
 }
+
+/// A timer that comes so late was held up: by a browser that lets the tabs behind others wait, or
+/// because the process stood still. What the server has said meanwhile is read first, in this time.
+const LATE: Duration = Duration::from_secs(1);
 
 /// How long a connection that ends may take to write what is left, DISCONNECT last.
 const CLOSING_MAX: Duration = Duration::from_secs(2);
@@ -94,6 +100,16 @@ impl Clocks {
         if self.silence_ends.is_some() {
             self.silence_ends = ping_timeout.map(|timeout| now + timeout);
         }
+    }
+
+    /// Puts the end of the silence off, once, if it is noticed too late.
+    fn put_off_if_late(&mut self, now: Timestamp) -> bool {
+        let is_late = self.silence_ends.is_some_and(|ends| now.since(ends) >= LATE);
+        if is_late && !self.is_put_off {
+            (self.is_put_off, self.silence_ends) = (true, Some(now + LATE));
+            return true;
+        }
+        false
     }
 
     /// When a PINGREQ is due: nothing was written, or nothing heard, for a whole interval.
@@ -180,6 +196,9 @@ impl ClientSession {
     }
 
     fn silent_too_long(&mut self, now: Timestamp) {
+        if self.clocks.put_off_if_late(now) {
+            return;
+        }
         // Nothing is read from a server that reads nothing, so that one cannot be heard either.
         if self.takes_more() && !self.ping_waits(now) || self.is_unheeded(now) {
             return self.end(now, None, Ended::PingTimeout);
@@ -213,6 +232,7 @@ impl ClientSession {
         clocks.pings = clocks.pings.saturating_add(1);
         if clocks.silence_ends.is_none() {
             clocks.silence_ends = self.settings.ping_timeout.map(|timeout| now + timeout);
+            clocks.is_put_off = false;
         }
     }
 }

@@ -28,7 +28,7 @@ fn a_ping_is_sent_when_nothing_else_was_for_an_interval() {
         settings.connect.keep_alive = 10;
         let mut world = World::online(settings);
         for _ in 0..3 {
-            world.advance(Duration::from_secs(9));
+            world.advance(Duration::from_secs(2));
             world.publish(QoS::AtLeastOnce, "a");
             assert_eq!(world.packets().len(), 1);
             world.message(QoS::AtMostOnce, 0, "t", b"");
@@ -74,6 +74,34 @@ fn a_server_that_answers_no_ping_is_given_up() {
     world.advance(Duration::from_secs(7));
     assert!(world.session.wants_close());
     assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
+}
+
+/// P-18: a background tab's timers, and those of a process that stood still, come when they can.
+#[test]
+fn a_timer_that_comes_late_lets_what_was_said_be_read_before_it_judges() {
+    let mut settings = brief(Version::V5_0);
+    settings.connect.keep_alive = 10;
+    settings.ping_timeout = Some(Duration::from_secs(3));
+    for answers in [true, false] {
+        let mut world = World::online(settings.clone());
+        // The ping leaves late, and is given its time from then on.
+        stand_still(&mut world, Duration::from_secs(60));
+        assert_eq!(world.packets(), ["PINGREQ"]);
+        wait(&mut world, Duration::from_millis(2_999));
+        assert!(!world.session.wants_close());
+        // PINGRESP may have been there for a minute.
+        stand_still(&mut world, Duration::from_secs(60));
+        assert!(!world.session.wants_close());
+        if answers {
+            world.say(&Packet::Pingresp);
+            world.advance(Duration::from_secs(2));
+            assert!(!world.session.wants_close());
+        } else {
+            // However late this is, nothing was there.
+            stand_still(&mut world, Duration::from_secs(60));
+            assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
+        }
+    }
 }
 
 /// A server may have stopped reading, too: nothing waits for it.
@@ -166,6 +194,12 @@ fn a_large_message_on_its_way_keeps_nothing_from_being_read() {
 }
 
 /// Time goes by, and nothing is written.
+/// Time passes, and no timer comes before its end.
+fn stand_still(world: &mut World, duration: Duration) {
+    world.now = world.now + duration;
+    world.session.on_timeout(world.now);
+}
+
 fn wait(world: &mut World, duration: Duration) {
     let end = world.now + duration;
     while let Some(at) = world.session.poll_timeout().filter(|at| *at <= end) {
