@@ -8,18 +8,25 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use crate::ledger::Ledger;
-use crate::{END, PAUSE, TO_ASYNCHRONOUS, TO_BLOCKING, change, payload, qos, reconnect};
+use crate::{END, PAUSE, TO_ASYNCHRONOUS, TO_BLOCKING, change, goes_on, payload, qos, reconnect};
 
 /// The thread of these clients.
 pub(crate) struct Pair {
+    clients: [Client; 2],
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Pair {
+    /// Fails if one of them has given up.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        self.clients.iter().for_each(|client| goes_on(&client.state()));
+    }
+
     /// Ends them in good order.
     pub(crate) fn end(self) {
-        drop(self.stop);
+        drop((self.stop, self.clients));
         self.thread.join().expect("they do not panic");
     }
 }
@@ -35,6 +42,7 @@ pub(crate) fn start(urls: [String; 2], sends: Arc<Ledger>, gets: Arc<Ledger>) ->
         let inbox = subscriber.subscribe(TO_ASYNCHRONOUS).await.expect("a subscription");
         (publisher, subscriber, inbox)
     });
+    let clients = [publisher.clone(), subscriber.clone()];
     let run = async move {
         let publishing = tokio::spawn(publish(publisher.clone(), sends));
         let receiving = tokio::spawn(receive(inbox, gets));
@@ -45,7 +53,7 @@ pub(crate) fn start(urls: [String; 2], sends: Arc<Ledger>, gets: Arc<Ledger>) ->
         assert!(subscriber.shutdown(END).await.is_clean());
         receiving.await.expect("it does not panic");
     };
-    Pair { stop, thread: thread::spawn(move || runtime.block_on(run)) }
+    Pair { clients, stop, thread: thread::spawn(move || runtime.block_on(run)) }
 }
 
 async fn connect(url: String, client_id: &str) -> Client {

@@ -8,7 +8,7 @@ use noctule_client::Receipt;
 use noctule_client::blocking::{Client, Subscription};
 
 use crate::ledger::Ledger;
-use crate::{END, PAUSE, TO_ASYNCHRONOUS, TO_BLOCKING, change, payload, qos, reconnect};
+use crate::{END, PAUSE, TO_ASYNCHRONOUS, TO_BLOCKING, change, goes_on, payload, qos, reconnect};
 
 /// These clients and the threads that use them.
 pub(crate) struct Pair {
@@ -19,6 +19,12 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// Fails if one of them has given up.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        [&self.publisher, &self.subscriber].iter().for_each(|client| goes_on(&client.state()));
+    }
+
     /// Ends them in good order.
     pub(crate) fn end(self) {
         self.publishing.join().expect("it does not panic");

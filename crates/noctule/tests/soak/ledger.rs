@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 use noctule_client::{Outcome, QoS};
 
-use crate::qos;
+use crate::{END, qos};
 
 /// How many messages may be open at once.
 const OPEN_MAX: usize = 100;
@@ -25,6 +26,8 @@ struct Book {
     /// Messages of QoS 0 whose connection was gone.
     gone: u64,
     wrong: Vec<String>,
+    /// When all was known of a message last.
+    settled: Option<Instant>,
 }
 
 /// A message of which not everything is known.
@@ -119,8 +122,13 @@ impl Ledger {
     /// Fails if something is wrong.
     #[track_caller]
     pub(crate) fn check(&self) {
-        let wrong = std::mem::take(&mut self.book().wrong);
+        let book = self.book();
+        let (wrong, silence) = (book.wrong.clone(), book.settled.map(|at| at.elapsed()));
+        let stands = !book.open.is_empty() && silence.is_some_and(|silence| silence > END);
+        // The others go on with it until the process ends.
+        drop(book);
         assert!(wrong.is_empty(), "{wrong:?}");
+        assert!(!stands, "it stands still: {}", self.report());
     }
 
     pub(crate) fn report(&self) -> String {
@@ -142,6 +150,7 @@ impl Book {
         });
         if is_settled {
             self.open.remove(&number);
+            self.settled = Some(Instant::now());
         }
     }
 }

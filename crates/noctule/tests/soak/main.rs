@@ -18,7 +18,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use noctule_client::{Backoff, Keep, QoS, ReconnectSettings, Redelivery, Settings};
+use noctule_client::{
+    Backoff, Failure, Keep, QoS, Reaction, ReasonCode, ReconnectPolicy, ReconnectSettings,
+    Redelivery, Settings, State,
+};
 use noctule_testkit::FaultProxy;
 
 use ledger::Ledger;
@@ -47,7 +50,10 @@ fn seconds() -> u64 {
 fn reconnect() -> ReconnectSettings {
     let [base, maximum] = [5, 100].map(Duration::from_millis);
     let backoff = Backoff { base, maximum, busy_delay: base, ..Backoff::default() };
-    ReconnectSettings { backoff, ..ReconnectSettings::default() }
+    // A CONNECT that was held back until the client had made another connection throws that out.
+    let itself = Failure::ByServer(ReasonCode::SessionTakenOver);
+    let policy = ReconnectPolicy::default().with(itself, Reaction::Retry);
+    ReconnectSettings { backoff, policy, ..ReconnectSettings::default() }
 }
 
 fn change(settings: &mut Settings) {
@@ -58,6 +64,14 @@ fn change(settings: &mut Settings) {
     settings.queue.keep = Keep::All;
     // Here it is never a message's fault.
     settings.redelivery = Redelivery { interruptions_max: None, ..Redelivery::default() };
+}
+
+/// Fails if a client has given up, which none of these faults is a reason for.
+#[track_caller]
+fn goes_on(state: &State) {
+    if let State::Stopped(reason) = state {
+        panic!("a client has given up: {reason}");
+    }
 }
 
 /// The bytes of a message: its number, and a length that is often another one.
@@ -100,6 +114,8 @@ fn clients_of_both_forms_outlive_their_connections() {
         assert_eq!(clock.recv_timeout(SAMPLED), Err(RecvTimeoutError::Timeout));
         memory.sample();
         ledgers.iter().for_each(|ledger| ledger.check());
+        asynchronous.check();
+        blocking.check();
     }
     let rounds = weather.end();
     ledgers.iter().for_each(|ledger| ledger.close());
