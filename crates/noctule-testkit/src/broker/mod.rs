@@ -55,7 +55,7 @@ use sockets::Sockets;
 /// assert_eq!(broker.next_publish("kitchen/#").wait().text(), "21.5");
 /// ```
 ///
-/// Its clock is the system's, the runtime's ([`in_memory`](Self::in_memory)) or the test's own
+/// Its clock is the system's, the runtime's (`in_memory`) or the test's own
 /// (`in_virtual_time`), and it keeps time like any other broker: a client that is silent for one
 /// and a half times its keep alive is disconnected and its will published, and sessions and
 /// messages expire. A keep alive of 0, also one that the broker imposes
