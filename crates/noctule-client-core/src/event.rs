@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use noctule_packet::ReasonCode;
 
@@ -91,6 +92,11 @@ pub enum Event {
     Stalled {
         /// The bytes of messages that are held.
         held_bytes: usize,
+    },
+    /// PINGRESP has come.
+    PingAnswered {
+        /// How long after its PINGREQ.
+        round_trip: Duration,
     },
     /// A re-authentication has ended.
     Reauthenticated,

@@ -48,6 +48,9 @@ use mailbox::Item;
 use mailboxes::Mailboxes;
 use receipts::{Ending, Receipts};
 
+/// How much is kept for a driver's log.
+const NOTES_MAX: usize = 256;
+
 /// One session and everybody who uses it.
 #[derive(Debug)]
 pub struct Hub {
@@ -67,6 +70,8 @@ pub struct Hub {
     kept: Kept,
     /// Messages that came for nobody.
     unclaimed: u64,
+    /// What the driver has not told its log.
+    notes: Vec<ClientEvent>,
     /// What the driver has not taken note of.
     connected: Option<Arc<Negotiated>>,
     ended: Option<Arc<Ended>>,
@@ -114,6 +119,7 @@ impl Hub {
             wakes: Wakes::default(),
             kept: Kept::default(),
             unclaimed: 0,
+            notes: Vec::new(),
             connected: None,
             ended: None,
             is_closed: false,
@@ -290,6 +296,12 @@ impl Hub {
             Poll::Ready(_) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Whether the server has the message of a publication: ready when it has received it at QoS 2,
+    /// or when the publication has ended.
+    pub fn poll_received(&mut self, operation: OperationId, waker: &Waker) -> Poll<bool> {
+        self.receipts.poll_received(operation, waker, &mut self.wakes)
     }
 
     /// How a request has ended; `None` if that was asked and answered before.
@@ -470,6 +482,12 @@ impl Hub {
         self.lifecycle.follow()
     }
 
+    /// Somebody waits for something to happen to the connection. Messages that have failed are not
+    /// told to him: they wait for one who [follows](Self::follow).
+    pub fn watch(&mut self) -> FollowerId {
+        self.lifecycle.watch()
+    }
+
     /// And does not any more.
     pub fn leave(&mut self, follower: FollowerId) {
         self.lifecycle.leave(follower, &mut self.wakes);
@@ -552,10 +570,33 @@ impl Hub {
             Event::Resubscribed { filter, code } => ClientEvent::Resubscribed { filter, code },
             Event::SessionLost => ClientEvent::SessionLost,
             Event::Stalled { held_bytes } => ClientEvent::Stalled { held_bytes },
+            Event::PingAnswered { round_trip } => ClientEvent::PingAnswered { round_trip },
             Event::Reauthenticated => ClientEvent::Reauthenticated,
             Event::Tolerated(error) => ClientEvent::Tolerated(error),
         };
+        self.note(&told);
         self.tell(&told);
+    }
+
+    /// Keeps what the driver's log is to tell.
+    fn note(&mut self, event: &ClientEvent) {
+        let is_noted = matches!(
+            event,
+            ClientEvent::SessionLost
+                | ClientEvent::Resubscribed { .. }
+                | ClientEvent::Stalled { .. }
+                | ClientEvent::Reauthenticated
+                | ClientEvent::Tolerated(_)
+        );
+        // Not every driver has a log.
+        if is_noted && self.notes.len() < NOTES_MAX {
+            self.notes.push(event.clone());
+        }
+    }
+
+    /// The driver: what has happened to the session since that was asked last.
+    pub fn take_notes(&mut self) -> Vec<ClientEvent> {
+        mem::take(&mut self.notes)
     }
 
     /// Puts a message into all mailboxes that want it.

@@ -9,6 +9,7 @@ use noctule_session::Timestamp;
 
 use crate::connect::comes_before_connack;
 use crate::ended::{Ended, ServerReason};
+use crate::event::Event;
 use crate::fault::{Fault, ProtocolError};
 use crate::negotiated::owned;
 use crate::observe::Observation;
@@ -112,8 +113,9 @@ impl ClientSession {
             PacketType::Unsuback => self.on_unsuback(&Unsuback::decode(frame, version, rules)?),
             PacketType::Pingresp => {
                 Pingresp::decode(frame, version, rules)?;
-                if self.clocks.ping_answered() {
+                if let Some(round_trip) = self.clocks.ping_answered(now) {
                     self.events.observe(Observation::PingAnswered);
+                    self.events.push(Event::PingAnswered { round_trip });
                     self.outlived_requests();
                     return Ok(());
                 }

@@ -27,8 +27,9 @@ pub(crate) struct Clocks {
     silence_ends: Option<Timestamp>,
     /// Whether that moment was put off, because nobody was there when it came.
     is_put_off: bool,
-    /// PINGRESPs that are due.
+    /// PINGRESPs that are due, and when the first of their PINGREQs was made.
     pings: u32,
+    first_ping: Timestamp,
     /// Where the last PINGREQ ends, counted from the connection's first byte.
     ping_end: u64,
     /// Until when a connection that ends may write what is left.
@@ -89,11 +90,25 @@ impl Clocks {
         self.last_written = now;
     }
 
-    /// PINGRESP. Whether it was due.
-    pub(crate) fn ping_answered(&mut self) -> bool {
-        let is_due = self.pings > 0;
-        self.pings = self.pings.saturating_sub(1);
-        is_due
+    /// PINGREQ, which ends here in what is sent.
+    fn pinged(&mut self, now: Timestamp, end: u64) {
+        if self.pings == 0 {
+            self.first_ping = now;
+        }
+        (self.last_ping, self.ping_end) = (now, end);
+        self.pings = self.pings.saturating_add(1);
+    }
+
+    /// PINGRESP. How long it took, if it was due: with more than two on their way, only that it was
+    /// not longer.
+    pub(crate) fn ping_answered(&mut self, now: Timestamp) -> Option<Duration> {
+        let left = self.pings.checked_sub(1)?;
+        let sent = if left == 0 { self.last_ping } else { self.first_ping };
+        self.pings = left;
+        if left == 1 {
+            self.first_ping = self.last_ping;
+        }
+        Some(now.since(sent))
     }
 
     pub(crate) fn reads_again(&mut self, now: Timestamp, ping_timeout: Option<Duration>) {
@@ -175,7 +190,7 @@ impl ClientSession {
                 let _ = self.reauthenticate(now);
             }
             Status::Online if is_due(self.clocks.silence_ends) => self.silent_too_long(now),
-            Status::Online if is_due(self.clocks.ping_due()) => self.ping(now),
+            Status::Online if is_due(self.clocks.ping_due()) => self.send_ping(now),
             Status::Closing if is_due(self.clocks.closing_ends) => {
                 // Whoever has not read until now will not.
                 self.clocks.closing_ends = None;
@@ -223,13 +238,23 @@ impl ClientSession {
         self.settings.ping_timeout.is_some_and(|most| now.since(last_written) >= most)
     }
 
-    fn ping(&mut self, now: Timestamp) {
+    /// Asks the server for a sign of life now, unless it owes one already: how long it takes is
+    /// told by an [`Event::PingAnswered`](crate::Event::PingAnswered), and that it takes too long
+    /// ends the connection. Whether there is one.
+    pub fn ping(&mut self, now: Timestamp) -> bool {
+        let is_online = self.status == Status::Online;
+        if is_online && self.clocks.pings == 0 {
+            self.send_ping(now);
+        }
+        is_online
+    }
+
+    fn send_ping(&mut self, now: Timestamp) {
         let _ = Pingreq.encode(self.version, self.outbound.bytes_mut());
         self.events.observe(Observation::PingSent);
         let ping_end = self.outbound.position();
         let clocks = &mut self.clocks;
-        (clocks.last_ping, clocks.ping_end) = (now, ping_end);
-        clocks.pings = clocks.pings.saturating_add(1);
+        clocks.pinged(now, ping_end);
         if clocks.silence_ends.is_none() {
             clocks.silence_ends = self.settings.ping_timeout.map(|timeout| now + timeout);
             clocks.is_put_off = false;

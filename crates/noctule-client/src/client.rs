@@ -18,6 +18,7 @@ use crate::error::{ConnectError, ReauthenticateError, StopReason};
 use crate::events::Events;
 use crate::group::Group;
 use crate::mode::{Async, Blocking, Mode};
+use crate::ping::{PingError, ping};
 use crate::publish::Publish;
 use crate::request::{Request, within};
 use crate::resubscribe::{Resubscription, resubscribe};
@@ -286,7 +287,7 @@ impl<D> Client<D> {
     }
 
     async fn prove_again(&self) -> Result<(), ReauthenticateError> {
-        let mut events = self.events();
+        let mut events = Events::<Async>::watching(Arc::clone(self.shared()));
         let now = self.shared().now();
         self.shared().with(|inner| -> Result<(), ReauthenticateError> {
             inner.hub.session_mut().reauthenticate(now)?;
@@ -373,6 +374,21 @@ macro_rules! waiting {
                 &self,
             ) -> Result<Vec<Resubscription>, RequestRefused> {
                 $wait!(resubscribe(self.shared()))
+            }
+
+            /// Asks the server for a sign of life now, and waits for it: how long it took.
+            ///
+            /// It is not needed to keep the connection, which
+            /// [`ClientBuilder::keep_alive`](crate::generic::ClientBuilder::keep_alive) does. The
+            /// connection ends if no answer comes within
+            /// [`ping_timeout`](crate::generic::ClientBuilder::ping_timeout). What comes after
+            /// other pings, [`ClientEvent::PingAnswered`] tells, too.
+            ///
+            /// # Errors
+            ///
+            /// If there is no connection, or if it ends before the answer.
+            pub $($asynchronous)? fn ping(&self) -> Result<Duration, PingError> {
+                $wait!(ping(self.shared()))
             }
 
             /// Authenticates again on the same connection.

@@ -325,9 +325,9 @@ impl Course {
     /// Looks at what the session has come to, and ends it if it is to end.
     pub(crate) fn note_session(&mut self) -> Noted {
         let now = self.shared.now();
-        let (connected, is_lost) = self.shared.with(|inner| {
+        let (connected, notes, is_lost) = self.shared.with(|inner| {
             inner.end_if_due(now);
-            (inner.hub.take_connected(), inner.has_lost_store)
+            (inner.hub.take_connected(), inner.hub.take_notes(), inner.has_lost_store)
         });
         if let Some(negotiated) = connected {
             self.plan.connected(now);
@@ -340,6 +340,7 @@ impl Course {
             self.trace.connected(&negotiated);
             self.shared.enter(State::Connected(negotiated));
         }
+        notes.iter().for_each(|event| self.trace.session(event));
         Noted { is_lost }
     }
 
@@ -393,7 +394,9 @@ impl Course {
 
     /// How the connection has ended, once everybody was told.
     pub(crate) fn ended(&mut self, end: TransportEnd) -> Arc<Ended> {
-        let ended = self.shared.with(|inner| inner.hub.take_ended());
+        let (ended, notes) =
+            self.shared.with(|inner| (inner.hub.take_ended(), inner.hub.take_notes()));
+        notes.iter().for_each(|event| self.trace.session(event));
         self.last_ended = ended.unwrap_or_else(|| Arc::new(Ended::Transport(end)));
         // The server's own words say more than what became of the transport then.
         if !matches!(*self.last_ended, Ended::Transport(_)) {

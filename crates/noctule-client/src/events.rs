@@ -26,6 +26,12 @@ impl<D> Events<D> {
         Self { shared, follower, mode: Mode::default() }
     }
 
+    /// For somebody who waits for something to happen to the connection.
+    pub(crate) fn watching(shared: Arc<Shared>) -> Self {
+        let follower = shared.with(|inner| inner.hub.watch());
+        Self { shared, follower, mode: Mode::default() }
+    }
+
     pub(crate) async fn next_event(&mut self) -> Option<ClientEvent> {
         poll_fn(|context| self.poll_recv(context)).await
     }

@@ -1,6 +1,6 @@
 //! How a publication ends.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use noctule_client_core::{Doubt, OperationId, Outcome, Stage};
 
+use crate::completion;
 use crate::error::PublishError;
 use crate::metrics::Counter;
 use crate::shared::Shared;
@@ -56,6 +57,62 @@ impl Receipt {
 }
 
 impl Receipt {
+    /// Waits until the server has received a QoS 2 message (PUBREC), so that it is not sent again
+    /// in this session, or until the message has ended in any way. Whether the server has it.
+    ///
+    /// ```no_run
+    /// # use noctule_client::{Client, QoS};
+    /// # async fn run(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut receipt = client.publish("t", "once").qos(QoS::ExactlyOnce).send()?;
+    /// if receipt.received().await {
+    ///     println!("the server has it, and is about to pass it on");
+    /// }
+    /// println!("{}", receipt.await);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn received(&mut self) -> bool {
+        poll_fn(|context| self.poll_received(context)).await
+    }
+
+    fn poll_received(&mut self, context: &Context<'_>) -> Poll<bool> {
+        let operation = self.operation;
+        self.shared.with(|inner| inner.hub.poll_received(operation, context.waker()))
+    }
+
+    /// Calls a function when the message has ended, and not before: at once if it has, otherwise
+    /// from the client's own task or thread, with nothing locked. It may use the client; the
+    /// connection waits for it meanwhile.
+    ///
+    /// ```no_run
+    /// # use noctule_client::{Client, QoS};
+    /// # fn run(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let receipt = client.publish("t", "x").qos(QoS::AtLeastOnce).send()?;
+    /// receipt.on_complete(|outcome| println!("{outcome}"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_complete(self, tell: impl FnOnce(Outcome) + Send + 'static) {
+        completion::call_when_ended(self, Box::new(tell));
+    }
+}
+
+impl Receipt {
+    /// Waits until the server has received a QoS 2 message: the blocking form of
+    /// [`received`](Self::received).
+    pub fn wait_received(&mut self) -> bool {
+        block_on(self.received())
+    }
+
+    /// The same, but not longer than so long.
+    ///
+    /// # Errors
+    ///
+    /// If that is not known by then. The receipt can be asked again.
+    pub fn wait_received_timeout(&mut self, timeout: Duration) -> Result<bool, TimedOut> {
+        block_until(timeout, self.received()).ok_or(TimedOut)
+    }
+
     /// Waits until it has ended: the blocking form of awaiting it.
     pub fn wait(self) -> Outcome {
         block_on(self)

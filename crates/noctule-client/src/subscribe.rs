@@ -18,6 +18,7 @@ use crate::error::SubscribeError;
 use crate::mode::{Async, Blocking, Mode};
 use crate::shared::{Shared, UserSide};
 use crate::subscription::Subscription;
+use crate::trace::subscription_refused;
 use crate::users::Terms;
 use crate::wait::block_on;
 
@@ -178,6 +179,8 @@ impl<D> Subscribe<D> {
         let (codes, remarks) = asked.answer().await?;
         let refused = filters.iter().zip(codes.iter()).find(|(_, code)| code.is_error());
         if let Some((filter, code)) = refused {
+            let client_id = shared.with(|inner| inner.hub.session().client_id().to_owned());
+            subscription_refused(&client_id, filter, *code);
             return Err(SubscribeError::Rejected { filter: filter.clone(), code: *code, remarks });
         }
         let usage = asked.keep();

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use noctule_client_core::{Ended, Negotiated};
+use noctule_client_core::{ClientEvent, Ended, Negotiated};
+use noctule_packet::ReasonCode;
 use tracing::{Level, Span, debug, enabled, error, info, info_span, trace, warn};
 
 use crate::packet_log::PacketLine;
@@ -100,6 +101,33 @@ impl Trace {
         info!(target: TARGET, client_id, "offline");
     }
 
+    /// Something has happened to the session.
+    pub(crate) fn session(&self, event: &ClientEvent) {
+        let parent = &self.span;
+        match event {
+            ClientEvent::SessionLost => {
+                warn!(target: TARGET, parent: parent, "the server has lost the session");
+            }
+            ClientEvent::Resubscribed { filter, code: Some(code) } if !code.is_error() => {
+                debug!(target: TARGET, parent: parent, %filter, "subscribed again");
+            }
+            ClientEvent::Resubscribed { filter, code } => {
+                let reason = code.map(ReasonCode::name);
+                warn!(target: TARGET, parent: parent, %filter, reason, "subscription lost");
+            }
+            ClientEvent::Stalled { held_bytes } => {
+                warn!(target: TARGET, parent: parent, held_bytes, "nobody takes messages");
+            }
+            ClientEvent::Reauthenticated => {
+                info!(target: TARGET, parent: parent, "authenticated again");
+            }
+            ClientEvent::Tolerated(error) => {
+                warn!(target: TARGET, parent: parent, %error, "a mistake of the server");
+            }
+            _ => {}
+        }
+    }
+
     /// The next attempt comes so much later.
     pub(crate) fn waiting(&self, delay: Duration) {
         let client_id = &*self.client_id;
@@ -114,4 +142,10 @@ impl Trace {
             None => info!(target: TARGET, client_id, "stopped"),
         }
     }
+}
+
+/// The server has refused a subscription of the user's.
+pub(crate) fn subscription_refused(client_id: &str, filter: &str, code: ReasonCode) {
+    let reason = code.name();
+    warn!(target: TARGET, client_id, filter, reason, "subscription refused");
 }

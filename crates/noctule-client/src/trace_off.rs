@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use noctule_client_core::{Ended, Negotiated};
+use noctule_client_core::{ClientEvent, Ended, Negotiated};
+use noctule_packet::ReasonCode;
 
 use crate::packet_log::PacketLine;
 
@@ -35,7 +36,11 @@ impl Trace {
 
     pub(crate) fn offline(&self) {}
 
+    pub(crate) fn session(&self, _event: &ClientEvent) {}
+
     pub(crate) fn waiting(&self, _delay: Duration) {}
 
     pub(crate) fn stopped(&self, _reason: Option<&str>) {}
 }
+
+pub(crate) fn subscription_refused(_client_id: &str, _filter: &str, _code: ReasonCode) {}

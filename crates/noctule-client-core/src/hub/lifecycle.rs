@@ -71,6 +71,11 @@ pub enum ClientEvent {
         /// The bytes of messages that are held.
         held_bytes: usize,
     },
+    /// The server has answered a ping.
+    PingAnswered {
+        /// How long that took.
+        round_trip: Duration,
+    },
     /// A re-authentication has ended.
     Reauthenticated,
     /// The server did something wrong that was let pass.
@@ -109,6 +114,8 @@ struct Follower {
     unread: VecDeque<ClientEvent>,
     missed: u64,
     waiter: Option<Waker>,
+    /// It waits for something of its own, and knows nobody who wants to hear of messages.
+    is_watcher: bool,
 }
 
 impl Follower {
@@ -139,10 +146,22 @@ impl Lifecycle {
         id
     }
 
+    pub(crate) fn watch(&mut self) -> FollowerId {
+        let id = FollowerId(self.next);
+        self.next += 1;
+        self.followers.insert(id, Follower { is_watcher: true, ..Follower::default() });
+        id
+    }
+
+    /// Whether nobody hears of messages.
+    fn is_unheard(&self) -> bool {
+        self.followers.values().all(|follower| follower.is_watcher)
+    }
+
     pub(crate) fn leave(&mut self, id: FollowerId, wakes: &mut Wakes) {
         let Some(follower) = self.followers.remove(&id) else { return };
         wakes.add(follower.waiter);
-        if self.followers.is_empty() {
+        if self.is_unheard() {
             let is_untold = |event: &ClientEvent| matches!(event, ClientEvent::Undelivered { .. });
             follower.unread.into_iter().filter(is_untold).for_each(|event| self.untold.put(event));
         }
@@ -163,10 +182,13 @@ impl Lifecycle {
         wakes: &mut Wakes,
     ) {
         let event = ClientEvent::Undelivered { operation, topic, outcome };
-        if self.followers.is_empty() {
+        if self.is_unheard() {
             return self.untold.put(event);
         }
-        self.tell(&event, wakes);
+        for follower in self.followers.values_mut().filter(|follower| !follower.is_watcher) {
+            follower.put(event.clone());
+            wakes.add(follower.waiter.take());
+        }
     }
 
     /// Nothing will happen any more.

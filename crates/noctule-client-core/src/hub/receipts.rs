@@ -66,6 +66,27 @@ impl Receipts {
         self.0.get(&operation)?.stage
     }
 
+    /// Whether the server has the message of a publication, once that is known.
+    pub(crate) fn poll_received(
+        &mut self,
+        operation: OperationId,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Poll<bool> {
+        let Some(receipt) = self.0.get_mut(&operation) else { return Poll::Ready(false) };
+        match (&receipt.ending, receipt.stage) {
+            (Some(Ending::Publication { outcome, .. }), None) => {
+                Poll::Ready(outcome.is_delivered())
+            }
+            (Some(Ending::Request(_)), _) => Poll::Ready(false),
+            (_, Some(Stage::Received)) => Poll::Ready(true),
+            (None, None) => {
+                wakes.replace(&mut receipt.waiter, waker);
+                Poll::Pending
+            }
+        }
+    }
+
     /// How an operation has ended. It is forgotten then.
     pub(crate) fn poll(
         &mut self,

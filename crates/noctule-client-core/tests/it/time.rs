@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use noctule_client_core::{
     DisconnectOptions, Doubt, DropCause, Ended, Event, Outcome, Publication, TransportEnd,
+    Validation,
 };
 use noctule_packet::{
     ConnackProperties, Packet, PacketType, PublishProperties, QoS, TopicName, Version, spec,
@@ -407,4 +408,55 @@ fn connack_may_be_due_earlier() {
         world.session.connect_by(began);
         assert_eq!(world.session.poll_timeout(), None);
     }
+}
+
+/// How long answers have taken.
+fn round_trips(world: &mut World) -> Vec<u64> {
+    let events = world.events().into_iter();
+    let taken = events.filter_map(|event| match event {
+        Event::PingAnswered { round_trip } => Some(round_trip.as_secs()),
+        _ => None,
+    });
+    taken.collect()
+}
+
+#[test]
+fn how_long_a_ping_takes_is_told() {
+    for version in VERSIONS {
+        let mut settings = brief(version);
+        settings.connect.keep_alive = 10;
+        (settings.ping_timeout, settings.validation) = (None, Validation::Strict);
+        let mut world = World::new(settings);
+        assert!(!world.session.ping(world.now), "there is no connection");
+        world.connect(false);
+        world.packets();
+        assert!(world.session.ping(world.now));
+        assert_eq!(world.packets(), ["PINGREQ"]);
+        world.advance(Duration::from_secs(3));
+        // One is on its way.
+        assert!(world.session.ping(world.now));
+        assert_eq!(world.packets(), Vec::<String>::new());
+        world.say(&Packet::Pingresp);
+        assert_eq!(round_trips(&mut world), [3]);
+        // Those that are sent by themselves are answered in order.
+        world.advance(Duration::from_secs(7));
+        world.advance(Duration::from_secs(10));
+        assert_eq!(world.packets(), ["PINGREQ", "PINGREQ"]);
+        world.advance(Duration::from_secs(2));
+        world.say(&Packet::Pingresp);
+        world.say(&Packet::Pingresp);
+        assert_eq!(round_trips(&mut world), [12, 2]);
+    }
+}
+
+#[test]
+fn a_ping_of_the_user_has_its_time_too() {
+    let mut settings = brief(Version::V5_0);
+    settings.connect.keep_alive = 0;
+    settings.ping_timeout = Some(Duration::from_secs(5));
+    let mut world = World::online(settings);
+    assert_eq!(world.session.poll_timeout(), None);
+    world.session.ping(world.now);
+    world.advance(Duration::from_secs(5));
+    assert_eq!(ended(&mut world), Some(Ended::PingTimeout));
 }

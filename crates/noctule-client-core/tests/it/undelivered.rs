@@ -138,3 +138,32 @@ fn a_failure_of_an_earlier_process_is_told_to_the_first_who_follows() {
     let other = hub.follow();
     assert_eq!(told(&mut hub, other), []);
 }
+
+/// Somebody who waits for an answer of his own takes nobody's news away.
+#[test]
+fn who_watches_the_connection_hears_of_no_message() {
+    let mut hub = Hub::new(lasting(Version::V5_0)).unwrap();
+    let lost = publish(&mut hub, "lost", QoS::AtLeastOnce);
+    hub.forget(lost);
+    let watcher = hub.watch();
+    connect(&mut hub, ACCEPTED);
+    hub.session_mut().receive(NOW, b"\x40\x04\0\x01\x87\0");
+    hub.settle(NOW);
+    let event = hub.poll_event(watcher, Waker::noop());
+    assert!(matches!(event, Poll::Ready(Some(ClientEvent::Connected(_)))), "{event:?}");
+    assert_eq!(told(&mut hub, watcher), []);
+    let other = hub.watch();
+    hub.leave(watcher);
+    hub.leave(other);
+    let follower = hub.follow();
+    let topics: Vec<_> = told(&mut hub, follower).into_iter().map(|it| it.1).collect();
+    assert_eq!(topics, ["lost"]);
+    // And whoever follows together with a watcher hears of it.
+    let _watcher = hub.watch();
+    let other = publish(&mut hub, "other", QoS::AtLeastOnce);
+    hub.forget(other);
+    write(&mut hub);
+    hub.session_mut().receive(NOW, b"\x40\x04\0\x02\x87\0");
+    hub.settle(NOW);
+    assert_eq!(told(&mut hub, follower).len(), 1);
+}

@@ -24,6 +24,10 @@ mod metrics;
 mod offline;
 #[path = "../it/opening.rs"]
 mod opening;
+#[path = "../it/pings.rs"]
+mod pings;
+#[path = "../it/receipts.rs"]
+mod receipts;
 #[path = "../it/reconnect.rs"]
 mod reconnect;
 #[path = "../it/redirect.rs"]

@@ -18,6 +18,8 @@ mod name_server;
 mod offline;
 mod opening;
 mod packet_log;
+mod pings;
+mod receipts;
 mod reconnect;
 mod redirect;
 mod regressions;

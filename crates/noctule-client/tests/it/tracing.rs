@@ -5,15 +5,17 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use noctule_broker::Farewell;
-use noctule_client::{Client, QoS, ReconnectSettings, Redirect, Redirects};
+use noctule_client::{Client, QoS, ReasonCode, ReconnectSettings, Redirect, Redirects};
+use tokio::io::AsyncWriteExt;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::house::{House, LONG, quickly, soon};
 use crate::start::{connect, start};
+use crate::wire::{CONNACK, Server, body};
 
 /// The clients whose lines are kept.
-const CLIENTS: [&str; 3] = ["traced", "in-vain", "redirected"];
+const CLIENTS: [&str; 4] = ["traced", "in-vain", "redirected", "forgotten"];
 
 /// The lines of these tests. Clients on threads of their own only find a subscriber that is
 /// everybody's, so others come, too.
@@ -129,4 +131,33 @@ async fn a_redirection_is_told() {
     soon(from.broker().stop(farewell)).await.unwrap();
     let server = format!("server=\"{}\"", to.address);
     line(&["client_id=\"redirected\"", "following a redirection", &server]).await;
+}
+
+#[tokio::test]
+async fn what_becomes_of_the_session_is_told() {
+    let _ = &*LINES;
+    let server = Server::new();
+    let client = start(server.builder().client_id("forgotten").session_expiry(LONG)).unwrap();
+    let mut stream = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    let mut answers = Vec::new();
+    for codes in [[0, 0], [0, 0x87]] {
+        let answering = async {
+            let (_, bytes) = body(&mut stream).await;
+            let suback = [0x90, 5, bytes[0], bytes[1], 0, codes[0], codes[1]];
+            stream.write_all(&suback).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(soon(client.subscribe("a").and("b")), answering);
+        answers.extend(answer);
+    }
+    assert_eq!(answers.len(), 1);
+    line(&["client_id=\"forgotten\"", "WARN", "subscription refused", "filter=\"b\""]).await;
+    drop(stream);
+    let mut stream = server.accept_and_say(&CONNACK).await;
+    let (_, bytes) = body(&mut stream).await;
+    stream.write_all(&[0x90, 5, bytes[0], bytes[1], 0, 0, 0x87]).await.unwrap();
+    line(&["client_id=\"forgotten\"", "WARN", "lost the session"]).await;
+    line(&["client_id=\"forgotten\"", "DEBUG", "subscribed again", "filter=a"]).await;
+    let refused = ["client_id=\"forgotten\"", "WARN", "subscription lost", "filter=b"];
+    assert!(line(&refused).await.contains(ReasonCode::NotAuthorized.name()));
 }

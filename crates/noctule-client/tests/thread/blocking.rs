@@ -131,3 +131,23 @@ fn a_handler_is_stopped_from_within_and_from_without() {
     drop(tell);
     assert_eq!(told.iter().count(), 0, "nothing more was handled");
 }
+
+#[test]
+fn it_pings_and_waits_for_stages() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let address = broker.local_addrs()[0].tcp().unwrap();
+    let client = Client::builder(format!("mqtt://{address}")).connect().unwrap();
+    assert!(client.ping().unwrap() < LONG);
+    let inbox = client.subscribe("t").send().unwrap();
+    let again = client.resubscribe().unwrap();
+    assert!(again.len() == 1 && again[0].result.is_ok());
+    let mut receipt = client.publish("t", "x").qos(QoS::ExactlyOnce).send().unwrap();
+    assert_eq!(receipt.wait_received_timeout(LONG), Ok(true));
+    assert!(receipt.wait_received());
+    let (tell, told) = mpsc::channel();
+    receipt.on_complete(move |outcome| tell.send(outcome).unwrap());
+    assert!(told.recv_timeout(LONG).unwrap().is_delivered());
+    drop(inbox);
+    client.disconnect();
+    assert!(client.ping().is_err());
+}

@@ -31,6 +31,10 @@ mod offline;
 mod opening;
 #[path = "../it/packet_log.rs"]
 mod packet_log;
+#[path = "../it/pings.rs"]
+mod pings;
+#[path = "../it/receipts.rs"]
+mod receipts;
 #[path = "../it/reconnect.rs"]
 mod reconnect;
 #[path = "../it/redirect.rs"]
