@@ -58,6 +58,12 @@ pub enum StoreError {
     /// Something is damaged, and whoever opened it wants to know before anything is dropped.
     #[error("the store is damaged: {0}")]
     Damaged(Box<Summary>),
+    /// More waits for the disk than may.
+    #[error("{bytes} bytes wait for the disk already: it is full, failing or too slow")]
+    TooFarBehind {
+        /// How much does.
+        bytes: u64,
+    },
     /// No log takes so much at once.
     #[error("a record of {length} bytes is too large to be stored")]
     TooLarge {

@@ -154,6 +154,23 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// The bytes of the records in it.
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.bytes.len() - HEADER_BYTES
+    }
+
+    /// Appends all records of another batch, which is empty then. The bytes of both together fit
+    /// into a frame.
+    pub(crate) fn take_from(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            std::mem::swap(self, other);
+        } else if let Some(records) = other.bytes.get(HEADER_BYTES..) {
+            self.bytes.extend_from_slice(records);
+            self.records += other.records;
+        }
+        other.clear();
+    }
+
     /// Takes all records out.
     pub fn clear(&mut self) {
         self.bytes.truncate(HEADER_BYTES);

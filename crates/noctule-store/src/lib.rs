@@ -7,6 +7,8 @@
 //! Opening a log says what was found and what was dropped, in a [`Summary`]. The bytes are drawn in
 //! `docs/storage-format.md`.
 //!
+//! Where many threads append, a [`Committer`] gathers what they have, so that one sync serves all.
+//!
 //! What the records mean is for others to know.
 //!
 //! ```
@@ -38,6 +40,7 @@
 #![deny(unsafe_code)]
 
 mod age;
+mod committer;
 mod disk;
 mod error;
 mod frame;
@@ -53,6 +56,7 @@ mod simulated;
 mod summary;
 
 pub use age::Ages;
+pub use committer::{Appender, Committer, Position, Wake};
 pub use disk::{Disk, DiskFile};
 pub use error::StoreError;
 pub use frame::Batch;

@@ -1,6 +1,7 @@
 //! The log on a disk that forgets, on one that fails, and on a real one.
 
 mod book;
+mod committer;
 mod damage;
 mod failing;
 mod fixture;

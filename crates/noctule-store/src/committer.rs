@@ -1,0 +1,301 @@
+//! Group commit: many threads append, each to a batch of its own; one thread gathers what all of
+//! them have posted into one frame, writes and syncs it, and says how far each is durable. What
+//! comes during a sync is the next frame, so that the slower the disk, the more goes with one sync.
+//!
+//! All batches are taken at one moment. So what one thread posted before it told another cannot be
+//! lost when that what the other one posted thereupon is not.
+
+use std::fmt;
+use std::io;
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crate::error::StoreError;
+use crate::frame::Batch;
+use crate::log::Log;
+
+/// After a failure the same is tried again, in a new segment, after so long, and then after twice
+/// as long each time.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What all appenders may have waiting together; a frame's length has four bytes.
+const WAITING_BYTES_MAX: u64 = 1 << 31;
+
+/// Called when more of what an appender has posted is durable, and when the disk begins or ceases
+/// to fail. On the committer's thread: it wakes whoever waits, and does nothing else.
+pub type Wake = Box<dyn Fn() + Send>;
+
+/// Where in its own sequence of records an appender is: the first is 1, and 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+/// The thread that makes durable what others append.
+#[derive(Debug)]
+pub struct Committer {
+    shared: Arc<Shared>,
+    thread: JoinHandle<(Log, Result<(), StoreError>)>,
+}
+
+/// One thread's way into the log.
+#[derive(Debug)]
+pub struct Appender {
+    shared: Arc<Shared>,
+    index: usize,
+    batch: Batch,
+    appended: Extent,
+}
+
+/// So many records, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Extent {
+    records: u64,
+    bytes: u64,
+}
+
+impl Extent {
+    fn of(batch: &Batch) -> Self {
+        Self { records: batch.len().into(), bytes: batch.record_bytes() as u64 }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Durable {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+struct Shared {
+    desk: Mutex<Desk>,
+    work: Condvar,
+    durable: Box<[Durable]>,
+    trouble: Mutex<Option<Arc<StoreError>>>,
+    waiting_bytes_max: u64,
+}
+
+/// Where the appenders leave what they have.
+struct Desk {
+    posted: Box<[Batch]>,
+    is_empty: bool,
+    is_stopping: bool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Shared").field("durable", &self.durable).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nobody can panic halfway through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Committer {
+    /// Starts the thread, with an appender for each of `wakes`. Each may have `waiting_bytes_max`
+    /// bytes of records that are not durable; together they have no more than 2 GiB.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread for it.
+    pub fn start(
+        log: Log,
+        waiting_bytes_max: u64,
+        wakes: Vec<Wake>,
+    ) -> io::Result<(Self, Vec<Appender>)> {
+        let count = wakes.len();
+        let share = WAITING_BYTES_MAX / u64::try_from(count.max(1)).unwrap_or(u64::MAX);
+        let posted = (0..count).map(|_| Batch::new()).collect();
+        let shared = Arc::new(Shared {
+            desk: Mutex::new(Desk { posted, is_empty: true, is_stopping: false }),
+            work: Condvar::new(),
+            durable: (0..count).map(|_| Durable::default()).collect(),
+            trouble: Mutex::new(None),
+            waiting_bytes_max: waiting_bytes_max.min(share),
+        });
+        let appenders = (0..count).map(|index| Appender {
+            shared: Arc::clone(&shared),
+            index,
+            batch: Batch::new(),
+            appended: Extent::default(),
+        });
+        let appenders = appenders.collect();
+        let round = Round::new(Arc::clone(&shared), wakes);
+        let thread = Builder::new().name("noctule-commit".into()).spawn(move || round.run(log))?;
+        Ok((Self { shared, thread }, appenders))
+    }
+
+    /// Why nothing becomes durable now, if so. It goes on by itself when the disk does.
+    pub fn trouble(&self) -> Option<Arc<StoreError>> {
+        self.shared.trouble()
+    }
+
+    /// Commits what was posted, and ends the thread. What comes later is lost.
+    ///
+    /// # Errors
+    ///
+    /// If that could not be committed; it is tried once more, but not again and again.
+    pub fn stop(self) -> Result<Log, StoreError> {
+        lock(&self.shared.desk).is_stopping = true;
+        self.shared.work.notify_all();
+        match self.thread.join() {
+            Ok((log, done)) => done.map(|()| log),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Shared {
+    fn trouble(&self) -> Option<Arc<StoreError>> {
+        lock(&self.trouble).clone()
+    }
+}
+
+impl Appender {
+    /// Appends a record, whose content `write` appends to what it is given. It begins to become
+    /// durable when it is posted.
+    ///
+    /// # Errors
+    ///
+    /// If it is larger than any frame, or if so much waits for the disk already that it does not
+    /// fit: then nothing is appended.
+    pub fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<Position, StoreError> {
+        let waiting = self.waiting_bytes();
+        if waiting >= self.shared.waiting_bytes_max {
+            return Err(StoreError::TooFarBehind { bytes: waiting });
+        }
+        let before = self.batch.record_bytes();
+        self.batch.push(write)?;
+        self.appended.records += 1;
+        self.appended.bytes += (self.batch.record_bytes() - before) as u64;
+        Ok(Position(self.appended.records))
+    }
+
+    /// Hands over what was appended. Whoever tells another thread about it does this before.
+    pub fn post(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let was_empty = {
+            let mut desk = lock(&self.shared.desk);
+            if let Some(posted) = desk.posted.get_mut(self.index) {
+                posted.take_from(&mut self.batch);
+            }
+            mem::take(&mut desk.is_empty)
+        };
+        if was_empty {
+            self.shared.work.notify_one();
+        }
+    }
+
+    /// The last record that is durable, and with it all before.
+    pub fn durable(&self) -> Position {
+        Position(self.own().records.load(Ordering::Acquire))
+    }
+
+    /// The bytes of the records that are not.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.appended.bytes - self.own().bytes.load(Ordering::Acquire)
+    }
+
+    /// Why nothing becomes durable now, if so.
+    pub fn trouble(&self) -> Option<Arc<StoreError>> {
+        self.shared.trouble()
+    }
+
+    fn own(&self) -> &Durable {
+        &self.shared.durable[self.index]
+    }
+}
+
+/// What the committer's thread has in its hands.
+struct Round {
+    shared: Arc<Shared>,
+    wakes: Vec<Wake>,
+    /// Empty batches, to be exchanged for what was posted.
+    taken: Vec<Batch>,
+    /// The next frame, and what of each appender is in it.
+    frame: Batch,
+    extents: Vec<Extent>,
+    retry: Duration,
+}
+
+impl Round {
+    fn new(shared: Arc<Shared>, wakes: Vec<Wake>) -> Self {
+        let count = wakes.len();
+        Self {
+            shared,
+            wakes,
+            taken: (0..count).map(|_| Batch::new()).collect(),
+            frame: Batch::new(),
+            extents: vec![Extent::default(); count],
+            retry: RETRY_FIRST,
+        }
+    }
+
+    fn run(mut self, mut log: Log) -> (Log, Result<(), StoreError>) {
+        loop {
+            let is_stopping = self.gather();
+            if self.frame.is_empty() {
+                return (log, Ok(()));
+            }
+            match log.commit(&mut self.frame) {
+                Ok(()) => self.publish(),
+                Err(error) if is_stopping => return (log, Err(error)),
+                Err(error) => self.wait_for_better(error),
+            }
+        }
+    }
+
+    /// Takes what all have posted, at one moment; waits for it if there is nothing to do. Whether
+    /// nothing is to come after it.
+    fn gather(&mut self) -> bool {
+        let mut desk = lock(&self.shared.desk);
+        while desk.is_empty && !desk.is_stopping && self.frame.is_empty() {
+            desk = self.shared.work.wait(desk).unwrap_or_else(PoisonError::into_inner);
+        }
+        desk.is_empty = true;
+        for (posted, taken) in desk.posted.iter_mut().zip(&mut self.taken) {
+            mem::swap(posted, taken);
+        }
+        let is_stopping = desk.is_stopping;
+        drop(desk);
+        for (taken, extent) in self.taken.iter_mut().zip(&mut self.extents) {
+            let more = Extent::of(taken);
+            extent.records += more.records;
+            extent.bytes += more.bytes;
+            self.frame.take_from(taken);
+        }
+        is_stopping
+    }
+
+    /// Says that the frame is durable.
+    fn publish(&mut self) {
+        self.retry = RETRY_FIRST;
+        let was_failing = lock(&self.shared.trouble).take().is_some();
+        let all = self.extents.iter_mut().zip(&self.shared.durable).zip(&self.wakes);
+        for ((extent, durable), wake) in all {
+            let Extent { records, bytes } = mem::take(extent);
+            durable.bytes.fetch_add(bytes, Ordering::Release);
+            durable.records.fetch_add(records, Ordering::Release);
+            if records > 0 || was_failing {
+                wake();
+            }
+        }
+    }
+
+    /// Says that the disk fails, and gives it time; no longer than until it is to stop.
+    fn wait_for_better(&mut self, error: StoreError) {
+        let had_failed = lock(&self.shared.trouble).replace(Arc::new(error)).is_some();
+        if !had_failed {
+            self.wakes.iter().for_each(|wake| wake());
+        }
+        let desk = lock(&self.shared.desk);
+        let stops = |desk: &mut Desk| !desk.is_stopping;
+        drop(self.shared.work.wait_timeout_while(desk, self.retry, stops));
+        self.retry = (self.retry * 2).min(RETRY_MAX);
+    }
+}
