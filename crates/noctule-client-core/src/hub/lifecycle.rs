@@ -71,7 +71,7 @@ pub enum ClientEvent {
         /// The bytes of messages that are held.
         held_bytes: usize,
     },
-    /// The server has answered a ping.
+    /// The server has answered a ping. Of several in a row that were not read, the last is told.
     PingAnswered {
         /// How long that took.
         round_trip: Duration,
@@ -120,6 +120,13 @@ struct Follower {
 
 impl Follower {
     fn put(&mut self, event: ClientEvent) {
+        // Pings come for ever, and must not push out what matters.
+        if let (ClientEvent::PingAnswered { .. }, Some(last)) = (&event, self.unread.back_mut())
+            && matches!(last, ClientEvent::PingAnswered { .. })
+        {
+            *last = event;
+            return;
+        }
         if self.unread.len() == UNREAD_MAX {
             self.unread.pop_front();
             self.missed += 1;

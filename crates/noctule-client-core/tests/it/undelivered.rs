@@ -167,3 +167,24 @@ fn who_watches_the_connection_hears_of_no_message() {
     hub.settle(NOW);
     assert_eq!(told(&mut hub, follower).len(), 1);
 }
+
+/// An idle client pings for days.
+#[test]
+fn pings_push_nothing_out_that_was_not_read() {
+    let mut hub = Hub::new(lasting(Version::V5_0)).unwrap();
+    let follower = hub.follow();
+    connect(&mut hub, ACCEPTED);
+    hub.settle(NOW);
+    for _ in 0..1_000 {
+        assert!(hub.session_mut().ping(NOW));
+        write(&mut hub);
+        hub.session_mut().receive(NOW, b"\xD0\0");
+        hub.settle(NOW);
+    }
+    let mut events = Vec::new();
+    while let Poll::Ready(Some(event)) = hub.poll_event(follower, Waker::noop()) {
+        events.push(event);
+    }
+    assert!(matches!(events[0], ClientEvent::Connected(_)), "{events:?}");
+    assert!(matches!(events[1..], [ClientEvent::PingAnswered { .. }]), "{events:?}");
+}
