@@ -40,6 +40,7 @@ impl Remarks {
     }
 
     /// What a packet says, if it says anything: hardly any does, and then nothing is allocated.
+    #[inline]
     pub(crate) fn of(
         reason_string: Option<&str>,
         user_properties: &UserProperties<'_>,
@@ -47,11 +48,17 @@ impl Remarks {
         if reason_string.is_none() && user_properties.is_empty() {
             return None;
         }
+        Some(Self::boxed(reason_string, user_properties))
+    }
+
+    #[cold]
+    fn boxed(reason_string: Option<&str>, user_properties: &UserProperties<'_>) -> Box<Self> {
         let reason_string = reason_string.map(Into::into);
-        Some(Box::new(Self { reason_string, user_properties: owned(user_properties) }))
+        Box::new(Self { reason_string, user_properties: owned(user_properties) })
     }
 
     /// What PUBREC says, and behind it what PUBCOMP says.
+    #[inline]
     pub(crate) fn join(first: Option<Box<Self>>, next: Option<Box<Self>>) -> Option<Box<Self>> {
         let (mut first, next) = match (first, next) {
             (Some(first), Some(next)) => (first, next),

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use noctule_broker::Broker;
 use noctule_client::blocking::Client;
-use noctule_client::{ClientEvent, Origin, QoS, ReconnectSettings, State, TimedOut};
+use noctule_client::{
+    Acknowledged, ClientEvent, Incoming, Origin, QoS, ReasonCode, ReconnectSettings, Remarks,
+    State, TimedOut,
+};
 
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(20);
@@ -150,4 +153,26 @@ fn it_pings_and_waits_for_stages() {
     drop(inbox);
     client.disconnect();
     assert!(client.ping().is_err());
+}
+
+#[test]
+fn a_stream_is_narrowed_and_ends_without_a_runtime() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let client = Client::builder(url).connect().unwrap();
+    let mut all = client.subscribe("a/#").manual_acknowledgement(true).send().unwrap();
+    let mut some = all.narrowed("+/b").unwrap();
+    for topic in ["a/b", "a/c"] {
+        let receipt = client.publish(topic, "").qos(QoS::AtLeastOnce).send().unwrap();
+        assert_eq!(receipt.wait().remarks(), None);
+    }
+    let [first, second] = [all.recv().unwrap(), all.recv().unwrap()];
+    assert_eq!((&**first.topic(), &**second.topic()), ("a/b", "a/c"));
+    let answer = |message: Incoming| message.answer(ReasonCode::QuotaExceeded, Remarks::new("no"));
+    assert_eq!(answer(first).unwrap(), Some(Acknowledged::Waiting { holders: 1 }));
+    assert_eq!(answer(second).unwrap(), Some(Acknowledged::Done));
+    assert_eq!(some.recv().unwrap().acknowledge(), Some(Acknowledged::Done));
+    assert_eq!(some.recv_timeout(SHORT).unwrap_err(), TimedOut);
+    assert!(all.unsubscribe().send().unwrap().codes.is_empty(), "another stream uses it");
+    assert_eq!(*some.unsubscribe().send().unwrap().codes, [ReasonCode::Success]);
 }
