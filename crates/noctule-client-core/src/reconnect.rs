@@ -116,6 +116,8 @@ pub struct ReconnectPlan {
     rounds: u32,
     connected_at: Option<Timestamp>,
     was_ever_connected: bool,
+    /// CONNECT packets that were given up and may still arrive.
+    unanswered: u32,
     trail: Trail,
     random: u64,
 }
@@ -132,6 +134,7 @@ impl ReconnectPlan {
             rounds: 0,
             connected_at: None,
             was_ever_connected: false,
+            unanswered: 0,
             trail: Trail::new(),
             random: seed,
         }
@@ -170,7 +173,7 @@ impl ReconnectPlan {
         let was_connected = self.connected_at.take();
         let stable_after = self.settings.backoff.stable_after;
         if was_connected.is_some_and(|since| now.since(since) >= stable_after) {
-            (self.failures, self.rounds) = (0, 0);
+            (self.failures, self.rounds, self.unanswered) = (0, 0, 0);
             self.trail.forget();
         }
         if *ended == Ended::ByUser {
@@ -182,7 +185,10 @@ impl ReconnectPlan {
         }
         self.failures = self.failures.saturating_add(1);
         let failure = Failure::of(ended);
-        let reaction = self.settings.policy.reaction(failure);
+        let mut reaction = self.settings.policy.reaction(failure);
+        if self.is_own_doing(failure) {
+            reaction = Reaction::Retry;
+        }
         if reaction == Reaction::Stop {
             return Step::Stop(StopCause::Forbidden(failure));
         }
@@ -198,6 +204,20 @@ impl ReconnectPlan {
             Some(step) => step,
             None => self.retry(now, reaction, was_connected.is_some()),
         }
+    }
+
+    /// Whether the session may have been taken over by a CONNECT of ours that was given up, such as
+    /// one that a network kept for a while. Each can do that once.
+    fn is_own_doing(&mut self, failure: Failure) -> bool {
+        match failure {
+            Failure::ConnectTimeout => self.unanswered = self.unanswered.saturating_add(1),
+            Failure::ByServer(ReasonCode::SessionTakenOver) if self.unanswered > 0 => {
+                self.unanswered -= 1;
+                return true;
+            }
+            _ => {}
+        }
+        false
     }
 
     /// Goes where the server sends us. `None` if it sends us nowhere, or we go home instead.

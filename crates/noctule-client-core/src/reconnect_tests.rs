@@ -113,6 +113,27 @@ fn reasons_decide_whether_and_when() {
     }
 }
 
+/// A network that was gone may bring a CONNECT that was long given up.
+#[test]
+fn a_client_that_has_taken_its_own_session_over_comes_back() {
+    let taken_over = by_server(ReasonCode::SessionTakenOver, None);
+    let mut plan = ReconnectPlan::new(steady(), 1, 7);
+    for _ in 0..2 {
+        next(&mut plan, 0, &Ended::ConnectTimeout);
+    }
+    for _ in 0..2 {
+        plan.connected(now(1));
+        assert_eq!(next(&mut plan, 2, &taken_over).0, endpoint(0));
+    }
+    // Both have come, so that this is somebody else.
+    plan.connected(now(3));
+    assert!(matches!(plan.clone().disconnected(now(4), &taken_over), Step::Stop(_)));
+    // None comes after so long.
+    next(&mut plan, 4, &Ended::ConnectTimeout);
+    plan.connected(now(5));
+    assert!(matches!(plan.disconnected(now(5_000), &taken_over), Step::Stop(_)));
+}
+
 #[test]
 fn an_older_version_is_tried_at_once_and_is_no_failure() {
     use noctule_packet::Version;

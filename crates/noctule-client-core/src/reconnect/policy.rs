@@ -40,6 +40,10 @@ pub enum Reaction {
 
 /// What to do after which failure: what the user says, or else what makes sense.
 ///
+/// Of a session that was taken over it is only asked if somebody else must have done that: a
+/// connection that was given up without CONNACK may have taken it over, and then the client comes
+/// back whatever this says.
+///
 /// ```
 /// use noctule_client_core::{Failure, Reaction, ReconnectPolicy};
 /// use noctule_packet::ReasonCode;

@@ -18,10 +18,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use noctule_client::{
-    Backoff, Failure, Keep, QoS, Reaction, ReasonCode, ReconnectPolicy, ReconnectSettings,
-    Redelivery, Settings, State,
-};
+use noctule_client::{Backoff, Keep, QoS, ReconnectSettings, Redelivery, Settings, State};
 use noctule_testkit::FaultProxy;
 
 use ledger::Ledger;
@@ -50,10 +47,7 @@ fn seconds() -> u64 {
 fn reconnect() -> ReconnectSettings {
     let [base, maximum] = [5, 100].map(Duration::from_millis);
     let backoff = Backoff { base, maximum, busy_delay: base, ..Backoff::default() };
-    // A CONNECT that was held back until the client had made another connection throws that out.
-    let itself = Failure::ByServer(ReasonCode::SessionTakenOver);
-    let policy = ReconnectPolicy::default().with(itself, Reaction::Retry);
-    ReconnectSettings { backoff, policy, ..ReconnectSettings::default() }
+    ReconnectSettings { backoff, ..ReconnectSettings::default() }
 }
 
 fn change(settings: &mut Settings) {
