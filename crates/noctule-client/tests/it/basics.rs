@@ -6,7 +6,7 @@ use noctule_client::{
     AliasPolicy, Client, ConnectError, Outcome, PublishError, QoS, ReasonCode, ReconnectSettings,
     Settings, State, SubscribeError, Version,
 };
-use noctule_packet::SubscriptionOptions;
+use noctule_packet::{SubscriptionOptions, spec};
 
 use crate::house::{House, LONG, VERSIONS, next, soon};
 use crate::start::{connect, start};
@@ -15,6 +15,7 @@ const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
 #[tokio::test]
 async fn messages_arrive_and_their_receipts_say_so() {
+    spec!("MQTT311-7.1.2-1");
     let house = House::new();
     for version in VERSIONS {
         let client = connect(house.builder("c").version(version)).await.unwrap();

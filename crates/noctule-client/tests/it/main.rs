@@ -33,4 +33,5 @@ mod start;
 mod store;
 mod streams;
 mod tracing;
+mod websocket;
 mod wire;

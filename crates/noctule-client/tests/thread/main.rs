@@ -60,5 +60,7 @@ mod store;
 mod streams;
 #[path = "../it/tracing.rs"]
 mod tracing;
+#[path = "../it/websocket.rs"]
+mod websocket;
 #[path = "../it/wire.rs"]
 mod wire;

@@ -85,6 +85,7 @@ async fn reach(
     reach_tcp(host, port, settings, progress, info).await
 }
 
+// [MQTT311-7.1.2-1]
 pub(super) async fn reach_tcp(
     host: &str,
     port: u16,

@@ -112,6 +112,7 @@ fn reach_unix(
     Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
 }
 
+// [MQTT311-7.1.2-1]
 pub(super) fn reach_tcp(
     host: &str,
     port: u16,

@@ -87,6 +87,7 @@ impl Frames {
 
     /// Takes what has arrived and leaves its payload at the start of the same buffer. Returns how
     /// much that is. An error comes to light with [`is_open`](Self::is_open).
+    // [MQTT5-6.0.0-2] [MQTT311-6.0.0-2]
     pub(crate) fn on_bytes(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (mut taken, mut produced) = (0, 0);
         while taken < buffer.len() && matches!(self.ending, Ending::Open) {
@@ -204,6 +205,7 @@ impl Frames {
         if length == 0 {
             return Ok(0);
         }
+        // [MQTT5-6.0.0-1] [MQTT311-6.0.0-1]
         let (start, mask) = self.begin_frame(OpCode::Data(Data::Binary), length)?;
         let mut left = length;
         for piece in pieces {

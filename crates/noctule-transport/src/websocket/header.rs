@@ -94,6 +94,7 @@ impl HeaderReader {
 
 fn check(header: &FrameHeader, length: u64, role: Role) -> Result<(), WebSocketError> {
     let violation = |rule| Err(WebSocketError::violation(rule));
+    // [MQTT5-6.0.0-1] [MQTT311-6.0.0-1]
     if header.opcode == OpCode::Data(Data::Text) {
         return Err(WebSocketError::TextFrame);
     }

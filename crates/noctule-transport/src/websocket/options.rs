@@ -11,7 +11,7 @@ use crate::http::{is_header_name, is_header_value};
 #[cfg(feature = "tokio")]
 use std::pin::Pin;
 
-/// The sub-protocol of MQTT 3.1.1 and 5.0.
+/// The sub-protocol of MQTT 3.1.1 and 5.0. [MQTT5-6.0.0-3] [MQTT311-6.0.0-3]
 const SUBPROTOCOL: &str = "mqtt";
 /// The largest packet of MQTT, with its header.
 const LARGEST_PACKET: u64 = 268_435_460;
