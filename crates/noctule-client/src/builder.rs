@@ -12,6 +12,8 @@ use noctule_client_core::{
 use noctule_packet::{TopicName, Version};
 #[cfg(feature = "tls")]
 use noctule_transport::TlsClient;
+#[cfg(feature = "thread")]
+use noctule_transport::{BoxError, blocking};
 #[cfg(feature = "tokio")]
 use noctule_transport::{ConnectFuture, Connector};
 use noctule_transport::{DialerBuilder, Proxy, SocketOptions, Url, WebSocketOptions};
@@ -316,11 +318,20 @@ impl<D> ClientBuilder<D> {
         self.transport(move |transport| transport.socket(options.clone()))
     }
 
-    /// The program's own way to the server.
+    /// The program's own way to the server, for clients that run on tokio.
     #[cfg(feature = "tokio")]
     pub fn connector(self, connector: impl Connector + 'static) -> Self {
         let connector = OwnWay(Arc::new(connector));
         self.transport(move |transport| transport.connector(connector.clone()))
+    }
+
+    /// The program's own way to the server, for clients that have a thread of their own: those that
+    /// block, and those of `start_thread`. That thread waits for it, until the attempt's deadline
+    /// at most if the connector keeps to it.
+    #[cfg(feature = "thread")]
+    pub fn blocking_connector(self, connector: impl blocking::Connector + 'static) -> Self {
+        let connector = OwnBlockingWay(Arc::new(connector));
+        self.transport(move |transport| transport.blocking_connector(connector.clone()))
     }
 
     /// The time for a connection, from the first look-up of an address to CONNACK; 30 s by default.
@@ -510,5 +521,20 @@ struct OwnWay(Arc<dyn Connector>);
 impl Connector for OwnWay {
     fn connect(&self) -> ConnectFuture<'_> {
         self.0.connect()
+    }
+}
+
+/// The same for a thread that may block.
+#[cfg(feature = "thread")]
+#[derive(Clone)]
+struct OwnBlockingWay(Arc<dyn blocking::Connector>);
+
+#[cfg(feature = "thread")]
+impl blocking::Connector for OwnBlockingWay {
+    fn connect(
+        &self,
+        attempt: &mut blocking::Attempt<'_>,
+    ) -> Result<blocking::BoxedTransport, BoxError> {
+        self.0.connect(attempt)
     }
 }

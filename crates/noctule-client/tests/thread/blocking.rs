@@ -1,11 +1,14 @@
 //! The blocking client: no future in sight.
 
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use noctule_broker::Broker;
 use noctule_client::blocking::Client;
+use noctule_client::transport::BoxError;
+use noctule_client::transport::blocking::{Attempt, BoxedTransport, Connector, mio};
 use noctule_client::{
     Acknowledged, ClientEvent, Incoming, Origin, QoS, ReasonCode, ReconnectSettings, Remarks,
     State, TimedOut,
@@ -175,4 +178,59 @@ fn a_stream_is_narrowed_and_ends_without_a_runtime() {
     assert_eq!(some.recv_timeout(SHORT).unwrap_err(), TimedOut);
     assert!(all.unsubscribe().send().unwrap().codes.is_empty(), "another stream uses it");
     assert_eq!(*some.unsubscribe().send().unwrap().codes, [ReasonCode::Success]);
+}
+
+/// P-01 of what other clients have suffered from: publishing where messages are handled never
+/// stalls.
+#[test]
+fn a_handler_publishes_as_often_as_it_likes() {
+    const MESSAGES: u32 = 20_000;
+    const AT_ONCE: u32 = 64;
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let client = Client::builder(url).connect().unwrap();
+    let (tell, told) = mpsc::channel();
+    let (publisher, mut expected) = (client.clone(), 0_u32);
+    let ping = |client: &Client, number: u32| {
+        client.publish("ping", &number.to_be_bytes()).qos(QoS::AtLeastOnce).send().unwrap()
+    };
+    let handler = client.route("ping").handle(move |message| {
+        assert_eq!(message.payload(), expected.to_be_bytes());
+        let receipt = ping(&publisher, expected + AT_ONCE);
+        expected += 1;
+        if expected.is_multiple_of(MESSAGES / 100) {
+            tell.send(receipt).unwrap();
+        }
+    });
+    handler.unwrap();
+    for number in 0..AT_ONCE {
+        drop(ping(&client, number));
+    }
+    for _ in 0..100 {
+        assert!(told.recv_timeout(LONG).unwrap().wait().is_delivered());
+    }
+}
+
+/// Connects to an address that the URL does not name.
+struct Elsewhere(SocketAddr);
+
+impl Connector for Elsewhere {
+    fn connect(&self, attempt: &mut Attempt<'_>) -> Result<BoxedTransport, BoxError> {
+        assert!(attempt.deadline().is_some());
+        let stream = TcpStream::connect(self.0)?;
+        stream.set_nonblocking(true)?;
+        Ok(Box::new(mio::net::TcpStream::from_std(stream)))
+    }
+}
+
+#[test]
+fn it_goes_a_way_of_the_programs_own() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let address = broker.local_addrs()[0].tcp().unwrap();
+    let builder = Client::builder("mqtt://nowhere.invalid");
+    let client = builder.blocking_connector(Elsewhere(address)).connect().unwrap();
+    let receipt = client.publish("t", "").qos(QoS::AtLeastOnce).send().unwrap();
+    assert!(receipt.wait().is_delivered());
+    client.reconnect();
+    client.connected().unwrap();
 }
