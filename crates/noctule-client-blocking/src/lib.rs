@@ -16,12 +16,15 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The [guide] has the rest. It awaits; here the same names are used without `.await`.
 #![forbid(unsafe_code)]
 
 pub use noctule_client::blocking::{
     Client, ClientBuilder, Events, Group, Publish, Request, Route, Routed, Subscribe, Subscription,
     Unsubscribe,
 };
+pub use noctule_client::guide;
 pub use noctule_client::{
     Ack, AckRefused, Acknowledged, AliasPolicy, AliasResolver, AuthError, Authenticator, Backoff,
     Captures, Cause, CleanStart, ClientBuildError, ClientEvent, Closed, ConnectError,

@@ -382,7 +382,8 @@ macro_rules! waiting {
             /// [`ClientBuilder::keep_alive`](crate::generic::ClientBuilder::keep_alive) does. The
             /// connection ends if no answer comes within
             /// [`ping_timeout`](crate::generic::ClientBuilder::ping_timeout). What comes after
-            /// other pings, [`ClientEvent::PingAnswered`] tells, too.
+            /// other pings, [`ClientEvent::PingAnswered`] tells, too. A pinger of the program's own
+            /// is this, with a keep alive of zero.
             ///
             /// # Errors
             ///

@@ -6,14 +6,17 @@
 //! 4. [Sessions](sessions): what outlives a connection, a program, and how long.
 //! 5. [Errors and reconnecting](errors): what is tried again, and what is not.
 //! 6. [TLS, WebSocket and proxies](transports).
-//! 7. [Requests](requests): messages that are answered.
-//! 8. [Observing](observing): figures, traces, packets, interceptors.
-//! 9. [Moving](moving) from rumqttc or Paho.
+//! 7. [Authentication](authentication): credentials, SCRAM, methods of your own.
+//! 8. [Requests](requests): messages that are answered.
+//! 9. [Observing](observing): figures, traces, packets, interceptors.
+//! 10. [Moving](moving) from rumqttc or Paho.
 //!
 //! The chapters await. Where you block, the names are the same: leave out `.await`, add `.send()`
 //! to what was awaited without it (`subscribe`, `route`, `request`), and call `wait()` on a
 //! receipt. For each goal there is also an example in the folder `examples`.
 
+#[doc = include_str!("guide/authentication.md")]
+pub mod authentication {}
 #[doc = include_str!("guide/connecting.md")]
 pub mod connecting {}
 #[doc = include_str!("guide/errors.md")]

@@ -131,7 +131,8 @@ impl Route<Async> {
     /// once, make several routes with a share name, or let the handler spawn. A message is
     /// acknowledged when its handler is done, refused if the handler says so, and refused if it
     /// panics: then the handler goes on with the next. The task is one of the client's runtime or,
-    /// if it has none, of that in which this is awaited.
+    /// if it has none, of that in which this is awaited. Handlers that get the same message have no
+    /// order among each other; for one, have a handler that calls several functions.
     ///
     /// # Errors
     ///
@@ -209,7 +210,8 @@ impl Route<Blocking> {
 
     /// Calls a handler for each message, one after the other, on a thread of its own, until it is
     /// stopped or the client has ended. A message is acknowledged when its handler is done, and
-    /// refused if the handler says so or panics; it goes on with the next then.
+    /// refused if the handler says so or panics; it goes on with the next then. Handlers that get
+    /// the same message have no order among each other.
     ///
     /// # Errors
     ///
