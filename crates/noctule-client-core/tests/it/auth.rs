@@ -6,7 +6,9 @@ use noctule_client_core::{
     AuthError, Authenticator, Ended, Event, Fault, ProtocolError, ReauthenticateRefused, Status,
     TransportEnd,
 };
-use noctule_packet::{Auth, Connack, ConnackProperties, Packet, QoS, ReasonCode, Version, spec};
+use noctule_packet::{
+    Auth, Connack, ConnackProperties, Packet, QoS, ReasonCode, UserProperties, Version, spec,
+};
 
 use crate::world::{World, brief};
 
@@ -83,6 +85,56 @@ fn the_exchange_ends_with_connack() {
     accept(&mut world, &[9]);
     assert_eq!(world.session.status(), Status::Online);
     assert_eq!(world.packets(), ["SUBSCRIBE 1 a", "PUBLISH t:a"]);
+}
+
+/// Says more than its data.
+struct Talkative;
+
+impl Authenticator for Talkative {
+    fn method(&self) -> &str {
+        "COUNT"
+    }
+
+    fn start(&mut self) -> Result<Option<Vec<u8>>, AuthError> {
+        Ok(Some(vec![1]))
+    }
+
+    fn challenge(&mut self, _: Option<&[u8]>) -> Result<Option<Vec<u8>>, AuthError> {
+        Ok(Some(vec![7]))
+    }
+
+    fn verify(&mut self, _: Option<&[u8]>) -> Result<(), AuthError> {
+        Ok(())
+    }
+
+    fn user_properties(&mut self) -> UserProperties<'static> {
+        let mut properties = UserProperties::new();
+        properties.push("word", "for word").unwrap();
+        properties
+    }
+}
+
+#[test]
+fn what_would_make_an_auth_too_large_is_left_out() {
+    spec!("MQTT5-3.15.2-2", "MQTT5-3.15.2-3");
+    // AUTH has 16 bytes with its method and its data, and its property takes 17 more.
+    for (maximum, is_said) in [(33, true), (32, false)] {
+        let mut world = World::new(brief(Version::V5_0));
+        assert!(world.session.set_authenticator(Some(Box::new(Talkative))).is_ok());
+        world.up();
+        let properties = ConnackProperties {
+            authentication_method: Some("COUNT"),
+            maximum_packet_size: Some(maximum),
+            ..ConnackProperties::default()
+        };
+        world.say(&Packet::Connack(Connack { properties, ..Connack::default() }));
+        world.bytes();
+        world.say(&auth(ReasonCode::ContinueAuthentication, &[]));
+        let answer = world.bytes();
+        assert_eq!(answer.len(), if is_said { 33 } else { 16 }, "{answer:x?}");
+        assert!(answer.windows(4).any(|part| part == [0x16, 0, 1, 7]), "{answer:x?}");
+        assert_eq!(answer.windows(4).any(|part| part == b"word"), is_said, "{answer:x?}");
+    }
 }
 
 #[test]
