@@ -47,7 +47,7 @@ pub use noctule_client::{
 pub use noctule_client::{Decoder, Json};
 #[cfg(feature = "store")]
 pub use noctule_client::{
-    Disk, DiskFile, RealDisk, Repair, StoreError, StoreSettings, StoreSummary, Stored,
+    Disk, DiskFile, RealDisk, Repair, Restored, StoreError, StoreSettings, StoreSummary, Stored,
 };
 #[cfg(feature = "scram")]
 pub use noctule_client::{Scram, ScramMechanism};

@@ -39,6 +39,7 @@ use crate::publication::{Publication, PublishRefused};
 use crate::queue::Overflow;
 use crate::remarks::Remarks;
 use crate::request::{RequestRefused, Resubscribe, SubscribeRequest, UnsubscribeRequest};
+use crate::restore::Restored;
 use crate::session::{ClientSession, Status};
 use crate::settings::{AcknowledgementMode, Settings, SettingsError};
 use alarms::Alarms;
@@ -56,6 +57,8 @@ const NOTES_MAX: usize = 256;
 pub struct Hub {
     session: ClientSession,
     receipts: Receipts,
+    /// Those of earlier processes that nobody has asked for.
+    restored: Vec<Restored>,
     mailboxes: Mailboxes,
     lifecycle: Lifecycle,
     alarms: Alarms,
@@ -107,9 +110,15 @@ impl Hub {
     /// authentication ([`ClientSession::take_authentication_step`]).
     pub fn of(mut session: ClientSession) -> Self {
         session.defer_authentication();
+        let restored = session.take_restored();
+        let mut receipts = Receipts::default();
+        for publication in &restored {
+            receipts.restore(publication.operation, publication.stage);
+        }
         Self {
             session,
-            receipts: Receipts::default(),
+            receipts,
+            restored,
             mailboxes: Mailboxes::default(),
             lifecycle: Lifecycle::default(),
             alarms: Alarms::default(),
@@ -155,6 +164,22 @@ impl Hub {
         self.receipts.open(operation);
         self.ring();
         Ok(operation)
+    }
+
+    /// The publications of earlier processes that ended in this one or will, in the order in which
+    /// they were accepted; once. The end of each is to be asked for, or [dropped](Self::forget), as
+    /// if it had been published here. One that nobody has taken is told to those who follow if it
+    /// fails ([`ClientEvent::Undelivered`]).
+    pub fn take_restored(&mut self) -> Vec<Restored> {
+        let restored = mem::take(&mut self.restored);
+        for Restored { operation, .. } in &restored {
+            if self.receipts.take_restored(*operation)
+                && !self.lifecycle.take_back_undelivered(*operation)
+            {
+                self.receipts.note_told(*operation);
+            }
+        }
+        restored
     }
 
     /// Publishes a message as soon as the queue has room for it. `Pending` leaves the waker.

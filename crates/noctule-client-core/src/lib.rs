@@ -114,6 +114,6 @@ pub use reconnect::{
 pub use record::{Record, RecordError, StoredMessage, StoredSubscription};
 pub use remarks::Remarks;
 pub use request::{RequestRefused, Resubscribe, SubscribeRequest, UnsubscribeRequest};
-pub use restore::compact;
+pub use restore::{Restored, compact};
 pub use session::{ClientSession, Status, SubscriptionStatus};
 pub use settings::{AcknowledgementMode, Limits, Redelivery, Settings, SettingsError, Validation};

@@ -2,21 +2,37 @@
 
 mod state;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
-use noctule_packet::{PacketId, ReasonCode};
+use noctule_packet::{PacketId, QoS, ReasonCode};
 use noctule_session::Timestamp;
 
 pub use state::compact;
 
 use crate::event::Event;
-use crate::operation::OperationId;
+use crate::operation::{OperationId, Stage};
 use crate::outgoing::Outgoing;
 use crate::record::Record;
 use crate::restore::state::{Granted, Progress, State};
 use crate::session::{ClientSession, Release};
 use crate::settings::{Settings, SettingsError};
+
+/// A publication of an earlier process that goes on, or whose end that process could not tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Its name, which it keeps.
+    pub operation: OperationId,
+    /// Where to.
+    pub topic: Box<str>,
+    /// The quality of service.
+    pub qos: QoS,
+    /// How far it has come, at QoS 2.
+    pub stage: Option<Stage>,
+}
 
 impl ClientSession {
     /// A session as the records leave it that another process was told to store. The operations
@@ -38,6 +54,12 @@ impl ClientSession {
         }
         session.fill(now, state);
         Ok(session)
+    }
+
+    /// The publications of earlier processes that end here, in the order in which they were
+    /// accepted; once.
+    pub fn take_restored(&mut self) -> Vec<Restored> {
+        mem::take(&mut self.restored)
     }
 
     /// How long nothing had been heard of the server when this process began, as far as a clock
@@ -79,12 +101,20 @@ impl ClientSession {
                 continue;
             }
             self.events.push(Event::published(operation, outcome, &message.topic));
+            let (topic, qos) = (message.topic, message.qos);
+            self.restored.push(Restored { operation, topic, qos, stage: None });
         }
         let mut in_flight = Vec::new();
         for (operation, (message, progress)) in state.messages {
             let Some(mut outgoing) = message.restore(now, operation) else { continue };
             outgoing.is_silent = state.told.contains(&operation);
             outgoing.interruptions = state.interruptions.get(&operation).copied().unwrap_or(0);
+            if !outgoing.is_silent {
+                let stage =
+                    matches!(progress, Progress::Received { .. }).then_some(Stage::Received);
+                let (topic, qos) = (message.topic, message.qos);
+                self.restored.push(Restored { operation, topic, qos, stage });
+            }
             self.has_suspect |= outgoing.interruptions >= self.settings.redelivery.suspicious();
             match progress {
                 Progress::Waiting { was_sent } => {
@@ -99,6 +129,7 @@ impl ClientSession {
                 }
             }
         }
+        self.restored.sort_unstable_by_key(|restored| restored.operation);
         self.put_in_flight(in_flight);
     }
 

@@ -32,6 +32,7 @@ use crate::queue::Queue;
 use crate::record::{Record, Records};
 use crate::remarks::Remarks;
 use crate::requesting::Requests;
+use crate::restore::Restored;
 use crate::settings::{Settings, SettingsError, Validation};
 use crate::stall::Stall;
 use crate::subscriptions::Subscriptions;
@@ -98,6 +99,8 @@ pub struct ClientSession {
     /// Whether the server has a session that we know nothing of, and may not have.
     pub(crate) is_session_unknown: bool,
     pub(crate) assigned_client_id: Option<Box<str>>,
+    /// What earlier processes have published, until somebody asks.
+    pub(crate) restored: Vec<Restored>,
     pub(crate) clean_start: bool,
     /// Whether the server has accepted the connection.
     pub(crate) is_accepted: bool,
@@ -225,6 +228,7 @@ impl ClientSession {
             is_unanswered: false,
             is_session_unknown: false,
             assigned_client_id: None,
+            restored: Vec::new(),
             clean_start: true,
             is_accepted: false,
             ended: None,

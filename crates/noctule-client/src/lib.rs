@@ -80,6 +80,8 @@ mod receipt;
 mod reconnector;
 mod referral;
 mod request;
+#[cfg(feature = "store")]
+mod restored;
 mod resubscribe;
 mod route;
 #[cfg(feature = "futures-io")]
@@ -154,6 +156,8 @@ pub use ping::PingError;
 pub use receipt::Receipt;
 pub use reconnector::{NextAttempt, Reconnector};
 pub use request::RequestError;
+#[cfg(feature = "store")]
+pub use restored::Restored;
 pub use resubscribe::Resubscription;
 pub use route::{RouteError, RoutedMessage, Verdict};
 #[cfg(feature = "futures-io")]

@@ -38,6 +38,12 @@ impl Receipt {
         Ok(Self { shared: Arc::clone(shared), operation: operation?, is_told: false })
     }
 
+    /// The receipt of a message that an earlier process has published.
+    #[cfg(feature = "store")]
+    pub(crate) fn of_restored(shared: &Arc<Shared>, operation: OperationId) -> Self {
+        Self { shared: Arc::clone(shared), operation, is_told: false }
+    }
+
     /// The name of the operation.
     pub const fn operation(&self) -> OperationId {
         self.operation

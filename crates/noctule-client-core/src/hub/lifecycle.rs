@@ -198,6 +198,15 @@ impl Lifecycle {
         }
     }
 
+    /// Somebody takes the receipt of a publication that has failed. Whether nobody was told yet who
+    /// follows; then nobody will be.
+    pub(crate) fn take_back_undelivered(&mut self, taken: OperationId) -> bool {
+        let is_other = |event: &ClientEvent| !matches!(event, ClientEvent::Undelivered { operation, .. } if *operation == taken);
+        let before = self.untold.unread.len();
+        self.untold.unread.retain(is_other);
+        self.untold.unread.len() < before
+    }
+
     /// Nothing will happen any more.
     pub(crate) fn end(&mut self, wakes: &mut Wakes) {
         self.is_over = true;

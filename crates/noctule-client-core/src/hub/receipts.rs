@@ -23,6 +23,8 @@ struct Receipt {
     stage: Option<Stage>,
     ending: Option<Ending>,
     waiter: Option<Waker>,
+    /// Nobody has asked for it, but somebody may: it is of an earlier process.
+    is_untaken: bool,
 }
 
 /// The operations whose ends somebody may still ask for.
@@ -33,6 +35,31 @@ impl Receipts {
     /// Somebody wants to know how an operation ends.
     pub(crate) fn open(&mut self, operation: OperationId) {
         self.0.insert(operation, Receipt::default());
+    }
+
+    /// Somebody may want to know how an operation of an earlier process ends.
+    pub(crate) fn restore(&mut self, operation: OperationId, stage: Option<Stage>) {
+        let receipt = Receipt { stage, is_untaken: true, ..Receipt::default() };
+        self.0.insert(operation, receipt);
+    }
+
+    /// Somebody does. Whether it has ended already, and failed.
+    pub(crate) fn take_restored(&mut self, operation: OperationId) -> bool {
+        let Some(receipt) = self.0.get_mut(&operation) else { return false };
+        receipt.is_untaken = false;
+        match &receipt.ending {
+            Some(Ending::Publication { outcome, .. }) => outcome.is_failure(),
+            Some(Ending::Request(_)) | None => false,
+        }
+    }
+
+    /// Those who follow know that an operation has failed, and need not be told again.
+    pub(crate) fn note_told(&mut self, told: OperationId) {
+        if let Some(Receipt { ending: Some(Ending::Publication { topic, .. }), .. }) =
+            self.0.get_mut(&told)
+        {
+            *topic = None;
+        }
     }
 
     /// Nobody wants to know any more. How it has ended, if that was not asked.
@@ -49,7 +76,7 @@ impl Receipts {
         }
     }
 
-    /// An operation has ended. It comes back if nobody wants to know.
+    /// An operation has ended. How, comes back if nobody holds its receipt.
     pub(crate) fn end(
         &mut self,
         operation: OperationId,
@@ -57,9 +84,10 @@ impl Receipts {
         wakes: &mut Wakes,
     ) -> Option<Ending> {
         let Some(receipt) = self.0.get_mut(&operation) else { return Some(ending) };
-        receipt.ending = Some(ending);
         wakes.add(receipt.waiter.take());
-        None
+        let untaken = receipt.is_untaken.then(|| ending.clone());
+        receipt.ending = Some(ending);
+        untaken
     }
 
     pub(crate) fn stage(&self, operation: OperationId) -> Option<Stage> {

@@ -3,7 +3,7 @@
 use std::task::{Poll, Waker};
 
 use noctule_client_core::{
-    ClientEvent, ClientSession, DropCause, FollowerId, Hub, OperationId, Outcome, Overflow,
+    ClientEvent, ClientSession, Doubt, DropCause, FollowerId, Hub, OperationId, Outcome, Overflow,
     Publication, Record, Settings, Timestamp, TransportEnd,
 };
 use noctule_packet::{QoS, ReasonCode, TopicName, Version};
@@ -137,6 +137,58 @@ fn a_failure_of_an_earlier_process_is_told_to_the_first_who_follows() {
     );
     let other = hub.follow();
     assert_eq!(told(&mut hub, other), []);
+}
+
+/// Whoever takes the receipt is told by it, whenever that is, and others are not told again.
+#[test]
+fn a_failure_of_an_earlier_process_is_told_once() {
+    let mut settings = lasting(Version::V5_0);
+    settings.is_durable = true;
+    let mut before = Hub::new(settings.clone()).unwrap();
+    connect(&mut before, ACCEPTED);
+    let [once, other] = ["once", "other"].map(|it| publish(&mut before, it, QoS::ExactlyOnce));
+    write(&mut before);
+    let stored: Vec<Record> = before.session_mut().take_records();
+    let restore = || {
+        let session = ClientSession::restore(settings.clone(), NOW, stored.clone());
+        Hub::of(session.unwrap())
+    };
+    let lost = Some(Outcome::Indeterminate { why: Doubt::SessionLost });
+    let take = |hub: &mut Hub| {
+        let restored: Vec<_> = hub.take_restored().into_iter().map(|it| it.operation).collect();
+        assert_eq!((restored, hub.take_restored()), (vec![once, other], vec![]));
+    };
+
+    // Taken before it fails.
+    let mut hub = restore();
+    take(&mut hub);
+    let follower = hub.follow();
+    hub.forget(other);
+    connect(&mut hub, ACCEPTED);
+    assert_eq!(receipt(&mut hub, once), lost);
+    let heard: Vec<_> = told(&mut hub, follower).into_iter().map(|it| it.0).collect();
+    assert_eq!(heard, [other]);
+
+    // After that, before anybody follows.
+    let mut hub = restore();
+    connect(&mut hub, ACCEPTED);
+    take(&mut hub);
+    let follower = hub.follow();
+    assert_eq!(told(&mut hub, follower), []);
+    assert_eq!(receipt(&mut hub, once), lost);
+    hub.forget(other);
+    let heard: Vec<_> = told(&mut hub, follower).into_iter().map(|it| it.0).collect();
+    assert_eq!(heard, [other]);
+
+    // And when those who follow know it already.
+    let mut hub = restore();
+    let follower = hub.follow();
+    connect(&mut hub, ACCEPTED);
+    assert_eq!(told(&mut hub, follower).len(), 2);
+    take(&mut hub);
+    assert_eq!(receipt(&mut hub, once), lost);
+    hub.forget(other);
+    assert_eq!(told(&mut hub, follower), []);
 }
 
 /// Somebody who waits for an answer of his own takes nobody's news away.

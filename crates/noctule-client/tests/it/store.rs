@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use noctule_client::{
-    Client, ClientBuildError, ClientBuilder, Doubt, Outcome, QoS, ReconnectSettings, StoreError,
+    Client, ClientBuildError, ClientBuilder, ClientEvent, Doubt, DropCause, Outcome, QoS,
+    ReasonCode, ReconnectSettings, StoreError,
 };
 
 use crate::house::{House, next, soon};
@@ -79,6 +80,69 @@ async fn what_was_published_offline_is_delivered_by_the_next_process() {
     assert!(soon(receipt).await.is_delivered());
     assert_eq!(next(&mut numbers).await.text(), Some("end"));
     house.stop().await;
+}
+
+/// P-21: an outcome reaches the process that goes on, whenever it asks.
+#[tokio::test]
+async fn what_an_earlier_process_has_published_has_receipts_in_the_next_one() {
+    for is_late in [false, true] {
+        let folder = Folder::new("restored");
+        let client = start(durable(nowhere(), &folder)).expect("it starts");
+        assert!(client.restored().is_empty());
+        let published =
+            [("a", QoS::AtLeastOnce), ("$SYS/b", QoS::AtLeastOnce), ("c", QoS::ExactlyOnce)];
+        for (topic, qos) in published {
+            let receipt = client.publish(topic, "x").qos(qos).send().expect("there is room");
+            soon(receipt.stored()).await.expect("there is a disk");
+        }
+        soon(client.shutdown(Duration::ZERO)).await;
+        drop(client);
+
+        let house = House::new();
+        let client = start(durable(house.url(), &folder)).expect("it starts");
+        if is_late {
+            soon(client.idle()).await;
+        }
+        let restored = client.restored();
+        let mut events = client.events();
+        let named: Vec<_> = restored.iter().map(|it| (&*it.topic, it.qos)).collect();
+        assert_eq!(named, published);
+        assert!(client.restored().is_empty(), "each is handed out once");
+        let mut outcomes = Vec::new();
+        for it in restored {
+            outcomes.push(soon(it.receipt).await);
+        }
+        let [a, b, c] = &outcomes[..] else { panic!("{outcomes:?}") };
+        assert!(a.is_delivered() && c.is_delivered(), "{outcomes:?}");
+        assert!(matches!(b, Outcome::Rejected { reason: ReasonCode::NotAuthorized, .. }), "{b}");
+        soon(client.shutdown(Duration::from_secs(5))).await;
+        // The receipt has said it.
+        while let Some(event) = soon(events.recv()).await {
+            assert!(!matches!(event, ClientEvent::Undelivered { .. }), "{event:?}");
+        }
+        // Nothing is left for a third.
+        let client = start(durable(house.url(), &folder)).expect("it starts");
+        assert!(client.restored().is_empty());
+        soon(client.shutdown(Duration::from_secs(5))).await;
+        house.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_receipt_of_an_earlier_process_s_message_tells_that_it_grew_too_old() {
+    let folder = Folder::new("aged");
+    let client = start(durable(nowhere(), &folder)).expect("it starts");
+    let publish = client.publish("old", "x").qos(QoS::AtLeastOnce).age_max(Duration::from_secs(2));
+    soon(publish.send().expect("there is room").stored()).await.expect("there is a disk");
+    soon(client.shutdown(Duration::ZERO)).await;
+    drop(client);
+
+    let client = start(durable(nowhere(), &folder)).expect("it starts");
+    let mut restored = client.restored();
+    let old = restored.pop().expect("it was stored");
+    assert!(restored.is_empty() && &*old.topic == "old");
+    assert_eq!(soon(old.receipt).await, Outcome::Dropped { why: DropCause::Expired });
+    soon(client.shutdown(Duration::ZERO)).await;
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use noctule_client::blocking::Client;
 use noctule_client::transport::BoxError;
 use noctule_client::transport::blocking::{Attempt, BoxedTransport, Connector, mio};
 use noctule_client::{
-    Acknowledged, ClientEvent, Incoming, Origin, QoS, ReasonCode, ReconnectSettings, Remarks,
-    State, TimedOut,
+    Acknowledged, ClientEvent, DropCause, Incoming, Origin, Outcome, QoS, ReasonCode,
+    ReconnectSettings, Remarks, State, TimedOut,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -41,6 +41,48 @@ fn it_publishes_and_subscribes_without_a_runtime() {
     client.idle();
     assert!(client.shutdown(LONG).is_clean());
     assert!(events.any(|event| matches!(event, ClientEvent::Stopped { error: None })));
+}
+
+#[test]
+fn it_has_receipts_for_what_an_earlier_process_has_published() {
+    let name = format!("noctule-client-{}-blocking-restored", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    let open = |url: String| {
+        let lifetime = Duration::from_secs(3_600);
+        let builder = Client::builder(url).client_id("durable").session_expiry(lifetime);
+        builder.store(&folder).start().unwrap()
+    };
+    let client = open("mqtt://127.0.0.1:1".to_owned());
+    let age_max = Duration::from_secs(2);
+    let old = client.publish("old", "x").qos(QoS::AtLeastOnce).age_max(age_max).send().unwrap();
+    old.stored().wait().unwrap();
+    for (topic, qos) in [("a", QoS::ExactlyOnce), ("$SYS/b", QoS::AtLeastOnce)] {
+        let receipt = client.publish(topic, "x").qos(qos).send().unwrap();
+        receipt.stored().wait().unwrap();
+    }
+    client.shutdown(Duration::ZERO);
+    drop(client);
+    // Its time is up before there is a server again.
+    let client = open("mqtt://127.0.0.1:1".to_owned());
+    let mut restored = client.restored().into_iter();
+    let old = restored.next().unwrap();
+    assert_eq!(&*old.topic, "old");
+    assert_eq!(old.receipt.wait(), Outcome::Dropped { why: DropCause::Expired });
+    // Dropping the others changes nothing.
+    assert_eq!(restored.map(|it| it.topic).collect::<Vec<_>>(), ["a".into(), "$SYS/b".into()]);
+    client.shutdown(Duration::ZERO);
+    drop(client);
+
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let client = open(format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap()));
+    client.idle();
+    let restored = client.restored();
+    assert!(restored.len() == 2 && client.restored().is_empty());
+    let [a, b] = restored.try_into().map(|both: [_; 2]| both.map(|it| it.receipt.wait())).unwrap();
+    assert!(a.is_delivered(), "{a}");
+    assert!(matches!(b, Outcome::Rejected { reason: ReasonCode::NotAuthorized, .. }), "{b}");
+    client.shutdown(LONG);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
