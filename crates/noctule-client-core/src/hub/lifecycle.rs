@@ -86,8 +86,9 @@ pub enum ClientEvent {
         /// The topic of the first of them.
         topic: Arc<str>,
     },
-    /// A publication has failed whose receipt was dropped, or whose process has ended. What fails
-    /// while nobody follows is told to the next who does.
+    /// A publication has failed whose receipt was dropped, or that is of an earlier process and
+    /// whose receipt nobody has taken. What fails while nobody follows is told to the next who
+    /// does.
     Undelivered {
         /// Which.
         operation: OperationId,
@@ -201,10 +202,13 @@ impl Lifecycle {
     /// Somebody takes the receipt of a publication that has failed. Whether nobody was told yet who
     /// follows; then nobody will be.
     pub(crate) fn take_back_undelivered(&mut self, taken: OperationId) -> bool {
-        let is_other = |event: &ClientEvent| !matches!(event, ClientEvent::Undelivered { operation, .. } if *operation == taken);
-        let before = self.untold.unread.len();
-        self.untold.unread.retain(is_other);
-        self.untold.unread.len() < before
+        let unread = &mut self.untold.unread;
+        let before = unread.len();
+        unread.retain(|event| match event {
+            ClientEvent::Undelivered { operation, .. } => *operation != taken,
+            _ => true,
+        });
+        unread.len() < before
     }
 
     /// Nothing will happen any more.
