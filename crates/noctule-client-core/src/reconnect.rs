@@ -185,10 +185,10 @@ impl ReconnectPlan {
         }
         self.failures = self.failures.saturating_add(1);
         let failure = Failure::of(ended);
-        let mut reaction = self.settings.policy.reaction(failure);
-        if self.is_own_doing(failure) {
-            reaction = Reaction::Retry;
-        }
+        let policy = &self.settings.policy;
+        let (said, default) = (policy.said(failure), policy.reaction(failure));
+        let default = if self.is_own_doing(failure) { Reaction::Retry } else { default };
+        let reaction = said.unwrap_or(default);
         if reaction == Reaction::Stop {
             return Step::Stop(StopCause::Forbidden(failure));
         }

@@ -128,6 +128,13 @@ fn a_client_that_has_taken_its_own_session_over_comes_back() {
     // Both have come, so that this is somebody else.
     plan.connected(now(3));
     assert!(matches!(plan.clone().disconnected(now(4), &taken_over), Step::Stop(_)));
+    // Unless the user says what to do.
+    let failure = Failure::ByServer(ReasonCode::SessionTakenOver);
+    let policy = ReconnectPolicy::default().with(failure, Reaction::Stop);
+    let mut firm = ReconnectPlan::new(ReconnectSettings { policy, ..steady() }, 1, 7);
+    next(&mut firm, 0, &Ended::ConnectTimeout);
+    firm.connected(now(1));
+    assert!(matches!(firm.disconnected(now(2), &taken_over), Step::Stop(_)));
     // None comes after so long.
     next(&mut plan, 4, &Ended::ConnectTimeout);
     plan.connected(now(5));

@@ -22,6 +22,8 @@ pub(crate) fn read(
     command: Command,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<ArgMatches, ExitCode> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let program = program(&command, &arguments);
     command.try_get_matches_from(arguments).map_err(|error| {
         if !error.use_stderr() {
             // Whoever reads the help may have read enough of it.
@@ -32,16 +34,28 @@ pub(crate) fn read(
         if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             let _ = error.print();
         } else {
-            let _ = writeln!(io::stderr(), "{}", one_line(&error));
+            let _ = writeln!(io::stderr(), "{}", one_line(&error, program.clone()));
         }
         ExitCode::from(USAGE)
     })
 }
 
+/// What was called, with its subcommands.
+fn program(command: &Command, arguments: &[OsString]) -> String {
+    let (mut program, mut command) = (command.get_name().to_owned(), command);
+    for argument in arguments.iter().skip(1) {
+        let name = argument.to_str().unwrap_or_default();
+        let Some(subcommand) = command.find_subcommand(name) else { break };
+        program = format!("{program} {}", subcommand.get_name());
+        command = subcommand;
+    }
+    program
+}
+
 /// What is wrong, and where help is, without the usage that clap repeats.
-fn one_line(error: &Error) -> String {
+fn one_line(error: &Error, mut program: String) -> String {
     let text = error.render().to_string();
-    let (mut message, mut program) = (String::new(), "noctule".to_owned());
+    let mut message = String::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(usage) = line.strip_prefix("Usage: ") {
             let words = usage.split(' ').take_while(|word| !word.starts_with(['<', '[', '-']));

@@ -40,9 +40,8 @@ pub enum Reaction {
 
 /// What to do after which failure: what the user says, or else what makes sense.
 ///
-/// Of a session that was taken over it is only asked if somebody else must have done that: a
-/// connection that was given up without CONNACK may have taken it over, and then the client comes
-/// back whatever this says.
+/// Of a session that was taken over it makes sense to come back if it may have been by a connection
+/// of the client itself, one that it had given up without CONNACK, and else to stop.
 ///
 /// ```
 /// use noctule_client_core::{Failure, Reaction, ReconnectPolicy};
@@ -118,7 +117,12 @@ impl ReconnectPolicy {
 
     /// What to do after a failure.
     pub fn reaction(&self, failure: Failure) -> Reaction {
-        let exception = self.exceptions.iter().find(|(known, _)| *known == failure);
-        exception.map_or_else(|| failure.reaction(), |(_, reaction)| *reaction)
+        self.said(failure).unwrap_or_else(|| failure.reaction())
+    }
+
+    /// What the user has said.
+    pub(crate) fn said(&self, failure: Failure) -> Option<Reaction> {
+        let mut exceptions = self.exceptions.iter();
+        exceptions.find(|(known, _)| *known == failure).map(|(_, reaction)| *reaction)
     }
 }

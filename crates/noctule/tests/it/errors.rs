@@ -36,6 +36,9 @@ fn flags_out_of_range_are_refused() {
     check(&["serve", "--retain-available=perhaps"], &["'perhaps'", "true or false"]);
     check(&["serve", "--queue-bytes-max", "-1"], &["--queue-bytes-max", "'-1'", "a size from 0"]);
     check(&["serve", "--no-such-flag"], &["--no-such-flag"]);
+    // Whichever way it is wrong, the help that is named is the one that describes the flag.
+    let help = ["noctule pub: invalid value 'mqttv4'", "; see noctule pub --help"];
+    check(&["pub", "-V", "mqttv4"], &help);
 }
 
 #[test]
