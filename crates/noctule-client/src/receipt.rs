@@ -14,8 +14,8 @@ use crate::metrics::Counter;
 use crate::shared::Shared;
 use crate::wait::{TimedOut, block_on, block_until};
 
-/// A publication that was accepted: awaited, it says how it ended, exactly once, whatever happens
-/// to the connection meanwhile.
+/// A publication that was accepted, which ends exactly once, whatever happens to the connection
+/// meanwhile: awaited, it says how. Asked again, it says the same.
 ///
 /// Dropping it changes nothing for the message.
 #[derive(Debug)]
@@ -23,7 +23,15 @@ use crate::wait::{TimedOut, block_on, block_until};
 pub struct Receipt {
     pub(crate) shared: Arc<Shared>,
     operation: OperationId,
-    is_told: bool,
+    told: Option<Told>,
+}
+
+/// What a receipt has said, and says whenever it is asked again.
+#[derive(Debug)]
+struct Told {
+    outcome: Outcome,
+    /// Whether the server has the message.
+    is_received: bool,
 }
 
 impl Receipt {
@@ -35,13 +43,13 @@ impl Receipt {
         if operation.is_err() {
             shared.extensions().count(Counter::PublicationsRefused, 1);
         }
-        Ok(Self { shared: Arc::clone(shared), operation: operation?, is_told: false })
+        Ok(Self { shared: Arc::clone(shared), operation: operation?, told: None })
     }
 
     /// The receipt of a message that an earlier process has published.
     #[cfg(feature = "store")]
     pub(crate) fn of_restored(shared: &Arc<Shared>, operation: OperationId) -> Self {
-        Self { shared: Arc::clone(shared), operation, is_told: false }
+        Self { shared: Arc::clone(shared), operation, told: None }
     }
 
     /// The name of the operation.
@@ -82,6 +90,9 @@ impl Receipt {
     }
 
     fn poll_received(&mut self, context: &Context<'_>) -> Poll<bool> {
+        if let Some(told) = &self.told {
+            return Poll::Ready(told.is_received);
+        }
         let operation = self.operation;
         self.shared.with(|inner| inner.hub.poll_received(operation, context.waker()))
     }
@@ -138,23 +149,28 @@ impl Future for Receipt {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let operation = self.operation;
-        let polled = self.shared.with(|inner| inner.hub.poll_published(operation, context.waker()));
-        match polled {
-            Poll::Ready(outcome) => {
-                self.is_told = true;
-                let outcome = outcome.map(|it| self.shared.with(|inner| inner.outcome(it)));
-                // Asked again after it was told, it can say nothing else.
-                Poll::Ready(outcome.unwrap_or(Outcome::Indeterminate { why: Doubt::Cancelled }))
-            }
-            Poll::Pending => Poll::Pending,
+        if let Some(told) = &self.told {
+            return Poll::Ready(told.outcome.clone());
         }
+        let operation = self.operation;
+        let polled = self.shared.with(|inner| {
+            let stage = inner.hub.stage(operation);
+            let polled = inner.hub.poll_published(operation, context.waker());
+            // Nobody else takes the outcome away.
+            let missing = Outcome::Indeterminate { why: Doubt::Cancelled };
+            polled.map(|outcome| (inner.outcome(outcome.unwrap_or(missing)), stage))
+        });
+        polled.map(|(outcome, stage)| {
+            let is_received = outcome.is_delivered() || stage == Some(Stage::Received);
+            self.told = Some(Told { outcome: outcome.clone(), is_received });
+            outcome
+        })
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if !self.is_told {
+        if self.told.is_none() {
             self.shared.with(|inner| inner.hub.forget(self.operation));
         }
     }

@@ -51,8 +51,38 @@ async fn that_the_server_has_a_message_can_be_waited_for() {
         assert_eq!(soon(receipt.received()).await, is_received, "{answer:?}");
         // Asking how far it has come takes nothing away.
         assert_eq!(soon(&mut receipt).await.is_delivered(), is_received);
-        assert!(!soon(receipt.received()).await, "it is nobody's any more");
+        // Nor does asking how it has ended.
+        assert_eq!(soon(receipt.received()).await, is_received, "{answer:?}");
+        assert_eq!(receipt.wait_received_timeout(SHORT), Ok(is_received));
     }
+}
+
+#[tokio::test]
+async fn a_receipt_that_is_asked_again_says_the_same() {
+    let server = Server::new();
+    let (client, mut stream) = connected(&server).await;
+    let mut delivered = client.publish("t", "x").qos(QoS::AtLeastOnce).send().unwrap();
+    packet(&mut stream).await;
+    stream.write_all(&[0x40, 2, 0, 1]).await.unwrap();
+    let mut rejected = client.publish("t", "x").qos(QoS::AtLeastOnce).send().unwrap();
+    packet(&mut stream).await;
+    stream.write_all(&[0x40, 3, 0, 2, 0x87]).await.unwrap();
+    // The server has it, and it has not ended when the client does.
+    let mut open = client.publish("t", "x").qos(QoS::ExactlyOnce).send().unwrap();
+    packet(&mut stream).await;
+    stream.write_all(&[0x50, 2, 0, 3]).await.unwrap();
+    assert!(soon(open.received()).await);
+    soon(client.shutdown(Duration::ZERO)).await;
+    for (receipt, is_delivered, is_received) in
+        [(&mut delivered, true, true), (&mut rejected, false, false), (&mut open, true, true)]
+    {
+        let first = soon(&mut *receipt).await;
+        assert_eq!(first.is_delivered(), is_delivered, "{first}");
+        assert_eq!(soon(&mut *receipt).await, first);
+        assert_eq!(receipt.wait_timeout(SHORT), Ok(first.clone()));
+        assert_eq!(soon(receipt.received()).await, is_received, "{first}");
+    }
+    assert!(delivered.wait().is_delivered());
 }
 
 #[tokio::test]

@@ -192,6 +192,10 @@ fn it_pings_and_waits_for_stages() {
     let mut receipt = client.publish("t", "x").qos(QoS::ExactlyOnce).send().unwrap();
     assert_eq!(receipt.wait_received_timeout(LONG), Ok(true));
     assert!(receipt.wait_received());
+    // Asked again, it says the same.
+    assert!(receipt.wait_timeout(LONG).unwrap().is_delivered());
+    assert!(receipt.wait_timeout(LONG).unwrap().is_delivered());
+    assert!(receipt.wait_received());
     let (tell, told) = mpsc::channel();
     receipt.on_complete(move |outcome| tell.send(outcome).unwrap());
     assert!(told.recv_timeout(LONG).unwrap().is_delivered());
