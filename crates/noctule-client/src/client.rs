@@ -28,7 +28,7 @@ use crate::state::State;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Incoming, Subscription};
 use crate::unsubscribe::Unsubscribe;
-use crate::wait::block_on;
+use crate::wait::{block_on, try_block_on};
 
 /// A client. Clones are the same client; when the last one and all subscriptions are gone, it
 /// finishes what is under way and ends.
@@ -310,7 +310,7 @@ impl<D> Client<D> {
 /// What a client does for those who wait for it, as futures or as calls that return when it is
 /// done.
 macro_rules! waiting {
-    ($mode:ty, [$($asynchronous:tt)?], $wait:ident) => {
+    ($mode:ty, [$($asynchronous:tt)?], $wait:ident, $try_wait:ident) => {
         impl Client<$mode> {
             /// Waits until there is a connection, also while the user wants
             /// [none](Self::disconnect).
@@ -319,7 +319,7 @@ macro_rules! waiting {
             ///
             /// If there will be none.
             pub $($asynchronous)? fn connected(&self) -> Result<Arc<Negotiated>, ConnectError> {
-                $wait!(self.until_connected())
+                $try_wait!(self.until_connected())
             }
 
             /// The same, but not longer than so long.
@@ -331,7 +331,7 @@ macro_rules! waiting {
                 &self,
                 timeout: Duration,
             ) -> Result<Arc<Negotiated>, ConnectError> {
-                $wait!(self.until_connected_within(timeout))
+                $try_wait!(self.until_connected_within(timeout))
             }
 
             /// Ends the connection with DISCONNECT, after what was published before, and waits
@@ -389,7 +389,7 @@ macro_rules! waiting {
             ///
             /// If there is no connection, or if it ends before the answer.
             pub $($asynchronous)? fn ping(&self) -> Result<Duration, PingError> {
-                $wait!(ping(self.shared()))
+                $try_wait!(ping(self.shared()))
             }
 
             /// Authenticates again on the same connection.
@@ -398,7 +398,7 @@ macro_rules! waiting {
             ///
             /// If the connection has no authentication method, or ends over it.
             pub $($asynchronous)? fn reauthenticate(&self) -> Result<(), ReauthenticateError> {
-                $wait!(self.prove_again())
+                $try_wait!(self.prove_again())
             }
 
             /// Waits until everything that was published and asked for has ended, in one way or
@@ -448,5 +448,11 @@ macro_rules! blocked {
     };
 }
 
-waiting!(Async, [async], awaited);
-waiting!(Blocking, [], blocked);
+macro_rules! blocked_if_possible {
+    ($future:expr) => {
+        try_block_on($future)
+    };
+}
+
+waiting!(Async, [async], awaited, awaited);
+waiting!(Blocking, [], blocked, blocked_if_possible);

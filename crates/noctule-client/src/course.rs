@@ -19,6 +19,7 @@ use crate::clock;
 use crate::connection_end::ConnectionEnd;
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::StopReason;
+use crate::extensions::shielded;
 use crate::metrics::{Cause, Counter, Latency};
 use crate::reconnector::{NextAttempt, Reconnector};
 use crate::referral::referred;
@@ -171,7 +172,11 @@ impl Course {
             let last = inner.last_failure.as_ref().or(inner.last_end.as_ref());
             last.cloned()
         });
-        end.map_or(NextAttempt::AsPlanned, |end| reconnector.next_attempt(&end, failures))
+        let mut next = NextAttempt::AsPlanned;
+        if let Some(end) = end {
+            shielded(|| next = reconnector.next_attempt(&end, failures));
+        }
+        next
     }
 
     /// What comes after the user has said what he wants.

@@ -11,6 +11,7 @@ use noctule_transport::{BuildError, TransportError, UrlError};
 use thiserror::Error;
 
 use crate::credentials::CredentialsError;
+use crate::wait::OnOwnThread;
 
 /// Why a client was not built.
 #[derive(Debug, Error)]
@@ -95,6 +96,9 @@ pub enum ConnectError {
     /// There was none in time. It goes on being tried.
     #[error("there was no connection within {0:?}")]
     TimedOut(std::time::Duration),
+    /// Nobody can wait for it here.
+    #[error(transparent)]
+    OnOwnThread(#[from] OnOwnThread),
 }
 
 /// Why a re-authentication has failed.
@@ -110,6 +114,9 @@ pub enum ReauthenticateError {
     /// The client has ended.
     #[error("the client was shut down")]
     Closed,
+    /// Nobody can wait for it here.
+    #[error(transparent)]
+    OnOwnThread(#[from] OnOwnThread),
 }
 
 /// Why a message was not accepted. Nothing of it is kept.
@@ -141,6 +148,9 @@ pub enum PublishError {
         /// The bytes that it may take.
         maximum: u64,
     },
+    /// Nobody can wait for it here.
+    #[error(transparent)]
+    OnOwnThread(#[from] OnOwnThread),
 }
 
 /// Why there is no subscription.
@@ -174,6 +184,9 @@ pub enum SubscribeError {
     /// The request was not sent.
     #[error("the request was not sent: {0}")]
     Dropped(DropCause),
+    /// Nobody can wait for it here.
+    #[error(transparent)]
+    OnOwnThread(#[from] OnOwnThread),
 }
 
 /// Why it is not certain that a subscription has ended.
@@ -205,4 +218,7 @@ pub enum UnsubscribeError {
     /// The request was not sent.
     #[error("the request was not sent: {0}")]
     Dropped(DropCause),
+    /// Nobody can wait for it here.
+    #[error(transparent)]
+    OnOwnThread(#[from] OnOwnThread),
 }

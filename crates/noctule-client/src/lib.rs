@@ -171,7 +171,7 @@ pub use store::StoreSettings;
 pub use stored::Stored;
 pub use subscription::{Ack, Incoming};
 pub use unsubscribe::Unsubscribed;
-pub use wait::TimedOut;
+pub use wait::{OnOwnThread, TimedOut};
 
 /// A client whose user awaits.
 pub type Client = client::Client<Async>;

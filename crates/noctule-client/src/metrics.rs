@@ -11,7 +11,8 @@ use noctule_packet::QoS;
 ///
 /// It is called by the client's own task or thread and by whoever publishes, subscribes and takes
 /// messages: often, several at once, and never while anything of the client is locked. It should
-/// return at once. What it panics with goes no further.
+/// return at once, and cannot wait for the client ([`OnOwnThread`](crate::OnOwnThread)). What it
+/// panics with goes no further.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};

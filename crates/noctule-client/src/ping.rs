@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::events::Events;
 use crate::mode::Async;
 use crate::shared::Shared;
+use crate::wait::OnOwnThread;
 
 /// Why a ping has no answer.
 #[derive(Debug, Error)]
@@ -23,6 +24,9 @@ pub enum PingError {
     /// The client has ended.
     #[error("the client was shut down")]
     Closed,
+    /// Nobody can wait for it here.
+    #[error(transparent)]
+    OnOwnThread(#[from] OnOwnThread),
 }
 
 /// Asks for a sign of life, and waits for it.

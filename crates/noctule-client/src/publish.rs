@@ -13,7 +13,7 @@ use crate::error::PublishError;
 use crate::mode::{Async, Blocking, Mode};
 use crate::receipt::Receipt;
 use crate::shared::Shared;
-use crate::wait::block_on;
+use crate::wait::try_block_on;
 
 /// A message to publish; see [`Client::publish`](crate::Client::publish).
 #[must_use = "nothing is published before `send`"]
@@ -182,6 +182,6 @@ impl Publish<'_, Blocking> {
     ///
     /// If it is not accepted for another reason.
     pub fn send_when_ready(self) -> Result<Receipt, PublishError> {
-        block_on(self.wait_for_room())
+        try_block_on(self.wait_for_room())
     }
 }

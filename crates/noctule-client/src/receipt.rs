@@ -99,7 +99,9 @@ impl Receipt {
 
     /// Calls a function when the message has ended, and not before: at once if it has, otherwise
     /// from the client's own task or thread, with nothing locked. It may use the client; the
-    /// connection waits for it meanwhile.
+    /// connection waits for it meanwhile. So it cannot wait for what the client has yet to do: a
+    /// blocking call that would have to fails with [`OnOwnThread`](crate::OnOwnThread), or panics
+    /// where it returns no error, which ends the function and nothing else.
     ///
     /// ```no_run
     /// # use noctule_client::{Client, QoS};

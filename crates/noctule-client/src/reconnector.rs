@@ -37,7 +37,9 @@ pub trait Reconnector: Send {
     /// long as [`Backoff::stable_after`](crate::Backoff::stable_after) begins a new row.
     ///
     /// It is called with nothing locked, so it may use the client, but the client does nothing else
-    /// meanwhile: what takes long is to be done elsewhere.
+    /// meanwhile: what takes long is to be done elsewhere, and a blocking call that would have to
+    /// wait for the client fails with [`OnOwnThread`](crate::OnOwnThread), or panics where it
+    /// returns no error. If it panics, what comes next is as planned.
     fn next_attempt(&mut self, end: &ConnectionEnd, failures: u32) -> NextAttempt;
 }
 

@@ -27,7 +27,7 @@ use crate::receipt::Receipt;
 use crate::shared::{Replies, Shared, UserSide};
 use crate::subscription::{Incoming, Subscription};
 use crate::users::Terms;
-use crate::wait::block_on;
+use crate::wait::{OnOwnThread, try_block_on};
 
 /// How long an answer is waited for, unless the request says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,6 +51,9 @@ pub enum RequestError {
     /// The client has ended.
     #[error("the client was shut down before an answer came")]
     Closed,
+    /// Nobody can wait for it here.
+    #[error(transparent)]
+    OnOwnThread(#[from] OnOwnThread),
 }
 
 /// A request to send; see [`Client::request`](crate::generic::Client::request). It is awaited, or
@@ -176,7 +179,7 @@ impl Request<'_, Blocking> {
     ///
     /// If the request did not reach the server, or no answer comes in time.
     pub fn send(self) -> Result<Incoming, RequestError> {
-        block_on(self.first_answer())
+        try_block_on(self.first_answer())
     }
 
     /// Sends the request, and gives a stream of its answers: it ends when it is dropped.
@@ -185,7 +188,7 @@ impl Request<'_, Blocking> {
     ///
     /// If the request did not reach the server.
     pub fn stream(self) -> Result<Subscription<Blocking>, RequestError> {
-        block_on(self.ask())
+        try_block_on(self.ask())
     }
 }
 

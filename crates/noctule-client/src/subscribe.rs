@@ -20,7 +20,7 @@ use crate::shared::{Shared, UserSide};
 use crate::subscription::Subscription;
 use crate::trace::subscription_refused;
 use crate::users::Terms;
-use crate::wait::block_on;
+use crate::wait::try_block_on;
 
 /// A subscription to ask for; see [`Client::subscribe`](crate::Client::subscribe). It is
 /// awaited, or sent where the user blocks.
@@ -198,7 +198,7 @@ impl Subscribe<Blocking> {
     ///
     /// If it is not certain that the server has granted it.
     pub fn send(self) -> Result<Subscription<Blocking>, SubscribeError> {
-        block_on(self.ask())
+        try_block_on(self.ask())
     }
 }
 

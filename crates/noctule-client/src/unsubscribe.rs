@@ -15,7 +15,7 @@ use crate::mode::{Async, Blocking, Mode};
 use crate::shared::UserSide;
 use crate::subscribe::filter_of;
 use crate::subscription::Subscription;
-use crate::wait::block_on;
+use crate::wait::try_block_on;
 
 /// Subscriptions to end; see [`Client::unsubscribe`](crate::generic::Client::unsubscribe) and
 /// [`Subscription::unsubscribe`](crate::generic::Subscription::unsubscribe). It is awaited, or sent
@@ -136,6 +136,6 @@ impl Unsubscribe<Blocking> {
     ///
     /// If it is not certain that the server has.
     pub fn send(self) -> Result<Unsubscribed, UnsubscribeError> {
-        block_on(self.ask())
+        try_block_on(self.ask())
     }
 }

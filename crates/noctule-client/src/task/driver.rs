@@ -19,9 +19,19 @@ use crate::shared::{FAR, earlier};
 use crate::task::alarm::Alarm;
 use crate::task::ground::{Ground, Stream, within};
 use crate::task::method::Method;
+use crate::wait::Driving;
 
 /// Does everything until the client has ended.
-pub(crate) async fn run(mut course: Course, ground: impl Ground) {
+pub(crate) async fn run(course: Course, ground: impl Ground) {
+    let mut work = pin!(carry_out(course, ground));
+    poll_fn(|context| {
+        let _driving = Driving::begin();
+        work.as_mut().poll(context)
+    })
+    .await;
+}
+
+async fn carry_out(mut course: Course, ground: impl Ground) {
     let (mut next, mut method) = (course.first(), Method::default());
     let reason = loop {
         let (at, target, failures) = match next {

@@ -19,6 +19,7 @@ use crate::course::{Course, Interruption, Next, unusable};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::error::StopReason;
 use crate::shared::{FAR, earlier};
+use crate::wait::Driving;
 
 /// Starts the thread of a client.
 pub(crate) fn start(course: Course) -> io::Result<()> {
@@ -52,6 +53,7 @@ struct Driver {
 impl Driver {
     /// Does everything until the client has ended.
     fn run(mut self) {
+        let _driving = Driving::begin();
         let mut next = self.course.first();
         let reason = loop {
             let (at, target, failures) = match next {

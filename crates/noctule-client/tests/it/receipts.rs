@@ -1,9 +1,10 @@
 //! What a receipt tells before its message has ended, and to whom.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use noctule_client::{Client, Outcome, QoS, Stage, TimedOut};
+use noctule_client::{Client, OnOwnThread, Outcome, QoS, Stage, TimedOut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::unbounded_channel;
@@ -127,4 +128,25 @@ async fn functions_are_called_for_what_ends_badly_and_for_what_has_ended() {
     late.on_complete(move |outcome| tell.send(outcome).unwrap());
     assert!(matches!(told.try_recv(), Ok(Outcome::Dropped { .. })));
     assert!(told.recv().is_err(), "each is called once");
+}
+
+#[tokio::test]
+async fn a_function_that_the_client_calls_cannot_wait_for_it() {
+    let server = Server::new();
+    let (client, mut stream) = connected(&server).await;
+    let (tell, mut told) = unbounded_channel();
+    let again = client.clone();
+    let receipt = client.publish("t", "x").qos(QoS::AtLeastOnce).send().unwrap();
+    receipt.on_complete(move |_| {
+        let receipt = again.publish("u", "y").qos(QoS::AtLeastOnce).send().unwrap();
+        let waited = catch_unwind(AssertUnwindSafe(|| receipt.wait()));
+        tell.send(waited.unwrap_err().downcast::<String>().unwrap()).unwrap();
+    });
+    packet(&mut stream).await;
+    stream.write_all(&[0x40, 2, 0, 1]).await.unwrap();
+    assert_eq!(*soon(told.recv()).await.unwrap(), OnOwnThread.to_string());
+    // The client goes on, and what does not wait is done.
+    assert_eq!(packet(&mut stream).await, 0x32);
+    stream.write_all(&[0x40, 2, 0, 2]).await.unwrap();
+    soon(client.idle()).await;
 }
