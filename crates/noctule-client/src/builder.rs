@@ -119,7 +119,8 @@ impl<D> ClientBuilder<D> {
     }
 
     /// Asks for the credentials at each attempt to connect, which has failed if there are none
-    /// within [`credentials_timeout`](Self::credentials_timeout).
+    /// within [`credentials_timeout`](Self::credentials_timeout). A client with a thread of its own
+    /// asks on another one, where the provider may block.
     pub fn credentials_provider(mut self, provider: impl CredentialsProvider + 'static) -> Self {
         self.provider = Some(Arc::new(provider));
         self
@@ -133,7 +134,8 @@ impl<D> ClientBuilder<D> {
     }
 
     /// Uses a method of enhanced authentication, such as `Scram`; 5.0 only. It may use the client,
-    /// and take its time: on tokio it is asked on a thread for that.
+    /// and take its time: on tokio it is asked on a thread for that. Elsewhere it cannot wait for
+    /// the client ([`OnOwnThread`](crate::OnOwnThread)).
     pub fn authentication(mut self, method: impl Authenticator + 'static) -> Self {
         self.authenticator = Some(Box::new(method));
         self

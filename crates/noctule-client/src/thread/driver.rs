@@ -1,8 +1,9 @@
 //! Carries a client's course out on a thread that waits for readiness.
 
 use std::convert::Infallible;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -19,13 +20,14 @@ use crate::course::{Course, Interruption, Next, unusable};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::error::StopReason;
 use crate::shared::{FAR, earlier};
+use crate::thread::clerk::Clerk;
 use crate::wait::Driving;
 
 /// Starts the thread of a client.
 pub(crate) fn start(course: Course) -> io::Result<()> {
     let waiter = Waiter::new()?;
     let waker = Waker::from(Arc::new(EndWaiting(waiter.waker())));
-    let driver = Driver { course, waiter, waker };
+    let driver = Driver { course, waiter, waker, clerk: Clerk::default() };
     thread::Builder::new().name("noctule-client".to_owned()).spawn(|| driver.run())?;
     Ok(())
 }
@@ -48,6 +50,7 @@ struct Driver {
     course: Course,
     waiter: Waiter,
     waker: Waker,
+    clerk: Clerk,
 }
 
 impl Driver {
@@ -135,7 +138,12 @@ impl Driver {
         let Some(provider) = self.course.provider.clone() else { return Ok(Ok(None)) };
         let after = self.course.credentials_timeout;
         let until = after.map(|after| Instant::now() + after.min(FAR));
-        match (self.meanwhile(provider.credentials(), until)?, after) {
+        let mut clerk = mem::take(&mut self.clerk);
+        let asked = poll_fn(|context| clerk.poll(&provider, context.waker()));
+        let given = self.meanwhile(asked, until);
+        clerk.give_up();
+        self.clerk = clerk;
+        match (given?, after) {
             (Some(given), _) => Ok(given.map(Some).map_err(CredentialsError::Failed)),
             (None, after) => Ok(Err(CredentialsError::TimedOut { after: after.unwrap_or(FAR) })),
         }

@@ -1,7 +1,7 @@
 //! The blocking client: no future in sight.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use noctule_client::blocking::Client;
 use noctule_client::transport::BoxError;
 use noctule_client::transport::blocking::{Attempt, BoxedTransport, Connector, mio};
 use noctule_client::{
-    Acknowledged, ClientEvent, DropCause, Incoming, Origin, Outcome, QoS, ReasonCode,
-    ReconnectSettings, Remarks, State, TimedOut,
+    Acknowledged, Backoff, ClientEvent, ConnectionEnd, Credentials, CredentialsFuture,
+    CredentialsProvider, DropCause, Incoming, NextAttempt, OnOwnThread, Origin, Outcome, QoS,
+    ReasonCode, ReconnectSettings, Remarks, State, TimedOut,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -192,10 +193,6 @@ fn it_pings_and_waits_for_stages() {
     let mut receipt = client.publish("t", "x").qos(QoS::ExactlyOnce).send().unwrap();
     assert_eq!(receipt.wait_received_timeout(LONG), Ok(true));
     assert!(receipt.wait_received());
-    // Asked again, it says the same.
-    assert!(receipt.wait_timeout(LONG).unwrap().is_delivered());
-    assert!(receipt.wait_timeout(LONG).unwrap().is_delivered());
-    assert!(receipt.wait_received());
     let (tell, told) = mpsc::channel();
     receipt.on_complete(move |outcome| tell.send(outcome).unwrap());
     assert!(told.recv_timeout(LONG).unwrap().is_delivered());
@@ -279,4 +276,98 @@ fn it_goes_a_way_of_the_programs_own() {
     assert!(receipt.wait().is_delivered());
     client.reconnect();
     client.connected().unwrap();
+}
+
+#[test]
+fn a_function_that_the_client_calls_is_told_that_it_cannot_wait_for_it() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let client = Client::builder(url).connect().unwrap();
+    client.disconnect();
+    let publish = |client: &Client| client.publish("t", "").qos(QoS::AtLeastOnce).send().unwrap();
+    let (tell, told) = mpsc::channel();
+    let own = client.clone();
+    publish(&client).on_complete(move |_| {
+        let sentences = [
+            own.subscribe("u").send().unwrap_err().to_string(),
+            own.unsubscribe(&["u"]).send().unwrap_err().to_string(),
+            own.request("u", "").send().unwrap_err().to_string(),
+            own.ping().unwrap_err().to_string(),
+        ];
+        tell.send(sentences.to_vec()).unwrap();
+        // What is there already is not waited for.
+        assert!(own.connected().is_ok());
+        drop(publish(&own));
+        own.idle();
+        tell.send(Vec::new()).unwrap();
+    });
+    client.start();
+    let sentences = told.recv_timeout(LONG).unwrap();
+    assert!(sentences.iter().all(|it| *it == OnOwnThread.to_string()), "{sentences:?}");
+    assert!(told.recv_timeout(LONG).is_err(), "it has panicked");
+    let mut receipt = publish(&client);
+    assert!(receipt.wait_timeout(LONG).unwrap().is_delivered(), "the client goes on");
+    assert!(client.shutdown(LONG).is_clean());
+}
+
+#[test]
+fn a_reconnector_that_panics_leaves_it_to_the_plan() {
+    let backoff = Backoff { base: SHORT, maximum: SHORT, ..Backoff::default() };
+    let (tell, told) = mpsc::channel();
+    let decide = move |_: &ConnectionEnd, failures: u32| -> NextAttempt {
+        tell.send(failures).unwrap();
+        std::panic::resume_unwind(Box::new("a panic that nobody writes about"));
+    };
+    let _client = Client::builder("mqtt://127.0.0.1:1")
+        .reconnect(ReconnectSettings { backoff, ..ReconnectSettings::default() })
+        .reconnector(decide)
+        .start()
+        .unwrap();
+    assert_eq!([told.recv_timeout(LONG), told.recv_timeout(LONG)], [Ok(1), Ok(2)]);
+}
+
+/// Tells that it was asked, and blocks until it is told to go on.
+struct Blocks(mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>);
+
+impl CredentialsProvider for Blocks {
+    fn credentials(&self) -> CredentialsFuture<'_> {
+        let _ = self.0.send(());
+        let _ = self.1.lock().unwrap().recv();
+        Box::pin(async { Ok(Credentials::default()) })
+    }
+}
+
+#[test]
+fn a_provider_of_credentials_that_blocks_keeps_nobody_waiting() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let backoff = Backoff { base: SHORT, maximum: SHORT, ..Backoff::default() };
+    let start = || {
+        let ((tell, asked), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
+        let client = Client::builder(&*url)
+            .reconnect(ReconnectSettings { backoff, ..ReconnectSettings::default() })
+            .credentials_provider(Blocks(tell, Mutex::new(wait)));
+        (client, asked, go_on)
+    };
+    // It has its time, and no longer.
+    let (client, asked, go_on) = start();
+    let client = client.credentials_timeout(SHORT).start().unwrap();
+    let mut events = client.events();
+    let failed = |event: &ClientEvent| matches!(event, ClientEvent::Waiting { .. });
+    assert!(events.by_ref().filter(failed).nth(2).is_some());
+    asked.recv_timeout(LONG).unwrap();
+    assert!(asked.try_recv().is_err(), "there are never two at once");
+    // An answer that was given up is none: it is asked anew.
+    go_on.send(()).unwrap();
+    asked.recv_timeout(LONG).unwrap();
+    drop(go_on);
+    client.connected_within(LONG).unwrap();
+    // Nor does the end wait for it.
+    let (client, asked, go_on) = start();
+    let client = client.start().unwrap();
+    asked.recv_timeout(LONG).unwrap();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(client.shutdown(SHORT)).unwrap());
+    assert!(told.recv_timeout(LONG).unwrap().is_clean());
+    go_on.send(()).unwrap();
 }

@@ -10,22 +10,20 @@ use std::time::Duration;
 
 use noctule_broker::Broker;
 use noctule_client::blocking::Client;
-use noctule_client::{
-    Backoff, ClientEvent, Credentials, CredentialsFuture, CredentialsProvider, Jitter, QoS,
-    ReconnectSettings,
-};
+use noctule_client::{Backoff, ClientEvent, Counter, Jitter, Metrics, QoS, ReconnectSettings};
 
 const LONG: Duration = Duration::from_secs(20);
 /// Long enough to see somebody who looks around every now and then.
 const WATCHED: Duration = Duration::from_millis(500);
 
-/// Tells which thread asks it, which is the client's own.
-struct WhoAsks(mpsc::Sender<PathBuf>);
+/// Tells which thread attempts to connect, which is the client's own.
+struct WhoConnects(mpsc::Sender<PathBuf>);
 
-impl CredentialsProvider for WhoAsks {
-    fn credentials(&self) -> CredentialsFuture<'_> {
-        self.0.send(this_thread()).unwrap();
-        Box::pin(async { Ok(Credentials { user_name: None, password: None }) })
+impl Metrics for WhoConnects {
+    fn count(&self, counter: Counter, _amount: u64) {
+        if let Counter::ConnectAttempts = counter {
+            self.0.send(this_thread()).unwrap();
+        }
     }
 }
 
@@ -61,7 +59,7 @@ fn an_idle_client_sleeps_until_something_happens() {
     let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
     let address = broker.local_addrs()[0].tcp().unwrap();
     let (sender, threads) = mpsc::channel();
-    let client = Client::builder(format!("mqtt://{address}")).credentials_provider(WhoAsks(sender));
+    let client = Client::builder(format!("mqtt://{address}")).metrics(WhoConnects(sender));
     let client = client.connect().unwrap();
     let (sender, users) = mpsc::channel();
     let mut inbox = client.subscribe("t").send().unwrap();
@@ -85,7 +83,7 @@ fn a_client_sleeps_through_the_pause_between_attempts() {
     let (base, maximum) = (2 * LONG, 2 * LONG);
     let backoff = Backoff { base, maximum, jitter: Jitter::None, ..Backoff::default() };
     let client = Client::builder("mqtt://127.0.0.1:1")
-        .credentials_provider(WhoAsks(sender))
+        .metrics(WhoConnects(sender))
         .reconnect(ReconnectSettings { backoff, ..ReconnectSettings::default() })
         .start()
         .unwrap();
