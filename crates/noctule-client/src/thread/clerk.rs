@@ -54,10 +54,11 @@ impl Clerk {
                 // To an older question.
                 Ok(_) => {}
                 // As if it had been asked here.
-                Err(TryRecvError::Disconnected) => match question.thread.join() {
-                    Err(payload) => resume_unwind(payload),
-                    Ok(()) => {}
-                },
+                Err(TryRecvError::Disconnected) => {
+                    if let Err(payload) = question.thread.join() {
+                        resume_unwind(payload);
+                    }
+                }
             }
         }
     }
