@@ -127,7 +127,7 @@ impl Authenticator for Meddler {
 }
 
 /// A server for one client, which it asks for its password as often as the client wants.
-fn server(mechanism: ScramMechanism, lies: bool) -> (String, JoinHandle<u32>) {
+pub(crate) fn server(mechanism: ScramMechanism, lies: bool) -> (String, JoinHandle<u32>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("mqtt://{}", listener.local_addr().unwrap());
     let serve = move || {

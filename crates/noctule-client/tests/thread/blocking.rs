@@ -10,9 +10,10 @@ use noctule_client::blocking::Client;
 use noctule_client::transport::BoxError;
 use noctule_client::transport::blocking::{Attempt, BoxedTransport, Connector, mio};
 use noctule_client::{
-    Acknowledged, Backoff, ClientEvent, ConnectionEnd, Credentials, CredentialsFuture,
-    CredentialsProvider, DropCause, Incoming, NextAttempt, OnOwnThread, Origin, Outcome, QoS,
-    ReasonCode, ReconnectSettings, Remarks, State, TimedOut,
+    Acknowledged, Backoff, ClientEvent, ConnectError, ConnectionEnd, Credentials,
+    CredentialsFuture, CredentialsProvider, DisconnectOptions, DropCause, Incoming, NextAttempt,
+    OnOwnThread, Origin, Outcome, QoS, QueueSettings, ReasonCode, ReconnectSettings, Remarks,
+    RoutedMessage, Scram, ScramMechanism, State, TimedOut,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -370,4 +371,58 @@ fn a_provider_of_credentials_that_blocks_keeps_nobody_waiting() {
     thread::spawn(move || tell.send(client.shutdown(SHORT)).unwrap());
     assert!(told.recv_timeout(LONG).unwrap().is_clean());
     go_on.send(()).unwrap();
+}
+
+#[test]
+fn what_a_task_awaits_a_thread_waits_for() {
+    let (url, server) = crate::scram::server(ScramMechanism::Sha256, false);
+    let scram = Scram::new(ScramMechanism::Sha256, "alice", "pencil");
+    let proven = Client::builder(url).client_id("c").authentication(scram).connect().unwrap();
+    proven.reauthenticate().unwrap();
+    proven.shutdown(Duration::ZERO);
+    assert_eq!(server.join().unwrap(), 2);
+
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let queue = QueueSettings { count_max: 1, ..QueueSettings::default() };
+    let client = Client::builder(url).queue(queue).connect().unwrap();
+    let mut events = client.events();
+    client.connected_within(LONG).unwrap();
+    let nonsense =
+        DisconnectOptions { reason: ReasonCode::NoMatchingSubscribers, ..Default::default() };
+    client.disconnect_with(&nonsense).unwrap_err();
+    assert!(client.state().is_connected());
+    client.disconnect_with(&DisconnectOptions::default()).unwrap();
+    let is_end = |event: &ClientEvent| matches!(event, ClientEvent::Disconnected { .. });
+    assert!(events.wait_for(LONG, is_end).unwrap().is_some());
+    assert_eq!(events.wait_for(SHORT, is_end).unwrap_err(), TimedOut);
+    let error = client.connected_within(SHORT).unwrap_err();
+    assert!(matches!(error, ConnectError::TimedOut(_)), "{error}");
+
+    // There is room when what waits has been sent.
+    let publish = || client.publish("t", "").qos(QoS::AtLeastOnce);
+    let first = publish().send().unwrap();
+    publish().send().unwrap_err();
+    let (own, (tell, told)) = (client.clone(), mpsc::channel());
+    let waiting = thread::spawn(move || {
+        tell.send(()).unwrap();
+        own.publish("t", "").qos(QoS::AtLeastOnce).send_when_ready().unwrap().wait()
+    });
+    told.recv_timeout(LONG).unwrap();
+    client.start();
+    assert!(waiting.join().unwrap().is_delivered() && first.wait().is_delivered());
+
+    // One request, several answers.
+    let answering = client.clone();
+    let answer = move |request: RoutedMessage| {
+        for text in ["one", "two"] {
+            drop(answering.reply(&request, text).unwrap().send_when_ready().unwrap());
+        }
+    };
+    client.route("count").handle(answer).unwrap();
+    let mut answers = client.request("count", "").stream().unwrap();
+    let mut next = || answers.recv_timeout(LONG).unwrap().unwrap().text().unwrap().to_owned();
+    assert_eq!([next(), next()], ["one", "two"]);
+    client.shutdown_with(LONG, nonsense).unwrap_err();
+    assert!(client.shutdown_with(LONG, DisconnectOptions::default()).unwrap().is_clean());
 }
