@@ -107,7 +107,7 @@ fn it_routes_and_requests() {
     let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
     let server = Client::builder(&*url).connect().unwrap();
     let answering = server.clone();
-    let handler = move |request: noctule_client::RoutedMessage| {
+    let handler = move |request: RoutedMessage| {
         let text = request.capture("name").to_uppercase();
         drop(answering.reply(&request, &text).unwrap().send().unwrap());
     };
