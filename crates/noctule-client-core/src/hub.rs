@@ -700,6 +700,11 @@ impl Hub {
         self.connected.take()
     }
 
+    /// How the last connection has ended, until the driver takes that. Everybody was told.
+    pub const fn ended(&self) -> Option<&Arc<Ended>> {
+        self.ended.as_ref()
+    }
+
     /// The driver: how the last connection has ended, once.
     pub const fn take_ended(&mut self) -> Option<Arc<Ended>> {
         self.ended.take()

@@ -355,7 +355,9 @@ impl Course {
             self.note_broken(error);
         }
         let now = self.shared.now();
+        let ending = self.ending();
         self.shared.with(|inner| {
+            inner.ending = Some(ending);
             inner.hub.session_mut().transport_down(now, end);
             if let Some(journal) = &mut inner.journal {
                 journal.on_down();
@@ -408,38 +410,44 @@ impl Course {
             (self.last_error, self.broken) = (None, None);
         }
         self.trace.ended(&self.last_ended, self.connected.is_some());
-        self.note_end();
+        self.shared.with(|inner| inner.keep_end(&self.last_ended));
+        self.count_end();
         Arc::clone(&self.last_ended)
     }
 
-    /// Counts the end, and keeps it for those who ask.
-    fn note_end(&mut self) {
+    /// What is known of the end of a connection before the session has judged it.
+    fn ending(&self) -> ConnectionEnd {
+        let broken = self.broken.clone().map(|error| error as Arc<dyn Error + Send + Sync>);
+        ConnectionEnd {
+            ended: Arc::clone(&self.last_ended),
+            error: self.last_error.as_ref().map(AttemptError::told).or(broken),
+            negotiated: self.connected.clone(),
+        }
+    }
+
+    fn count_end(&mut self) {
+        self.broken = None;
         let cause = Cause::of(&self.last_ended);
-        let counter = match self.connected {
+        let counter = match self.connected.take() {
             Some(_) => Counter::ConnectionsLost(cause),
             None => Counter::AttemptsFailed(cause),
         };
         self.shared.extensions().count(counter, 1);
-        let broken = self.broken.take().map(|error| error as Arc<dyn Error + Send + Sync>);
-        let end = ConnectionEnd {
-            ended: Arc::clone(&self.last_ended),
-            error: self.last_error.as_ref().map(AttemptError::told).or(broken),
-            negotiated: self.connected.take(),
-        };
-        self.shared.with(|inner| match end.negotiated {
-            Some(_) => (inner.last_end, inner.last_failure) = (Some(end), None),
-            None => inner.last_failure = Some(end),
-        });
     }
 
     /// There was no transport.
     pub(crate) fn failed(&mut self, error: AttemptError) -> Arc<Ended> {
         let text: Arc<str> = Arc::from(error.to_string());
         self.trace.failed(&text);
-        self.shared.with(|inner| inner.hub.tell(&ClientEvent::ConnectFailed { error: text }));
         self.last_error = Some(error);
         self.last_ended = Arc::new(Ended::Transport(TransportEnd::NotOpened));
-        self.note_end();
+        let ending = self.ending();
+        self.shared.with(|inner| {
+            inner.ending = Some(ending);
+            inner.keep_end(&self.last_ended);
+            inner.hub.tell(&ClientEvent::ConnectFailed { error: text });
+        });
+        self.count_end();
         Arc::clone(&self.last_ended)
     }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use noctule_client_core::PublishRefused;
 use noctule_client_core::{
-    DisconnectOptions, Doubt, Hub, OperationId, Outcome, Publication, Status, Timestamp, Unfinished,
+    DisconnectOptions, Doubt, Ended, Hub, OperationId, Outcome, Publication, Status, Timestamp,
+    Unfinished,
 };
 use noctule_packet::QoS;
 
@@ -53,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) wish: Wish,
     /// How the last connection ended that the server had accepted.
     pub(crate) last_end: Option<ConnectionEnd>,
+    /// How the connection that is over seems to have ended, until everybody is told.
+    pub(crate) ending: Option<ConnectionEnd>,
     /// What the last attempt has come to, if to nothing, since then.
     pub(crate) last_failure: Option<ConnectionEnd>,
     /// The pause before the next attempt is to end.
@@ -125,6 +128,7 @@ impl Inner {
     pub(crate) fn settle(&mut self, now: Timestamp) -> bool {
         let Some(journal) = &mut self.journal else {
             self.hub.settle(now);
+            self.note_end();
             return true;
         };
         if journal.is_busy() {
@@ -133,7 +137,33 @@ impl Inner {
         let tellable = journal.tellable(self.hub.session_mut());
         self.hub.settle_first(now, tellable);
         journal.submit(self.hub.session_mut());
+        self.note_end();
         true
+    }
+
+    /// Has the end of a connection ready for those who ask because they were told of it.
+    #[inline]
+    fn note_end(&mut self) {
+        if self.ending.is_some()
+            && let Some(ended) = self.hub.ended()
+        {
+            let ended = Arc::clone(ended);
+            self.keep_end(&ended);
+        }
+    }
+
+    /// Keeps how the connection has ended that was ending.
+    pub(crate) fn keep_end(&mut self, ended: &Arc<Ended>) {
+        let Some(mut end) = self.ending.take() else { return };
+        // The server's own words say more than what became of the transport then.
+        if !matches!(**ended, Ended::Transport(_)) {
+            end.error = None;
+        }
+        end.ended = Arc::clone(ended);
+        match end.negotiated {
+            Some(_) => (self.last_end, self.last_failure) = (Some(end), None),
+            None => self.last_failure = Some(end),
+        }
     }
 
     /// Tells what has become durable, and gives the store nothing yet.
@@ -143,6 +173,7 @@ impl Inner {
         {
             let tellable = journal.tellable(self.hub.session_mut());
             self.hub.settle_first(now, tellable);
+            self.note_end();
         }
     }
 
@@ -222,6 +253,7 @@ impl Shared {
             ends_at: None,
             wish: Wish::default(),
             last_end: None,
+            ending: None,
             last_failure: None,
             is_hurried: false,
             farewell: None,
