@@ -210,6 +210,15 @@ impl Inner {
         }
     }
 
+    /// The same without a connection: whoever has wanted something since the driver looked has found
+    /// nobody to wake.
+    pub(crate) fn park_offline(&mut self, waker: &Waker) {
+        self.park(waker);
+        if self.unfinished.is_some() || self.wish.is_new() {
+            self.hub.ring();
+        }
+    }
+
     /// Whether the store takes a message.
     pub(crate) fn check_store(&self, publication: &Publication<'_>) -> Result<(), PublishError> {
         let Some(journal) = &self.journal else { return Ok(()) };

@@ -198,7 +198,7 @@ async fn meanwhile<T>(
                 return Poll::Ready(Err(interruption));
             }
             let deadline = course.shared.with(|inner| {
-                inner.park(context.waker());
+                inner.park_offline(context.waker());
                 let deadline = inner.hub.poll_timeout();
                 earlier(deadline.map(|at| course.shared.instant(at)), inner.end_due())
             });

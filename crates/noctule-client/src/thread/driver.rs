@@ -121,7 +121,7 @@ impl Driver {
         let mut interruption = None;
         let mut is_over = || {
             interruption = course.tend();
-            course.shared.with(|inner| inner.park(waker));
+            course.shared.with(|inner| inner.park_offline(waker));
             interruption.is_some()
         };
         let dialed = dialer.dial(&mut self.waiter, &mut is_over);
@@ -247,7 +247,7 @@ impl Driver {
         self.course.tend().map_or(Ok(()), Err)?;
         let shared = &self.course.shared;
         let deadline = shared.with(|inner| {
-            inner.park(&self.waker);
+            inner.park_offline(&self.waker);
             let deadline = inner.hub.poll_timeout();
             earlier(deadline.map(|at| shared.instant(at)), inner.end_due())
         });

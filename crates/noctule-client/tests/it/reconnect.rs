@@ -163,6 +163,18 @@ async fn lost_subscriptions_can_be_left_to_the_user() {
     assert!(soon(client.resubscribe()).await.unwrap().is_empty());
 }
 
+/// What is wanted while the driver is about to sleep is not slept through.
+#[tokio::test]
+async fn a_client_comes_and_goes_as_often_as_it_is_told() {
+    let house = House::new();
+    let client = connect(house.builder("c").reconnect(quickly())).await.unwrap();
+    for _ in 0..300 {
+        soon(client.disconnect()).await;
+        client.start();
+        soon(client.connected()).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn each_subscription_that_is_asked_for_again_has_an_answer() {
     let server = Server::new();
