@@ -338,10 +338,10 @@ impl Course {
             self.plan.connected(now);
             self.shared.with(|inner| inner.last_failure = None);
             self.connected = Some(Arc::clone(&negotiated));
-            let extensions = self.shared.extensions();
+            let (extensions, took) =
+                (self.shared.extensions(), clock::now().saturating_duration_since(self.begun));
+            extensions.latency(Latency::Connect, took);
             extensions.count(Counter::Connections, 1);
-            extensions
-                .latency(Latency::Connect, clock::now().saturating_duration_since(self.begun));
             self.trace.connected(&negotiated);
             self.shared.enter(State::Connected(negotiated));
         }
