@@ -210,7 +210,7 @@ impl Inner {
         }
     }
 
-    /// The same without a connection: whoever has wanted something since the driver looked has found
+    /// The same without a connection: whoever wanted something since the driver looked has found
     /// nobody to wake.
     pub(crate) fn park_offline(&mut self, waker: &Waker) {
         self.park(waker);
