@@ -9,6 +9,8 @@
 //!
 //! Where many threads append, a [`Committer`] gathers what they have, so that one sync serves all.
 //!
+//! What lives long and is looked up by a key is in a [`State`].
+//!
 //! What the records mean is for others to know.
 //!
 //! ```
@@ -53,6 +55,9 @@ mod scan;
 mod segment;
 #[cfg(feature = "simulated")]
 mod simulated;
+mod state;
+mod state_disk;
+mod state_logged;
 mod summary;
 
 pub use age::Ages;
@@ -65,4 +70,6 @@ pub use real::RealDisk;
 pub use recovery::{Recovered, Repair};
 #[cfg(feature = "simulated")]
 pub use simulated::{Cut, SimulatedDisk};
+pub use state::{KEY_BYTES_MAX, State, StateBatch};
+pub use state_logged::LoggedState;
 pub use summary::{Quarantined, Summary, Torn};

@@ -1,4 +1,4 @@
-//! The log on a disk that forgets, on one that fails, and on a real one.
+//! The log and the state on a disk that forgets, on one that fails, and on a real one.
 
 mod book;
 mod committer;
@@ -7,3 +7,5 @@ mod failing;
 mod fixture;
 mod power_cut;
 mod real;
+mod state;
+mod state_logged;
