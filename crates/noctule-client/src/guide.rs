@@ -13,7 +13,7 @@
 //!
 //! The chapters await. Where you block, the names are the same: leave out `.await`, add `.send()`
 //! to what was awaited without it (`subscribe`, `route`, `request`), and call `wait()` on a
-//! receipt. For each goal there is also an example in the folder `examples`.
+//! receipt or on what was started. For each goal there is also an example in the folder `examples`.
 
 #[doc = include_str!("guide/authentication.md")]
 pub mod authentication {}

@@ -112,7 +112,7 @@ impl Receipt {
     /// # }
     /// ```
     pub fn on_complete(self, tell: impl FnOnce(Outcome) + Send + 'static) {
-        completion::call_when_ended(self, Box::new(tell));
+        completion::call_when_ended(self, tell);
     }
 }
 

@@ -16,6 +16,7 @@ use noctule_packet::{
 use crate::asked::Asked;
 use crate::error::SubscribeError;
 use crate::mode::{Async, Blocking, Mode};
+use crate::pending::Pending;
 use crate::shared::{Shared, UserSide};
 use crate::subscription::Subscription;
 use crate::trace::subscription_refused;
@@ -23,8 +24,8 @@ use crate::users::Terms;
 use crate::wait::try_block_on;
 
 /// A subscription to ask for; see [`Client::subscribe`](crate::Client::subscribe). It is
-/// awaited, or sent where the user blocks.
-#[must_use = "nothing is subscribed to before it is awaited"]
+/// awaited, or sent where the user blocks; or it is started, and waited for later.
+#[must_use = "nothing is subscribed to before it is awaited, sent or started"]
 pub struct Subscribe<D> {
     pub(crate) user: Arc<UserSide>,
     filters: Vec<String>,
@@ -188,6 +189,23 @@ impl<D> Subscribe<D> {
         let mut subscription = Subscription::new(user, open.keep(), filters, granted, identifier);
         (subscription.usage, subscription.remarks) = (usage, remarks);
         Ok(subscription)
+    }
+}
+
+impl<D: 'static> Subscribe<D> {
+    /// Asks for the subscription at once, and waits for nothing: it may be called from anywhere, a
+    /// function that the client calls included. What comes of it is waited for later.
+    ///
+    /// ```no_run
+    /// # async fn run(client: noctule_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let orders = client.subscribe("orders").start();
+    /// // … whatever else is to be done meanwhile …
+    /// let mut orders = orders.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn start(self) -> Pending<Subscription<D>, SubscribeError> {
+        Pending::start(self.ask())
     }
 }
 

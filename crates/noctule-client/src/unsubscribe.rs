@@ -12,6 +12,7 @@ use noctule_packet::{ReasonCode, TopicFilter, UserProperties};
 use crate::asked::{Answer, answer, ask_as_before};
 use crate::error::UnsubscribeError;
 use crate::mode::{Async, Blocking, Mode};
+use crate::pending::Pending;
 use crate::shared::UserSide;
 use crate::subscribe::filter_of;
 use crate::subscription::Subscription;
@@ -19,8 +20,9 @@ use crate::wait::try_block_on;
 
 /// Subscriptions to end; see [`Client::unsubscribe`](crate::generic::Client::unsubscribe) and
 /// [`Subscription::unsubscribe`](crate::generic::Subscription::unsubscribe). It is awaited, or sent
-/// where the user blocks. Once it was asked for it goes on, whether anybody waits for it or not.
-#[must_use = "nothing is unsubscribed from before it is awaited or sent"]
+/// where the user blocks; or it is started, and waited for later. Once it was asked for it goes on,
+/// whether anybody waits for it or not.
+#[must_use = "nothing is unsubscribed from before it is awaited, sent or started"]
 pub struct Unsubscribe<D> {
     user: Arc<UserSide>,
     filters: Vec<String>,
@@ -126,6 +128,22 @@ impl IntoFuture for Unsubscribe<Async> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.ask())
+    }
+}
+
+impl<D: 'static> Unsubscribe<D> {
+    /// Asks for it at once, and waits for nothing: it may be called from anywhere, a function that
+    /// the client calls included. What comes of it is waited for later.
+    ///
+    /// ```no_run
+    /// # fn run(client: noctule_client::Client) {
+    /// client.unsubscribe(&["orders"]).start().on_complete(|ended| {
+    ///     println!("no more orders: {}", ended.is_ok());
+    /// });
+    /// # }
+    /// ```
+    pub fn start(self) -> Pending<Unsubscribed, UnsubscribeError> {
+        Pending::start(self.ask())
     }
 }
 

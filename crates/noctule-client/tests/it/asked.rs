@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use noctule_client::{
-    Client, ConnectError, DisconnectOptions, DisconnectRefused, Doubt, DropCause, QoS, ReasonCode,
-    SubscribeError, SubscriptionOptions, UnsubscribeError, UserProperties,
+    Client, ConnectError, DisconnectOptions, DisconnectRefused, Doubt, DropCause, OnOwnThread, QoS,
+    ReasonCode, SubscribeError, SubscriptionOptions, TimedOut, UnsubscribeError, UserProperties,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
 
 use crate::house::{House, next, soon};
@@ -53,6 +54,78 @@ async fn a_subscription_that_nobody_waits_for_any_more_is_taken_back() {
     let (client, stream) = connected(&server).await;
     assert!(timeout(SHORT, client.subscribe("t").into_future()).await.is_err());
     expect_undone(client, server, stream).await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_was_started_and_is_dropped_is_taken_back() {
+    let server = Server::new();
+    let (client, stream) = connected(&server).await;
+    let pending = client.subscribe("t").start();
+    drop(pending);
+    expect_undone(client, server, stream).await;
+}
+
+#[tokio::test]
+async fn what_was_started_is_asked_for_before_anybody_waits() {
+    let server = Server::new();
+    let (client, mut stream) = connected(&server).await;
+    let mut subscribing = client.subscribe("t").start();
+    let asked = expect(&mut stream, SUBSCRIBE).await;
+    assert!(subscribing.try_wait().is_none());
+    assert_eq!(subscribing.wait_timeout(SHORT).unwrap_err(), TimedOut);
+    answer(&mut stream, 0x90, asked, 0).await;
+    let subscription = soon(&mut subscribing).await.unwrap();
+    assert!(subscribing.try_wait().is_none(), "it is told once");
+    let mut ending = subscription.unsubscribe().start();
+    let asked = expect(&mut stream, UNSUBSCRIBE).await;
+    assert!(ending.try_wait().is_none());
+    answer(&mut stream, 0xB0, asked, 0x11).await;
+    soon(client.idle()).await;
+    assert_eq!(*ending.try_wait().unwrap().unwrap().codes, [ReasonCode::NoSubscriptionExisted]);
+    // What nobody waits for any more goes on, if it is an end.
+    drop(client.unsubscribe(&["t"]).start());
+    expect(&mut stream, UNSUBSCRIBE).await;
+    // What is wrong is known at once, and told like everything else.
+    let wrong = client.subscribe("#/t").start().try_wait().unwrap().unwrap_err();
+    assert!(matches!(wrong, SubscribeError::Filter { .. }), "{wrong}");
+}
+
+#[tokio::test]
+async fn functions_are_called_when_requests_have_ended() {
+    let server = Server::new();
+    let (client, mut stream) = connected(&server).await;
+    let (tell, mut told) = unbounded_channel();
+    let (again, other) = (client.clone(), tell.clone());
+    // From the client's own thread, too, the server can be asked and nobody waits.
+    client.subscribe("t").start().on_complete(move |subscribed| {
+        let subscription = subscribed.unwrap();
+        let waited = again.subscribe("t/waited").start().wait().unwrap_err();
+        assert!(matches!(waited, SubscribeError::OnOwnThread(OnOwnThread)), "{waited}");
+        subscription.unsubscribe().start().on_complete(move |ended| {
+            other.send(Ok(ended.unwrap().codes)).unwrap();
+        });
+    });
+    let asked = expect(&mut stream, SUBSCRIBE).await;
+    answer(&mut stream, 0x90, asked, 0).await;
+    // Nobody can wait there, so it is taken back.
+    assert_eq!(packet(&mut stream).await, SUBSCRIBE);
+    assert_eq!(packet(&mut stream).await, UNSUBSCRIBE);
+    assert!(told.try_recv().is_err());
+    let asked = expect(&mut stream, UNSUBSCRIBE).await;
+    answer(&mut stream, 0xB0, asked, 0).await;
+    assert_eq!(*soon(told.recv()).await.unwrap().unwrap(), [ReasonCode::Success]);
+
+    // What ends badly is told as well, and each function is called once.
+    let late = tell.clone();
+    client.subscribe("t").start().on_complete(move |it| tell.send(Err(it.unwrap_err())).unwrap());
+    expect(&mut stream, SUBSCRIBE).await;
+    soon(client.shutdown(Duration::ZERO)).await;
+    let error = soon(told.recv()).await.unwrap().unwrap_err();
+    assert!(matches!(error, SubscribeError::Indeterminate(_)), "{error}");
+    client.subscribe("t").start().on_complete(move |it| late.send(Err(it.unwrap_err())).unwrap());
+    let error = told.try_recv().unwrap().unwrap_err();
+    assert!(matches!(error, SubscribeError::Refused(_)), "{error}");
+    assert!(soon(told.recv()).await.is_none());
 }
 
 /// The server is told that nobody wants the subscription, even if it grants it late, and is not

@@ -46,6 +46,31 @@ fn it_publishes_and_subscribes_without_a_runtime() {
 }
 
 #[test]
+fn it_subscribes_without_waiting_and_waits_later() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let client = Client::builder(url).start().unwrap();
+    let pending = ["a", "b"].map(|filter| client.subscribe(filter).start());
+    let [a, mut b] = pending.map(|pending| pending.wait().unwrap());
+    let (tell, told) = mpsc::channel();
+    // A handler does not wait either, if it does not want to.
+    let again = client.clone();
+    let handler = client.route("b").handle(move |_| {
+        let tell = tell.clone();
+        again.subscribe("c").start().on_complete(move |stream| tell.send(stream.unwrap()).unwrap());
+    });
+    handler.unwrap();
+    drop(client.publish("b", "").send().unwrap());
+    assert!(b.recv_timeout(LONG).unwrap().is_some());
+    let mut c = told.recv_timeout(LONG).unwrap();
+    drop(client.publish("c", "").send().unwrap());
+    assert!(c.recv_timeout(LONG).unwrap().is_some());
+    let ended = a.unsubscribe().start().wait_timeout(LONG).unwrap().unwrap();
+    assert_eq!(*ended.codes, [ReasonCode::Success]);
+    assert!(client.shutdown(LONG).is_clean());
+}
+
+#[test]
 fn it_has_receipts_for_what_an_earlier_process_has_published() {
     let name = format!("noctule-client-{}-blocking-restored", std::process::id());
     let folder = std::env::temp_dir().join(name);
