@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use noctule_packet::ReasonCode;
+use noctule_packet::{FilterList, ReasonCode, SubscriptionList};
 
 use crate::ended::Ended;
 use crate::fault::ProtocolError;
@@ -13,6 +13,7 @@ use crate::message::Message;
 use crate::negotiated::Negotiated;
 use crate::observe::Observations;
 use crate::operation::{OperationId, Outcome, RequestOutcome, Stage};
+use crate::remarks::Remarks;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,8 @@ pub enum Event {
     Subscribed {
         /// Which.
         operation: OperationId,
+        /// What it has asked for.
+        subscriptions: SubscriptionList<'static>,
         /// How.
         outcome: RequestOutcome,
     },
@@ -68,6 +71,8 @@ pub enum Event {
     Unsubscribed {
         /// Which.
         operation: OperationId,
+        /// The subscriptions that it has asked to end.
+        filters: FilterList<'static>,
         /// How.
         outcome: RequestOutcome,
     },
@@ -79,6 +84,8 @@ pub enum Event {
         /// subscription any more, or too many connections have ended over the question: then it
         /// is given up.
         code: Option<ReasonCode>,
+        /// What it says beside that.
+        remarks: Option<Box<Remarks>>,
     },
     /// The server had forgotten the session.
     SessionLost,

@@ -572,10 +572,15 @@ impl Hub {
                 let untaken = self.receipts.end(operation, ending, &mut self.wakes);
                 return self.tell_undelivered(operation, untaken);
             }
-            Event::Subscribed { operation, outcome }
-            | Event::Unsubscribed { operation, outcome } => {
-                self.receipts.end(operation, Ending::Request(outcome), &mut self.wakes);
-                return;
+            Event::Subscribed { operation, subscriptions, outcome } => {
+                let ending = Ending::Request(outcome.clone());
+                self.receipts.end(operation, ending, &mut self.wakes);
+                ClientEvent::Subscribed { subscriptions, outcome }
+            }
+            Event::Unsubscribed { operation, filters, outcome } => {
+                let ending = Ending::Request(outcome.clone());
+                self.receipts.end(operation, ending, &mut self.wakes);
+                ClientEvent::Unsubscribed { filters, outcome }
             }
             Event::Progressed { operation, stage } => {
                 return self.receipts.progress(operation, stage, &mut self.wakes);
@@ -592,7 +597,9 @@ impl Hub {
                 self.ended = Some(Arc::clone(&ended));
                 ClientEvent::Disconnected { was_connected, ended }
             }
-            Event::Resubscribed { filter, code } => ClientEvent::Resubscribed { filter, code },
+            Event::Resubscribed { filter, code, remarks } => {
+                ClientEvent::Resubscribed { filter, code, remarks }
+            }
             Event::SessionLost => ClientEvent::SessionLost,
             Event::Stalled { held_bytes } => ClientEvent::Stalled { held_bytes },
             Event::PingAnswered { round_trip } => ClientEvent::PingAnswered { round_trip },

@@ -104,7 +104,7 @@ impl ClientSession {
     fn give_subscription_up(&mut self, filter: &str) {
         self.subscriptions.remove(filter);
         self.records.note(|| Record::Unsubscribed { filter: filter.into() });
-        self.events.push(Event::Resubscribed { filter: filter.into(), code: None });
+        self.events.push(Event::Resubscribed { filter: filter.into(), code: None, remarks: None });
     }
 
     /// A message was answered: what is behind it has made progress.

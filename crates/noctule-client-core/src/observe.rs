@@ -86,7 +86,7 @@ impl Observation {
             Event::Published { operation, outcome, .. } => {
                 Some(Self::Published { operation: *operation, outcome: outcome.kind() })
             }
-            Event::Subscribed { operation, outcome } => {
+            Event::Subscribed { operation, outcome, .. } => {
                 let is_answered = matches!(outcome, RequestOutcome::Answered { .. });
                 Some(Self::Subscribed { operation: *operation, is_answered })
             }

@@ -255,6 +255,7 @@ impl ClientSession {
         let Some(request) = self.answered(packet_type, suback.packet_id, codes.len())? else {
             return Ok(());
         };
+        let remarks = Remarks::of(suback.reason_string, &suback.user_properties);
         if let Content::Subscribe { list, identifier, is_again } = &request.content {
             for (subscription, code) in list.iter().zip(codes) {
                 let filter: Box<str> = subscription.filter.as_str().into();
@@ -263,8 +264,8 @@ impl ClientSession {
                     continue;
                 }
                 if *is_again {
-                    self.events
-                        .push(Event::Resubscribed { filter: filter.clone(), code: Some(*code) });
+                    let (filter, remarks) = (filter.clone(), remarks.clone());
+                    self.events.push(Event::Resubscribed { filter, code: Some(*code), remarks });
                 }
                 if code.is_error() {
                     if *is_again {
@@ -283,7 +284,6 @@ impl ClientSession {
                 self.subscriptions.insert(subscription, *code);
             }
         }
-        let remarks = Remarks::of(suback.reason_string, &suback.user_properties);
         self.finish_request(request, RequestOutcome::Answered { codes: codes.into(), remarks });
         Ok(())
     }
@@ -341,14 +341,16 @@ impl ClientSession {
         {
             for subscription in list.iter() {
                 let filter: Box<str> = subscription.filter.as_str().into();
-                self.events.push(Event::Resubscribed { filter, code: None });
+                self.events.push(Event::Resubscribed { filter, code: None, remarks: None });
             }
         }
         let Some(operation) = request.operation else { return };
         self.unwatch(operation, request.timeout);
         self.events.push(match request.content {
-            Content::Subscribe { .. } => Event::Subscribed { operation, outcome },
-            Content::Unsubscribe { .. } => Event::Unsubscribed { operation, outcome },
+            Content::Subscribe { list: subscriptions, .. } => {
+                Event::Subscribed { operation, subscriptions, outcome }
+            }
+            Content::Unsubscribe { filters } => Event::Unsubscribed { operation, filters, outcome },
         });
     }
 

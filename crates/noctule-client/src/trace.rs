@@ -108,10 +108,10 @@ impl Trace {
             ClientEvent::SessionLost => {
                 warn!(target: TARGET, parent: parent, "the server has lost the session");
             }
-            ClientEvent::Resubscribed { filter, code: Some(code) } if !code.is_error() => {
+            ClientEvent::Resubscribed { filter, code: Some(code), .. } if !code.is_error() => {
                 debug!(target: TARGET, parent: parent, %filter, "subscribed again");
             }
-            ClientEvent::Resubscribed { filter, code } => {
+            ClientEvent::Resubscribed { filter, code, .. } => {
                 let reason = code.map(ReasonCode::name);
                 warn!(target: TARGET, parent: parent, %filter, reason, "subscription lost");
             }

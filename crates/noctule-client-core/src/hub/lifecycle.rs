@@ -6,13 +6,14 @@ use alloc::sync::Arc;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-use noctule_packet::ReasonCode;
+use noctule_packet::{FilterList, ReasonCode, SubscriptionList};
 
 use crate::ended::Ended;
 use crate::fault::ProtocolError;
 use crate::hub::wakes::Wakes;
 use crate::negotiated::Negotiated;
-use crate::operation::{OperationId, Outcome};
+use crate::operation::{OperationId, Outcome, RequestOutcome};
+use crate::remarks::Remarks;
 
 /// How many events a follower may leave unread; after that the oldest are left out.
 const UNREAD_MAX: usize = 256;
@@ -63,6 +64,23 @@ pub enum ClientEvent {
         /// What the server says; `None` if it does not support such a subscription any more, or if
         /// too many connections have ended over the question.
         code: Option<ReasonCode>,
+        /// What it says beside that.
+        remarks: Option<Box<Remarks>>,
+    },
+    /// A SUBSCRIBE has ended that the program has asked for, or that goes back to what an older
+    /// stream has asked for.
+    Subscribed {
+        /// The topic filters, and what was asked for each of them.
+        subscriptions: SubscriptionList<'static>,
+        /// What the server says of each filter, and beside that; or why that is not known.
+        outcome: RequestOutcome,
+    },
+    /// An UNSUBSCRIBE has ended.
+    Unsubscribed {
+        /// The topic filters.
+        filters: FilterList<'static>,
+        /// What the server says of each filter, and beside that; or why that is not known.
+        outcome: RequestOutcome,
     },
     /// Somebody waits for the server and nobody takes messages, of which as much is held as may
     /// be: reading goes on without those of QoS 0, see

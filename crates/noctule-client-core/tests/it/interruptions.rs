@@ -158,9 +158,9 @@ fn a_request_that_ends_every_connection_is_given_up_and_nothing_else() {
         assert_eq!(serve_all(&mut world, session_present), MAXIMUM + 1);
         let events = world.events();
         let given_up = events.iter().filter_map(|event| match event {
-            Event::Subscribed { operation, outcome: RequestOutcome::Indeterminate { why } } => {
-                Some((operation.value(), *why))
-            }
+            Event::Subscribed {
+                operation, outcome: RequestOutcome::Indeterminate { why }, ..
+            } => Some((operation.value(), *why)),
             _ => None,
         });
         let why = Doubt::GivenUp { interruptions: MAXIMUM + 1 };
@@ -208,7 +208,7 @@ fn a_lost_subscription_that_ends_every_connection_is_given_up_and_no_other() {
     assert_eq!(serve_all(&mut world, false), MAXIMUM + 1);
     let events = world.events();
     let given_up = events.iter().filter_map(|event| match event {
-        Event::Resubscribed { filter, code: None } => Some(&**filter),
+        Event::Resubscribed { filter, code: None, .. } => Some(&**filter),
         _ => None,
     });
     assert_eq!(given_up.collect::<Vec<_>>(), ["poison"]);

@@ -2,12 +2,12 @@
 //! forgotten them.
 
 use noctule_client_core::{
-    Doubt, DropCause, Event, Keep, RequestOutcome, RequestRefused, SubscribeRequest,
+    Doubt, DropCause, Event, Keep, Remarks, RequestOutcome, RequestRefused, SubscribeRequest,
     SubscriptionStatus, UnsubscribeRequest,
 };
 use noctule_packet::{
-    ConnackProperties, Packet, PacketType, QoS, ReasonCode, Subscription, SubscriptionOptions,
-    TopicFilter, Unsuback, Version, spec,
+    ConnackProperties, Packet, PacketType, QoS, ReasonCode, Suback, Subscription,
+    SubscriptionOptions, TopicFilter, Unsuback, Version, spec,
 };
 
 use crate::world::{VERSIONS, World, brief, id, lasting};
@@ -74,8 +74,14 @@ fn lost_subscriptions_are_asked_for_again() {
         world.connect(false);
         world.events();
         assert_eq!(world.packets(), ["SUBSCRIBE 2 a b"]);
-        world.suback(2, &[granted, ReasonCode::UnspecifiedError]);
-        let again = |filter: &str, code| Event::Resubscribed { filter: filter.into(), code };
+        let mut suback = Suback::new(id(2), vec![granted, ReasonCode::UnspecifiedError]);
+        suback.reason_string = version.is_v5().then_some("so");
+        world.say(&Packet::Suback(suback));
+        let remarks = version.is_v5().then(|| Box::new(Remarks::new("so")));
+        let again = |filter: &str, code| {
+            let (filter, remarks) = (filter.into(), remarks.clone());
+            Event::Resubscribed { filter, code, remarks }
+        };
         let refused = Some(ReasonCode::UnspecifiedError);
         assert_eq!(world.events(), [again("a", Some(granted)), again("b", refused)]);
         assert_eq!(world.session.subscriptions(), 1);

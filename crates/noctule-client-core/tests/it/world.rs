@@ -211,8 +211,8 @@ impl World {
     /// How requests have ended since the last look, in order.
     pub(crate) fn answers(&mut self) -> Vec<(u64, RequestOutcome)> {
         let of = |event| match event {
-            Event::Subscribed { operation, outcome }
-            | Event::Unsubscribed { operation, outcome } => Some((operation.value(), outcome)),
+            Event::Subscribed { operation, outcome, .. }
+            | Event::Unsubscribed { operation, outcome, .. } => Some((operation.value(), outcome)),
             _ => None,
         };
         self.events().into_iter().filter_map(of).collect()

@@ -41,7 +41,7 @@ async fn it_comes_back_with_its_subscriptions_and_what_waited() {
     let mut seen = Vec::new();
     loop {
         match soon(events.recv()).await.unwrap() {
-            ClientEvent::Resubscribed { filter, code } => {
+            ClientEvent::Resubscribed { filter, code, .. } => {
                 assert!(&*filter == "t" && code.is_some_and(|code| !code.is_error()));
                 break;
             }

@@ -104,7 +104,7 @@ impl Teller {
             ClientEvent::SessionLost if self.tells_all => {
                 Some("the server had forgotten the session".to_owned())
             }
-            ClientEvent::Resubscribed { filter, code }
+            ClientEvent::Resubscribed { filter, code, .. }
                 if code.is_none_or(noctule_client::ReasonCode::is_error) =>
             {
                 Some(format!("the server does not grant {filter} any more"))
