@@ -37,11 +37,11 @@ pub use noctule_client::{
     PingError, ProtocolError, PublishError, PublishProperties, PublishRefused, QoS, QueueSettings,
     Reaction, ReasonCode, ReauthenticateError, ReauthenticateRefused, Receipt, ReconnectPolicy,
     ReconnectSettings, Reconnector, Redelivery, Redirect, Redirects, Remarks, RequestError,
-    RequestRefused, Resubscription, RetainHandling, RouteError, RoutedMessage, ServerReason,
-    Settings, SettingsError, ShutdownReport, Snapshot, Stage, State, StopReason, SubscribeError,
-    SubscriptionOptions, SubscriptionStatus, TimedOut, TopicError, TopicFilter, TopicName,
-    TransportEnd, Unfinished, UnsubscribeError, Unsubscribed, UserProperties, Validation, Verdict,
-    Version, WillOptions, transport,
+    RequestOutcome, RequestRefused, Resubscription, RetainHandling, RouteError, RoutedMessage,
+    ServerReason, Settings, SettingsError, ShutdownReport, Snapshot, Stage, State, StopReason,
+    SubscribeDraft, SubscribeError, SubscriptionOptions, SubscriptionStatus, TimedOut, TopicError,
+    TopicFilter, TopicName, TransportEnd, Unfinished, UnsubscribeDraft, UnsubscribeError,
+    Unsubscribed, UserProperties, Validation, Verdict, Version, WillOptions, transport,
 };
 #[cfg(feature = "json")]
 pub use noctule_client::{Decoder, Json};

@@ -28,6 +28,7 @@ use crate::state::State;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Incoming, Subscription};
 use crate::unsubscribe::Unsubscribe;
+use crate::users::Filters;
 use crate::wait::{block_on, try_block_on};
 
 /// A client. Clones are the same client; when the last one and all subscriptions are gone, it
@@ -160,7 +161,7 @@ impl<D> Client<D> {
             inner.hub.claim_rest(mailbox);
             mailbox
         });
-        Subscription::new(Arc::clone(&self.user), mailbox, Vec::new(), Vec::new(), None)
+        Subscription::new(Arc::clone(&self.user), mailbox, Filters::default(), Vec::new(), None)
     }
 
     /// What happens to the connection from now on.

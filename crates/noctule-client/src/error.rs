@@ -168,6 +168,9 @@ pub enum SubscribeError {
     /// The session does not take the request.
     #[error(transparent)]
     Refused(#[from] RequestRefused),
+    /// An interceptor has refused the request, for this reason of its own.
+    #[error("an interceptor refused the subscription: {0}")]
+    Intercepted(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server has refused a filter. Those that it has granted were ended again.
     #[error("the server refused {filter:?}: {} (0x{:02X})", .code.name(), .code.value())]
     Rejected {
@@ -204,6 +207,9 @@ pub enum UnsubscribeError {
     /// The session does not take the request.
     #[error(transparent)]
     Refused(#[from] RequestRefused),
+    /// An interceptor has refused the request, for this reason of its own.
+    #[error("an interceptor refused to unsubscribe: {0}")]
+    Intercepted(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server has refused.
     #[error("the server refused: {} (0x{:02X})", .code.name(), .code.value())]
     Rejected {

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use noctule_client_core::{MailboxId, UnsubscribeRequest, enlist};
-use noctule_packet::TopicFilter;
+use noctule_packet::{TopicFilter, UserProperties};
 
 use crate::asked::ask_as_before;
 use crate::shared::Shared;
 use crate::subscription::Subscription;
-use crate::users::UserId;
+use crate::users::{Filters, UserId};
 use crate::wait::block_on;
 
 /// A handler at work. Clones are the same handler; it goes on when all of them are dropped, until
@@ -107,7 +107,7 @@ pub(crate) struct Control {
     shared: Arc<Shared>,
     mailbox: MailboxId,
     usage: UserId,
-    filters: Vec<String>,
+    filters: Filters,
     work: Mutex<Work>,
 }
 
@@ -134,7 +134,7 @@ impl Control {
             shared: Arc::clone(messages.shared()),
             mailbox: messages.mailbox(),
             usage: messages.usage,
-            filters: messages.filters().to_vec(),
+            filters: messages.filters.clone(),
             work: Mutex::default(),
         })
     }
@@ -159,17 +159,27 @@ impl Control {
     pub(crate) fn unsubscribe(&self) {
         self.stop();
         let now = self.shared.now();
-        self.shared.with(|inner| {
-            let left = inner.users.leave(self.usage, &self.filters);
+        let unused = self.shared.with(|inner| {
+            let left = inner.users.leave(self.usage, &self.filters.asked);
             // What cannot be asked for any more ends with the client.
             for operation in ask_as_before(inner, now, &left, None).unwrap_or_default() {
                 inner.hub.forget(operation);
             }
-            let unused = left.unused.iter().filter_map(|filter| TopicFilter::new(filter).ok());
-            let unused: Vec<TopicFilter<'_>> = unused.collect();
-            if !unused.is_empty()
-                && let Ok(operation) = inner.hub.unsubscribe(now, &UnsubscribeRequest::new(&unused))
-            {
+            left.unused
+        });
+        if unused.is_empty() {
+            return;
+        }
+        let names = self.filters.names_of(&unused);
+        let Ok(draft) = self.shared.intercept_unsubscribe(names, UserProperties::new()) else {
+            return;
+        };
+        let filters = draft.filters.iter().filter_map(|filter| TopicFilter::new(filter).ok());
+        let filters: Vec<TopicFilter<'_>> = filters.collect();
+        let mut request = UnsubscribeRequest::new(&filters);
+        request.user_properties = draft.user_properties;
+        self.shared.with(|inner| {
+            if let Ok(operation) = inner.hub.unsubscribe(now, &request) {
                 inner.hub.forget(operation);
             }
         });

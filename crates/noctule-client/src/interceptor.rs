@@ -1,4 +1,5 @@
-//! Interceptors: code of the program's that every message passes, on its way out and in.
+//! Interceptors: code of the program's that every message passes, on its way out and in, and every
+//! request for a subscription or its end.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use noctule_packet::Version;
 
 use crate::draft::Draft;
 use crate::error::PublishError;
+use crate::request_draft::{SubscribeDraft, UnsubscribeDraft};
 use crate::subscription::Incoming;
 
 /// What becomes of a message that has arrived.
@@ -19,18 +21,26 @@ pub enum Passage {
     FilteredOut,
 }
 
-/// Sees, changes, refuses or filters out messages.
+/// Sees, changes, refuses or filters out messages, and sees, changes or refuses what is asked of the
+/// server about subscriptions.
 ///
 /// Outgoing messages pass when they are handed over, before they are accepted and stored, on the
 /// thread of the caller of `send`. Incoming messages pass when they are taken out of a stream, on
 /// the thread of whoever takes them; for a handler, that is its own. A message for several streams
-/// passes once for each. Nothing of the client is locked meanwhile, so every call is allowed.
+/// passes once for each. Subscriptions pass when they are asked for, on the thread of whoever asks;
+/// what the server answers, [`ClientEvent::Subscribed`](crate::ClientEvent::Subscribed) and
+/// [`ClientEvent::Unsubscribed`](crate::ClientEvent::Unsubscribed) tell. Nothing of the client is
+/// locked meanwhile, so every call is allowed.
+///
+/// What the client asks for by itself passes nobody: where answers to
+/// [requests](crate::generic::Client::request) come, what the server has forgotten, and what goes
+/// back to how it was before.
 ///
 /// Of several, the one that was given first is the nearest to the user: outgoing messages pass it
 /// first, incoming ones last. So two that undo each other's work, such as compressing and then
 /// encrypting, are given in the order of what is sent.
 ///
-/// A panic is one of the caller's: nothing is published, or the message is not seen, and refused
+/// A panic is one of the caller's: nothing is published or asked for, or the message is not seen, and refused
 /// where its user would have acknowledged it. The client goes on.
 ///
 /// # A trace context in the user properties
@@ -86,6 +96,36 @@ pub trait Interceptor: Send + Sync {
         let _ = message;
         Passage::Passed
     }
+
+    /// Subscriptions are about to be asked for, by a stream or a route.
+    ///
+    /// # Errors
+    ///
+    /// If they must not be. The caller gets
+    /// [`SubscribeError::Intercepted`](crate::SubscribeError::Intercepted), with this in it.
+    fn subscribing(
+        &self,
+        request: &mut SubscribeDraft,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// Subscriptions are about to be ended, because a stream or a handler ends that was their last,
+    /// or because that is wanted of the client.
+    ///
+    /// # Errors
+    ///
+    /// If they must not be: they stay. The caller gets
+    /// [`UnsubscribeError::Intercepted`](crate::UnsubscribeError::Intercepted), with this in it;
+    /// whoever has ended a handler is told nothing.
+    fn unsubscribing(
+        &self,
+        request: &mut UnsubscribeDraft,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let _ = request;
+        Ok(())
+    }
 }
 
 impl<I: Interceptor + ?Sized> Interceptor for Arc<I> {
@@ -95,6 +135,20 @@ impl<I: Interceptor + ?Sized> Interceptor for Arc<I> {
 
     fn incoming(&self, message: &mut Message) -> Passage {
         (**self).incoming(message)
+    }
+
+    fn subscribing(
+        &self,
+        request: &mut SubscribeDraft,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        (**self).subscribing(request)
+    }
+
+    fn unsubscribing(
+        &self,
+        request: &mut UnsubscribeDraft,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        (**self).unsubscribing(request)
     }
 }
 

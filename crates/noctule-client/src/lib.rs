@@ -81,6 +81,7 @@ mod receipt;
 mod reconnector;
 mod referral;
 mod request;
+mod request_draft;
 #[cfg(feature = "store")]
 mod restored;
 mod resubscribe;
@@ -137,8 +138,8 @@ pub use noctule_client_core::{
     Ended, Failure, Fault, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId, Outcome,
     Overflow, Pattern, PatternError, ProtocolError, PublishRefused, QueueSettings, Reaction,
     ReauthenticateRefused, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects,
-    Remarks, RequestRefused, ServerReason, Settings, SettingsError, Stage, SubscriptionStatus,
-    TransportEnd, Unfinished, Validation, WillOptions,
+    Remarks, RequestOutcome, RequestRefused, ServerReason, Settings, SettingsError, Stage,
+    SubscriptionStatus, TransportEnd, Unfinished, Validation, WillOptions,
 };
 pub use noctule_packet::{
     DecodeError, PacketType, PublishProperties, QoS, ReasonCode, RetainHandling,
@@ -158,6 +159,7 @@ pub use ping::PingError;
 pub use receipt::Receipt;
 pub use reconnector::{NextAttempt, Reconnector};
 pub use request::RequestError;
+pub use request_draft::{SubscribeDraft, UnsubscribeDraft};
 #[cfg(feature = "store")]
 pub use restored::Restored;
 pub use resubscribe::Resubscription;

@@ -26,7 +26,7 @@ use crate::mode::{Async, Blocking, Mode};
 use crate::receipt::Receipt;
 use crate::shared::{Replies, Shared, UserSide};
 use crate::subscription::{Incoming, Subscription};
-use crate::users::Terms;
+use crate::users::{Filters, Terms};
 use crate::wait::{OnOwnThread, try_block_on};
 
 /// How long an answer is waited for, unless the request says otherwise.
@@ -193,7 +193,7 @@ impl Request<'_, Blocking> {
 }
 
 fn answers<D>(user: &Arc<UserSide>, mailbox: MailboxId) -> Subscription<D> {
-    Subscription::new(Arc::clone(user), mailbox, Vec::new(), Vec::new(), None)
+    Subscription::new(Arc::clone(user), mailbox, Filters::default(), Vec::new(), None)
 }
 
 /// An alarm that is unset when nobody waits for it any more.

@@ -17,10 +17,11 @@ use crate::asked::Asked;
 use crate::error::SubscribeError;
 use crate::mode::{Async, Blocking, Mode};
 use crate::pending::Pending;
+use crate::request_draft::SubscribeDraft;
 use crate::shared::{Shared, UserSide};
 use crate::subscription::Subscription;
 use crate::trace::subscription_refused;
-use crate::users::Terms;
+use crate::users::{Filters, Terms};
 use crate::wait::try_block_on;
 
 /// A subscription to ask for; see [`Client::subscribe`](crate::Client::subscribe). It is
@@ -145,40 +146,42 @@ impl<D> Subscribe<D> {
     }
 
     async fn ask(self) -> Result<Subscription<D>, SubscribeError> {
-        let Self { user, filters, options, own_options, user_properties, .. } = self;
+        let Self { user, filters: names, options, own_options, user_properties, .. } = self;
         let Self { identifier, timeout, mailbox, takes_unclaimed, .. } = self;
         let shared = Arc::clone(&user.shared);
+        let options_of = |at| own_options.get(&at).copied().unwrap_or(options);
+        let wanted = names.iter().enumerate().map(|(at, name)| (name.clone(), options_of(at)));
+        let SubscribeDraft { subscriptions, identifier, user_properties, .. } = shared
+            .intercept_subscribe(wanted.collect(), identifier, user_properties)
+            .map_err(SubscribeError::Intercepted)?;
         let open = OpenMailbox::new(&shared, mailbox);
         if takes_unclaimed {
             shared.with(|inner| inner.hub.claim_rest(open.id));
         }
-        let options_of = |at| own_options.get(&at).copied().unwrap_or(options);
-        let terms = (0..filters.len())
-            .map(|at| Terms {
-                options: options_of(at),
-                identifier,
-                user_properties: user_properties.clone(),
-            })
-            .collect();
+        let (filters, options): (Vec<_>, Vec<_>) = subscriptions.into_iter().unzip();
+        let terms_of = |options: &SubscriptionOptions| {
+            let (options, user_properties) = (*options, user_properties.clone());
+            Terms { options, identifier, user_properties }
+        };
+        let terms = options.iter().map(terms_of).collect();
         let asked = {
             let wanted = filters
                 .iter()
-                .enumerate()
-                .map(|(at, filter)| {
-                    let options = options_of(at);
+                .zip(&options)
+                .map(|(filter, &options)| {
                     filter_of(filter).map(|filter| Wanted { filter, options })
                 })
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|(filter, source)| SubscribeError::Filter { filter, source })?;
             let mut request = SubscribeRequest::new(&wanted);
             (request.identifier, request.timeout) = (identifier, timeout);
-            request.user_properties = user_properties;
+            request.user_properties = user_properties.clone();
             Asked::ask(&shared, &filters, terms, |inner, now| {
                 inner.hub.subscribe(now, &request, open.id)
             })?
         };
         let (codes, remarks) = asked.answer().await?;
-        let refused = filters.iter().zip(codes.iter()).find(|(_, code)| code.is_error());
+        let refused = names.iter().zip(codes.iter()).find(|(_, code)| code.is_error());
         if let Some((filter, code)) = refused {
             let client_id = shared.with(|inner| inner.hub.session().client_id().to_owned());
             subscription_refused(&client_id, filter, *code);
@@ -186,6 +189,7 @@ impl<D> Subscribe<D> {
         }
         let usage = asked.keep();
         let granted = codes.iter().filter_map(|code| qos_of(*code)).collect();
+        let filters = Filters::new(names, filters);
         let mut subscription = Subscription::new(user, open.keep(), filters, granted, identifier);
         (subscription.usage, subscription.remarks) = (usage, remarks);
         Ok(subscription)

@@ -18,7 +18,7 @@ use crate::payload::PayloadError;
 use crate::payload_reader::PayloadReader;
 use crate::shared::{Shared, UserSide};
 use crate::unsubscribe::Unsubscribe;
-use crate::users::{Left, UserId};
+use crate::users::{Filters, Left, UserId};
 use crate::wait::{TimedOut, block_on, block_until};
 
 /// How many messages are filtered out before others get their turn.
@@ -34,7 +34,7 @@ const FILTERED_MAX: usize = 64;
 pub struct Subscription<D> {
     user: Arc<UserSide>,
     mailbox: MailboxId,
-    filters: Vec<String>,
+    pub(crate) filters: Filters,
     granted: Vec<QoS>,
     identity: Option<u32>,
     pub(crate) usage: UserId,
@@ -47,7 +47,7 @@ impl<D> Subscription<D> {
     pub(crate) const fn new(
         user: Arc<UserSide>,
         mailbox: MailboxId,
-        filters: Vec<String>,
+        filters: Filters,
         granted: Vec<QoS>,
         identity: Option<u32>,
     ) -> Self {
@@ -83,9 +83,8 @@ impl<D> Subscription<D> {
     }
 
     /// The stream does not use its subscriptions any more.
-    pub(crate) fn leave(&mut self) -> Left {
-        let filters = std::mem::take(&mut self.filters);
-        self.shared().with(|inner| inner.users.leave(self.usage, &filters))
+    pub(crate) fn leave(&self) -> Left {
+        self.shared().with(|inner| inner.users.leave(self.usage, &self.filters.asked))
     }
 
     /// Another stream, which has those of this one's messages from now on whose topics a filter
@@ -113,7 +112,7 @@ impl<D> Subscription<D> {
         let (mailbox, usage) = self.shared().with(|inner| {
             // One that is closed stays without messages.
             let mailbox = inner.hub.narrow(self.mailbox, &filter).unwrap_or(self.mailbox);
-            (mailbox, inner.users.join_like(self.usage, &self.filters))
+            (mailbox, inner.users.join_like(self.usage, &self.filters.asked))
         });
         let (user, filters) = (Arc::clone(&self.user), self.filters.clone());
         let mut narrowed = Self::new(user, mailbox, filters, self.granted.clone(), self.identity);
@@ -121,9 +120,9 @@ impl<D> Subscription<D> {
         Ok(narrowed)
     }
 
-    /// The topic filters.
+    /// The topic filters, as they were given, whatever interceptors have made of them.
     pub fn filters(&self) -> &[String] {
-        &self.filters
+        self.filters.names()
     }
 
     /// The quality of service that the server has granted for each filter.

@@ -77,25 +77,29 @@ impl<D> Unsubscribe<D> {
     }
 
     async fn ask(self) -> Result<Unsubscribed, UnsubscribeError> {
-        let Self { user, mut filters, mut stream, timeout, user_properties, .. } = self;
+        let Self { user, mut filters, stream, timeout, user_properties, .. } = self;
         let shared = &user.shared;
         let mut asked = Vec::new();
-        if let Some(stream) = &mut stream {
+        if let Some(stream) = &stream {
             let left = stream.leave();
             let now = shared.now();
             let operations = shared.with(|inner| ask_as_before(inner, now, &left, timeout))?;
             asked.extend(operations.into_iter().map(|operation| answer(shared, operation)));
-            filters = left.unused;
+            filters = stream.filters.names_of(&left.unused);
         }
         let mut done = Ok(Unsubscribed::default());
         if stream.is_none() || !filters.is_empty() {
-            let filters = filters
+            let draft = shared
+                .intercept_unsubscribe(filters, user_properties)
+                .map_err(UnsubscribeError::Intercepted)?;
+            let filters = draft
+                .filters
                 .iter()
                 .map(|filter| filter_of(filter))
                 .collect::<Result<Vec<TopicFilter<'_>>, _>>()
                 .map_err(|(filter, source)| UnsubscribeError::Filter { filter, source })?;
             let mut request = UnsubscribeRequest::new(&filters);
-            (request.timeout, request.user_properties) = (timeout, user_properties);
+            (request.timeout, request.user_properties) = (timeout, draft.user_properties);
             let now = shared.now();
             let operation = shared.with(|inner| inner.hub.unsubscribe(now, &request))?;
             done = check(answer(shared, operation).await);

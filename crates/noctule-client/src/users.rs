@@ -17,6 +17,34 @@ pub(crate) struct Terms {
     pub(crate) user_properties: UserProperties<'static>,
 }
 
+/// The topic filters of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filters {
+    /// As the server has them.
+    pub(crate) asked: Vec<String>,
+    /// As the program has named them, if interceptors have made something else of them.
+    named: Option<Vec<String>>,
+}
+
+impl Filters {
+    /// Of the filters that the program has named, and of what was made of them.
+    pub(crate) fn new(named: Vec<String>, asked: Vec<String>) -> Self {
+        let named = (named != asked).then_some(named);
+        Self { asked, named }
+    }
+
+    /// As the program has named them.
+    pub(crate) fn names(&self) -> &[String] {
+        self.named.as_ref().unwrap_or(&self.asked)
+    }
+
+    /// What the program has named some of them.
+    pub(crate) fn names_of(&self, asked: &[String]) -> Vec<String> {
+        let place = |filter| self.asked.iter().position(|known| known == filter);
+        asked.iter().filter_map(place).filter_map(|at| self.names().get(at)).cloned().collect()
+    }
+}
+
 impl UserId {
     /// Who uses nothing.
     pub(crate) const NOBODY: Self = Self(0);

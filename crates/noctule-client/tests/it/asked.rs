@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use noctule_client::{
-    Client, ConnectError, DisconnectOptions, DisconnectRefused, Doubt, DropCause, OnOwnThread, QoS,
-    ReasonCode, SubscribeError, SubscriptionOptions, TimedOut, UnsubscribeError, UserProperties,
+    Client, ClientEvent, ConnectError, DisconnectOptions, DisconnectRefused, Doubt, DropCause,
+    OnOwnThread, QoS, ReasonCode, Remarks, RequestOutcome, SubscribeError, SubscriptionOptions,
+    TimedOut, UnsubscribeError, UserProperties,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -213,6 +214,41 @@ async fn a_stream_goes_on_when_another_one_of_the_same_filter_ends() {
     soon(one.unsubscribe()).await.unwrap();
     drop(client.publish("t", "x").send().unwrap());
     assert_eq!(next(&mut other).await.text(), Some("x"));
+}
+
+#[tokio::test]
+async fn whoever_follows_is_told_what_was_asked_and_answered() {
+    let server = Server::new();
+    let (client, mut stream) = connected(&server).await;
+    let mut events = client.events();
+    let pending = client.subscribe("t").and("u").qos(QoS::AtLeastOnce).start();
+    let [high, low] = expect(&mut stream, SUBSCRIBE).await;
+    stream.write_all(&[0x90, 9, high, low, 4, 0x1F, 0, 1, b's', 1, 0x87]).await.unwrap();
+    let codes: Box<[ReasonCode]> = [ReasonCode::GrantedQos1, ReasonCode::NotAuthorized].into();
+    let remarks = Some(Box::new(Remarks::new("s")));
+    let answered = RequestOutcome::Answered { codes, remarks };
+    let Some(ClientEvent::Subscribed { subscriptions, outcome }) = soon(events.recv()).await else {
+        panic!("nobody was told");
+    };
+    let asked: Vec<_> =
+        subscriptions.iter().map(|it| (it.filter.as_str().to_owned(), it.options.qos)).collect();
+    let qos = QoS::AtLeastOnce;
+    assert_eq!((asked, outcome), (vec![("t".to_owned(), qos), ("u".to_owned(), qos)], answered));
+    soon(pending).await.unwrap_err();
+    // What was granted is taken back, which nobody waits for.
+    let asked = expect(&mut stream, UNSUBSCRIBE).await;
+    answer(&mut stream, 0xB0, asked, 0).await;
+    let ended = soon(events.recv()).await;
+    let Some(ClientEvent::Unsubscribed { filters, outcome }) = ended else { panic!("{ended:?}") };
+    assert_eq!(filters.iter().map(|it| it.as_str().to_owned()).collect::<Vec<_>>(), ["t"]);
+    assert!(outcome.is_granted());
+    // What comes to nothing is told, too.
+    let late = soon(client.subscribe("t").timeout(SHORT)).await.unwrap_err();
+    assert!(matches!(late, SubscribeError::Indeterminate(_)), "{late}");
+    let late = soon(events.recv()).await;
+    let why = Doubt::TimedOut;
+    let expected = RequestOutcome::Indeterminate { why };
+    assert!(matches!(&late, Some(ClientEvent::Subscribed { outcome, .. }) if *outcome == expected));
 }
 
 #[tokio::test]

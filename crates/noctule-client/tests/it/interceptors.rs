@@ -5,13 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use noctule_client::{
-    Client, Counter, Draft, Figures, Interceptor, Message, Passage, PublishError, QoS, TopicName,
-    Version,
+    Client, ClientEvent, Counter, Draft, Figures, Interceptor, Message, Passage, PublishError, QoS,
+    ReasonCode, RequestOutcome, SubscribeDraft, SubscribeError, SubscriptionStatus, TopicName,
+    UnsubscribeDraft, UnsubscribeError, Version,
 };
 use tokio::sync::mpsc;
 
 use crate::house::{House, next, soon};
-use crate::start::connect;
+use crate::start::{connect, start};
+use crate::wire::{CONNACK, Server, body};
 
 type Refusal = Box<dyn Error + Send + Sync>;
 
@@ -288,6 +290,128 @@ async fn requests_and_their_answers_pass_too() {
     let (answer, ()) =
         soon(async { tokio::join!(client.request("question", "why"), answering) }).await;
     assert_eq!(answer.unwrap().text(), Some("because<a"));
+}
+
+/// Has all topics of the program below one of its own, on the wire only.
+struct Below(&'static str);
+
+impl Interceptor for Below {
+    fn outgoing(&self, message: &mut Draft<'_>) -> Result<(), Refusal> {
+        Ok(message.set_topic(format!("{}/{}", self.0, message.topic()))?)
+    }
+
+    fn incoming(&self, message: &mut Message) -> Passage {
+        let topic = message.topic().strip_prefix(self.0).and_then(|rest| rest.strip_prefix('/'));
+        let Some(topic) = topic.map(str::to_owned) else { return Passage::FilteredOut };
+        message.set_topic(TopicName::new(&topic).unwrap());
+        Passage::Passed
+    }
+
+    fn subscribing(&self, request: &mut SubscribeDraft) -> Result<(), Refusal> {
+        for (filter, _) in request.subscriptions_mut() {
+            *filter = format!("{}/{filter}", self.0);
+        }
+        Ok(())
+    }
+
+    fn unsubscribing(&self, request: &mut UnsubscribeDraft) -> Result<(), Refusal> {
+        for filter in request.filters_mut() {
+            *filter = format!("{}/{filter}", self.0);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn topics_and_filters_may_have_other_names_on_the_wire() {
+    let house = House::new();
+    let builder = house.builder("c").interceptor(Below("b")).interceptor(Below("a"));
+    let client = connect(builder).await.unwrap();
+    let plain = house.client("plain").await;
+    let mut seen = soon(plain.subscribe("a/b/#")).await.unwrap();
+    let mut events = client.events();
+    let mut inbox = soon(client.subscribe("t").and("u").and("t")).await.unwrap();
+    let mut route = soon(client.route("{topic}")).await.unwrap();
+    drop(client.publish("t", "x").send().unwrap());
+    assert_eq!(&**next(&mut seen).await.topic(), "a/b/t");
+    assert_eq!(&**next(&mut inbox).await.topic(), "t");
+    assert_eq!(soon(route.recv()).await.unwrap().capture("topic"), "t");
+    assert_eq!(inbox.filters(), ["t", "u", "t"]);
+    assert_ne!(client.subscription_status("a/b/u"), SubscriptionStatus::None);
+    // Whoever ends, ends what the server has.
+    let ended = soon(inbox.unsubscribe()).await.unwrap();
+    assert_eq!(*ended.codes, [ReasonCode::Success; 2]);
+    let ended = soon(route.unsubscribe()).await.unwrap();
+    assert_eq!(*ended.codes, [ReasonCode::Success]);
+    let handled = |_: noctule_client::RoutedMessage| async {};
+    let (handler, _handling) = soon(client.route("{topic}").handling(handled)).await.unwrap();
+    assert_ne!(client.subscription_status("a/b/+"), SubscriptionStatus::None);
+    handler.unsubscribe();
+    assert_eq!(client.subscription_status("a/b/+"), SubscriptionStatus::None);
+    soon(client.subscribe("v")).await.unwrap();
+    let ended = soon(client.unsubscribe(&["v", "w"])).await.unwrap();
+    let codes = [ReasonCode::Success, ReasonCode::NoSubscriptionExisted];
+    assert_eq!(*ended.codes, codes);
+    let is_end = |event: &ClientEvent| match event {
+        ClientEvent::Unsubscribed { filters, outcome } => {
+            let answer = RequestOutcome::Answered { codes: codes.into(), remarks: None };
+            filters.iter().map(|it| it.as_str().to_owned()).eq(["a/b/v", "a/b/w"])
+                && *outcome == answer
+        }
+        _ => false,
+    };
+    assert!(soon(events.wait_for(is_end)).await.is_some());
+}
+
+/// Lets nobody subscribe to what is secret or unsubscribe from what is needed, and says to all
+/// servers who asks.
+struct Clerk;
+
+impl Interceptor for Clerk {
+    fn subscribing(&self, request: &mut SubscribeDraft) -> Result<(), Refusal> {
+        if request.subscriptions().any(|(filter, _)| filter == "secret") {
+            return Err(Secret("secret".to_owned()).into());
+        }
+        assert_eq!((request.identifier(), request.version()), (Some(7), Version::V5_0));
+        request.set_identifier(Some(8));
+        for (_, options) in request.subscriptions_mut() {
+            options.no_local = true;
+        }
+        Ok(request.add_user_property("k", "v")?)
+    }
+
+    fn unsubscribing(&self, request: &mut UnsubscribeDraft) -> Result<(), Refusal> {
+        if request.filters().any(|filter| filter == "needed") {
+            return Err(Secret("needed".to_owned()).into());
+        }
+        Ok(request.add_user_property("k", "v")?)
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_about_subscriptions_is_changed_and_refused() {
+    let server = Server::new();
+    let client = start(server.builder().interceptor(Arc::new(Clerk))).unwrap();
+    let mut stream = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    let refused = soon(client.subscribe("t").and("secret")).await.unwrap_err();
+    let text = "an interceptor refused the subscription: \"secret\" is secret";
+    assert_eq!(refused.to_string(), text);
+    let SubscribeError::Intercepted(reason) = refused else { panic!("{refused}") };
+    assert_eq!(reason.downcast_ref(), Some(&Secret("secret".to_owned())));
+    let refused = soon(client.unsubscribe(&["t", "needed"])).await.unwrap_err();
+    assert!(matches!(refused, UnsubscribeError::Intercepted(_)), "{refused}");
+    // Nothing has left before this.
+    let pending = client.subscribe("t").identifier(7).qos(QoS::AtLeastOnce).start();
+    let (head, bytes) = body(&mut stream).await;
+    assert_eq!((head, &bytes[2..]), (0x82, &b"\x09\x0b\x08&\0\x01k\0\x01v\0\x01t\x05"[..]));
+    drop(pending);
+    // What is taken back has passed before.
+    let (head, bytes) = body(&mut stream).await;
+    assert_eq!((head, &bytes[2..]), (0xA2, &b"\0\0\x01t"[..]));
+    let _ending = client.unsubscribe(&["t"]).start();
+    let (head, bytes) = body(&mut stream).await;
+    assert_eq!((head, &bytes[2..]), (0xA2, &b"\x07&\0\x01k\0\x01v\0\x01t"[..]));
 }
 
 /// Chooses the only alias for long topics, and asks the client something meanwhile.
