@@ -21,8 +21,8 @@ pub enum Passage {
     FilteredOut,
 }
 
-/// Sees, changes, refuses or filters out messages, and sees, changes or refuses what is asked of the
-/// server about subscriptions.
+/// Sees, changes, refuses or filters out messages, and sees, changes or refuses what is asked about
+/// subscriptions.
 ///
 /// Outgoing messages pass when they are handed over, before they are accepted and stored, on the
 /// thread of the caller of `send`. Incoming messages pass when they are taken out of a stream, on
@@ -40,8 +40,8 @@ pub enum Passage {
 /// first, incoming ones last. So two that undo each other's work, such as compressing and then
 /// encrypting, are given in the order of what is sent.
 ///
-/// A panic is one of the caller's: nothing is published or asked for, or the message is not seen, and refused
-/// where its user would have acknowledged it. The client goes on.
+/// A panic is one of the caller's: nothing is published or asked for, or the message is not seen,
+/// and refused where its user would have acknowledged it. The client goes on.
 ///
 /// # A trace context in the user properties
 ///
