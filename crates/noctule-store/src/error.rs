@@ -21,7 +21,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The system cannot do something.
-    #[error("the store cannot {action} {name}: {source}")]
+    #[error("the store cannot {action} {name}: {source}{}", advice(.source))]
     Io {
         /// What was to be done.
         action: &'static str,
@@ -70,6 +70,22 @@ pub enum StoreError {
         /// Its bytes.
         length: usize,
     },
+}
+
+/// What to do about an error of the system, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::ELOOP) {
+        return "; a symbolic link is not followed out of the store's directory: put the file there";
+    }
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; let the user who runs this write there, or use another directory"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there",
+        io::ErrorKind::FileTooLarge => "; raise the limit of the size of files",
+        _ => "",
+    }
 }
 
 impl StoreError {

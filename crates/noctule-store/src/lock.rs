@@ -22,11 +22,12 @@ impl Lock {
         owner_only(&mut options);
         #[cfg(windows)]
         std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, 0);
-        let file = options.open(path).map_err(StoreError::io("open", LOCK_NAME))?;
+        let name = path.display().to_string();
+        let file = options.open(path).map_err(StoreError::io("open", &name))?;
         match exclusive(&file) {
             Ok(true) => Ok(Self { _file: file }),
             Ok(false) => Err(StoreError::Locked { path: directory.to_owned() }),
-            Err(error) => Err(StoreError::io("lock", LOCK_NAME)(error)),
+            Err(error) => Err(StoreError::io("lock", name)(error)),
         }
     }
 }

@@ -56,6 +56,24 @@ pub(crate) fn owner_only(options: &mut OpenOptions) {
     let _ = options;
 }
 
+/// A copy that came back from elsewhere may be open to all.
+fn close_to_others(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+
+        let mut permissions = file.metadata()?.permissions();
+        if permissions.mode() & 0o077 != 0 {
+            permissions.set_mode(permissions.mode() & 0o700);
+            // Somebody else's file, who lets us write to it, stays as it is.
+            let _ = file.set_permissions(permissions);
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
+}
+
 impl Disk for RealDisk {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
@@ -78,7 +96,9 @@ impl Disk for RealDisk {
     }
 
     fn open(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(self.options().open(self.path.join(name))?)))
+        let file = self.options().open(self.path.join(name))?;
+        close_to_others(&file)?;
+        Ok(Box::new(RealFile(file)))
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {

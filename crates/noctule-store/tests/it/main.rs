@@ -7,5 +7,7 @@ mod failing;
 mod fixture;
 mod power_cut;
 mod real;
+#[cfg(target_os = "linux")]
+mod real_limits;
 mod state;
 mod state_logged;

@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 
-use noctule_store::{RealDisk, StoreError};
+use noctule_store::{Disk, RealDisk, StoreError};
 
 use crate::book::Book;
 
 /// A directory that goes when the test is over.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let name = format!("noctule-store-{}-{name}", std::process::id());
         Self(std::env::temp_dir().join(name))
     }
@@ -70,5 +70,88 @@ fn files_are_their_owners_alone_and_links_are_not_followed() {
     fs::rename(&segment, &elsewhere).expect("it is there");
     symlink(&elsewhere, &segment).expect("a link");
     let error = Book::open(RealDisk::open(&folder.0).expect("a directory"));
-    assert!(matches!(error.expect_err("a link"), StoreError::Io { .. }));
+    let error = error.expect_err("a link");
+    assert!(matches!(error, StoreError::Io { .. }));
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_place_of_the_lock_is_not_followed() {
+    let folder = Folder::new("linked-lock");
+    drop(RealDisk::open(&folder.0).expect("a directory"));
+    let (lock, elsewhere) = (folder.0.join("lock"), folder.0.join("elsewhere"));
+    for is_there in [false, true] {
+        fs::remove_file(&lock).expect("it is there");
+        std::os::unix::fs::symlink(&elsewhere, &lock).expect("a link");
+        if is_there {
+            fs::write(&elsewhere, b"of somebody else").expect("there is room");
+        }
+        let error = RealDisk::open(&folder.0).expect_err("a link").to_string();
+        assert!(error.contains("symbolic link"), "{error}");
+        assert!(error.contains(&*lock.display().to_string()), "{error}");
+        assert_eq!(elsewhere.exists(), is_there);
+    }
+    assert_eq!(fs::read(elsewhere).expect("it is there"), b"of somebody else");
+}
+
+/// Whatever a file is for: it is written beside what its name led to, and not there.
+#[cfg(unix)]
+#[test]
+fn no_link_leads_a_new_file_elsewhere() {
+    let folder = Folder::new("linked-new");
+    let outside = Folder::new("linked-outside");
+    let mut disk = RealDisk::open(&folder.0).expect("a directory");
+    fs::create_dir(&outside.0).expect("a directory");
+    let names = [
+        "log-0000000000000001.seg",
+        "rewrite.unfinished",
+        "damaged-0000000000000001-40.bin",
+        "run-0000000000000001.run",
+        "state-log-0000000000000001.seg",
+        "aside-log-0000000000000001.seg",
+    ];
+    for (name, is_there) in names.iter().flat_map(|name| [(name, false), (name, true)]) {
+        let target = outside.0.join("target");
+        let _ = fs::remove_file(&target);
+        if is_there {
+            fs::write(&target, b"of somebody else").expect("there is room");
+        }
+        let link = || {
+            let _ = fs::remove_file(folder.0.join(name));
+            std::os::unix::fs::symlink(&target, folder.0.join(name)).expect("a link");
+        };
+        link();
+        assert!(disk.open(name).is_err(), "{name}");
+        let mut file = disk.create(name).expect("a file in place of the link");
+        file.write_at(b"ours", 0).expect("there is room");
+        assert_eq!(fs::read(folder.0.join(name)).expect("it is there"), b"ours", "{name}");
+        link();
+        disk.create("new").expect("there is room").write_at(b"new", 0).expect("there is room");
+        disk.rename("new", name).expect("in place of the link");
+        assert_eq!(fs::read(folder.0.join(name)).expect("it is there"), b"new", "{name}");
+        link();
+        disk.remove(name).expect("it is there");
+        assert_eq!(target.exists(), is_there, "{name}");
+        if is_there {
+            assert_eq!(fs::read(&target).expect("it is there"), b"of somebody else", "{name}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_came_back_open_to_all_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = Folder::new("restored");
+    let mut book = Book::open(RealDisk::open(&folder.0).expect("a directory")).expect("it opens");
+    book.append(1).expect("there is room");
+    drop(book);
+    let segment = folder.0.join("log-0000000000000001.seg");
+    let mode = || fs::metadata(&segment).expect("it is there").permissions().mode() & 0o777;
+    fs::set_permissions(&segment, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    assert_eq!(mode(), 0o644);
+    Book::open(RealDisk::open(&folder.0).expect("a directory")).expect("it opens");
+    assert_eq!(mode(), 0o600);
 }
