@@ -51,6 +51,7 @@ mod log;
 mod real;
 mod recovery;
 mod rewrite;
+mod run;
 mod scan;
 mod segment;
 #[cfg(feature = "simulated")]
@@ -68,6 +69,9 @@ pub use frame::Batch;
 pub use log::{Log, LogSettings};
 pub use real::RealDisk;
 pub use recovery::{Recovered, Repair};
+pub use run::{
+    DamagedPart, Merge, NewRun, QueueMessage, RunSettings, Runs, Slice, SliceLimits, Spill,
+};
 #[cfg(feature = "simulated")]
 pub use simulated::{Cut, SimulatedDisk};
 pub use state::{KEY_BYTES_MAX, State, StateBatch};

@@ -1,4 +1,4 @@
-//! The log and the state on a disk that forgets, on one that fails, and on a real one.
+//! The log, the runs and the state on a disk that forgets, on one that fails, and on a real one.
 
 mod book;
 mod committer;
@@ -9,5 +9,6 @@ mod power_cut;
 mod real;
 #[cfg(target_os = "linux")]
 mod real_limits;
+mod runs;
 mod state;
 mod state_logged;
