@@ -6,6 +6,7 @@
 mod callgrind;
 mod compare;
 mod core_load;
+mod crash;
 mod engine;
 mod gates;
 mod idle;
@@ -34,6 +35,8 @@ enum Task {
     /// Run a load of the core, for Valgrind to count
     #[command(hide = true)]
     Core { load: core_load::CoreLoad },
+    /// Kill a broker under load again and again, and count what it has lost
+    Crash(crash::Options),
     /// Count instructions, system calls and bytes, and fail if there are more than allowed
     Gates,
     /// Send a load through a broker that runs already, to see where its time goes
@@ -57,6 +60,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.task {
         Task::Compare(options) => compare::run(options),
         Task::Core { load } => core_load::run(*load),
+        Task::Crash(options) => crash::run(options),
         Task::Gates => gates::run(),
         Task::Load(options) => loading::run(options),
         Task::Relay { sources, sinks } => relay::run(*sources, *sinks),

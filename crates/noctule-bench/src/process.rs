@@ -91,9 +91,7 @@ impl Running {
              max_queued_messages 0\nmax_inflight_messages 0\n"
         );
         fs::write(&file, text)?;
-        let known = Path::new("/usr/sbin/mosquitto");
-        let program = if known.exists() { known } else { Path::new("mosquitto") };
-        let mut command = Command::new(program);
+        let mut command = Command::new(mosquitto_program());
         command.arg("-c").arg(&file);
         let mut running = Self::broker(command, port)?;
         running.file = Some(file);
@@ -216,6 +214,12 @@ pub(crate) fn noctule_program() -> Result<PathBuf> {
     }
     let folder = env::current_exe()?.parent().context("this program is nowhere")?.to_owned();
     Ok(folder.join("noctule"))
+}
+
+/// Debian keeps it where not everybody looks for programs.
+pub(crate) fn mosquitto_program() -> &'static Path {
+    let known = Path::new("/usr/sbin/mosquitto");
+    if known.exists() { known } else { Path::new("mosquitto") }
 }
 
 pub(crate) fn free_port() -> Result<u16> {

@@ -1,0 +1,141 @@
+//! The wills of connections, and whether they were published as often as they had to be.
+
+use std::collections::BTreeMap;
+
+use super::Findings;
+use crate::crash::finding::Kind;
+use crate::crash::journal::{ClientIndex, Event, Will};
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// DISCONNECT was sent; whether the broker got it is not known.
+    Leaving,
+    Left,
+    /// Without DISCONNECT.
+    Cut,
+}
+
+#[derive(Debug)]
+struct Promise {
+    client: ClientIndex,
+    will: Will,
+    /// CONNACK came.
+    is_accepted: bool,
+    phase: Phase,
+    /// The client has connected again since.
+    has_returned: bool,
+    arrivals: u32,
+    is_settled: bool,
+}
+
+impl Promise {
+    fn is_due(&self) -> bool {
+        let is_due = match self.will {
+            Will::AtOnce => true,
+            Will::Soon => !self.has_returned,
+            Will::Late => false,
+        };
+        is_due && self.is_accepted && self.phase == Phase::Cut
+    }
+
+    fn arrivals_max(&self) -> u32 {
+        let is_forbidden =
+            self.will == Will::Late || matches!(self.phase, Phase::Open | Phase::Left);
+        u32::from(!is_forbidden)
+    }
+}
+
+/// By connection.
+#[derive(Debug, Default)]
+pub(super) struct Wills(BTreeMap<u32, Promise>);
+
+impl Wills {
+    pub(super) fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connect { client, opening } => {
+                self.of(client).for_each(|promise| promise.has_returned = true);
+                if let Some(will) = opening.will {
+                    let promise = Promise {
+                        client,
+                        will,
+                        is_accepted: false,
+                        phase: Phase::Open,
+                        has_returned: false,
+                        arrivals: 0,
+                        is_settled: false,
+                    };
+                    self.0.insert(opening.connection, promise);
+                }
+            }
+            Event::Connack { client, .. } => {
+                self.open(client).for_each(|promise| promise.is_accepted = true);
+            }
+            Event::Disconnect { client } => {
+                self.open(client).for_each(|promise| promise.phase = Phase::Leaving);
+            }
+            Event::Drop { client } | Event::Kicked { client } => {
+                self.open(client).for_each(|promise| promise.phase = Phase::Cut);
+            }
+            Event::Ended { client } => {
+                let left = self.of(client).filter(|promise| promise.phase == Phase::Leaving);
+                left.for_each(|promise| promise.phase = Phase::Left);
+            }
+            Event::Stopped => {
+                let open = self.0.values_mut().filter(|promise| promise.phase == Phase::Open);
+                open.for_each(|promise| promise.phase = Phase::Cut);
+            }
+            Event::WillArrived { connection, arrival }
+                if !arrival.is_repetition && !arrival.dup =>
+            {
+                if let Some(promise) = self.0.get_mut(&connection) {
+                    promise.arrivals += 1;
+                }
+            }
+            Event::WillArrived { connection, .. } => {
+                // A repetition of something that never came is the first to come.
+                if let Some(promise) = self.0.get_mut(&connection) {
+                    promise.arrivals = promise.arrivals.max(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn knows(&self, connection: u32) -> bool {
+        self.0.contains_key(&connection)
+    }
+
+    pub(super) fn outstanding(&self) -> usize {
+        let is_missing =
+            |promise: &&Promise| !promise.is_settled && promise.is_due() && promise.arrivals == 0;
+        self.0.values().filter(is_missing).count()
+    }
+
+    pub(super) fn settle(&mut self, findings: &mut Findings<'_>) {
+        for promise in self.0.values_mut() {
+            let client = Some(promise.client);
+            for _ in promise.arrivals_max()..promise.arrivals {
+                findings.add(Kind::WillUnwanted, client, None);
+            }
+            // What has been told is not told again.
+            promise.arrivals = promise.arrivals.min(promise.arrivals_max());
+            if promise.is_due() && !promise.is_settled {
+                promise.is_settled = true;
+                findings.report.tally.wills += 1;
+                if promise.arrivals == 0 {
+                    findings.add(Kind::WillMissing, client, None);
+                }
+            }
+        }
+    }
+
+    fn of(&mut self, client: ClientIndex) -> impl Iterator<Item = &mut Promise> {
+        self.0.values_mut().filter(move |promise| promise.client == client)
+    }
+
+    fn open(&mut self, client: ClientIndex) -> impl Iterator<Item = &mut Promise> {
+        self.of(client).filter(|promise| promise.phase == Phase::Open)
+    }
+}

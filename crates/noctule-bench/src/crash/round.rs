@@ -1,0 +1,261 @@
+//! One round of a crash test: everybody comes, a load, the crash, and what is left of it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::cast::{CHANGING, Part};
+use super::client::{Client, Phase};
+use super::journal::{ClientIndex, Event, Will};
+use super::recipe::{Ending, Server};
+use super::stage::Stage;
+
+const TURN: Duration = Duration::from_millis(1);
+
+/// How long a load lasts before the crash, in microseconds.
+const LOAD_MICROSECONDS: (u64, u64) = (20_000, 500_000);
+
+/// When the broker is killed again after a restart, in microseconds, and in how many of a hundred
+/// rounds.
+const AGAIN_MICROSECONDS: (u64, u64) = (0, 60_000);
+const AGAIN_PERCENT: u64 = 20;
+
+/// Messages in a millisecond that each publisher may send.
+const PACE: u64 = 2;
+const WINDOW: (u64, u64) = (2, 16);
+
+/// How many acknowledgements a dawdler may hold back.
+const DAWDLE: usize = 8;
+
+/// Nothing may come for so long before everything counts as having come.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// How long a look at the retained messages is not to be disturbed by the next one.
+const LOOK_INTERVAL: Duration = Duration::from_millis(40);
+
+impl Stage {
+    /// One round; how long its load lasted.
+    pub(super) fn round(&mut self, server: &mut Server, ending: Ending) -> Result<Duration> {
+        self.arrange()?;
+        let (from, to) = LOAD_MICROSECONDS;
+        let duration = Duration::from_micros(self.random.between(from, to));
+        self.load(duration)?;
+        self.stop(server, ending)?;
+        self.return_all()?;
+        if ending == Ending::Kill && self.random.chance(AGAIN_PERCENT) {
+            let (from, to) = AGAIN_MICROSECONDS;
+            let end = Instant::now() + Duration::from_micros(self.random.between(from, to));
+            while Instant::now() < end {
+                self.turn(TURN)?;
+            }
+            self.stop(server, ending)?;
+            self.return_all()?;
+        }
+        self.look_after()?;
+        Ok(duration)
+    }
+
+    /// Everybody is connected and subscribed as the parts want it.
+    fn arrange(&mut self) -> Result<()> {
+        for index in self.with_part(|part| !matches!(part, Part::Looking | Part::Mortal(_))) {
+            if self.clients[index].phase == Phase::Closed {
+                self.connect(index, false)?;
+            } else if self.clients[index].sender.len() > 0 {
+                // The broker has let it wait; what was under way was judged.
+                self.connect(index, true)?;
+            }
+        }
+        self.wait_until_open()?;
+        for index in 0..self.clients.len() {
+            self.act(index, |client, _, _, notes| client.subscribe_to_all_if_open(notes))?;
+        }
+        let is_ready = |client: &Client| client.is_idle() && client.is_subscribed();
+        ensure!(
+            self.wait_for(|stage| stage
+                .clients
+                .iter()
+                .all(|client| { is_ready(client) || client.phase != Phase::Open }))?,
+            "SUBSCRIBE is not answered"
+        );
+        for index in self.with_part(|part| matches!(part, Part::Mortal(_))) {
+            if self.clients[index].phase == Phase::Closed {
+                self.connect(index, false)?;
+            }
+        }
+        self.wait_until_open()
+    }
+
+    fn wait_until_open(&mut self) -> Result<()> {
+        let waits = |client: &Client| client.phase == Phase::Connecting;
+        let is_done = self.wait_for(|stage| !stage.clients.iter().any(waits))?;
+        ensure!(is_done, "CONNECT is not answered");
+        Ok(())
+    }
+
+    fn load(&mut self, duration: Duration) -> Result<()> {
+        for index in self.with_part(|part| part == Part::Offline) {
+            let in_good_order = self.random.chance(50);
+            self.leave(index, in_good_order)?;
+        }
+        for index in self.with_part(|part| part == Part::Dawdling) {
+            self.clients[index].receiver.patience = DAWDLE;
+        }
+        let (start, mut turns, mut last_look) = (Instant::now(), 0, Instant::now());
+        while start.elapsed() < duration {
+            let due = start.elapsed().as_millis() as u64;
+            // What could not be sent in time is not made up for.
+            if turns < due {
+                turns = due;
+                self.publish_some()?;
+                for index in 0..self.clients.len() {
+                    self.improvise(index)?;
+                }
+            }
+            if last_look.elapsed() > LOOK_INTERVAL {
+                last_look = Instant::now();
+                self.look()?;
+            }
+            self.turn(TURN)?;
+        }
+        Ok(())
+    }
+
+    fn publish_some(&mut self) -> Result<()> {
+        for publisher in self.with_part(|part| part == Part::Publishing) {
+            if self.clients[publisher].phase != Phase::Open {
+                continue;
+            }
+            let own = |stream: &usize| self.streams[*stream].publisher == publisher;
+            let own: Vec<usize> = (0..self.streams.len()).filter(own).collect();
+            let (from, to) = WINDOW;
+            let window = self.random.between(from, to) as usize;
+            let window = window.min(self.clients[publisher].receive_maximum);
+            for _ in 0..PACE {
+                if self.clients[publisher].sender.len() < window {
+                    let stream = self.random.pick(&own);
+                    self.publish(stream)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a client may do at any moment, by its part.
+    fn improvise(&mut self, index: ClientIndex) -> Result<()> {
+        let client = &self.clients[index];
+        let (part, phase) = (client.member.part, client.phase);
+        let is_idle = client.is_idle();
+        match (part, phase) {
+            (Part::Publishing, Phase::Open) if self.random.chance(1) => {
+                let in_good_order = self.random.chance(30);
+                self.leave(index, in_good_order)
+            }
+            (Part::Returning, Phase::Open) if self.random.chance(2) => {
+                let in_good_order = self.random.chance(50);
+                self.leave(index, in_good_order)
+            }
+            (Part::TakenOver, Phase::Open) if self.random.chance(2) => self.connect(index, false),
+            (Part::Mortal(Will::AtOnce), Phase::Open) if self.random.chance(1) => {
+                let in_good_order = self.random.chance(30);
+                self.leave(index, in_good_order)
+            }
+            (Part::Changing, Phase::Open) if is_idle && self.random.chance(10) => {
+                let group = self.random.pick(&CHANGING);
+                self.act(index, |client, _, _, notes| {
+                    if client.groups.contains(&group) {
+                        client.unsubscribe(group, notes)
+                    } else {
+                        client.subscribe(group, notes)
+                    }
+                })
+            }
+            (Part::Cleaning, Phase::Open) if is_idle && self.random.chance(4) => {
+                let is_subscribed = self.clients[index].is_subscribed();
+                if !is_subscribed && self.random.chance(50) {
+                    return self.act(index, |client, _, _, notes| client.subscribe_to_all(notes));
+                }
+                self.leave(index, true)
+            }
+            (Part::Cleaning, Phase::Closed) if self.random.chance(10) => {
+                let clean_start = self.random.chance(60);
+                self.connect(index, clean_start)
+            }
+            (Part::Publishing | Part::Returning | Part::Mortal(Will::AtOnce), Phase::Closed)
+                if self.random.chance(10) =>
+            {
+                self.connect(index, false)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks for all retained messages, over a new connection.
+    fn look(&mut self) -> Result<()> {
+        for index in self.with_part(|part| part == Part::Looking) {
+            if self.clients[index].phase != Phase::Connecting {
+                self.connect(index, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the broker and starts it again, or ends all connections to it.
+    fn stop(&mut self, server: &mut Server, ending: Ending) -> Result<()> {
+        if ending == Ending::CutOnly {
+            for index in 0..self.clients.len() {
+                if self.clients[index].phase != Phase::Closing {
+                    self.leave(index, false)?;
+                }
+            }
+            return self.drain();
+        }
+        self.expect_end();
+        server.stop(ending)?;
+        self.drain()?;
+        self.note(Event::Stopped);
+        let address = server.start().context("the broker does not start again")?;
+        self.move_to(address);
+        Ok(())
+    }
+
+    /// Everybody with a session comes back, but those whose will is to be published.
+    fn return_all(&mut self) -> Result<()> {
+        let stays_away =
+            |part| matches!(part, Part::Looking | Part::Mortal(Will::AtOnce | Will::Soon));
+        for index in self.with_part(|part| !stays_away(part)) {
+            self.clients[index].receiver.patience = 0;
+            self.connect(index, false)?;
+        }
+        Ok(())
+    }
+
+    /// Finishes what was under way, tries every subscription, and waits for what is owed.
+    fn look_after(&mut self) -> Result<()> {
+        self.wait_until_open()?;
+        let is_finished =
+            |stage: &Self| stage.clients.iter().all(|client| client.sender.len() == 0);
+        self.wait_for(is_finished)?;
+        self.note(Event::Aftermath);
+        for stream in 0..self.streams.len() {
+            let publisher = self.streams[stream].publisher;
+            if self.clients[publisher].phase == Phase::Open {
+                let window = self.clients[publisher].receive_maximum;
+                self.wait_for(|stage| stage.clients[publisher].sender.len() < window)?;
+                self.publish(stream)?;
+            }
+        }
+        self.wait_for(is_finished)?;
+        self.look()?;
+        self.wait_until_open()?;
+        loop {
+            self.turn(QUIET)?;
+            let silence = self.silence();
+            let is_complete = silence > QUIET && self.checker.outstanding() == 0;
+            if is_complete || silence > self.patience() {
+                break;
+            }
+        }
+        self.note(Event::Settled);
+        Ok(())
+    }
+}
