@@ -68,8 +68,8 @@ impl Member {
 
     /// With which quality of service it subscribes.
     pub(super) fn qos(&self, group: Group) -> QoS {
-        let is_exact = group == WILLS || (usize::from(group) + self.name.len()) % 3 != 0;
-        if is_exact { QoS::ExactlyOnce } else { QoS::AtLeastOnce }
+        let is_exact = !(usize::from(group) + self.name.len()).is_multiple_of(3);
+        if is_exact || group == WILLS { QoS::ExactlyOnce } else { QoS::AtLeastOnce }
     }
 
     pub(super) fn will(&self) -> Option<Will> {
@@ -124,7 +124,7 @@ pub(super) fn streams(members: &[Member]) -> Vec<Stream> {
         (0..members.len()).filter(|index| members[*index].part == Part::Publishing).collect();
     let groups = STEADY.into_iter().chain(CHANGING).chain([KEPT]);
     let stream = |(place, publisher): (usize, &ClientIndex), group: Group| {
-        let is_exact = (place + usize::from(group)) % 2 == 0;
+        let is_exact = (place + usize::from(group)).is_multiple_of(2);
         let qos = if is_exact { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
         Stream { publisher: *publisher, group, qos, retain: group == KEPT }
     };

@@ -56,12 +56,20 @@ pub(crate) struct Options {
     /// How many seconds nothing may happen while something is owed
     #[arg(long, default_value_t = 3)]
     patience: u64,
+    /// Print findings and keep data and journals where something is wrong, as is always done with
+    /// Noctule
+    #[arg(long)]
+    keep: bool,
     /// Where the data is kept
     #[arg(long)]
     folder: Option<PathBuf>,
 }
 
 impl Options {
+    fn keeps(&self) -> bool {
+        self.keep || self.broker.is_ours()
+    }
+
     fn ending(&self) -> Ending {
         match (self.gently, self.without_restart) {
             (true, _) => Ending::Terminate,
@@ -106,7 +114,7 @@ fn one_folder(options: &Options, folder: PathBuf, first: u64, rounds: u64) -> Re
         let duration = stage.round(&mut server, options.ending());
         let report = stage.checker.take_report();
         let events = std::mem::take(&mut stage.events);
-        if options.broker.is_ours() && (!report.findings.is_empty() || duration.is_err()) {
+        if options.keeps() && (!report.findings.is_empty() || duration.is_err()) {
             let mut text: String = report.findings.iter().map(|each| format!("{each}\n")).collect();
             for event in events {
                 writeln!(text, "{event:?}")?;
@@ -116,10 +124,10 @@ fn one_folder(options: &Options, folder: PathBuf, first: u64, rounds: u64) -> Re
         }
         let duration = duration.with_context(|| format!("round {round}"))?;
         sum.add(&report.tally);
-        print_round(round, duration, &report.tally, &report.findings, options.broker.is_ours());
+        print_round(round, duration, &report.tally, &report.findings, options.keeps());
     }
     server.stop(Ending::Kill)?;
-    if !options.broker.is_ours() || sum.is_clean() {
+    if !options.keeps() || sum.is_clean() {
         fs::remove_dir_all(server.folder())?;
     }
     Ok(sum)

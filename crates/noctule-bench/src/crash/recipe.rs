@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -86,7 +86,8 @@ fn mosquitto(folder: &Path, port: u16, more: &str) -> Result<Command> {
     );
     fs::write(&file, text)?;
     let mut command = Command::new(process::mosquitto_program());
-    command.arg("-c").arg(file);
+    // It says again and again that it should not be root.
+    command.arg("-c").arg(file).stderr(Stdio::null());
     Ok(command)
 }
 

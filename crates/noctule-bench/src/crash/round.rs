@@ -20,6 +20,9 @@ const LOAD_MICROSECONDS: (u64, u64) = (20_000, 500_000);
 const AGAIN_MICROSECONDS: (u64, u64) = (0, 60_000);
 const AGAIN_PERCENT: u64 = 20;
 
+/// In how many of a hundred rounds somebody has a will with a short delay.
+const DELAY_PERCENT: u64 = 25;
+
 /// Messages in a millisecond that each publisher may send.
 const PACE: u64 = 2;
 const WINDOW: (u64, u64) = (2, 16);
@@ -77,7 +80,13 @@ impl Stage {
                 .all(|client| { is_ready(client) || client.phase != Phase::Open }))?,
             "SUBSCRIBE is not answered"
         );
-        for index in self.with_part(|part| matches!(part, Part::Mortal(_))) {
+        // To wait for a delayed will takes long, so few rounds have one.
+        let has_delay = self.random.chance(DELAY_PERCENT);
+        let comes = |part| match part {
+            Part::Mortal(will) => will != Will::Soon || has_delay,
+            _ => false,
+        };
+        for index in self.with_part(comes) {
             if self.clients[index].phase == Phase::Closed {
                 self.connect(index, false)?;
             }

@@ -132,9 +132,11 @@ impl Checker {
         }
     }
 
-    /// How many deliveries, wills and acknowledgements are still to come.
+    /// How many deliveries, retained messages, wills and acknowledgements are still to come.
     pub(super) fn outstanding(&self) -> usize {
-        self.deliveries.outstanding(&self.clients, &self.streams) + self.wills.outstanding()
+        self.deliveries.outstanding(&self.clients, &self.streams)
+            + self.retained.outstanding(self.aftermath)
+            + self.wills.outstanding()
     }
 
     /// What has been found since this was last asked.

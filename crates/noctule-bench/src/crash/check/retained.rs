@@ -22,6 +22,14 @@ struct Look {
     seen: Vec<usize>,
 }
 
+impl Look {
+    /// The streams of which something must be there and has not been seen.
+    fn missing(&self) -> impl Iterator<Item = usize> {
+        let is_due = |(stream, floor): &(&usize, &u32)| **floor > 0 && !self.seen.contains(stream);
+        self.floors.iter().filter(is_due).map(|(stream, _)| *stream)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct RetainedMessages {
     topics: BTreeMap<usize, Topic>,
@@ -69,14 +77,19 @@ impl RetainedMessages {
         }
     }
 
+    /// How many the look after the crash still has to see.
+    pub(super) fn outstanding(&self, aftermath: Place) -> usize {
+        let look = self.look.as_ref().filter(|look| look.at > aftermath);
+        look.map_or(0, |look| look.missing().count())
+    }
+
     /// The last look was after the crash, and all that it was to see has come.
     pub(super) fn settle(&mut self, aftermath: Place, findings: &mut Findings<'_>) {
         let Some(look) = self.look.take_if(|look| look.at > aftermath) else { return };
-        for (&stream, _) in look.floors.iter().filter(|(_, floor)| **floor > 0) {
-            findings.report.tally.retained += 1;
-            if !look.seen.contains(&stream) {
-                findings.add(Kind::RetainedLost, None, Some(Message { stream, number: 0 }));
-            }
+        let due = look.floors.values().filter(|floor| **floor > 0);
+        findings.report.tally.retained += due.count() as u64;
+        for stream in look.missing() {
+            findings.add(Kind::RetainedLost, None, Some(Message { stream, number: 0 }));
         }
     }
 }
