@@ -1,5 +1,5 @@
-//! `noctule-bench`: what a message costs, beside a bare relay and Mosquitto, and the gates that
-//! keep it from growing.
+//! `noctule-bench`: what a message costs, beside a bare relay and Mosquitto, the gates that keep it
+//! from growing, and what a crash costs.
 
 #![deny(unsafe_code)]
 
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(name = "noctule-bench", about = "What a message costs")]
+#[command(name = "noctule-bench", about = "What a message costs, and a crash")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,

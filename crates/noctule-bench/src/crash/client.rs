@@ -5,21 +5,18 @@ use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail};
 use noctule_packet::{
-    Ack, Connack, Connect, ConnectProperties, Disconnect, Frame, Packet, PacketId, Publish, QoS,
-    ReasonCode, Subscribe, SubscriptionList, SubscriptionOptions, TextRules, TopicFilter,
-    TopicName, Unsubscribe, UserProperties, Will, WillProperties,
+    Ack, Connack, Disconnect, FilterList, Frame, Packet, PacketId, Publish, QoS, ReasonCode,
+    Subscribe, SubscriptionList, SubscriptionOptions, TextRules, TopicFilter, Unsubscribe,
+    UserProperties,
 };
 
 use super::cast::{KEPT, Member, Part};
+use super::connect;
 use super::content::{self, Content};
 use super::journal::{ClientIndex, Event, Group, Opening, Stream};
 use super::receiver::{Receiver, Reception};
 use super::sender::Sender;
 use crate::link::Link;
-
-/// For how long a session outlives its connection: longer than any test.
-const SESSION_EXPIRY_SECONDS: u32 = 86_400;
-const KEEP_ALIVE_SECONDS: u16 = 300;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,48 +104,12 @@ impl Client {
             self.groups.clear();
         }
         let opening = Opening { connection, clean_start, is_stored, will: self.member.will() };
-        self.encode_connect(&opening, &mut link.out)?;
+        connect::encode(&self.member, &opening, &mut link.out)?;
         self.link = Some(link);
         self.phase = Phase::Connecting;
         self.look = connection;
         notes.push(Event::Connect { client: self.index, opening });
         Ok(())
-    }
-
-    fn encode_connect(&self, opening: &Opening, out: &mut Vec<u8>) -> Result<()> {
-        let version = self.member.version;
-        let payload = content::will_payload(opening.connection);
-        let topic = content::will_topic(opening.connection);
-        let delay = Some(self.member.will_delay()).filter(|delay| version.is_v5() && *delay > 0);
-        let will = match opening.will {
-            None => None,
-            Some(_) => Some(Will {
-                qos: if version.is_v5() { QoS::ExactlyOnce } else { QoS::AtLeastOnce },
-                retain: false,
-                properties: WillProperties {
-                    will_delay_interval: delay,
-                    ..WillProperties::default()
-                },
-                topic: TopicName::new(&topic)?,
-                payload: &payload,
-            }),
-        };
-        let expiry = opening.is_stored.then_some(SESSION_EXPIRY_SECONDS);
-        let properties = ConnectProperties {
-            session_expiry_interval: expiry.filter(|_| version.is_v5()),
-            ..ConnectProperties::default()
-        };
-        let connect = Connect {
-            version,
-            clean_start: opening.clean_start,
-            keep_alive: KEEP_ALIVE_SECONDS,
-            properties,
-            client_id: &self.member.name,
-            will,
-            user_name: None,
-            password: None,
-        };
-        Ok(connect.encode(out)?)
     }
 
     /// Ends the connection in good order, or without a word.
@@ -192,7 +153,7 @@ impl Client {
     pub(super) fn unsubscribe(&mut self, group: Group, notes: &mut Vec<Event>) -> Result<()> {
         let packet_id = self.next_id()?;
         let filter = content::filter(group);
-        let mut filters = noctule_packet::FilterList::new();
+        let mut filters = FilterList::new();
         filters.push(&TopicFilter::new(&filter)?);
         let user_properties = UserProperties::default();
         self.send(&Packet::Unsubscribe(Unsubscribe { packet_id, user_properties, filters }))?;

@@ -4,6 +4,7 @@
 mod cast;
 mod check;
 mod client;
+mod connect;
 mod content;
 mod finding;
 mod journal;

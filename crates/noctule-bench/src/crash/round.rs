@@ -245,6 +245,10 @@ impl Stage {
             |stage: &Self| stage.clients.iter().all(|client| client.sender.len() == 0);
         self.wait_for(is_finished)?;
         self.note(Event::Aftermath);
+        // Before anything is published that would replace what is missing.
+        self.look()?;
+        self.wait_until_open()?;
+        self.wait_for(|stage| stage.checker.retained_outstanding() == 0)?;
         for stream in 0..self.streams.len() {
             let publisher = self.streams[stream].publisher;
             if self.clients[publisher].phase == Phase::Open {
@@ -254,8 +258,6 @@ impl Stage {
             }
         }
         self.wait_for(is_finished)?;
-        self.look()?;
-        self.wait_until_open()?;
         loop {
             self.turn(QUIET)?;
             let silence = self.silence();

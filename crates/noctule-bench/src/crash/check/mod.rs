@@ -135,8 +135,13 @@ impl Checker {
     /// How many deliveries, retained messages, wills and acknowledgements are still to come.
     pub(super) fn outstanding(&self) -> usize {
         self.deliveries.outstanding(&self.clients, &self.streams)
-            + self.retained.outstanding(self.aftermath)
+            + self.retained_outstanding()
             + self.wills.outstanding()
+    }
+
+    /// How many retained messages the look in the aftermath still has to see.
+    pub(super) fn retained_outstanding(&self) -> usize {
+        self.retained.outstanding(self.aftermath)
     }
 
     /// What has been found since this was last asked.
