@@ -150,14 +150,17 @@ fn print_round(round: u64, load: Duration, tally: &Tally, findings: &[Finding], 
 }
 
 fn table(options: &Options, sum: &Tally) -> String {
-    let per_round = |count: u64| count as f64 / options.rounds as f64;
+    let (each, times) = match sum.kills {
+        0 => ("per round", options.rounds),
+        kills => ("per end", kills),
+    };
     let ending = match options.ending() {
         Ending::CutOnly => "connections cut, no restart",
         Ending::Kill => "kill -9",
         Ending::Terminate => "SIGTERM",
     };
     let title = format!("{}, {ending}, seed {}", options.broker.name(), options.seed);
-    let mut text = format!("| {title} | in all | per round |\n|---|---:|---:|\n");
+    let mut text = format!("| {title} | in all | {each} |\n|---|---:|---:|\n");
     let checked = [
         ("rounds", options.rounds),
         ("times ended", sum.kills),
@@ -171,7 +174,7 @@ fn table(options: &Options, sum: &Tally) -> String {
     ];
     let broken = KINDS.map(|kind| (kind.describe(), sum.broken(kind)));
     for (name, count) in checked.into_iter().chain(broken) {
-        text.push_str(&format!("| {name} | {count} | {:.1} |\n", per_round(count)));
+        text.push_str(&format!("| {name} | {count} | {:.1} |\n", count as f64 / times as f64));
     }
     text
 }

@@ -231,6 +231,17 @@ fn the_order_of_first_appearances_counts() {
 }
 
 #[test]
+fn what_was_sent_while_a_subscription_was_made_may_come_when_it_is_sent_again() {
+    let mut events = beginning();
+    let suback = events.pop().unwrap();
+    events.extend(published(1, 1).iter().take(1));
+    events.extend([Event::Publish { message: message(1, 2) }, arrived(1, 2), suback]);
+    events.extend(published(1, 1));
+    events.extend([arrived(1, 1), Event::Completed { message: message(1, 2) }, Event::Settled]);
+    assert_eq!(check(&events), []);
+}
+
+#[test]
 fn what_nobody_has_sent_is_found() {
     assert_eq!(kinds(&good_with(&[arrived(1, 77)], Event::Settled)), [Kind::Misbehaved]);
     let garbled = Event::Garbled { client: SUBSCRIBER };
