@@ -193,7 +193,11 @@ impl Client {
             Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubcomp(ack) => {
                 self.on_ack(&packet, ack, notes);
             }
-            Packet::Pubrel(ack) => self.receiver.on_pubrel(ack.packet_id),
+            Packet::Pubrel(ack) => {
+                self.receiver.on_pubrel(ack.packet_id);
+                let (client, packet_id) = (self.index, ack.packet_id.value());
+                notes.push(Event::Released { client, packet_id });
+            }
             Packet::Suback(suback) => {
                 let code = suback.reason_codes.first().copied();
                 self.on_answer(suback.packet_id, code, notes);

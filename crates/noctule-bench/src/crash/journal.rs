@@ -55,6 +55,8 @@ pub(super) struct Arrival {
     pub(super) dup: bool,
     /// At QoS 2: under an identifier that brought this very message and is not released yet.
     pub(super) is_repetition: bool,
+    /// For whoever reads the journal; 0 at QoS 0.
+    pub(super) packet_id: u16,
 }
 
 /// One line of the journal.
@@ -146,6 +148,11 @@ pub(super) enum Event {
         client: ClientIndex,
         message: Message,
         arrival: Arrival,
+    },
+    /// PUBREL, for whoever reads the journal.
+    Released {
+        client: ClientIndex,
+        packet_id: u16,
     },
     /// A QoS 2 message under the identifier of another one that is not released.
     Swallowed {

@@ -107,9 +107,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Some rounds on one folder.
 fn one_folder(options: &Options, folder: PathBuf, first: u64, rounds: u64) -> Result<Tally> {
     let mut server = Server::new(options.broker, options.shards, folder)?;
-    let address = server.start()?;
     let patience = Duration::from_secs(options.patience);
-    let mut stage = Stage::new(address, options.seed.wrapping_add(first), patience);
+    let mut stage = Stage::new(server.start()?, options.seed.wrapping_add(first), patience);
     let mut sum = Tally::default();
     for round in first..first + rounds {
         let duration = stage.round(&mut server, options.ending());

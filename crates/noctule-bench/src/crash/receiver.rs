@@ -32,7 +32,12 @@ impl Receiver {
         publish: &Publish<'_>,
         content: Option<Content>,
     ) -> Reception {
-        let mut arrival = Arrival { qos: publish.qos, dup: publish.dup, is_repetition: false };
+        let mut arrival = Arrival {
+            qos: publish.qos,
+            dup: publish.dup,
+            is_repetition: false,
+            packet_id: publish.packet_id.map_or(0, PacketId::value),
+        };
         let Some(packet_id) = publish.packet_id else { return Reception::Arrived(arrival) };
         if publish.qos == QoS::AtLeastOnce {
             self.waiting.push(Ack::bare(PacketType::Puback, packet_id));
@@ -90,7 +95,8 @@ mod tests {
         let mut receiver = Receiver::default();
         let exactly_once = publish(QoS::ExactlyOnce, 5);
         let arrived = |is_repetition| {
-            let arrival = Arrival { qos: QoS::ExactlyOnce, dup: false, is_repetition };
+            let arrival =
+                Arrival { qos: QoS::ExactlyOnce, dup: false, is_repetition, packet_id: 5 };
             Reception::Arrived(arrival)
         };
         assert_eq!(receiver.on_publish(&exactly_once, content(1)), arrived(false));

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use noctule_packet::Version;
 
 use crate::process::{self, Running};
 
@@ -21,6 +22,8 @@ pub(super) enum Recipe {
     Noctule,
     /// Noctule that keeps everything in memory
     NoctuleMemory,
+    /// rumqttd, which `cargo install rumqttd` brings; it has no files
+    Rumqttd,
 }
 
 /// How a load ends.
@@ -32,6 +35,26 @@ pub(super) enum Ending {
     Kill,
     /// SIGTERM.
     Terminate,
+}
+
+/// Where a broker listens: not all do so on one port for all versions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports {
+    v3: u16,
+    v5: u16,
+}
+
+impl Ports {
+    /// Ports that are free now.
+    fn free(is_one: bool) -> Result<Self> {
+        let v3 = process::free_port()?;
+        Ok(Self { v3, v5: if is_one { v3 } else { process::free_port()? } })
+    }
+
+    pub(super) fn of(self, version: Version) -> SocketAddr {
+        let port = if version.is_v5() { self.v5 } else { self.v3 };
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
 }
 
 /// A broker, its data, and how to start it on them again.
@@ -53,7 +76,8 @@ impl Recipe {
     }
 
     /// The one place that knows the command lines.
-    fn command(self, folder: &Path, port: u16, shards: u16) -> Result<Command> {
+    fn command(self, folder: &Path, ports: Ports, shards: u16) -> Result<Command> {
+        let port = ports.v3;
         Ok(match self {
             Self::Mosquitto => mosquitto(folder, port, "")?,
             Self::MosquittoAutosave => {
@@ -65,6 +89,7 @@ impl Recipe {
                 command
             }
             Self::NoctuleMemory => noctule(port, shards)?,
+            Self::Rumqttd => rumqttd(folder, ports)?,
         })
     }
 }
@@ -91,6 +116,27 @@ fn mosquitto(folder: &Path, port: u16, more: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// What its example says, with ports of ours.
+fn rumqttd(folder: &Path, ports: Ports) -> Result<Command> {
+    let file = folder.join("rumqttd.toml");
+    let mut text = "id = 0\n[router]\nid = 0\nmax_connections = 10010\n\
+                    max_outgoing_packet_count = 200\nmax_segment_size = 104857600\n\
+                    max_segment_count = 10\n"
+        .to_owned();
+    for (name, port) in [("v4", ports.v3), ("v5", ports.v5)] {
+        text.push_str(&format!(
+            "[{name}.1]\nname = \"{name}\"\nlisten = \"127.0.0.1:{port}\"\n\
+             next_connection_delay_ms = 1\n[{name}.1.connections]\n\
+             connection_timeout_ms = 60000\nmax_payload_size = 20480\n\
+             max_inflight_count = 100\ndynamic_filters = true\n"
+        ));
+    }
+    fs::write(&file, text)?;
+    let mut command = Command::new("rumqttd");
+    command.arg("--quiet").arg("-c").arg(file).stderr(Stdio::null());
+    Ok(command)
+}
+
 impl Server {
     /// With an empty folder of its own.
     pub(super) fn new(recipe: Recipe, shards: u16, folder: PathBuf) -> Result<Self> {
@@ -103,11 +149,11 @@ impl Server {
     }
 
     /// Starts it on what it has left, and says where it listens.
-    pub(super) fn start(&mut self) -> Result<SocketAddr> {
-        let port = process::free_port()?;
-        let command = self.recipe.command(&self.folder, port, self.shards)?;
-        self.running = Some(Running::broker(command, port)?);
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    pub(super) fn start(&mut self) -> Result<Ports> {
+        let ports = Ports::free(self.recipe != Recipe::Rumqttd)?;
+        let command = self.recipe.command(&self.folder, ports, self.shards)?;
+        self.running = Some(Running::broker(command, ports.v5)?);
+        Ok(ports)
     }
 
     pub(super) fn stop(&mut self, ending: Ending) -> Result<()> {

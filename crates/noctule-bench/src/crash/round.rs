@@ -70,7 +70,7 @@ impl Stage {
         }
         self.wait_until_open()?;
         for index in 0..self.clients.len() {
-            self.act(index, |client, _, _, notes| client.subscribe_to_all_if_open(notes))?;
+            self.act(index, |client, notes| client.subscribe_to_all_if_open(notes))?;
         }
         let is_ready = |client: &Client| client.is_idle() && client.is_subscribed();
         ensure!(
@@ -170,7 +170,7 @@ impl Stage {
             }
             (Part::Changing, Phase::Open) if is_idle && self.random.chance(10) => {
                 let group = self.random.pick(&CHANGING);
-                self.act(index, |client, _, _, notes| {
+                self.act(index, |client, notes| {
                     if client.groups.contains(&group) {
                         client.unsubscribe(group, notes)
                     } else {
@@ -181,7 +181,7 @@ impl Stage {
             (Part::Cleaning, Phase::Open) if is_idle && self.random.chance(4) => {
                 let is_subscribed = self.clients[index].is_subscribed();
                 if !is_subscribed && self.random.chance(50) {
-                    return self.act(index, |client, _, _, notes| client.subscribe_to_all(notes));
+                    return self.act(index, |client, notes| client.subscribe_to_all(notes));
                 }
                 self.leave(index, true)
             }
@@ -222,8 +222,7 @@ impl Stage {
         server.stop(ending)?;
         self.drain()?;
         self.note(Event::Stopped);
-        let address = server.start().context("the broker does not start again")?;
-        self.move_to(address);
+        self.move_to(server.start().context("the broker does not start again")?);
         Ok(())
     }
 

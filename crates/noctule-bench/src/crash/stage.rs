@@ -1,6 +1,6 @@
 //! All clients of a crash test on one thread, and the journal that they write.
 
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -12,6 +12,7 @@ use super::check::Checker;
 use super::client::{Client, Phase};
 use super::journal::{ClientIndex, Event, Message, Stream};
 use super::random::Random;
+use super::recipe::Ports;
 
 const BUFFER_BYTES: usize = 64 * 1_024;
 const TURN: Duration = Duration::from_millis(5);
@@ -30,7 +31,7 @@ pub(super) struct Stage {
     pub(super) events: Vec<Event>,
     /// When the last event was.
     last_event: Instant,
-    address: SocketAddr,
+    ports: Ports,
     connections: u32,
     buffer: Vec<u8>,
     /// The broker is being ended, or all connections are.
@@ -40,7 +41,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(address: SocketAddr, seed: u64, patience: Duration) -> Self {
+    pub(super) fn new(ports: Ports, seed: u64, patience: Duration) -> Self {
         let members = cast::members();
         let streams = cast::streams(&members);
         let clients = members.into_iter().enumerate();
@@ -54,7 +55,7 @@ impl Stage {
             random: Random::new(seed),
             events: Vec::new(),
             last_event: Instant::now(),
-            address,
+            ports,
             connections: 0,
             buffer: vec![0; BUFFER_BYTES],
             is_stopping: false,
@@ -63,8 +64,8 @@ impl Stage {
     }
 
     /// Where the broker is after it was started again.
-    pub(super) fn move_to(&mut self, address: SocketAddr) {
-        self.address = address;
+    pub(super) fn move_to(&mut self, ports: Ports) {
+        self.ports = ports;
         self.is_stopping = false;
     }
 
@@ -90,13 +91,13 @@ impl Stage {
 
     pub(super) fn connect(&mut self, index: ClientIndex, clean_start: bool) -> Result<()> {
         self.connections += 1;
-        self.act(index, |client, address, connection, notes| {
-            client.connect(address, connection, clean_start, notes)
-        })
+        let address = self.ports.of(self.clients[index].member.version);
+        let connection = self.connections;
+        self.act(index, |client, notes| client.connect(address, connection, clean_start, notes))
     }
 
     pub(super) fn leave(&mut self, index: ClientIndex, in_good_order: bool) -> Result<()> {
-        self.act(index, |client, _, _, notes| client.leave(in_good_order, notes))?;
+        self.act(index, |client, notes| client.leave(in_good_order, notes))?;
         if let Some(link) = &mut self.clients[index].link {
             // It may be too late for both.
             let _ = link.write_out();
@@ -110,7 +111,7 @@ impl Stage {
         self.numbers[stream] += 1;
         let message = Message { stream, number: self.numbers[stream] };
         let stream = self.streams[stream];
-        self.act(stream.publisher, |client, _, _, notes| match &mut client.link {
+        self.act(stream.publisher, |client, notes| match &mut client.link {
             Some(link) => client.sender.publish(message, stream, &mut link.out, notes),
             None => Ok(()),
         })
@@ -120,10 +121,10 @@ impl Stage {
     pub(super) fn act(
         &mut self,
         index: ClientIndex,
-        what: impl FnOnce(&mut Client, SocketAddr, u32, &mut Vec<Event>) -> Result<()>,
+        what: impl FnOnce(&mut Client, &mut Vec<Event>) -> Result<()>,
     ) -> Result<()> {
         let mut notes = Vec::new();
-        what(&mut self.clients[index], self.address, self.connections, &mut notes)?;
+        what(&mut self.clients[index], &mut notes)?;
         self.note_all(notes);
         Ok(())
     }

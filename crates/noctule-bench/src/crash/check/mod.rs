@@ -128,7 +128,7 @@ impl Checker {
             Event::WillArrived { connection, .. } if !self.wills.knows(connection) => {
                 findings.add(Kind::Misbehaved, None, None);
             }
-            Event::WillArrived { .. } => {}
+            Event::WillArrived { .. } | Event::Released { .. } => {}
         }
     }
 

@@ -47,7 +47,7 @@ fn arrived(stream: usize, number: u32) -> Event {
 }
 
 fn arrived_as(stream: usize, number: u32, qos: QoS, dup: bool) -> Event {
-    let arrival = Arrival { qos, dup, is_repetition: false };
+    let arrival = Arrival { qos, dup, is_repetition: false, packet_id: 1 };
     Event::Arrived { client: SUBSCRIBER, message: message(stream, number), arrival }
 }
 
@@ -202,7 +202,7 @@ fn a_duplicate_at_qos_2_is_found_and_a_repetition_under_its_identifier_is_none()
     let duplicate = arrived_as(0, 1, QoS::ExactlyOnce, true);
     assert_eq!(kinds(&good_with(&[duplicate], Event::Settled)), [Kind::DuplicatedQos2]);
     let repetition = |dup| {
-        let arrival = Arrival { qos: QoS::ExactlyOnce, dup, is_repetition: true };
+        let arrival = Arrival { qos: QoS::ExactlyOnce, dup, is_repetition: true, packet_id: 1 };
         Event::Arrived { client: SUBSCRIBER, message: message(0, 1), arrival }
     };
     assert_eq!(check(&good_with(&[repetition(true)], Event::Settled)), []);
@@ -356,7 +356,7 @@ fn mortal(will: Will, end: &[Event], arrivals: &[bool]) -> Vec<Kind> {
     let mut events = vec![Event::Connect { client: MORTAL, opening }, connack(MORTAL, false)];
     events.extend(end);
     for &dup in arrivals {
-        let arrival = Arrival { qos: QoS::AtLeastOnce, dup, is_repetition: false };
+        let arrival = Arrival { qos: QoS::AtLeastOnce, dup, is_repetition: false, packet_id: 1 };
         events.push(Event::WillArrived { connection: 7, arrival });
     }
     events.push(Event::Settled);
@@ -394,7 +394,7 @@ fn a_will_is_not_published_for_whoever_left_or_came_back() {
     assert_eq!(mortal(Will::Late, &back, &[]), []);
     assert_eq!(mortal(Will::Late, &back, &[false]), [Kind::WillUnwanted]);
     assert_eq!(mortal(Will::AtOnce, &back, &[]), [Kind::WillMissing]);
-    let arrival = Arrival { qos: QoS::AtLeastOnce, dup: false, is_repetition: false };
+    let arrival = Arrival { qos: QoS::AtLeastOnce, dup: false, is_repetition: false, packet_id: 1 };
     let unknown = Event::WillArrived { connection: 1, arrival };
     assert_eq!(kinds(&[unknown]), [Kind::Misbehaved]);
 }
