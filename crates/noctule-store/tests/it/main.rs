@@ -11,4 +11,6 @@ mod real;
 mod real_limits;
 mod runs;
 mod state;
+#[cfg(unix)]
+mod state_killed;
 mod state_logged;
