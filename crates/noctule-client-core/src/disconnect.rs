@@ -102,6 +102,7 @@ impl ClientSession {
             if disconnect.encode(self.version, &mut packet).is_err() || packet.len() > maximum {
                 return Err(DisconnectRefused::InvalidValue { option: "reason_string" });
             }
+            self.release_unasked();
             self.outbound.push(&packet);
             if let Some(seconds) = options.session_expiry_interval {
                 self.session_expiry_interval = seconds;
@@ -188,6 +189,7 @@ impl ClientSession {
         self.status = Status::Offline;
         self.take_unwritten_back(now);
         self.outbound.clear();
+        self.releasing.clear();
         self.authentication.reset();
         self.stall = Stall::default();
         self.is_repeating = false;

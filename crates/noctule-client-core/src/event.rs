@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use noctule_packet::{FilterList, ReasonCode, SubscriptionList};
+use noctule_packet::{FilterList, PacketId, ReasonCode, SubscriptionList};
 
 use crate::ended::Ended;
 use crate::fault::ProtocolError;
@@ -57,6 +57,13 @@ pub enum Event {
         outcome: Outcome,
         /// Where to it was published, unless it was delivered.
         topic: Option<Box<str>>,
+    },
+    /// The server has released a QoS 2 message (PUBREL), and says something beside that.
+    Released {
+        /// The packet identifier of the message.
+        packet_id: PacketId,
+        /// What it says.
+        remarks: Box<Remarks>,
     },
     /// A SUBSCRIBE has ended.
     Subscribed {

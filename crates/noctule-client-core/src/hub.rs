@@ -541,7 +541,8 @@ impl Hub {
     pub fn is_idle(&self) -> bool {
         let session = &self.session;
         let unfinished = session.queued() + session.in_flight() + session.pending_requests();
-        unfinished == 0 && (session.outbound().is_empty() || session.status() != Status::Online)
+        let is_said = session.outbound().is_empty() && !session.has_release_steps();
+        unfinished == 0 && (is_said || session.status() != Status::Online)
     }
 
     /// The driver: tells those whom it concerns what has happened in the session. What is to be
@@ -600,6 +601,7 @@ impl Hub {
             Event::Resubscribed { filter, code, remarks } => {
                 ClientEvent::Resubscribed { filter, code, remarks }
             }
+            Event::Released { packet_id, remarks } => ClientEvent::Released { packet_id, remarks },
             Event::SessionLost => ClientEvent::SessionLost,
             Event::Stalled { held_bytes } => ClientEvent::Stalled { held_bytes },
             Event::PingAnswered { round_trip } => ClientEvent::PingAnswered { round_trip },
@@ -720,6 +722,7 @@ impl Hub {
     /// Whether there is something for the driver to do at once.
     pub fn has_work(&self) -> bool {
         !self.session.outbound().is_empty()
+            || self.session.has_release_steps()
             || self.session.has_events()
             || self.session.wants_close()
     }

@@ -134,7 +134,10 @@ impl ClientSession {
 
     /// PUBREL.
     // [MQTT5-4.3.3-11] [MQTT311-4.3.3-2]
-    pub(crate) fn on_pubrel(&mut self, packet_id: PacketId) {
+    pub(crate) fn on_pubrel(&mut self, packet_id: PacketId, remarks: Option<Box<Remarks>>) {
+        if let Some(remarks) = remarks {
+            self.events.push(Event::Released { packet_id, remarks });
+        }
         // Whatever connection or process has forgotten the message, the server must forget it too.
         let unknown = ReasonCode::PacketIdentifierNotFound;
         if let Some(answer) = self.receiver.on_pubrel(packet_id, unknown) {
@@ -236,6 +239,10 @@ impl ClientSession {
                 AcknowledgementKind::Pubrec => PacketType::Pubrec,
                 AcknowledgementKind::Pubcomp => PacketType::Pubcomp,
             };
+            if packet_type == PacketType::Pubcomp && self.asks_for_release_remarks() {
+                self.hold_release(packet_type, next.packet_id, next.reason);
+                continue;
+            }
             let ack = Ack::new(next.packet_id, next.reason);
             if !self.remarks.is_empty()
                 && let Some(remarks) = self.remarks.remove(&next.answer)
@@ -250,7 +257,12 @@ impl ClientSession {
 
     /// Writes an acknowledgement with what its user says. Whether the server takes so large a one.
     // [MQTT5-3.4.2-2] [MQTT5-3.4.2-3] [MQTT5-3.5.2-2] [MQTT5-3.5.2-3]
-    fn say_with(&mut self, packet_type: PacketType, ack: &Ack<'_>, remarks: &Remarks) -> bool {
+    pub(crate) fn say_with(
+        &mut self,
+        packet_type: PacketType,
+        ack: &Ack<'_>,
+        remarks: &Remarks,
+    ) -> bool {
         let mut packet = Vec::new();
         let encoded = remarks.on(ack).encode_as(packet_type, self.version, &mut packet);
         let maximum = self.server.maximum_packet_size;

@@ -72,6 +72,7 @@ mod queue;
 mod receive;
 mod reconnect;
 mod record;
+mod releasing;
 mod remarks;
 mod request;
 mod requesting;
@@ -112,6 +113,7 @@ pub use reconnect::{
     Redirect, RedirectRefused, Redirects, Step, StopCause, Target,
 };
 pub use record::{Record, RecordError, StoredMessage, StoredSubscription};
+pub use releasing::ReleaseStep;
 pub use remarks::Remarks;
 pub use request::{RequestRefused, Resubscribe, SubscribeRequest, UnsubscribeRequest};
 pub use restore::{Restored, compact};

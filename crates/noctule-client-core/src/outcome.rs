@@ -65,12 +65,12 @@ impl ClientSession {
                 if !is_silent {
                     self.events.push(Event::Progressed { operation, stage: Stage::Received });
                 }
-                self.outbound.push(&Ack::bare(PacketType::Pubrel, packet_id));
+                self.send_pubrel(packet_id);
                 Ok(())
             }
             // The server repeats itself, and so do we.
             Ok(None) => {
-                self.outbound.push(&Ack::bare(PacketType::Pubrel, packet_id));
+                self.send_pubrel(packet_id);
                 Ok(())
             }
             Err(noctule_session::SenderError::UnknownPacketId) => {
@@ -81,11 +81,25 @@ impl ClientSession {
         }
     }
 
+    /// PUBREL, as soon as its user has said what there is to say.
+    #[inline]
+    pub(crate) fn send_pubrel(&mut self, packet_id: PacketId) {
+        let packet_type = PacketType::Pubrel;
+        if self.asks_for_release_remarks() {
+            return self.hold_release(packet_type, packet_id, ReasonCode::Success);
+        }
+        self.outbound.push(&Ack::bare(packet_type, packet_id));
+    }
+
     /// The server keeps a message that we know nothing of, such as one that was given up: it is to
     /// forget it.
     fn release_stray(&mut self, packet_id: PacketId) {
         self.stray_releases = self.stray_releases.saturating_add(1);
-        let ack = Ack::new(packet_id, ReasonCode::PacketIdentifierNotFound);
+        let reason = ReasonCode::PacketIdentifierNotFound;
+        if self.asks_for_release_remarks() {
+            return self.hold_release(PacketType::Pubrel, packet_id, reason);
+        }
+        let ack = Ack::new(packet_id, reason);
         // [MQTT5-3.6.2-1] The reason is one that PUBREL may carry.
         let _ = ack.encode_as(PacketType::Pubrel, self.version, self.outbound.bytes_mut());
     }

@@ -145,7 +145,7 @@ impl ClientSession {
             PacketType::Puback => self.on_puback(packet_id, reason, remarks),
             PacketType::Pubrec => self.on_pubrec(packet_id, reason, remarks),
             PacketType::Pubrel => {
-                self.on_pubrel(packet_id);
+                self.on_pubrel(packet_id, remarks);
                 Ok(())
             }
             _ => self.on_pubcomp(packet_id, remarks),

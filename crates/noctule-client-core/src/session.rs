@@ -30,6 +30,7 @@ use crate::outbound::Outbound;
 use crate::outgoing::Outgoing;
 use crate::queue::Queue;
 use crate::record::{Record, Records};
+use crate::releasing::Releasing;
 use crate::remarks::Remarks;
 use crate::requesting::Requests;
 use crate::restore::Restored;
@@ -85,6 +86,8 @@ pub struct ClientSession {
     pub(crate) stray_releases: u32,
     /// What the user says in acknowledgements that have not left.
     pub(crate) remarks: BTreeMap<AnswerId, Box<Remarks>>,
+    /// PUBRELs and PUBCOMPs whose user is asked what they say.
+    pub(crate) releasing: Releasing,
     pub(crate) next_operation: OperationId,
     /// Whether the server may have a session that we know.
     pub(crate) has_session: bool,
@@ -220,6 +223,7 @@ impl ClientSession {
             has_suspect: false,
             stray_releases: 0,
             remarks: BTreeMap::new(),
+            releasing: Releasing::default(),
             next_operation: OperationId::FIRST,
             has_session: false,
             session_expiry_interval: settings.connect.session_expiry_interval,

@@ -1,6 +1,6 @@
 //! What goes out when there is room: requests, repetitions, then what waits.
 
-use noctule_packet::{Ack, PacketId, PacketType, PublishHead, QoS};
+use noctule_packet::{PacketId, PublishHead, QoS};
 use noctule_session::{Timestamp, Transmission};
 
 use crate::alias::{AliasChoice, Aliases};
@@ -52,7 +52,7 @@ impl ClientSession {
         match sender.next_transmission() {
             None => false,
             Some(Transmission::Pubrel { packet_id }) => {
-                outbound.push(&Ack::bare(PacketType::Pubrel, packet_id));
+                self.send_pubrel(packet_id);
                 true
             }
             Some(Transmission::Publish { packet_id, message, dup, .. }) => {

@@ -34,6 +34,7 @@ use crate::mode::Async;
 use crate::mode::Blocking;
 use crate::mode::Mode;
 use crate::reconnector::Reconnector;
+use crate::release_remarks::ReleaseRemarks;
 use crate::shared::{Shared, UserSide};
 
 /// Settings of a client. What contradicts itself is told when it starts, with the names of the
@@ -160,6 +161,26 @@ impl<D> ClientBuilder<D> {
     pub fn alias_resolver(mut self, resolver: impl AliasResolver + 'static) -> Self {
         self.aliases = AliasPolicy::Suggested;
         self.extensions.alias_resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Has the program say something in PUBREL and PUBCOMP, a reason in words or user properties,
+    /// where the client would say nothing; 5.0 only. It is asked before each of them leaves. What
+    /// the server says in them comes with the outcome ([`Outcome`](crate::Outcome)) and with
+    /// [`ClientEvent::Released`](crate::ClientEvent::Released).
+    ///
+    /// ```
+    /// use noctule_client::{Client, PacketType, ReleaseStep, Remarks};
+    ///
+    /// let say = |step: ReleaseStep| match step.packet_type() {
+    ///     PacketType::Pubcomp => Some(Remarks::new("stored on two disks")),
+    ///     _ => None,
+    /// };
+    /// let builder = Client::builder("mqtt://localhost").release_remarks(say);
+    /// # drop(builder);
+    /// ```
+    pub fn release_remarks(mut self, hook: impl ReleaseRemarks + 'static) -> Self {
+        self.extensions.release_remarks = Some(Arc::new(hook));
         self
     }
 

@@ -330,10 +330,14 @@ impl Course {
     /// Looks at what the session has come to, and ends it if it is to end.
     pub(crate) fn note_session(&mut self) -> Noted {
         let now = self.shared.now();
-        let (connected, notes, is_lost) = self.shared.with(|inner| {
+        let (connected, notes, steps, is_lost) = self.shared.with(|inner| {
             inner.end_if_due(now);
-            (inner.hub.take_connected(), inner.hub.take_notes(), inner.has_lost_store)
+            let steps = inner.hub.session_mut().take_release_steps();
+            (inner.hub.take_connected(), inner.hub.take_notes(), steps, inner.has_lost_store)
         });
+        if !steps.is_empty() {
+            self.shared.release(now, steps);
+        }
         if let Some(negotiated) = connected {
             self.plan.connected(now);
             self.shared.with(|inner| inner.last_failure = None);

@@ -8,6 +8,7 @@ use crate::aliases::AliasResolver;
 use crate::interceptor::Interceptor;
 use crate::metrics::{Counter, Latency, Metrics};
 use crate::packet_log::Sink;
+use crate::release_remarks::ReleaseRemarks;
 
 /// What a program has put into a client. Most have nothing.
 #[derive(Clone, Default)]
@@ -16,6 +17,7 @@ pub(crate) struct Extensions {
     /// The first one is nearest to the user.
     pub(crate) interceptors: Vec<Arc<dyn Interceptor>>,
     pub(crate) alias_resolver: Option<Arc<dyn AliasResolver>>,
+    pub(crate) release_remarks: Option<Arc<dyn ReleaseRemarks>>,
     pub(crate) packet_log: Option<Sink>,
     pub(crate) logs_user_names: bool,
     /// Who reads payloads of which content type.
@@ -41,6 +43,7 @@ impl Extensions {
         metrics: None,
         interceptors: Vec::new(),
         alias_resolver: None,
+        release_remarks: None,
         packet_log: None,
         logs_user_names: false,
         #[cfg(feature = "json")]

@@ -80,6 +80,7 @@ mod publish;
 mod receipt;
 mod reconnector;
 mod referral;
+mod release_remarks;
 mod request;
 mod request_draft;
 #[cfg(feature = "store")]
@@ -138,11 +139,11 @@ pub use noctule_client_core::{
     Ended, Failure, Fault, Jitter, Keep, Limits, Message, Negotiated, OnFull, OperationId, Outcome,
     Overflow, Pattern, PatternError, ProtocolError, PublishRefused, QueueSettings, Reaction,
     ReauthenticateRefused, ReconnectPolicy, ReconnectSettings, Redelivery, Redirect, Redirects,
-    Remarks, RequestOutcome, RequestRefused, ServerReason, Settings, SettingsError, Stage,
-    SubscriptionStatus, TransportEnd, Unfinished, Validation, WillOptions,
+    ReleaseStep, Remarks, RequestOutcome, RequestRefused, ServerReason, Settings, SettingsError,
+    Stage, SubscriptionStatus, TransportEnd, Unfinished, Validation, WillOptions,
 };
 pub use noctule_packet::{
-    DecodeError, PacketType, PublishProperties, QoS, ReasonCode, RetainHandling,
+    DecodeError, PacketId, PacketType, PublishProperties, QoS, ReasonCode, RetainHandling,
     SubscriptionOptions, TopicError, TopicFilter, TopicName, UserProperties, Version,
 };
 #[cfg(feature = "store")]
@@ -158,6 +159,7 @@ pub use pending::Pending;
 pub use ping::PingError;
 pub use receipt::Receipt;
 pub use reconnector::{NextAttempt, Reconnector};
+pub use release_remarks::ReleaseRemarks;
 pub use request::RequestError;
 pub use request_draft::{SubscribeDraft, UnsubscribeDraft};
 #[cfg(feature = "store")]

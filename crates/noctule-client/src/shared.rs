@@ -287,6 +287,9 @@ impl Shared {
                 inner.meter = Some(Box::default());
             });
         }
+        if extensions.release_remarks.is_some() {
+            self.with(|inner| inner.hub.session_mut().ask_for_release_remarks());
+        }
         let _ = self.extensions.set(extensions);
     }
 

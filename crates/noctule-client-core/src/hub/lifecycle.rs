@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-use noctule_packet::{FilterList, ReasonCode, SubscriptionList};
+use noctule_packet::{FilterList, PacketId, ReasonCode, SubscriptionList};
 
 use crate::ended::Ended;
 use crate::fault::ProtocolError;
@@ -66,6 +66,14 @@ pub enum ClientEvent {
         code: Option<ReasonCode>,
         /// What it says beside that.
         remarks: Option<Box<Remarks>>,
+    },
+    /// The server has released a QoS 2 message that has arrived (PUBREL), and says something beside
+    /// that; without it, nobody is told.
+    Released {
+        /// The packet identifier of the message.
+        packet_id: PacketId,
+        /// What it says.
+        remarks: Box<Remarks>,
     },
     /// A SUBSCRIBE has ended that the program has asked for, or that goes back to what an older
     /// stream has asked for.

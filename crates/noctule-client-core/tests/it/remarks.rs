@@ -1,15 +1,15 @@
 //! What acknowledgements say beside their reason codes, both ways.
 
 use noctule_client_core::{
-    AckRefused, AckToken, Acknowledged, AcknowledgementMode, AuthError, Authenticator, Event,
-    Outcome, Remarks, RequestOutcome, Validation,
+    AckRefused, AckToken, Acknowledged, AcknowledgementMode, AuthError, Authenticator,
+    DisconnectOptions, Event, Outcome, ReleaseStep, Remarks, RequestOutcome, Validation,
 };
 use noctule_packet::{
-    Ack, Auth, Connack, ConnackProperties, Framing, Packet, QoS, ReasonCode, Suback, TextRules,
-    Unsuback, UserProperties, Version, spec, split,
+    Ack, Auth, Connack, ConnackProperties, Framing, Packet, PacketType, QoS, ReasonCode, Suback,
+    TextRules, Unsuback, UserProperties, Version, spec, split,
 };
 
-use crate::world::{World, brief, id};
+use crate::world::{World, brief, id, lasting};
 
 fn properties(pairs: &[(&str, &str)]) -> UserProperties<'static> {
     let mut properties = UserProperties::new();
@@ -168,6 +168,89 @@ fn what_the_user_says_leaves_with_the_acknowledgement_in_its_turn() {
         assert_eq!(says(decoded(first)), (1, refused, text.clone()));
         assert_eq!(says(decoded(second)), (2, ReasonCode::Success, text));
     }
+}
+
+/// Has all that is held back say this, and gives what it was asked about.
+fn release(world: &mut World, remarks: Option<&Remarks>) -> Vec<(PacketType, u16, Option<u64>)> {
+    let steps = world.session.take_release_steps();
+    for step in &steps {
+        world.session.release(world.now, *step, remarks);
+    }
+    let asked = |step: ReleaseStep| {
+        let operation = step.operation().map(|operation| operation.value());
+        (step.packet_type(), step.packet_id().value(), operation)
+    };
+    steps.into_iter().map(asked).collect()
+}
+
+/// D-02: the second half of QoS 2 says what its user says, and tells him what the server says.
+#[test]
+fn what_the_user_says_leaves_with_pubrel_and_pubcomp() {
+    spec!("MQTT5-3.6.2-2", "MQTT5-3.6.2-3", "MQTT5-3.7.2-2", "MQTT5-3.7.2-3");
+    let said = remarks(Some("so"), &[("a", "b")]);
+    let long = remarks(Some("longer than the server takes"), &[]);
+    let nonsense = remarks(Some("x\0"), &[]);
+    let full =
+        |head: u8| [&[head], &b"\x10\0\x01\0\x0c\x1f\0\x02so\x26\0\x01a\0\x01b"[..]].concat();
+    let bare = |head: u8| vec![head, 2, 0, 1];
+    for (remarks, is_said) in
+        [(Some(&said), true), (Some(&long), false), (Some(&nonsense), false), (None, false)]
+    {
+        let expected = |head: u8| if is_said { full(head) } else { bare(head) };
+        let mut world = World::new(lasting(Version::V5_0));
+        world.session.ask_for_release_remarks();
+        let narrow = ConnackProperties { maximum_packet_size: Some(20), ..Default::default() };
+        world.connect_with(false, narrow.clone());
+        world.publish(QoS::ExactlyOnce, "x");
+        world.bytes();
+        let pubrec = Packet::Pubrec(ack(ReasonCode::Success, None, &[]));
+        world.say(&pubrec);
+        assert!(world.bytes().is_empty() && world.session.has_release_steps());
+        assert_eq!(release(&mut world, remarks), [(PacketType::Pubrel, 1, Some(1))]);
+        assert_eq!(world.bytes(), expected(0x62));
+        // What is repeated is asked about again, and what is too late does no harm.
+        world.say(&pubrec);
+        let late = world.session.take_release_steps()[0];
+        world.cut();
+        world.connect_with(true, narrow);
+        world.session.release(world.now, late, remarks);
+        assert!(world.bytes().is_empty());
+        assert_eq!(release(&mut world, None), [(PacketType::Pubrel, 1, Some(1))]);
+        assert_eq!(world.bytes(), bare(0x62));
+        world.say(&Packet::Pubcomp(ack(ReasonCode::Success, None, &[])));
+        assert_eq!(world.outcomes(), [(1, Outcome::DELIVERED)]);
+
+        world.message(QoS::ExactlyOnce, 1, "t", b"");
+        assert_eq!(world.packets(), ["PUBREC 1"]);
+        world.events();
+        world.say(&Packet::Pubrel(ack(ReasonCode::Success, Some("so"), &[("a", "b")])));
+        let released = Event::Released { packet_id: id(1), remarks: Box::new(said.clone()) };
+        assert_eq!(world.events(), [released]);
+        assert_eq!(release(&mut world, remarks), [(PacketType::Pubcomp, 1, None)]);
+        assert_eq!(world.bytes(), expected(0x70));
+        // One that nobody knows.
+        world.say(&Packet::Pubrec(Ack { packet_id: id(9), ..ack(ReasonCode::Success, None, &[]) }));
+        assert_eq!(release(&mut world, None), [(PacketType::Pubrel, 9, None)]);
+        assert_eq!(world.bytes(), [0x62, 3, 0, 9, 0x92]);
+        // Nobody is asked any more when the connection ends.
+        world.message(QoS::ExactlyOnce, 1, "t", b"");
+        world.say(&Packet::Pubrel(ack(ReasonCode::Success, None, &[])));
+        world.session.disconnect(world.now, &DisconnectOptions::default()).unwrap();
+        assert_eq!(world.packets(), ["PUBREC 1", "PUBCOMP 1", "DISCONNECT"]);
+    }
+}
+
+#[test]
+fn before_5_0_nobody_is_asked_what_pubrel_says() {
+    let mut world = World::new(brief(Version::V3_1_1));
+    world.session.ask_for_release_remarks();
+    world.connect(false);
+    world.publish(QoS::ExactlyOnce, "x");
+    world.message(QoS::ExactlyOnce, 1, "t", b"");
+    world.say(&Packet::Pubrec(Ack::new(id(1), ReasonCode::Success)));
+    world.say(&Packet::Pubrel(Ack::new(id(1), ReasonCode::Success)));
+    assert!(!world.session.has_release_steps());
+    assert_eq!(world.packets(), ["PUBLISH 1 t:x", "PUBREC 1", "PUBREL 1", "PUBCOMP 1"]);
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! What servers and users say beside reason codes.
 
-use noctule_client::{Outcome, QoS, ReasonCode, Remarks, SubscribeError};
+use std::sync::{Arc, OnceLock};
+
+use noctule_client::{
+    Client, ClientEvent, Outcome, PacketType, QoS, ReasonCode, ReleaseStep, Remarks, SubscribeError,
+};
 use tokio::io::AsyncWriteExt;
 
-use crate::house::{next, soon};
+use crate::house::{LONG, next, soon};
 use crate::start::start;
 use crate::wire::{CONNACK, Server, body};
 
@@ -63,4 +67,56 @@ async fn both_sides_say_what_they_think() {
     let ended = soon(ended).await.unwrap().unwrap();
     assert_eq!(*ended.codes, [ReasonCode::NoSubscriptionExisted]);
     assert!(is_so(ended.remarks.as_deref()));
+}
+
+#[tokio::test]
+async fn the_program_has_a_word_in_the_second_half_of_qos_2() {
+    let server = Server::new();
+    let own = Arc::new(OnceLock::<Client>::new());
+    let client = Arc::clone(&own);
+    let say = move |step: ReleaseStep| {
+        // It may use the client, and nothing that it does harms anybody.
+        let client = client.get().unwrap();
+        assert!(client.state().is_connected());
+        drop(client.publish("asked", "").send().unwrap());
+        let is_pubrel = step.packet_type() == PacketType::Pubrel;
+        assert_eq!(step.operation().is_some(), is_pubrel);
+        assert!(step.packet_id().value() < 8, "it panics, as it should");
+        let mut remarks = Remarks::new("so");
+        remarks.user_properties.push("a", "b").unwrap();
+        Some(remarks)
+    };
+    let client = start(server.builder().release_remarks(say)).unwrap();
+    assert!(own.set(client.clone()).is_ok());
+    let mut events = client.events();
+    let mut stream = server.accept_and_say(&CONNACK).await;
+    soon(client.connected()).await.unwrap();
+    let receipt = client.publish("t", "").qos(QoS::ExactlyOnce).send().unwrap();
+    let (_, publish) = body(&mut stream).await;
+    let packet_id = [publish[3], publish[4]];
+    stream.write_all(&[&[0x50, 2], &packet_id[..]].concat()).await.unwrap();
+    assert_eq!(body(&mut stream).await.0, 0x30);
+    let said = [&packet_id[..], &[0], SO].concat();
+    assert_eq!(body(&mut stream).await, (0x62, said));
+    let said = [&[0x70, 3 + 13], &packet_id[..], &[0], SO].concat();
+    stream.write_all(&said).await.unwrap();
+    assert!(is_so(soon(receipt).await.remarks()));
+
+    let mut inbox = client.unclaimed();
+    for (number, answer) in [(7, [&[0, 7, 0][..], SO].concat()), (8, vec![0, 8])] {
+        stream.write_all(&[0x34, 6, 0, 1, b't', 0, number, 0]).await.unwrap();
+        next(&mut inbox).await;
+        assert_eq!(body(&mut stream).await, (0x50, vec![0, number]));
+        stream.write_all(&[&[0x62, 3 + 13, 0, number, 0], SO].concat()).await.unwrap();
+        let is_told = |event: &ClientEvent| match event {
+            ClientEvent::Released { packet_id, remarks } => {
+                packet_id.value() == u16::from(number) && is_so(Some(remarks))
+            }
+            _ => false,
+        };
+        assert!(soon(events.wait_for(is_told)).await.is_some());
+        assert_eq!(body(&mut stream).await.0, 0x30);
+        assert_eq!(body(&mut stream).await, (0x70, answer));
+    }
+    assert!(soon(client.shutdown(LONG)).await.is_clean());
 }
