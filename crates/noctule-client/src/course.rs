@@ -12,7 +12,7 @@ use noctule_client_core::{
     AuthenticationDone, AuthenticationStep, ClientEvent, ConnectOptions, Ended, Failure,
     Negotiated, ReconnectPlan, Step, StopCause, Target, Timestamp, TransportEnd,
 };
-use noctule_transport::{DialerBuilder, TransportError, Url, WebSocketError};
+use noctule_transport::{DialerBuilder, TransportError, WebSocketError};
 
 use crate::attempt::AttemptError;
 use crate::clock;
@@ -53,8 +53,8 @@ pub(crate) struct Course {
     pub(crate) url_credentials: Vec<Credentials>,
     /// The endpoint that was tried last.
     endpoint: usize,
-    /// The server that is tried in its place, because the program says so.
-    elsewhere: Option<Url>,
+    /// How the server is reached that is tried in its place, because the program says so.
+    elsewhere: Option<DialerBuilder>,
     /// Why the last attempt did not even come to a connection.
     last_error: Option<AttemptError>,
     /// Why the transport broke, if TLS and WebSocket have nothing to say about it.
@@ -140,24 +140,40 @@ impl Course {
 
     /// What comes after a connection that has ended.
     pub(crate) fn after(&mut self, ended: &Ended) -> Next {
-        self.elsewhere = None;
         if self.shared.with(|inner| inner.wish.is_new()) {
             return self.as_wished();
         }
+        let referrer = self.elsewhere.take();
         let step = self.plan.disconnected(self.shared.now(), ended);
         match self.decided(ended) {
-            NextAttempt::AsPlanned => self.next(step),
+            NextAttempt::AsPlanned => {
+                if matches!(&step, Step::Connect { target: Target::Redirected { .. }, .. }) {
+                    self.elsewhere = referrer;
+                }
+                self.next(step)
+            }
             NextAttempt::After(delay) => {
                 let step = self.plan.connect_at(self.shared.now() + delay);
                 self.next(step)
             }
             NextAttempt::At { url, after } => {
-                self.elsewhere = Some(url);
-                let (at, target) = (self.shared.now() + after, Target::Endpoint(self.endpoint));
-                Next::Attempt { at, target, failures: self.plan.failures() }
+                self.go_elsewhere(self.endpoint(self.endpoint).map(|it| it.with_url(url)), after)
             }
             NextAttempt::Stop => self.next(Step::Stop(StopCause::Forbidden(Failure::of(ended)))),
+            NextAttempt::Through { dialer, after } => self.go_elsewhere(Some(*dialer), after),
         }
+    }
+
+    /// The next attempt goes to a server that is none of the endpoints.
+    fn go_elsewhere(&mut self, dialer: Option<DialerBuilder>, after: Duration) -> Next {
+        self.elsewhere = dialer;
+        let (at, target) = (self.shared.now() + after, Target::Endpoint(self.endpoint));
+        Next::Attempt { at, target, failures: self.plan.failures() }
+    }
+
+    /// How an endpoint is reached.
+    fn endpoint(&self, at: usize) -> Option<&DialerBuilder> {
+        self.endpoints.get(at).or(self.endpoints.first())
     }
 
     /// What the program decides, where there is something to decide. Nothing is locked.
@@ -265,17 +281,11 @@ impl Course {
 
     fn reach(&self, target: &Target) -> Result<DialerBuilder, TransportError> {
         let own = |at: usize| {
-            let endpoint = self.endpoints.get(at).or(self.endpoints.first()).cloned();
-            endpoint.ok_or_else(|| TransportError::Connector("there is no endpoint".into()))
+            let home = self.elsewhere.as_ref().or_else(|| self.endpoint(at)).cloned();
+            home.ok_or_else(|| TransportError::Connector("there is no endpoint".into()))
         };
         let (reference, with_credentials, home) = match target {
-            Target::Endpoint(at) => {
-                let home = own(*at)?;
-                return Ok(match &self.elsewhere {
-                    Some(url) => home.with_url(url.clone()),
-                    None => home,
-                });
-            }
+            Target::Endpoint(at) => return own(*at),
             Target::Redirected { reference, with_credentials } => {
                 (reference, *with_credentials, own(self.endpoint)?)
             }
@@ -310,7 +320,8 @@ impl Course {
     /// What the URL says, unless there are credentials for all of them.
     fn own_credentials(&self) -> Option<Credentials> {
         let own = self.url_credentials.get(self.endpoint)?;
-        Some(self.elsewhere.as_ref().map_or_else(|| own.clone(), Credentials::of))
+        let elsewhere = self.elsewhere.as_ref().map(|dialer| Credentials::of(dialer.url()));
+        Some(elsewhere.unwrap_or_else(|| own.clone()))
     }
 
     /// The transport stands: the session may begin.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use noctule_transport::Url;
+use noctule_transport::{DialerBuilder, Url};
 
 use crate::connection_end::ConnectionEnd;
 
 /// What comes after a connection, or after an attempt that has come to none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum NextAttempt {
     /// What [`ReconnectSettings`](crate::ReconnectSettings) say.
@@ -26,6 +26,40 @@ pub enum NextAttempt {
     },
     /// None: the client ends.
     Stop,
+    /// Another attempt after so long, at the server of this dialer, and the way that it says: with
+    /// TLS, a client certificate, a proxy, socket options and a time to connect of its own. Of the
+    /// endpoints' it has nothing. The server sees the same user name and password as with `At`.
+    ///
+    /// What contradicts itself in it, or what the client's kind cannot use, fails the attempt.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use noctule_client::transport::DialerBuilder;
+    /// use noctule_client::{Client, ConnectionEnd, NextAttempt};
+    ///
+    /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let backup = DialerBuilder::new("mqtt://backup.example".parse()?)
+    ///     .proxy("socks5h://gateway.example".parse()?);
+    /// let decide = move |_: &ConnectionEnd, failures: u32| match failures {
+    ///     0..5 => NextAttempt::AsPlanned,
+    ///     _ => NextAttempt::Through {
+    ///         dialer: Box::new(backup.clone()),
+    ///         after: Duration::from_secs(1),
+    ///     },
+    /// };
+    /// let builder = Client::builder("mqtt://broker.example").reconnector(decide);
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// # run().unwrap();
+    /// ```
+    Through {
+        /// How the server is reached.
+        dialer: Box<DialerBuilder>,
+        /// How long to wait before.
+        after: Duration,
+    },
 }
 
 /// Decides what comes after a connection has ended that the user has not ended, and after an

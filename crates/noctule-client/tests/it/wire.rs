@@ -35,6 +35,11 @@ impl Server {
         format!("mqtt://{}", self.0.local_addr().unwrap())
     }
 
+    /// The next connection, of which nothing is read.
+    pub(crate) async fn accept_raw(&self) -> TcpStream {
+        soon(self.0.accept()).await.unwrap().0
+    }
+
     /// The next connection, whose CONNECT is read.
     pub(crate) async fn accept(&self) -> TcpStream {
         self.accept_connect().await.0
@@ -42,7 +47,7 @@ impl Server {
 
     /// The next connection, and what its CONNECT says.
     pub(crate) async fn accept_connect(&self) -> (TcpStream, Vec<u8>) {
-        let (mut stream, _) = soon(self.0.accept()).await.unwrap();
+        let mut stream = self.accept_raw().await;
         let (head, connect) = body(&mut stream).await;
         assert_eq!(head >> 4, 1);
         (stream, connect)
