@@ -41,7 +41,8 @@ impl Inner {
             }
             journal.leave();
         }
-        self.hub.tell(&ClientEvent::Stopped { error: Some(Arc::from(reason.to_string())) });
         self.close(now);
+        // The last of all that is told.
+        self.hub.tell(&ClientEvent::Stopped { error: Some(Arc::from(reason.to_string())) });
     }
 }

@@ -515,8 +515,9 @@ impl Course {
         };
         self.trace.stopped(error.as_deref());
         self.shared.with(|inner| {
-            inner.hub.tell(&ClientEvent::Stopped { error });
             inner.close(now);
+            // The last of all that is told.
+            inner.hub.tell(&ClientEvent::Stopped { error });
         });
     }
 

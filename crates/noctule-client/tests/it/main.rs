@@ -32,6 +32,7 @@ mod stalled;
 mod start;
 mod store;
 mod streams;
+mod through;
 mod tracing;
 mod websocket;
 mod wire;

@@ -86,6 +86,8 @@ async fn a_slow_handler_stays_connected() {
         }
     });
     soon(handler).await.unwrap();
+    let subscribed = soon(events.recv()).await;
+    assert!(matches!(subscribed, Some(ClientEvent::Subscribed { .. })), "{subscribed:?}");
     for text in ["1", "2"] {
         let receipt = client.publish("t", text).qos(QoS::AtLeastOnce).send().unwrap();
         assert!(soon(receipt).await.is_delivered());

@@ -58,6 +58,8 @@ mod start;
 mod store;
 #[path = "../it/streams.rs"]
 mod streams;
+#[path = "../it/through.rs"]
+mod through;
 #[path = "../it/tracing.rs"]
 mod tracing;
 #[path = "../it/websocket.rs"]
