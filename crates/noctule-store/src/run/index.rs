@@ -248,7 +248,12 @@ impl Index {
         let base = self.groups.get(group)?;
         let difference = u32::try_from(queue - base.queue).ok()?;
         let parts = self.parts.get(base.first_part..self.group_end(group))?;
-        let at = parts.binary_search_by_key(&difference, |part| part.queue).ok()?;
+        // Where queues follow each other the first look finds it.
+        let dense = usize::try_from(difference).ok()?;
+        let at = match parts.get(dense) {
+            Some(part) if part.queue == difference => dense,
+            _ => parts.binary_search_by_key(&difference, |part| part.queue).ok()?,
+        };
         self.extent(group, base.first_part + at)
     }
 

@@ -87,6 +87,8 @@ struct Source {
     next: Option<Extent>,
     /// The shared bodies that are needed, by their place.
     shared: Vec<Shared>,
+    /// From so many on references are added up.
+    shared_max: usize,
     copied: usize,
 }
 
@@ -95,16 +97,22 @@ struct Shared {
     offset: u64,
     bytes: u32,
     references: u32,
-    /// Where it is in the new run, if it is shared there too and could be read.
-    copy: Option<u64>,
+    /// Where it is in the new run if it is shared there too, or [`UNREAD`].
+    copy: u64,
 }
+
+/// A body that could not be read is at no place.
+const UNREAD: u64 = u64::MAX;
+/// How many references are kept at least before they are added up.
+const REFERENCES: usize = 16 * 1_024;
 
 impl Source {
     fn new((run, done): (Run, Bits)) -> Self {
         let buffers = Buffers { ahead: AHEAD_BYTES, ..Buffers::default() };
         let place = Place::default();
+        let (shared, shared_max) = (Vec::new(), REFERENCES);
         let mut source =
-            Self { run, done, buffers, place, next: None, shared: Vec::new(), copied: 0 };
+            Self { run, done, buffers, place, next: None, shared, shared_max, copied: 0 };
         source.advance();
         source
     }
@@ -149,6 +157,11 @@ impl Merge {
         (self.run, numbers, self.damaged, self.phase == Phase::Done)
     }
 
+    /// How many messages the runs have that are merged, needed or not.
+    pub fn messages(&self) -> u64 {
+        self.sources.iter().map(|source| source.run.index.messages).sum()
+    }
+
     /// Goes on for some megabytes. Whether there is more to do.
     ///
     /// # Errors
@@ -178,24 +191,24 @@ impl Merge {
         let Some(extent) = next else {
             source.rewind();
             source.count();
+            source.shared.shrink_to_fit();
             self.phase = Phase::Counting(at + 1);
             return Ok(0);
         };
         let mut unread = Vec::new();
         let Source { run, buffers, shared, .. } = source;
         let next = first_needed(&self.marks, extent.queue);
-        let mut reading = reading(extent.queue, next, buffers, &mut unread);
-        let _ = run.walk(&mut reading, &mut |message, _, _, _| {
+        let mut reading = reading(next, buffers, &mut unread);
+        let _ = run.walk(&extent, &mut reading, &mut |message, _, _, _| {
             if let Body::Shared { offset, bytes } = message.body {
-                shared.push(Shared { offset, bytes, references: 1, copy: None });
+                shared.push(Shared { offset, bytes, references: 1, copy: UNREAD });
             }
             Ok(ControlFlow::Continue(()))
         })?;
         // Memory goes by bodies, not by references.
-        if shared.len() == shared.capacity() {
+        if source.shared.len() >= source.shared_max {
             source.count();
-            let bodies = source.shared.len();
-            source.shared.reserve_exact(bodies.max(1_024));
+            source.shared_max = REFERENCES.max(2 * source.shared.len());
         }
         source.advance();
         Ok(extent.bytes)
@@ -215,7 +228,7 @@ impl Merge {
         *copied += 1;
         if next.references > 1 {
             match run.body_ahead(&mut buffers.bodies, next.offset, next.bytes, AHEAD_BYTES)? {
-                Ok(body) => next.copy = Some(self.run.body(body)?),
+                Ok(body) => next.copy = self.run.body(body)?,
                 Err(damage) => self.damaged.push(damage),
             }
         }
@@ -238,17 +251,17 @@ impl Merge {
                 continue;
             };
             let Source { run, buffers, shared, .. } = source;
-            let mut reading = reading(queue, next, buffers, damaged);
-            let _ = run.walk(&mut reading, &mut |message, behind, window, damaged| {
+            let mut reading = reading(next, buffers, damaged);
+            let _ = run.walk(&extent, &mut reading, &mut |message, behind, window, damaged| {
                 let body = match message.body {
                     Body::Own(_) => message.body,
                     Body::Shared { offset, bytes } => match find(shared, offset) {
-                        Some(Shared { references: 2.., copy: Some(offset), .. }) => {
-                            Body::Shared { offset, bytes }
-                        }
                         // It is told already that it cannot be read.
-                        Some(Shared { references: 2.., copy: None, .. }) => {
+                        Some(Shared { references: 2.., copy: UNREAD, .. }) => {
                             return Ok(ControlFlow::Continue(()));
+                        }
+                        Some(Shared { references: 2.., copy, .. }) => {
+                            Body::Shared { offset: copy, bytes }
                         }
                         _ => match run.shared_body(window, offset, bytes, behind)? {
                             Ok(body) => Body::Own(body),
@@ -282,12 +295,11 @@ fn find(shared: &[Shared], offset: u64) -> Option<Shared> {
 
 /// Everything of a queue from there on.
 fn reading<'a>(
-    queue: u64,
     next: u64,
     buffers: &'a mut Buffers,
     damaged: &'a mut Vec<DamagedPart>,
 ) -> Reading<'a> {
-    Reading { queue, next, messages: u64::MAX, bytes: u64::MAX, buffers, damaged }
+    Reading { next, messages: u64::MAX, bytes: u64::MAX, buffers, damaged }
 }
 
 #[cfg(test)]

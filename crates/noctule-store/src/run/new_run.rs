@@ -8,7 +8,7 @@ use crate::run::format::{self, Footer};
 use crate::run::index::{self, Index, IndexBuilder, Located};
 
 /// How much is written at once.
-const WRITE_BYTES: usize = 1_024 * 1_024;
+const WRITE_BYTES: usize = 128 * 1_024;
 
 /// A run that is being written, by a [`Spill`](crate::Spill) or a [`Merge`](crate::Merge).
 #[derive(Debug)]

@@ -111,7 +111,6 @@ impl Buffers {
 
 /// What to read, and what became of it.
 pub(crate) struct Reading<'a> {
-    pub(crate) queue: u64,
     /// Everything before was read.
     pub(crate) next: u64,
     /// How much is wanted, so that no more is read from the disk.
@@ -167,21 +166,19 @@ impl Run {
     /// Hands out a queue's messages from `reading.next` on, until `each` wants no more.
     pub(crate) fn walk(
         &self,
+        extent: &Extent,
         reading: &mut Reading<'_>,
         each: &mut Each<'_>,
     ) -> Result<ControlFlow<()>, StoreError> {
-        let Some(extent) = self.index.find(reading.queue) else {
-            return Ok(ControlFlow::Continue(()));
-        };
         if extent.last < reading.next {
             return Ok(ControlFlow::Continue(()));
         }
         if extent.bytes <= WHOLE_BYTES
-            && let Some(flow) = self.walk_whole(&extent, reading, each)?
+            && let Some(flow) = self.walk_whole(extent, reading, each)?
         {
             return Ok(flow);
         }
-        self.walk_by_index(&extent, reading, each)
+        self.walk_by_index(extent, reading, each)
     }
 
     /// Reads all of it at once. Nothing if there is damage, which the index knows to step over.
@@ -458,21 +455,20 @@ impl Slice {
     pub(crate) fn read(
         &mut self,
         run: &Run,
-        queue: u64,
+        extent: &Extent,
         limits: &SliceLimits,
         buffers: &mut Buffers,
         deliver: &mut dyn FnMut(QueueMessage<'_>),
     ) -> Result<ControlFlow<()>, StoreError> {
         let mut damaged = std::mem::take(&mut self.damaged);
         let mut reading = Reading {
-            queue,
             next: self.next,
             messages: limits.messages.saturating_sub(self.messages) as u64,
             bytes: limits.bytes.saturating_sub(self.bytes) as u64,
             buffers,
             damaged: &mut damaged,
         };
-        let flow = run.walk(&mut reading, &mut |message, behind, window, damaged| {
+        let flow = run.walk(extent, &mut reading, &mut |message, behind, window, damaged| {
             let bytes = self.bytes.saturating_add(message.bytes());
             let is_too_much = self.messages >= limits.messages || bytes > limits.bytes;
             if self.messages > 0 && is_too_much {

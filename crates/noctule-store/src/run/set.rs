@@ -4,12 +4,12 @@
 //! it, then the log may forget. And first a manifest without a run, then its file goes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::run::format;
+use crate::run::index::Extent;
 use crate::run::manifest::Manifest;
 use crate::run::merge::{self, Merge};
 use crate::run::new_run::NewRun;
@@ -92,10 +92,14 @@ impl Member {
         Self { run, done, alive_queues, alive_bytes: all_bytes, all_bytes }
     }
 
+    /// Where a queue's messages are, if they are needed.
+    fn needed(&self, queue: u64) -> Option<Extent> {
+        self.run.index.find(queue).filter(|extent| !self.done.is_set(extent.part))
+    }
+
     /// The last seq that is needed of a queue.
     fn last(&self, queue: u64) -> Option<u64> {
-        let extent = self.run.index.find(queue)?;
-        (!self.done.is_set(extent.part)).then_some(extent.last)
+        self.needed(queue).map(|extent| extent.last)
     }
 
     /// Notes that a queue is done up to there. Whether something of it is left here, if something
@@ -240,18 +244,22 @@ impl Runs {
         mut deliver: impl FnMut(QueueMessage<'_>),
     ) -> Result<Slice, StoreError> {
         let mut slice = Slice { next: from, ..Slice::default() };
-        for member in &self.members {
-            // Everything that another run may have behind this one's is behind it in the order too.
-            if member.last(queue).is_none_or(|last| last < slice.next) {
+        let mut members = self.members.iter();
+        // What a run has of a queue comes behind what those before it have.
+        for member in members.by_ref() {
+            let Some(extent) = member.needed(queue).filter(|it| it.last >= slice.next) else {
                 continue;
-            }
+            };
             let (run, buffers) = (&member.run, &mut self.buffers);
-            match slice.read(run, queue, limits, buffers, &mut deliver)? {
-                ControlFlow::Continue(()) if slice.messages < limits.messages => {}
-                _ => break,
+            let flow = slice.read(run, &extent, limits, buffers, &mut deliver)?;
+            slice.has_more = flow.is_break();
+            if flow.is_break() || slice.messages >= limits.messages {
+                break;
             }
         }
-        slice.has_more = self.last(queue).is_some_and(|last| last >= slice.next);
+        let next = slice.next;
+        slice.has_more = slice.has_more
+            || members.any(|member| member.last(queue).is_some_and(|last| last >= next));
         self.buffers.shrink();
         if !slice.damaged.is_empty() {
             self.set_aside(&slice.damaged);

@@ -1,7 +1,6 @@
 //! What leaves the log, gathered in memory and written as one run.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeMap;
 
 use crate::error::StoreError;
 use crate::run::chunk::{Body, Message};
@@ -9,8 +8,10 @@ use crate::run::new_run::NewRun;
 
 /// The bytes of a block of the arena. Larger messages have a block of their own.
 const BLOCK_BYTES: usize = 1_024 * 1_024;
-/// What the table of bodies needs for each, about.
-const TABLE_BYTES: usize = 32;
+/// So many messages are fetched from memory together: they lie anywhere in it.
+const FETCHED: usize = 32;
+/// What comes from memory at once.
+const LINE_BYTES: usize = 64;
 
 /// Messages that leave the log, until they are written as one run.
 ///
@@ -20,8 +21,8 @@ pub struct Spill {
     arena: Arena,
     references: Vec<Reference>,
     bodies: Vec<Stored>,
-    by_identity: HashMap<u64, u32, BuildHasherDefault<Mix>>,
-    last: Option<(u64, u32)>,
+    /// The bodies whose identities did not rise.
+    late: BTreeMap<u64, u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ struct Reference {
 
 #[derive(Clone, Copy, Debug)]
 struct Stored {
+    /// The highest identity up to this one.
+    identity: u64,
     place: Place,
     bytes: u32,
     references: u32,
@@ -73,9 +76,12 @@ impl Spill {
             None => {
                 let number = u32::try_from(self.bodies.len()).map_err(too_large)?;
                 let place = self.arena.add(body);
-                self.bodies.push(Stored { place, bytes, references: 0, offset: 0 });
-                self.by_identity.insert(body_identity, number);
-                self.last = Some((body_identity, number));
+                let highest = self.bodies.last().map_or(0, |last| last.identity);
+                if number > 0 && body_identity <= highest {
+                    self.late.insert(body_identity, number);
+                }
+                let identity = body_identity.max(highest);
+                self.bodies.push(Stored { identity, place, bytes, references: 0, offset: 0 });
                 number
             }
         };
@@ -84,11 +90,22 @@ impl Spill {
         Ok(())
     }
 
+    /// The number of a body that is here. In the order of the log identities rise, so that there
+    /// is hardly ever something to search for.
     fn known(&self, identity: u64) -> Option<u32> {
-        match self.last {
-            // References to a body mostly follow each other.
-            Some((last, number)) if last == identity => Some(number),
-            _ => self.by_identity.get(&identity).copied(),
+        let last = self.bodies.last()?;
+        if identity > last.identity {
+            return None;
+        }
+        let first = if identity == last.identity && self.late.is_empty() {
+            self.bodies.len() - 1
+        } else {
+            self.bodies.partition_point(|body| body.identity < identity)
+        };
+        // Behind it those stand that came late, with the same highest identity.
+        match self.bodies.get(first) {
+            Some(found) if found.identity == identity => u32::try_from(first).ok(),
+            _ => self.late.get(&identity).copied(),
         }
     }
 
@@ -103,15 +120,19 @@ impl Spill {
     }
 
     /// The bytes that it takes in memory, about. Whoever has a limit writes what there is.
-    pub const fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.arena.bytes
             + self.references.len() * size_of::<Reference>()
-            + self.bodies.len() * (size_of::<Stored>() + TABLE_BYTES)
+            + self.bodies.len() * size_of::<Stored>()
+            + self.late.len() * 24
     }
 
-    /// Drops everything.
+    /// Drops everything, and keeps the memory for what comes next.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.arena.clear();
+        self.references.clear();
+        self.bodies.clear();
+        self.late.clear();
     }
 
     /// Writes everything as a run, and syncs it. It counts when [`Runs::end`](crate::Runs::end) has
@@ -135,15 +156,18 @@ impl Spill {
         for body in bodies.iter_mut().filter(|body| body.references > 1) {
             body.offset = run.body(arena.bytes(body.place, body.bytes))?;
         }
-        for reference in &*references {
-            let Some(stored) = bodies.get(reference.body as usize) else { continue };
-            let body = if stored.references > 1 {
-                Body::Shared { offset: stored.offset, bytes: stored.bytes }
-            } else {
-                Body::Own(arena.bytes(stored.place, stored.bytes))
-            };
-            let flags = arena.bytes(reference.flags, reference.flag_bytes.into());
-            run.message(reference.queue, &Message { seq: reference.seq, flags, body })?;
+        for references in references.chunks(FETCHED) {
+            arena.fetch(references.iter().filter_map(|it| bodies.get(it.body as usize)));
+            for reference in references {
+                let Some(stored) = bodies.get(reference.body as usize) else { continue };
+                let body = if stored.references > 1 {
+                    Body::Shared { offset: stored.offset, bytes: stored.bytes }
+                } else {
+                    Body::Own(arena.bytes(stored.place, stored.bytes))
+                };
+                let flags = arena.bytes(reference.flags, reference.flag_bytes.into());
+                run.message(reference.queue, &Message { seq: reference.seq, flags, body })?;
+            }
         }
         run.finish()
     }
@@ -153,6 +177,8 @@ impl Spill {
 #[derive(Debug, Default)]
 struct Arena {
     blocks: Vec<Vec<u8>>,
+    /// Blocks from before that are free.
+    free: Vec<Vec<u8>>,
     bytes: usize,
 }
 
@@ -166,7 +192,9 @@ impl Arena {
     fn add(&mut self, bytes: &[u8]) -> Place {
         let has_room = |block: &Vec<u8>| block.capacity() - block.len() >= bytes.len();
         if !self.blocks.last().is_some_and(has_room) {
-            let block = Vec::with_capacity(bytes.len().max(BLOCK_BYTES));
+            let fits = bytes.len() <= BLOCK_BYTES;
+            let block = self.free.pop().filter(|_| fits);
+            let block = block.unwrap_or_else(|| Vec::with_capacity(bytes.len().max(BLOCK_BYTES)));
             self.bytes += block.capacity();
             self.blocks.push(block);
         }
@@ -182,25 +210,24 @@ impl Arena {
         let block = self.blocks.get(place.block as usize);
         block.and_then(|block| block.get(at..at + length)).unwrap_or_default()
     }
-}
 
-/// Identities are places in the log, which nobody chooses: to mix them is enough.
-#[derive(Debug, Default)]
-struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
+    /// Waits for the memory of several bodies at once instead of for one after the other.
+    fn fetch<'s>(&self, bodies: impl Iterator<Item = &'s Stored>) {
+        let mut any = 0;
+        for body in bodies.filter(|body| body.references == 1) {
+            let bytes = self.bytes(body.place, body.bytes);
+            any = bytes.iter().step_by(LINE_BYTES).chain(bytes.last()).fold(any, |it, at| it ^ at);
         }
+        std::hint::black_box(any);
     }
 
-    fn write_u64(&mut self, number: u64) {
-        let mixed = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = mixed ^ (mixed >> 29);
+    fn clear(&mut self) {
+        self.bytes = 0;
+        for mut block in self.blocks.drain(..) {
+            if block.capacity() == BLOCK_BYTES {
+                block.clear();
+                self.free.push(block);
+            }
+        }
     }
 }
