@@ -3,6 +3,7 @@
 
 mod bounds;
 mod damage;
+mod fixture;
 mod model;
 mod power_cut;
 mod random;

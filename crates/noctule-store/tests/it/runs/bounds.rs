@@ -146,6 +146,30 @@ fn a_spill_says_what_it_takes() {
 }
 
 #[test]
+fn a_body_is_known_again_in_whatever_order_it_comes() {
+    let mut runs = Runs::open(Box::new(SimulatedDisk::new()), RunSettings::default(), &[])
+        .expect("it opens")
+        .0;
+    let mut spill = Spill::new();
+    for _ in 0..2 {
+        let identities = [50, 90, 70, 0, 50, 70, 90, 91, 70, 90, 0, 60, 91, 50, 60];
+        let mut bytes = Vec::new();
+        for (seq, identity) in (0..).zip(identities) {
+            spill
+                .push(1, seq, &[], identity, &[u8::try_from(identity).expect("it is small"); 1_000])
+                .expect("it is small");
+            bytes.push(u8::try_from(identity).expect("it is small"));
+        }
+        add(&mut runs, &mut spill);
+        let mut read = Vec::new();
+        runs.read(1, 0, &ALL, |message| read.push(message.body[0])).expect("there is power");
+        assert_eq!(read, bytes);
+        assert!((6_000..7_500).contains(&runs.bytes()), "{}", runs.bytes());
+        runs.finish(1, u64::MAX);
+    }
+}
+
+#[test]
 fn a_body_that_many_queues_need_stands_once() {
     let mut shelf = Shelf::new(SimulatedDisk::new()).expect("it opens");
     let references: Vec<_> = (0..1_000).map(|queue| (queue, 5)).collect();
