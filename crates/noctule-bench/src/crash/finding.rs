@@ -106,6 +106,8 @@ impl fmt::Display for Finding {
 /// How much was checked, and how often each promise was broken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
+    pub(super) rounds: u64,
+    /// How often the broker was ended, in whichever way.
     pub(super) kills: u64,
     /// Messages that the broker acknowledged.
     pub(super) acknowledged: u64,
@@ -138,6 +140,7 @@ impl Tally {
     }
 
     pub(super) fn add(&mut self, other: &Self) {
+        self.rounds += other.rounds;
         self.kills += other.kills;
         self.acknowledged += other.acknowledged;
         self.owed += other.owed;

@@ -14,16 +14,19 @@ mod recipe;
 mod round;
 mod sender;
 mod stage;
+mod table;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use self::finding::{Finding, KINDS, Tally};
+use self::finding::{Finding, Tally};
+use self::journal::Event;
 use self::recipe::{Ending, Recipe, Server};
 use self::stage::Stage;
 use crate::process;
@@ -33,10 +36,10 @@ const PRINTED_MAX: usize = 10;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Which broker
-    #[arg(long, value_enum, default_value_t = Recipe::Noctule)]
-    broker: Recipe,
-    /// How often it is killed, or a little more often: some rounds kill it twice
+    /// Which broker, or several with commas between them
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "noctule")]
+    broker: Vec<Recipe>,
+    /// How often each is killed, or a little more often: some rounds kill it twice
     #[arg(long, default_value_t = 20)]
     rounds: u64,
     /// Where the random choices begin; the kernel's timing is left to chance
@@ -67,8 +70,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    fn keeps(&self) -> bool {
-        self.keep || self.broker.is_ours()
+    fn keeps(&self, broker: Recipe) -> bool {
+        self.keep || broker.is_ours()
     }
 
     fn ending(&self) -> Ending {
@@ -82,60 +85,86 @@ impl Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0 && options.rounds_per_folder > 0, "no rounds, no table");
-    if options.broker.is_ours() {
+    if options.broker.iter().any(|broker| broker.is_ours()) {
         process::build_noctule()?;
     }
     let base = options.folder.clone().unwrap_or_else(env::temp_dir);
     let base = base.join(format!("noctule-crash-{}", std::process::id()));
-    let mut sum = Tally::default();
-    let mut round = 0;
-    while round < options.rounds {
-        let rounds = options.rounds_per_folder.min(options.rounds - round);
-        let folder = base.join(round.to_string());
-        sum.add(&one_folder(options, folder, round, rounds)?);
-        round += rounds;
+    let mut results = Vec::new();
+    for &broker in &options.broker {
+        println!("{}", broker.name());
+        results.push((broker, all_rounds(options, broker, &base)?));
     }
     // Not if there is something to look at.
     let _ = fs::remove_dir(&base);
-    print!("\n{}", table(options, &sum));
-    if options.broker.is_ours() && !sum.is_clean() {
+    print!("\n{}", table::of(&results, options.ending(), options.seed));
+    if results.iter().any(|(broker, tally)| broker.is_ours() && !tally.is_clean()) {
         bail!("promises were broken; see {}", base.display());
     }
     Ok(())
 }
 
-/// Some rounds on one folder.
-fn one_folder(options: &Options, folder: PathBuf, first: u64, rounds: u64) -> Result<Tally> {
-    let mut server = Server::new(options.broker, options.shards, folder)?;
-    let patience = Duration::from_secs(options.patience);
-    let mut stage = Stage::new(server.start()?, options.seed.wrapping_add(first), patience);
+fn all_rounds(options: &Options, broker: Recipe, base: &Path) -> Result<Tally> {
     let mut sum = Tally::default();
-    for round in first..first + rounds {
-        let duration = stage.round(&mut server, options.ending());
-        let report = stage.checker.take_report();
-        let events = std::mem::take(&mut stage.events);
-        if options.keeps() && (!report.findings.is_empty() || duration.is_err()) {
-            let mut text: String = report.findings.iter().map(|each| format!("{each}\n")).collect();
-            for event in events {
-                writeln!(text, "{event:?}")?;
-            }
-            let file = server.folder().with_extension(format!("round-{round}"));
-            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    let mut round = 0;
+    while round < options.rounds {
+        let rounds = options.rounds_per_folder.min(options.rounds - round);
+        let folder = base.join(format!("{}-{round}", broker.name()));
+        match some_rounds(options, broker, folder, round..round + rounds, &mut sum) {
+            // Others may be so broken that a round does not come to its end.
+            Err(error) if !broker.is_ours() => println!("given up: {error:#}"),
+            result => result?,
         }
-        let duration = duration.with_context(|| format!("round {round}"))?;
-        sum.add(&report.tally);
-        print_round(round, duration, &report.tally, &report.findings, options.keeps());
-    }
-    server.stop(Ending::Kill)?;
-    if !options.keeps() || sum.is_clean() {
-        fs::remove_dir_all(server.folder())?;
+        round += rounds;
     }
     Ok(sum)
 }
 
+/// Some rounds on one folder.
+fn some_rounds(
+    options: &Options,
+    broker: Recipe,
+    folder: PathBuf,
+    rounds: Range<u64>,
+    sum: &mut Tally,
+) -> Result<()> {
+    let mut server = Server::new(broker, options.shards, folder)?;
+    let patience = Duration::from_secs(options.patience);
+    let seed = options.seed.wrapping_add(rounds.start);
+    let mut stage = Stage::new(server.start()?, seed, patience);
+    let (keeps, mut is_clean) = (options.keeps(broker), true);
+    for round in rounds {
+        let load = stage.round(&mut server, options.ending());
+        let mut report = stage.checker.take_report();
+        let events = std::mem::take(&mut stage.events);
+        if keeps && (!report.findings.is_empty() || load.is_err()) {
+            let file = server.folder().with_extension(format!("round-{round}"));
+            keep(&file, &report.findings, &events)?;
+        }
+        let load = load.with_context(|| format!("round {round}"))?;
+        report.tally.rounds = 1;
+        is_clean &= report.tally.is_clean();
+        sum.add(&report.tally);
+        print_round(round, load, &report.tally, &report.findings, keeps);
+    }
+    server.stop(Ending::Kill)?;
+    if !keeps || is_clean {
+        fs::remove_dir_all(server.folder())?;
+    }
+    Ok(())
+}
+
+fn keep(file: &Path, findings: &[Finding], events: &[Event]) -> Result<()> {
+    let mut text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    for event in events {
+        writeln!(text, "{event:?}")?;
+    }
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
 fn print_round(round: u64, load: Duration, tally: &Tally, findings: &[Finding], in_full: bool) {
     println!(
-        "round {round:>4}: load of {:>3} ms, {} stops, {:>5} messages acknowledged, {:>6} \
+        "round {round:>4}: load of {:>3} ms, {} ends, {:>5} messages acknowledged, {:>6} \
          deliveries owed: {}",
         load.as_millis(),
         tally.kills,
@@ -146,34 +175,4 @@ fn print_round(round: u64, load: Duration, tally: &Tally, findings: &[Finding], 
     for finding in findings.iter().filter(|_| in_full).take(PRINTED_MAX) {
         println!("    {finding}");
     }
-}
-
-fn table(options: &Options, sum: &Tally) -> String {
-    let (each, times) = match sum.kills {
-        0 => ("per round", options.rounds),
-        kills => ("per end", kills),
-    };
-    let ending = match options.ending() {
-        Ending::CutOnly => "connections cut, no restart",
-        Ending::Kill => "kill -9",
-        Ending::Terminate => "SIGTERM",
-    };
-    let title = format!("{}, {ending}, seed {}", options.broker.name(), options.seed);
-    let mut text = format!("| {title} | in all | {each} |\n|---|---:|---:|\n");
-    let checked = [
-        ("rounds", options.rounds),
-        ("times ended", sum.kills),
-        ("messages acknowledged", sum.acknowledged),
-        ("deliveries owed", sum.owed),
-        ("sessions promised", sum.sessions),
-        ("subscriptions tried", sum.subscriptions),
-        ("retained messages due", sum.retained),
-        ("wills due", sum.wills),
-        ("repeated with DUP, as QoS 1 may", sum.repeated),
-    ];
-    let broken = KINDS.map(|kind| (kind.describe(), sum.broken(kind)));
-    for (name, count) in checked.into_iter().chain(broken) {
-        text.push_str(&format!("| {name} | {count} | {:.1} |\n", count as f64 / times as f64));
-    }
-    text
 }
