@@ -12,8 +12,13 @@ use super::stage::Stage;
 
 const TURN: Duration = Duration::from_millis(1);
 
-/// How long a load lasts before the crash, in microseconds.
-const LOAD_MICROSECONDS: (u64, u64) = (20_000, 500_000);
+/// How many messages are published before the crash, unless that takes too long.
+const LOAD_MESSAGES: (u64, u64) = (20, 1_600);
+const LOAD_DEADLINE: Duration = Duration::from_secs(4);
+
+/// How long the load goes on then, in microseconds, so that the crash comes at any moment of what
+/// the broker does.
+const LOAD_MICROSECONDS: (u64, u64) = (0, 5_000);
 
 /// When the broker is killed again after a restart, in microseconds, and in how many of a hundred
 /// rounds.
@@ -40,9 +45,9 @@ impl Stage {
     /// One round; how long its load lasted.
     pub(super) fn round(&mut self, server: &mut Server, ending: Ending) -> Result<Duration> {
         self.arrange()?;
-        let (from, to) = LOAD_MICROSECONDS;
-        let duration = Duration::from_micros(self.random.between(from, to));
-        self.load(duration)?;
+        let start = Instant::now();
+        self.load()?;
+        let duration = start.elapsed();
         self.stop(server, ending)?;
         self.return_all()?;
         if ending == Ending::Kill && self.random.chance(AGAIN_PERCENT) {
@@ -101,7 +106,7 @@ impl Stage {
         Ok(())
     }
 
-    fn load(&mut self, duration: Duration) -> Result<()> {
+    fn load(&mut self) -> Result<()> {
         for index in self.with_part(|part| part == Part::Offline) {
             let in_good_order = self.random.chance(50);
             self.leave(index, in_good_order)?;
@@ -109,8 +114,22 @@ impl Stage {
         for index in self.with_part(|part| part == Part::Dawdling) {
             self.clients[index].receiver.patience = DAWDLE;
         }
+        let (from, to) = LOAD_MESSAGES;
+        let target = self.published() + self.random.between(from, to);
+        let (from, to) = LOAD_MICROSECONDS;
+        let rest = Duration::from_micros(self.random.between(from, to));
         let (start, mut turns, mut last_look) = (Instant::now(), 0, Instant::now());
-        while start.elapsed() < duration {
+        let mut end = start + LOAD_DEADLINE;
+        let mut is_ending = false;
+        loop {
+            if !is_ending && self.published() >= target {
+                is_ending = true;
+                end = end.min(Instant::now() + rest);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
             let due = start.elapsed().as_millis() as u64;
             // What could not be sent in time is not made up for.
             if turns < due {
@@ -124,9 +143,8 @@ impl Stage {
                 last_look = Instant::now();
                 self.look()?;
             }
-            self.turn(TURN)?;
+            self.turn(TURN.min(left))?;
         }
-        Ok(())
     }
 
     fn publish_some(&mut self) -> Result<()> {

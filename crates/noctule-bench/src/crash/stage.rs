@@ -117,6 +117,11 @@ impl Stage {
         })
     }
 
+    /// How many messages have been published.
+    pub(super) fn published(&self) -> u64 {
+        self.numbers.iter().map(|number| u64::from(*number)).sum()
+    }
+
     /// Has a client do something, and notes what it does.
     pub(super) fn act(
         &mut self,
