@@ -7,14 +7,14 @@ use noctule_packet::{Ack, Packet, PacketId, PacketType, ReasonCode, Version};
 use noctule_session::{Acknowledgement, AcknowledgementKind, AnswerId, SenderError};
 
 use crate::connection::Flow;
-use crate::effect::{Effect, Effects, Token, Waiting};
+use crate::effect::{Effect, Effects};
 use crate::event::{DropCause, Event};
 use crate::fault::{Fault, ProtocolError};
 use crate::input::ConnectionId;
 use crate::outstanding::Outstanding;
+use crate::persist::Awaiting;
 use crate::registry::SessionKey;
 use crate::session::{Delivery, Session};
-use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::Record;
 
@@ -64,7 +64,7 @@ impl Shard {
         let version = session.version;
         match session.sender.on_pubrec(ack.packet_id) {
             Ok(delivery) => {
-                self.send_pubrel(id, ack.packet_id);
+                self.answer_pubrec(id, key, (ack.packet_id, delivery.is_some()), effects);
                 if let Some(delivery) = delivery {
                     self.release_delivery(key, &delivery);
                     self.settle_shared(key, delivery.group(), effects);
@@ -86,6 +86,26 @@ impl Shard {
         Ok(Flow::Next)
     }
 
+    /// PUBREL tells the client that its PUBREC will not be forgotten.
+    fn answer_pubrec(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        (packet_id, is_first): (PacketId, bool),
+        effects: &mut Effects,
+    ) {
+        let session = self.registry.session_mut(key);
+        let Some(kept) = session.and_then(|session| session.queue_kept()) else {
+            self.send_pubrel(id, packet_id);
+            return;
+        };
+        if is_first {
+            let session = kept.name;
+            self.record(Record::Pubrec { session, packet_id }, effects);
+        }
+        self.await_durable(Awaiting::Pubrel { connection: id, packet_id }, effects);
+    }
+
     pub(crate) fn on_pubcomp(
         &mut self,
         _: ConnectionId,
@@ -95,6 +115,13 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
         let settled = session.sender.on_pubcomp(ack.packet_id).map(|()| None);
+        if settled.is_ok()
+            && let Some(kept) = session.queue_kept()
+        {
+            let (session, packet_id) = (kept.name, ack.packet_id);
+            self.record_leisurely(Record::Pubcomp { session, packet_id }, effects);
+            self.note_acknowledged(key);
+        }
         self.make_room(key, settled, ack.reason_code, effects)
     }
 
@@ -137,7 +164,6 @@ impl Shard {
         ack: &Ack<'_>,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
-        let stored = self.is_stored(key);
         let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
         let unknown = if session.version.is_v5() {
             ReasonCode::PacketIdentifierNotFound
@@ -145,17 +171,17 @@ impl Shard {
             ReasonCode::Success
         };
         if let Some(answer) = session.receiver.on_pubrel(ack.packet_id, unknown) {
-            if stored && self.settings.durability == Durability::Stored {
-                let client_id = Arc::clone(&session.client_id);
-                let answer = answer.value();
-                self.outstanding.insert((key, answer), Outstanding::release());
-                effects.push(Effect::Persist {
-                    token: Token(Waiting::Acknowledgement { session: key, answer }),
-                    record: Record::Released { client_id, packet_id: ack.packet_id },
-                });
+            let Some(kept) = session.queue_kept() else {
+                session.receiver.complete(answer, ReasonCode::Success);
+                self.send_acknowledgements(id, key);
                 return Ok(Flow::Next);
-            }
-            session.receiver.complete(answer, ReasonCode::Success);
+            };
+            let (name, answer) = (kept.name, answer.value());
+            self.outstanding.insert((key, answer), Outstanding::release());
+            let packet_id = ack.packet_id;
+            self.record(Record::Released { session: name, packet_id }, effects);
+            self.await_durable(Awaiting::Acknowledgement { session: key, answer }, effects);
+            return Ok(Flow::Next);
         }
         self.send_acknowledgements(id, key);
         Ok(Flow::Next)

@@ -1,5 +1,5 @@
-//! CONNECT: from the packet to the CONNACK, through authentication and the session that is loaded,
-//! taken over or made.
+//! CONNECT: from the packet to the CONNACK, through authentication and the session that is taken
+//! over or made.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -14,12 +14,12 @@ use crate::effect::{Credentials, Effect, Effects, Principal, Token, Waiting};
 use crate::event::{Event, Reason};
 use crate::fault::{Fault, ProtocolError, Refused};
 use crate::input::ConnectionId;
+use crate::persist::Awaiting;
 use crate::rate::UNLIMITED;
 use crate::registry::SessionKey;
-use crate::session::Session;
-use crate::settings::Durability;
+use crate::session::{Kept, Session};
 use crate::shard::Shard;
-use crate::stored::{Record, StoredSession};
+use crate::stored::{Record, StoredTerms};
 use crate::timers::Timer;
 use crate::will::Will;
 
@@ -46,8 +46,6 @@ pub(crate) struct Connecting {
     will: Option<Box<Will>>,
     principal: Principal,
     session_present: bool,
-    /// How many answers of the store and other shards CONNACK waits for.
-    pub(crate) parts: u32,
     /// The session, from the moment at which the connection owns it.
     pub(crate) session: Option<SessionKey>,
 }
@@ -118,57 +116,30 @@ impl Shard {
             outcome.map_err(|code| Refused::new(code, "authentication refused the client"))?;
         let Some(connecting) = self.connecting(id) else { return Ok(Flow::Wait) };
         connecting.principal = principal;
-        self.find_session(id, effects)
+        self.open_session(id, effects)
     }
 
-    /// Asks the store about a session that is not known here.
-    fn find_session(&mut self, id: ConnectionId, effects: &mut Effects) -> Result<Flow, Fault> {
-        let durable = self.settings.durability == Durability::Stored;
-        let Some(connecting) = self.connecting(id) else { return Ok(Flow::Wait) };
-        let client_id = Arc::clone(&connecting.client_id);
-        if durable && self.registry.find(&client_id).is_none() {
-            // What is loaded must not be out of date when it comes: only one may wait for it.
-            if let Some(old) = self.loading.insert(Arc::clone(&client_id), id) {
-                self.disconnect(old, taken_over(), None, effects);
-            }
-            let step = self.next_step(id);
-            let token = Token(Waiting::Packet { connection: id, step });
-            effects.push(Effect::Load { token, client_id: (&*client_id).into() });
-            return Ok(Flow::Wait);
-        }
-        self.on_loaded(id, None, effects)
-    }
-
-    /// Goes on when what was stored under the identifier is there: the session is taken over, gone
-    /// on with or made, and from here on nobody else owns the identifier.
-    pub(crate) fn on_loaded(
-        &mut self,
-        id: ConnectionId,
-        stored: Option<Box<StoredSession>>,
-        effects: &mut Effects,
-    ) -> Result<Flow, Fault> {
+    /// The session is taken over, gone on with or made, and from here on nobody else owns the
+    /// identifier.
+    fn open_session(&mut self, id: ConnectionId, effects: &mut Effects) -> Result<Flow, Fault> {
         let Some(Connecting { client_id, assigned, clean_start, .. }) = self.connecting(id) else {
             return Ok(Flow::Wait);
         };
         let (client_id, assigned, clean_start) = (Arc::clone(client_id), *assigned, *clean_start);
-        self.loading.remove(&client_id);
         // [MQTT5-3.1.3-2] [MQTT311-3.1.3-2]
         let known = self.registry.find(&client_id);
         // [MQTT5-3.1.3-6] [MQTT5-3.2.2-16] [MQTT311-3.1.3-6]
-        if assigned && (stored.is_some() || known.is_some()) {
+        if assigned && known.is_some() {
             let another = self.invent_client_id();
             if let Some(connecting) = self.connecting(id) {
                 connecting.client_id = another;
             }
-            return self.find_session(id, effects);
+            return self.open_session(id, effects);
         }
-        let known_to_store = known.and_then(|key| self.registry.session(key));
-        let was_stored = stored.is_some() || known_to_store.is_some_and(|session| session.stored);
+        let before = self.recorded();
         if let Some(key) = known {
             self.take_over(key, clean_start, effects);
         }
-        let step = self.next_step(id);
-        let token = Token(Waiting::Packet { connection: id, step });
         let key = match self.registry.find(&client_id) {
             // [MQTT5-3.1.2-5] [MQTT311-3.1.2-4] [MQTT31-3.1-8]
             Some(key) => {
@@ -178,37 +149,48 @@ impl Shard {
                 key
             }
             // [MQTT5-3.1.2-4] [MQTT5-3.1.2-6] [MQTT311-3.1.2-6]
-            None => self.make_session(id, stored.filter(|_| !clean_start), token, effects),
+            None => self.make_session(id),
         };
         self.adopt(id, key);
-        self.persist_session(id, key, was_stored, token, effects)
+        self.record_session(id, key, effects);
+        if self.recorded() == before {
+            return self.on_session_persisted(id, effects);
+        }
+        let step = self.next_step(id);
+        let token = Token(Waiting::Packet { connection: id, step });
+        self.await_durable(Awaiting::Packet(token), effects);
+        Ok(Flow::Wait)
     }
 
-    /// Makes CONNACK wait for the store where it must.
-    fn persist_session(
-        &mut self,
-        id: ConnectionId,
-        key: SessionKey,
-        was_stored: bool,
-        token: Token,
-        effects: &mut Effects,
-    ) -> Result<Flow, Fault> {
-        let stored = self.is_stored(key);
-        let Some(session) = self.registry.session_mut(key) else { return Ok(Flow::Wait) };
-        session.stored = stored;
-        let (client_id, session_expiry_interval) =
-            (Arc::clone(&session.client_id), session.expiry_interval);
-        let Some(connecting) = self.connecting(id) else { return Ok(Flow::Wait) };
-        if stored || was_stored {
-            connecting.parts += 1;
-            let new = !connecting.session_present;
-            let record = Record::SessionStarted { client_id, new, session_expiry_interval };
-            effects.push(Effect::Persist { token, record });
+    /// Lets the store know on which terms a session goes on.
+    fn record_session(&mut self, id: ConnectionId, key: SessionKey, effects: &mut Effects) {
+        if !self.keeps() {
+            return;
         }
-        if connecting.parts > 0 {
-            return Ok(Flow::Wait);
+        let Some(connecting) = self.connecting(id) else { return };
+        let (will, receive_maximum) = (connecting.will.clone(), connecting.receive_maximum);
+        let Some(session) = self.registry.session_mut(key) else { return };
+        if !session.may_return() && !will.as_ref().is_some_and(|will| will.is_kept()) {
+            if let Some(kept) = session.kept.take() {
+                self.record(Record::SessionEnded { session: kept.name }, effects);
+            }
+            return;
         }
-        self.on_session_persisted(id, effects)
+        let known = session.kept.as_ref().map(|kept| kept.name);
+        let name = known.unwrap_or_else(|| self.next_name());
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let kept = session.kept.get_or_insert_with(|| Box::new(Kept::new(name)));
+        kept.has_will = will.is_some();
+        let terms = StoredTerms {
+            session: name,
+            client_id: Arc::clone(&session.client_id),
+            user_name: session.principal.user_name.clone(),
+            version: session.version,
+            expiry_interval: session.expiry_interval,
+            receive_maximum,
+            will,
+        };
+        self.record(Record::SessionStarted(Box::new(terms)), effects);
     }
 
     /// Answers with CONNACK, then sends what the session still owes its client.
@@ -306,7 +288,6 @@ impl Shard {
             will,
             principal: Principal::default(),
             session_present: false,
-            parts: 0,
             session: None,
         })
     }
@@ -377,8 +358,7 @@ impl Shard {
         Ok((self.invent_client_id(), true))
     }
 
-    /// A client identifier that hardly any session has, and whose home is here; whether one does is
-    /// seen once it is loaded.
+    /// A client identifier that hardly any session has, and whose home is here.
     fn invent_client_id(&mut self) -> Arc<str> {
         loop {
             let (high, low) = (self.random.next(), self.random.next());
@@ -460,11 +440,7 @@ impl Shard {
         #[cfg(feature = "planted-faults")]
         let clean_start =
             clean_start && !self.is_planted(crate::planted::PlantedFault::KeepCleanSession);
-        let Some(session) = self.registry.session_mut(key) else { return };
-        if clean_start {
-            // The record of the new session makes the store forget this one.
-            session.stored = false;
-        }
+        let Some(session) = self.registry.session(key) else { return };
         if let Some(old) = session.connection {
             // [MQTT5-3.1.4-3] [MQTT311-3.1.4-2] [MQTT31-3.1-10]
             self.disconnect(old, taken_over(), None, effects);
@@ -475,30 +451,14 @@ impl Shard {
         }
     }
 
-    /// A new session, with what was stored of it.
-    fn make_session(
-        &mut self,
-        id: ConnectionId,
-        stored: Option<Box<StoredSession>>,
-        token: Token,
-        effects: &mut Effects,
-    ) -> SessionKey {
+    /// A new session.
+    fn make_session(&mut self, id: ConnectionId) -> SessionKey {
         let (client_id, version) = match self.connecting(id) {
-            Some(connecting) => {
-                // [MQTT5-3.2.2-2] [MQTT311-3.2.2-2]
-                connecting.session_present = stored.is_some();
-                (Arc::clone(&connecting.client_id), connecting.version)
-            }
+            Some(connecting) => (Arc::clone(&connecting.client_id), connecting.version),
             None => (Arc::from(""), Version::V5_0),
         };
-        let key = self.registry.insert(Session::new(client_id, version));
-        if let Some(stored) = stored {
-            let parts = self.restore(key, *stored, token, effects);
-            if let Some(connecting) = self.connecting(id) {
-                connecting.parts += parts;
-            }
-        }
-        key
+        // [MQTT5-3.2.2-2] [MQTT311-3.2.2-2]
+        self.registry.insert(Session::new(client_id, version))
     }
 
     /// Gives the session to the connection.

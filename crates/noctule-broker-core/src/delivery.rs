@@ -48,6 +48,9 @@ impl Shard {
             return;
         }
         let connection = session.connection;
+        if publication.name > 0 && self.has_got(terms.session, publication.name) {
+            return;
+        }
         // A publication may have waited for an answer or a turn. [MQTT5-3.3.2-5]
         if publication.expires_at.is_some_and(|at| at < self.now) {
             self.drop_message(terms, publication, DropCause::Expired, None, effects);
@@ -61,6 +64,7 @@ impl Shard {
         }
         // Where memory is short, only one at a time passes by the queue.
         let may_send = session.sender.is_open()
+            && !(qos == QoS::ExactlyOnce && session.is_stored())
             && (session.sender.in_flight() == 0 || self.memory.shortage().is_none());
         let open = may_send && connection.is_some_and(|id| self.has_room(id));
         // [MQTT311-3.1.2-5] [MQTT31-3.1-8]
@@ -73,8 +77,9 @@ impl Shard {
             return;
         }
         let Terms { retain, identifiers, group, .. } = terms.clone();
-        let delivery = Delivery::new(publication.message(), retain, identifiers, group);
+        let mut delivery = Delivery::new(publication.message(), retain, identifiers, group);
         let bytes = delivery.message.bytes() as u64;
+        self.note_queued(terms.session, qos, &mut delivery);
         let Some(session) = self.registry.session_mut(terms.session) else { return };
         if let Ok(packet_id) = session.sender.send_now(delivery, qos) {
             session.held_bytes += bytes;
@@ -132,10 +137,11 @@ impl Shard {
             self.drop_message(terms, publication, DropCause::QueueFull, Some(limit), effects);
             return;
         }
-        let Some(session) = self.registry.session_mut(terms.session) else { return };
         let Terms { retain, identifiers, group, .. } = terms.clone();
-        let message = publication.message();
-        session.enqueue(Delivery::new(message, retain, identifiers, group), qos);
+        let mut delivery = Delivery::new(publication.message(), retain, identifiers, group);
+        self.note_queued(terms.session, qos, &mut delivery);
+        let Some(session) = self.registry.session_mut(terms.session) else { return };
+        session.enqueue(delivery, qos);
         self.memory.grow(bytes);
     }
 
@@ -152,6 +158,9 @@ impl Shard {
         if let Some(session) = self.registry.session_mut(key) {
             session.held_bytes = session.held_bytes.saturating_sub(bytes);
             self.memory.shrink(bytes);
+            if session.kept.is_some() {
+                self.note_acknowledged(key);
+            }
         }
     }
 
@@ -192,6 +201,9 @@ impl Shard {
 
     /// Sends the session's next message or PUBREL. False if there is none, or no quota for it.
     fn transmit_next(&mut self, id: ConnectionId, key: SessionKey, effects: &mut Effects) -> bool {
+        if self.keeps() && self.waits_for_store(key) {
+            return false;
+        }
         let Some(session) = self.registry.session_mut(key) else { return false };
         let (packet_id, delivery, qos, dup) = match session.sender.next_transmission() {
             None => return false,
@@ -249,6 +261,7 @@ impl Shard {
             let topic = delivery.message.topic.clone();
             self.count_drop(DropCause::Expired);
             self.settle_shared(key, tag, effects);
+            self.record_skipped(key, &delivery, effects);
             self.release_delivery(key, &delivery);
             let cause = DropCause::Expired;
             effects.push(Effect::Event(Event::Dropped { client_id, topic, cause, limit: None }));

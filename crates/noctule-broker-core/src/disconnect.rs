@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use noctule_packet::{Disconnect, ReasonCode};
 
 use crate::connection::{Flow, Parked, Phase};
-use crate::effect::{Effect, Effects, Token};
+use crate::effect::{Effect, Effects};
 use crate::event::{Ended, Event, Reason};
 use crate::fault::{Fault, ProtocolError};
 use crate::input::{Command, ConnectionId};
@@ -32,7 +32,6 @@ impl Shard {
                 return Err(ProtocolError::SessionExpiryFromZero.into());
             }
             session.expiry_interval = interval.min(maximum);
-            self.persist_expiry(key, effects);
         }
         #[cfg(feature = "planted-faults")]
         if self.is_planted(crate::planted::PlantedFault::PublishWillAnyway) {
@@ -49,16 +48,25 @@ impl Shard {
         Ok(Flow::Wait)
     }
 
-    /// Lets the store know how long it has to keep a session; the end of one has its own record.
-    fn persist_expiry(&mut self, key: SessionKey, effects: &mut Effects) {
-        let Some(session) = self.registry.session(key) else { return };
-        if session.stored && session.expiry_interval > 0 {
-            let record = Record::SessionStarted {
-                client_id: Arc::clone(&session.client_id),
-                new: false,
-                session_expiry_interval: session.expiry_interval,
-            };
-            effects.push(Effect::Persist { token: Token::nobody(), record });
+    /// Lets the store know until when it has to keep a session, and its will.
+    pub(crate) fn record_left(&mut self, key: SessionKey, effects: &mut Effects) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let sent = session.sent_up_to();
+        let Some(kept) = &mut session.kept else { return };
+        let has_will = session.will_at.is_some();
+        let had_will = core::mem::replace(&mut kept.has_will, has_will);
+        let left = Record::SessionLeft {
+            session: kept.name,
+            expiry_interval: session.expiry_interval,
+            expires_at: session.expires_at,
+            will_at: session.will_at,
+            sent,
+        };
+        // A will that was given up must not be published after a crash. [MQTT5-3.1.2-10]
+        if had_will {
+            self.record(left, effects);
+        } else {
+            self.record_leisurely(left, effects);
         }
     }
 
@@ -84,7 +92,7 @@ impl Shard {
     }
 
     /// The session has no connection any more: its will is due, and its own end may be.
-    fn release_session(&mut self, key: SessionKey, effects: &mut Effects) {
+    pub(crate) fn release_session(&mut self, key: SessionKey, effects: &mut Effects) {
         let now = self.now;
         let Some(session) = self.registry.session_mut(key) else { return };
         session.connection = None;
@@ -105,6 +113,7 @@ impl Shard {
         self.give_back_unsent(key, effects);
         self.lend_window(key, effects);
         self.schedule_will(key, effects);
+        self.record_left(key, effects);
     }
 
     /// Writes what is in the outbound buffer and takes nothing more from the connection.
@@ -123,9 +132,6 @@ impl Shard {
         match parked {
             // A session whose CONNACK was not sent yet is left as by a lost connection.
             Some(Parked::Connect(connecting)) => {
-                if self.loading.get(&connecting.client_id) == Some(&id) {
-                    self.loading.remove(&connecting.client_id);
-                }
                 if let Some(key) = connecting.session
                     && self.registry.session(key).is_some_and(|known| known.connection == Some(id))
                 {

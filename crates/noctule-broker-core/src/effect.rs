@@ -33,6 +33,8 @@ pub(crate) enum Waiting {
     Join { number: u64 },
     /// A will that is due, by its number.
     Will { number: u64 },
+    /// The end of what the store gives back.
+    Restore,
     /// Nobody.
     Nobody,
 }
@@ -126,20 +128,18 @@ pub enum Effect {
         /// What it wants.
         question: Question,
     },
-    /// Make a record durable, behind all earlier ones.
+    /// Make a record durable, behind all earlier ones;
+    /// [`Input::Persisted`](crate::Input::Persisted) says how many are.
     Persist {
-        /// To be handed back.
-        token: Token,
         /// What to keep.
         record: Record,
+        /// Whether somebody waits for it. What nobody waits for may go along with the next one that
+        /// is urgent.
+        is_urgent: bool,
     },
-    /// Fetch a stored session, as all records that were handed out before leave it.
-    Load {
-        /// To be handed back.
-        token: Token,
-        /// Whose.
-        client_id: Box<str>,
-    },
+    /// Everything that was given back with [`Input::Restore`](crate::Input::Restore) is in its
+    /// place, here and in what other shards know of it.
+    Restored,
     /// Hand something to another shard, as
     /// [`Input::FromShard`](crate::Input::FromShard): behind all that it was handed before, and
     /// without fail.

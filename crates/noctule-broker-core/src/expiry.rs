@@ -1,16 +1,13 @@
 //! What time ends: silent connections, sessions, wills' delays, retained messages.
 
-use alloc::sync::Arc;
-
 use noctule_packet::ReasonCode;
 
 use crate::connection::{Connection, Phase};
-use crate::effect::{Effect, Effects, Token};
+use crate::effect::{Effect, Effects};
 use crate::event::{Event, Limit, Reason};
 use crate::input::ConnectionId;
 use crate::registry::SessionKey;
 use crate::session::Session;
-use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::Record;
 use crate::timers::Timer;
@@ -43,6 +40,7 @@ impl Shard {
                         session.will_at = None;
                     }
                     self.publish_will(key, effects);
+                    self.record_left(key, effects);
                 }
                 Timer::Retained(topic) => {
                     let expired = self.retained.find(&topic);
@@ -116,11 +114,13 @@ impl Shard {
     /// Ends a session: its will is due now, its subscriptions and messages are gone, and what a
     /// shared subscription had given to it goes to another member.
     pub(crate) fn end_session(&mut self, key: SessionKey, effects: &mut Effects) {
+        // What happens to it from here on is nothing to keep.
+        let kept = self.registry.session_mut(key).and_then(|session| session.kept.take());
         // [MQTT5-3.1.2-8] [MQTT311-3.1.2-8] [MQTT31-3.1-13]
         self.publish_will(key, effects);
         self.give_back_unfinished(key, effects);
         let Some(session) = self.registry.remove(key) else { return };
-        let Session { client_id, stored, expires_at, subscriptions, held_bytes, .. } = session;
+        let Session { client_id, expires_at, subscriptions, held_bytes, .. } = session;
         self.memory.shrink(held_bytes);
         self.budget = self.budget.saturating_sub(subscriptions.len());
         for filter in subscriptions.filters() {
@@ -130,17 +130,10 @@ impl Shard {
             self.timers.cancel(at, Timer::SessionExpiry(key));
         }
         self.statistics.sessions_ended += 1;
-        if stored {
-            let record = Record::SessionEnded { client_id: Arc::clone(&client_id) };
-            effects.push(Effect::Persist { token: Token::nobody(), record });
+        if let Some(kept) = kept {
+            self.record(Record::SessionEnded { session: kept.name }, effects);
         }
         effects.push(Effect::Event(Event::SessionEnded { client_id }));
-    }
-
-    /// Whether a session outlives its connection, so that a store keeps it.
-    pub(crate) fn is_stored(&self, key: SessionKey) -> bool {
-        self.settings.durability == Durability::Stored
-            && self.registry.session(key).is_some_and(Session::may_return)
     }
 }
 

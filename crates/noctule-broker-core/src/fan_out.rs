@@ -12,6 +12,7 @@ use crate::forwarded::Forwarded;
 use crate::input::ConnectionId;
 use crate::message::Message;
 use crate::origin::Origin;
+use crate::persist::Awaiting;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::router::{Match, Matches, Target};
@@ -24,6 +25,7 @@ pub(crate) struct FanOut {
     message: Arc<Message>,
     publisher: Publisher,
     origin: Origin,
+    name: u64,
     matches: Matches,
     from: usize,
     then: Then,
@@ -38,6 +40,8 @@ pub(crate) struct Then {
     pub(crate) acknowledge: Option<(SessionKey, u64)>,
     /// The forward that this was.
     pub(crate) forwarded: Option<Forwarded>,
+    /// Whether it has led to something that must be durable first.
+    pub(crate) is_recorded: bool,
 }
 
 impl FanOut {
@@ -80,8 +84,21 @@ impl Shard {
         self.fan_out(publication, matches, 0, effects)
     }
 
-    /// Delivers to the targets from `from` on; where it stopped if the turn's share ran out.
+    /// Delivers to the targets from `from` on, and records for whom it waits; where it stopped if
+    /// the turn's share ran out.
     fn fan_out(
+        &mut self,
+        publication: &mut Publication<'_>,
+        matches: &[Match],
+        from: usize,
+        effects: &mut Effects,
+    ) -> Option<usize> {
+        let rest = self.deliver_to_all(publication, matches, from, effects);
+        self.record_queued(publication, effects);
+        rest
+    }
+
+    fn deliver_to_all(
         &mut self,
         publication: &mut Publication<'_>,
         matches: &[Match],
@@ -125,12 +142,9 @@ impl Shard {
     ) -> Result<(), Refused> {
         self.number(&mut publication);
         if self.retained_elsewhere(&publication).is_none() {
-            self.keep_retained(&mut publication)?;
+            self.keep_retained(&mut publication, effects)?;
         }
         let matches = self.route(publication.topic);
-        if let Some(publisher) = publication.publisher.session() {
-            self.persist(publisher, &mut publication, &matches, None, effects);
-        }
         self.forward(&mut publication, &matches, None, effects);
         if let Some(from) = self.start_fan_out(&mut publication, &matches, effects) {
             self.defer(&mut publication, matches, from, Then::default());
@@ -151,6 +165,7 @@ impl Shard {
             message: publication.message(),
             publisher: publication.publisher,
             origin: publication.origin,
+            name: publication.name,
             matches,
             from,
             then,
@@ -161,11 +176,13 @@ impl Shard {
     pub(crate) fn go_on_fanning_out(&mut self, effects: &mut Effects) {
         while let Some(mut next) = self.work.pop_front() {
             let message = Arc::clone(&next.message);
+            let before = self.recorded();
             let rest = Publication::of(&message, next.publisher).and_then(|mut publication| {
-                publication.origin = next.origin;
+                (publication.origin, publication.name) = (next.origin, next.name);
                 next.keep_subscribed(&self.route(publication.topic));
                 self.fan_out(&mut publication, &next.matches, next.from, effects)
             });
+            next.then.is_recorded |= self.recorded() > before;
             if let Some(from) = rest {
                 next.from = from;
                 self.work.push_front(next);
@@ -177,10 +194,14 @@ impl Shard {
 
     fn finish_fan_out(&mut self, then: Then, effects: &mut Effects) {
         if let Some((session, answer)) = then.acknowledge {
-            self.on_answered(session, answer, None, effects);
+            if then.is_recorded {
+                self.await_durable(Awaiting::Acknowledgement { session, answer }, effects);
+            } else {
+                self.on_answered(session, answer, None, effects);
+            }
         }
         if let Some(forwarded) = then.forwarded {
-            self.finish_forward(forwarded, effects);
+            self.finish_recorded_forward(forwarded, then.is_recorded, effects);
         }
         let Some(id) = then.resume else { return };
         if let Some(connection) = self.connections.find_mut(id)

@@ -10,6 +10,7 @@ use crate::effect::{Effects, Token, Waiting};
 use crate::fan_out::Then;
 use crate::fault::Refused;
 use crate::input::ShardId;
+use crate::persist::Awaiting;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::router::{Matches, Target};
@@ -106,11 +107,12 @@ impl Shard {
             waiting.map(|(session, answer)| Token(Waiting::Acknowledgement { session, answer }));
         let publisher = self.publisher_number(publication.publisher);
         let (message, origin) = (publication.message(), publication.origin);
+        let name = publication.name;
         for to in &others {
             let keep_for = (owner == Some(*to)).then(|| self.publisher_name(publication.publisher));
             let message = Arc::clone(&message);
             self.windows.spend(*to, message.bytes());
-            let forward = Forward { token, message, origin, publisher, keep_for };
+            let forward = Forward { token, message, origin, name, publisher, keep_for };
             effects.tell(*to, Body::Forward(forward));
         }
         if waiting.is_none() {
@@ -123,19 +125,20 @@ impl Shard {
     /// Another shard's publication, for the subscribers of this one only, and perhaps to keep. The
     /// answer says that all of that is done.
     pub(crate) fn on_forward(&mut self, from: ShardId, forward: Forward, effects: &mut Effects) {
-        let Forward { token, message, origin, publisher, keep_for } = forward;
+        let Forward { token, message, origin, name, publisher, keep_for } = forward;
         let bytes = message.bytes() as u64;
         let mut forwarded = Forwarded { from, token, bytes, refused: None };
+        let before = self.recorded();
         if self.deliver_straight(&message).is_some() {
             self.finish_forward(forwarded, effects);
             self.spares.keep(message);
             return;
         }
         if let Some(mut publication) = Publication::of(&message, Publisher::Elsewhere(publisher)) {
-            publication.origin = origin;
+            (publication.origin, publication.name) = (origin, name);
             self.note_seen(&publication);
             if let Some(client_id) = keep_for
-                && let Err(refused) = self.keep_retained(&mut publication)
+                && let Err(refused) = self.keep_retained(&mut publication, effects)
             {
                 self.note_refused(client_id, Arc::clone(&message.topic), &refused, effects);
                 forwarded.refused = Some(Box::new(refused));
@@ -146,12 +149,27 @@ impl Shard {
                 publication.forget_message();
             }
             if let Some(at) = self.start_fan_out(&mut publication, &matches, effects) {
-                let then = Then { forwarded: Some(forwarded), ..Then::default() };
+                let is_recorded = self.recorded() > before;
+                let then = Then { forwarded: Some(forwarded), is_recorded, ..Then::default() };
                 self.defer(&mut publication, matches, at, then);
                 return;
             }
         }
-        self.finish_forward(forwarded, effects);
+        self.finish_recorded_forward(forwarded, self.recorded() > before, effects);
+    }
+
+    /// Answers a forward as soon as what it has led to is durable.
+    pub(crate) fn finish_recorded_forward(
+        &mut self,
+        forwarded: Forwarded,
+        is_recorded: bool,
+        effects: &mut Effects,
+    ) {
+        if is_recorded {
+            self.await_durable(Awaiting::Forward(Box::new(forwarded)), effects);
+        } else {
+            self.finish_forward(forwarded, effects);
+        }
     }
 
     /// All deliveries of a forward are made.

@@ -7,8 +7,8 @@ use noctule_packet::ReasonCode;
 
 use crate::effect::{Principal, Token};
 use crate::peer::Peer;
+use crate::restored::Restored;
 use crate::shard_message::ShardMessage;
-use crate::stored::StoredSession;
 
 /// A network connection, named by the driver: a slot that is used again, and how often it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,18 +82,14 @@ pub enum Input<'a> {
         /// Whether it may be done.
         allowed: bool,
     },
-    /// Answers [`Effect::Persist`](crate::Effect::Persist): the record is where it must be.
+    /// So many of all records that were handed out with
+    /// [`Effect::Persist`](crate::Effect::Persist) are where they must be: the first ones.
     Persisted {
-        /// The record's token.
-        token: Token,
+        /// How many, since the shard was made.
+        records: u64,
     },
-    /// Answers [`Effect::Load`](crate::Effect::Load).
-    Loaded {
-        /// The question's token.
-        token: Token,
-        /// What was stored under the client identifier.
-        session: Option<Box<StoredSession>>,
-    },
+    /// What was stored, before anything else happens.
+    Restore(Restored),
     /// Another shard has said something with
     /// [`Effect::ToShard`](crate::Effect::ToShard). What one shard says to another must come in
     /// the order in which it was said.

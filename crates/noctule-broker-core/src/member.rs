@@ -84,8 +84,11 @@ impl Shard {
             Some(_) => self.forget_group_elsewhere(key, filter.as_str()),
             None => self.forget_own_group(key, filter.as_str()),
         };
-        let mut left =
-            self.take_unfinished(key, |tag| tag.owner == owner && Some(tag.group) == group);
+        let mut left = self.take_unfinished(
+            key,
+            |tag| tag.owner == owner && Some(tag.group) == group,
+            effects,
+        );
         let unfinished = left.pop_first().map(|(_, left)| left).unwrap_or_default();
         if elsewhere.is_none() {
             return self.leave_group((owner, key), filter, unfinished, effects);
@@ -166,6 +169,7 @@ impl Shard {
         let group = queued.then_some(tag);
         let terms = Terms { session: key, qos, retain, identifiers, group };
         self.deliver(&mut publication, &terms, false, effects);
+        self.record_queued(&mut publication, effects);
     }
 
     /// A member is done with a message, one way or the other: if its group lives on another shard,
@@ -189,14 +193,14 @@ impl Shard {
     // [MQTT5-4.8.2-4]
     pub(crate) fn give_back_unsent(&mut self, key: SessionKey, effects: &mut Effects) {
         let mut left = ByGroup::new();
-        self.take_unsent(key, &mut left, |_| true);
+        self.take_unsent(key, &mut left, |_| true, effects);
         self.give_back(key, left, effects);
     }
 
     /// What a session that ends was not sent, or has not acknowledged, goes to other members of all
     /// its shared subscriptions.
     pub(crate) fn give_back_unfinished(&mut self, key: SessionKey, effects: &mut Effects) {
-        let left = self.take_unfinished(key, |_| true);
+        let left = self.take_unfinished(key, |_| true, effects);
         self.give_back(key, left, effects);
     }
 
@@ -217,7 +221,12 @@ impl Shard {
 
     /// Takes what a session was not sent, and without a connection also what it has not
     /// acknowledged, of the shared subscriptions that `leaves` says yes to.
-    fn take_unfinished(&mut self, key: SessionKey, leaves: impl Fn(Tag) -> bool + Copy) -> ByGroup {
+    fn take_unfinished(
+        &mut self,
+        key: SessionKey,
+        leaves: impl Fn(Tag) -> bool + Copy,
+        effects: &mut Effects,
+    ) -> ByGroup {
         let mut taken = ByGroup::new();
         // [MQTT5-3.10.4-3]
         if let Some(session) = self.registry.session_mut(key)
@@ -230,11 +239,17 @@ impl Shard {
                 sort_in(&mut taken, delivery);
             }
         }
-        self.take_unsent(key, &mut taken, leaves);
+        self.take_unsent(key, &mut taken, leaves, effects);
         taken
     }
 
-    fn take_unsent(&mut self, key: SessionKey, into: &mut ByGroup, leaves: impl Fn(Tag) -> bool) {
+    fn take_unsent(
+        &mut self,
+        key: SessionKey,
+        into: &mut ByGroup,
+        leaves: impl Fn(Tag) -> bool,
+        effects: &mut Effects,
+    ) {
         let Some(session) = self.registry.session_mut(key) else { return };
         // What waits may be much more than that.
         if session.queued_shared == 0 {
@@ -245,6 +260,7 @@ impl Shard {
             if let Some(session) = self.registry.session_mut(key) {
                 session.note_dequeued(&delivery);
             }
+            self.record_skipped(key, &delivery, effects);
             self.release_delivery(key, &delivery);
             sort_in(into, delivery);
         }

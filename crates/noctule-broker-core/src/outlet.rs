@@ -12,7 +12,6 @@ use crate::memory::Memory;
 use crate::message::Message;
 use crate::registry::SessionKey;
 use crate::session::{Delivery, Session};
-use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::spares::Spares;
 use crate::statistics::Statistics;
@@ -84,7 +83,7 @@ impl Shard {
         let session = self.registry.session_mut(key)?;
         let id = session.connection?;
         let connection = self.connections.find_mut(id)?;
-        let is_stored = self.settings.durability == Durability::Stored && session.may_return();
+        let is_stored = session.is_stored();
         connection.takes_anything().then_some(Outlet {
             id,
             session,

@@ -11,9 +11,13 @@ use crate::effect::Effects;
 use crate::fan_out::Then;
 use crate::fault::{Fault, Refused};
 use crate::message::Message;
+use crate::persist::Awaiting;
 use crate::publication::{Publication, Publisher};
+use crate::publish::Acknowledge;
 use crate::registry::SessionKey;
+use crate::restore::is_unrouted;
 use crate::shard::Shard;
+use crate::stored::Record;
 
 /// What an acknowledgement still waits for.
 #[derive(Debug)]
@@ -22,67 +26,71 @@ pub(crate) struct Outstanding {
     reason: ReasonCode,
     /// That of the publication; `None` for a release.
     packet_id: Option<PacketId>,
+    /// What the store calls the publication, if it must know that it is routed; 0 otherwise.
+    name: u64,
 }
 
-/// A QoS 2 publication that is routed when it is kept, and behind those of its publisher that came
-/// earlier.
+/// A QoS 2 publication that is routed when it is kept: as records become durable in order, so do
+/// those of one publisher.
 #[derive(Debug)]
 pub(crate) struct Held {
     message: Arc<Message>,
-    is_kept: bool,
+    /// What the store calls it.
+    name: u64,
 }
 
 impl Outstanding {
     /// What an acknowledgement waits for that has so many parts; 0 would never be done.
     pub(crate) const fn new(parts: u32, reason: ReasonCode, packet_id: Option<PacketId>) -> Self {
-        Self { parts, reason, packet_id }
+        Self { parts, reason, packet_id, name: 0 }
+    }
+
+    /// What the store has to wait for before it is told that a publication is routed.
+    pub(crate) const fn unrouted(parts: u32, name: u64) -> Self {
+        Self { parts, reason: ReasonCode::Success, packet_id: None, name }
     }
 
     /// What a PUBCOMP waits for.
     pub(crate) const fn release() -> Self {
-        Self { parts: 1, reason: ReasonCode::Success, packet_id: None }
+        Self { parts: 1, reason: ReasonCode::Success, packet_id: None, name: 0 }
     }
 }
 
 impl Shard {
-    /// Lets a QoS 2 publication wait for its own record: a repetition after a crash must not double
-    /// it.
+    /// Lets a QoS 2 publication of a session that is stored wait for its own record, as a
+    /// repetition after a crash must not double it. Whether it has to wait.
     pub(crate) fn hold(
         &mut self,
         key: SessionKey,
-        answer: u64,
+        owed: &Acknowledge,
         message: Arc<Message>,
-        is_kept: bool,
-    ) {
-        self.held.insert((key, answer), Held { message, is_kept });
-    }
-
-    /// Whether a QoS 2 publication of this session waits to be routed.
-    pub(crate) fn is_holding(&self, key: SessionKey) -> bool {
-        self.held.range((key, 0)..=(key, u64::MAX)).next().is_some()
+        effects: &mut Effects,
+    ) -> bool {
+        let (answer, packet_id) = (owed.answer.value(), owed.packet_id);
+        let kept = self.registry.session_mut(key).and_then(|session| session.queue_kept());
+        let Some(session) = kept.map(|kept| kept.name) else { return false };
+        let publication = self.next_name();
+        self.held.insert((key, answer), Held { message: Arc::clone(&message), name: publication });
+        self.record(Record::Received { session, packet_id, publication, message }, effects);
+        self.await_durable(Awaiting::Acknowledgement { session: key, answer }, effects);
+        true
     }
 
     /// Step 8: the store has the record.
-    pub(crate) fn on_persisted(&mut self, key: SessionKey, answer: u64, effects: &mut Effects) {
-        let Some(held) = self.held.get_mut(&(key, answer)) else {
-            self.on_answered(key, answer, None, effects);
-            return;
-        };
-        held.is_kept = true;
-        // [MQTT5-4.6.0-5] [MQTT311-4.6.0-6]
-        while let Some(next) = self.held.range((key, 0)..=(key, u64::MAX)).next()
-            && next.1.is_kept
-        {
-            let at = *next.0;
-            if let Some(held) = self.held.remove(&at) {
-                self.route_held(at, &held.message, effects);
-            }
+    // [MQTT5-4.6.0-5] [MQTT311-4.6.0-6]
+    pub(crate) fn on_kept(&mut self, key: SessionKey, answer: u64, effects: &mut Effects) {
+        match self.held.remove(&(key, answer)) {
+            Some(held) => self.route_held((key, answer), &held, effects),
+            None => self.on_answered(key, answer, None, effects),
         }
     }
 
     /// Steps 5 to 7 for a QoS 2 publication that is kept.
-    fn route_held(&mut self, at: (SessionKey, u64), message: &Arc<Message>, effects: &mut Effects) {
-        let (key, answer) = at;
+    fn route_held(&mut self, at: (SessionKey, u64), held: &Held, effects: &mut Effects) {
+        let ((key, answer), Held { message, name }) = (at, held);
+        if let Some(outstanding) = self.outstanding.get_mut(&at) {
+            outstanding.name = *name;
+        }
         let in_time = !message.is_expired(self.now);
         let publication = Publication::of(message, Publisher::Session(key));
         if let Some(mut publication) = publication.filter(|_| in_time) {
@@ -93,6 +101,7 @@ impl Shard {
                 self.on_answered(key, answer, Some(Box::new(refused)), effects);
                 return;
             }
+            publication.name = *name;
             let matches = self.route(publication.topic);
             let (mut parts, rest) = self.make_public(&mut publication, &matches, Some(at), effects);
             if let Some(from) = rest {
@@ -141,6 +150,18 @@ impl Shard {
             return;
         }
         let Some(done) = self.outstanding.remove(&(key, answer)) else { return };
+        if done.name > 0 {
+            self.record_leisurely(Record::Routed { publication: done.name }, effects);
+        }
+        if is_unrouted(answer) {
+            return;
+        }
+        if done.name > 0
+            && done.reason.is_error()
+            && self.release_refused((key, answer), &done, effects)
+        {
+            return;
+        }
         let connection = self.registry.session(key).and_then(|session| session.connection);
         match connection {
             Some(id) => self.acknowledge(id, key, answer, done.reason),
@@ -150,5 +171,25 @@ impl Shard {
                 }
             }
         }
+    }
+    /// A refusal frees the packet identifier, which the store has to know before the client does:
+    /// what comes under it then is something else. Whether there is something to wait for.
+    // [MQTT5-4.3.3-9]
+    fn release_refused(
+        &mut self,
+        at: (SessionKey, u64),
+        refused: &Outstanding,
+        effects: &mut Effects,
+    ) -> bool {
+        let kept = self.registry.session_mut(at.0).and_then(|session| session.queue_kept());
+        let (Some(session), Some(packet_id)) = (kept.map(|kept| kept.name), refused.packet_id)
+        else {
+            return false;
+        };
+        self.record(Record::Released { session, packet_id }, effects);
+        self.outstanding.insert(at, Outstanding::new(1, refused.reason, refused.packet_id));
+        let (session, answer) = at;
+        self.await_durable(Awaiting::Acknowledgement { session, answer }, effects);
+        true
     }
 }

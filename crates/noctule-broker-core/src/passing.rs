@@ -137,7 +137,7 @@ impl Shard {
         let session = passed.session;
         let token = publish.packet_id.map(|_| Token(Waiting::Alone { session, answer }));
         let (origin, publisher) = (Origin::default(), passed.publisher);
-        let forward = Forward { token, message, origin, publisher, keep_for: None };
+        let forward = Forward { token, message, origin, name: 0, publisher, keep_for: None };
         Some((forward, frame.length))
     }
 

@@ -1,80 +1,245 @@
-//! What of a publication must be durable, and for whom.
+//! What a shard has to keep, and who waits until it is kept.
+//!
+//! Records are handed out in order and become durable in order, so that one number says how far the
+//! store is. Whoever must not go on before something is durable waits for the number of the last
+//! record that was handed out.
 
-use alloc::sync::Arc;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use noctule_packet::QoS;
+use noctule_packet::{PacketId, QoS};
 
-use crate::effect::{Effect, Effects, Token, Waiting};
+use crate::effect::{Effect, Effects, Token};
+use crate::forwarded::Forwarded;
+use crate::input::ConnectionId;
 use crate::publication::Publication;
-use crate::publish::Acknowledge;
 use crate::registry::SessionKey;
-use crate::router::{Matches, Target};
+use crate::session::{Delivery, Kept};
 use crate::settings::Durability;
 use crate::shard::Shard;
-use crate::stored::Record;
+use crate::stored::{Record, Reference};
+
+/// The records of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    /// How many were handed out.
+    handed_out: u64,
+    /// How many, up to the last one that somebody may wait for: one that comes behind it may be
+    /// left for later.
+    urgent: u64,
+    /// How many of them are durable.
+    durable: u64,
+    /// Who waits for how many, in order.
+    waiting: VecDeque<(u64, Awaiting)>,
+    /// For whom the publication that is being delivered waits now.
+    references: Vec<(SessionKey, Reference)>,
+    /// The sessions whose clients have acknowledged something since that was last recorded.
+    acknowledged: Vec<SessionKey>,
+    /// Counts what needs a name for ever: stored sessions, and QoS 2 publications.
+    names: u64,
+}
+
+/// What goes on as soon as a record is durable.
+#[derive(Debug)]
+pub(crate) enum Awaiting {
+    /// A part of the packet that a connection is stopped at.
+    Packet(Token),
+    /// A part of a publication's acknowledgement, or that of a release.
+    Acknowledgement { session: SessionKey, answer: u64 },
+    /// The answer to another shard.
+    Forward(Box<Forwarded>),
+    /// The PUBREL of a message whose PUBREC has come on this connection.
+    Pubrel { connection: ConnectionId, packet_id: PacketId },
+    /// What a session's queue has at this place, and what may stand behind it.
+    Queue { session: SessionKey, sequence: u64 },
+}
+
+impl Reference {
+    /// For a message that has the last place in a queue.
+    fn new(kept: &Kept, qos: QoS, delivery: &Delivery) -> Self {
+        Self {
+            session: kept.name,
+            sequence: kept.sequence,
+            qos,
+            retain: delivery.retain,
+            identifiers: delivery.identifiers().to_vec(),
+        }
+    }
+}
 
 impl Shard {
-    /// Step 6: hands out what must be durable. How many answers the acknowledgement waits for.
-    pub(crate) fn persist(
-        &mut self,
-        key: SessionKey,
-        publication: &mut Publication<'_>,
-        matches: &Matches,
-        acknowledgement: Option<&Acknowledge>,
-        effects: &mut Effects,
-    ) -> u32 {
-        if self.settings.durability == Durability::Memory {
-            return 0;
-        }
-        let sessions = self.stored_sessions(publication, matches);
-        let received = acknowledgement
-            .filter(|_| publication.qos == QoS::ExactlyOnce && self.is_stored(key))
-            .and_then(|owed| {
-                let session = self.registry.session(key)?;
-                Some((Arc::clone(&session.client_id), owed.packet_id))
-            });
-        if sessions.is_empty() && !publication.retain && received.is_none() {
-            return 0;
-        }
-        let token = match acknowledgement {
-            Some(owed) => {
-                Token(Waiting::Acknowledgement { session: key, answer: owed.answer.value() })
-            }
-            None => Token::nobody(),
-        };
-        let message = publication.message();
-        let record = Record::Published { received, message, sessions };
-        effects.push(Effect::Persist { token, record });
-        u32::from(acknowledgement.is_some())
+    /// Whether anything is kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.settings.durability == Durability::Stored
     }
 
-    /// The client identifiers of the stored sessions that the message will wait for, each once.
-    fn stored_sessions(&self, publication: &Publication<'_>, matches: &Matches) -> Vec<Arc<str>> {
-        let mut keys = Vec::new();
-        // What is delivered at most once waits for nobody.
-        for found in matches.iter().filter(|_| publication.qos > QoS::AtMostOnce) {
-            match found.target {
-                Target::Session(session) => {
-                    let publisher = publication.publisher.session();
-                    let own = found.options.no_local && publisher == Some(session);
-                    if found.options.qos > QoS::AtMostOnce && !own {
-                        keys.push(session);
-                    }
+    /// Hands out a record that somebody may wait for.
+    pub(crate) fn record(&mut self, record: Record, effects: &mut Effects) {
+        self.records.handed_out += 1;
+        self.records.urgent = self.records.handed_out;
+        effects.push(Effect::Persist { record, is_urgent: true });
+    }
+
+    /// Hands out a record for which nobody waits, and which may be lost in a crash: then something
+    /// is sent again.
+    pub(crate) fn record_leisurely(&mut self, record: Record, effects: &mut Effects) {
+        self.records.handed_out += 1;
+        effects.push(Effect::Persist { record, is_urgent: false });
+    }
+
+    /// How many records were handed out, up to the last one that somebody may wait for.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.records.urgent
+    }
+
+    /// Lets something wait until all that was [recorded](Self::record) so far is durable; if it is
+    /// already, it goes on at once.
+    pub(crate) fn await_durable(&mut self, awaiting: Awaiting, effects: &mut Effects) {
+        if self.records.urgent > self.records.durable {
+            self.records.waiting.push_back((self.records.urgent, awaiting));
+        } else {
+            self.go_on(awaiting, effects);
+        }
+    }
+
+    /// A name that nothing else has, or ever had.
+    pub(crate) fn next_name(&mut self) -> u64 {
+        self.records.names += 1;
+        (self.records.names << 16) | u64::from(self.settings.shard.0)
+    }
+
+    /// From here on names are larger than this one.
+    pub(crate) fn go_on_naming_behind(&mut self, name: u64) {
+        self.records.names = self.records.names.max(name >> 16);
+    }
+
+    /// So many records are durable: whoever waits for them goes on.
+    pub(crate) fn on_persisted(&mut self, records: u64, effects: &mut Effects) {
+        self.records.durable = self.records.durable.max(records.min(self.records.handed_out));
+        while let Some((wanted, _)) = self.records.waiting.front()
+            && *wanted <= self.records.durable
+            && let Some((_, awaiting)) = self.records.waiting.pop_front()
+        {
+            self.go_on(awaiting, effects);
+        }
+    }
+
+    fn go_on(&mut self, awaiting: Awaiting, effects: &mut Effects) {
+        match awaiting {
+            Awaiting::Packet(token) => self.on_part_done(token, effects),
+            Awaiting::Acknowledgement { session, answer } => {
+                self.on_kept(session, answer, effects);
+            }
+            Awaiting::Forward(forwarded) => self.finish_forward(*forwarded, effects),
+            Awaiting::Pubrel { connection, packet_id } => {
+                if self.is_online(connection) {
+                    self.send_pubrel(connection, packet_id);
                 }
-                Target::Group(group) => {
-                    let own = self.settings.shard;
-                    let members = self.groups.members(group).iter();
-                    let own_members = members.filter(|member| member.shard == own);
-                    keys.extend(own_members.map(|member| member.session));
-                }
-                Target::Shard(_) => {}
+            }
+            Awaiting::Queue { session, sequence } => {
+                self.on_queue_durable(session, sequence, effects);
             }
         }
-        keys.retain(|key| self.is_stored(*key));
-        keys.sort_unstable();
-        keys.dedup();
-        let names = keys.into_iter().filter_map(|key| self.registry.session(key));
-        names.map(|session| Arc::clone(&session.client_id)).collect()
+    }
+
+    /// Gives a message that a stored session is to get its place in the queue. It is recorded with
+    /// [`record_queued`](Self::record_queued).
+    pub(crate) fn note_queued(&mut self, key: SessionKey, qos: QoS, delivery: &mut Delivery) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let Some(kept) = session.queue_kept() else { return };
+        kept.sequence += 1;
+        delivery.set_sequence(kept.sequence);
+        let reference = Reference::new(kept, qos, delivery);
+        self.records.references.push((key, reference));
+    }
+
+    /// Records for whom a publication waits since this was last called.
+    pub(crate) fn record_queued(
+        &mut self,
+        publication: &mut Publication<'_>,
+        effects: &mut Effects,
+    ) {
+        if self.records.references.is_empty() {
+            return;
+        }
+        let noted = core::mem::take(&mut self.records.references);
+        for (session, Reference { qos, sequence, .. }) in &noted {
+            if *qos == QoS::ExactlyOnce {
+                let queue = Awaiting::Queue { session: *session, sequence: *sequence };
+                self.records.waiting.push_back((self.records.handed_out + 1, queue));
+            }
+        }
+        let references = noted.into_iter().map(|(_, reference)| reference).collect();
+        let message = publication.message();
+        let publication = publication.name;
+        self.record(Record::Queued { publication, message, references }, effects);
+    }
+
+    /// A message that waited for a session is gone without having been sent.
+    pub(crate) fn record_skipped(
+        &mut self,
+        key: SessionKey,
+        delivery: &Delivery,
+        effects: &mut Effects,
+    ) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let Some(kept) = session.queue_kept() else { return };
+        kept.skipped = self.records.handed_out + 1;
+        let (name, sequence) = (kept.name, kept.sequence_of(delivery));
+        let is_last = session.sender.peek_waiting().is_none();
+        self.record(Record::Skipped { session: name, sequence }, effects);
+        if !is_last {
+            self.await_durable(Awaiting::Queue { session: key, sequence }, effects);
+        }
+    }
+
+    /// Whether the next message of a queue must not be sent yet: the packet identifier of one with
+    /// QoS 2 follows from what stands before it, so that all of that has to be durable.
+    // [MQTT5-4.3.3-2] [MQTT311-4.3.3-1]
+    pub(crate) fn waits_for_store(&self, key: SessionKey) -> bool {
+        let Some(session) = self.registry.session(key) else { return false };
+        let Some(kept) = session.kept.as_deref() else { return false };
+        let is_new = session.sender.waiting_qos() == Some(QoS::ExactlyOnce)
+            && !session.sender.has_repetitions();
+        let Some(next) = session.sender.peek_waiting().filter(|_| is_new) else { return false };
+        kept.sequence_of(next) > kept.durable || kept.skipped > self.records.durable
+    }
+
+    /// A message of a queue is durable.
+    fn on_queue_durable(&mut self, key: SessionKey, sequence: u64, effects: &mut Effects) {
+        if let Some(session) = self.registry.session_mut(key)
+            && let Some(kept) = &mut session.kept
+        {
+            kept.durable = kept.durable.max(sequence);
+            self.pump(key, effects);
+        }
+    }
+
+    /// A client has acknowledged something; it is recorded together with what else it does.
+    pub(crate) fn note_acknowledged(&mut self, key: SessionKey) {
+        if let Some(session) = self.registry.session_mut(key)
+            && let Some(kept) = session.queue_kept()
+            && !core::mem::replace(&mut kept.has_acknowledged, true)
+        {
+            self.records.acknowledged.push(key);
+        }
+    }
+
+    /// Hands out what clients have acknowledged since the last call, in one record for each. A
+    /// driver calls it once a turn: what it misses is sent again after a crash.
+    pub fn record_acknowledgements(&mut self, effects: &mut Effects) {
+        while let Some(key) = self.records.acknowledged.pop() {
+            let Some(session) = self.registry.session_mut(key) else { continue };
+            let done = session.done_up_to();
+            let Some(kept) = session.queue_kept() else { continue };
+            kept.has_acknowledged = false;
+            let Some((up_to, next)) = done.filter(|(up_to, _)| *up_to > kept.done) else {
+                continue;
+            };
+            kept.done = up_to;
+            let session = kept.name;
+            self.record_leisurely(Record::Acknowledged { session, up_to, next }, effects);
+        }
     }
 }

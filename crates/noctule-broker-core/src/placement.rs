@@ -51,7 +51,7 @@ impl Placement {
 
     /// Who keeps the retained message of a topic. What the broker says of itself comes from the
     /// first shard and stays there.
-    pub(crate) fn retained(&self, topic: &str) -> ShardId {
+    pub fn retained(&self, topic: &str) -> ShardId {
         if topic.starts_with("$SYS/") { ShardId(0) } else { self.shard(topic) }
     }
 

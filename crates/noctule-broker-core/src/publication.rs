@@ -46,6 +46,8 @@ pub(crate) struct Publication<'a> {
     pub(crate) publisher: Publisher,
     /// Which publication it is, if it has RETAIN set.
     pub(crate) origin: Origin,
+    /// What the store calls it, if it knows it before it is routed; 0 otherwise.
+    pub(crate) name: u64,
     message: Option<Arc<Message>>,
 }
 
@@ -61,6 +63,7 @@ impl<'a> Publication<'a> {
             expires_at: None,
             publisher: Publisher::Nobody,
             origin: Origin::default(),
+            name: 0,
             message: None,
         }
     }
@@ -76,6 +79,7 @@ impl<'a> Publication<'a> {
             expires_at: message.expires_at,
             publisher,
             origin: Origin::default(),
+            name: 0,
             message: Some(Arc::clone(message)),
         })
     }

@@ -17,6 +17,7 @@ use crate::input::ConnectionId;
 use crate::last_topic::Routed;
 use crate::message::Message;
 use crate::outstanding::Outstanding;
+use crate::persist::Awaiting;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::router::Matches;
@@ -59,7 +60,7 @@ impl Shard {
             }
         };
         let Some(topic) = topic else { return Ok(Flow::Next) };
-        let acknowledgement = match self.admit(id, key, publish, effects)? {
+        let acknowledgement = match self.admit(id, key, publish)? {
             #[cfg(feature = "planted-faults")]
             Admitted::Duplicate
                 if self.is_planted(crate::planted::PlantedFault::PassOnDuplicate) =>
@@ -171,20 +172,20 @@ impl Shard {
         } else {
             ReasonCode::Success
         };
-        let kept = self.persist(key, publication, matches, acknowledgement.as_ref(), effects);
         let Some(owed) = acknowledgement else {
             let rest = self.make_public(publication, matches, None, effects).1;
             return Ok(self.go_on_behind(id, publication, matches, rest, None));
         };
         let (answer, packet_id) = (owed.answer.value(), Some(owed.packet_id));
         let waiting = (key, answer);
-        if publication.qos == QoS::ExactlyOnce && (kept > 0 || self.is_holding(key)) {
-            self.hold(key, answer, publication.message(), kept == 0);
+        if publication.qos == QoS::ExactlyOnce
+            && self.hold(key, &owed, publication.message(), effects)
+        {
             self.outstanding.insert(waiting, Outstanding::new(1, reason, packet_id));
             return Ok(Flow::Next);
         }
         let (parts, rest) = self.make_public(publication, matches, Some(waiting), effects);
-        let parts = kept + parts + u32::from(rest.is_some());
+        let parts = parts + u32::from(rest.is_some());
         if parts > 0 {
             self.outstanding.insert(waiting, Outstanding::new(parts, reason, packet_id));
         } else {
@@ -193,8 +194,8 @@ impl Shard {
         Ok(self.go_on_behind(id, publication, matches, rest, Some(waiting)))
     }
 
-    /// Steps 5 to 7: keeps what is retained, forwards and delivers. How many answers of other
-    /// shards there will be, and where the fan-out has stopped.
+    /// Steps 5 to 7: keeps what is retained, forwards and delivers. How many answers of the store
+    /// and other shards there will be, and where the fan-out has stopped.
     pub(crate) fn make_public(
         &mut self,
         publication: &mut Publication<'_>,
@@ -202,15 +203,24 @@ impl Shard {
         waiting: Option<(SessionKey, u64)>,
         effects: &mut Effects,
     ) -> (u32, Option<usize>) {
+        let before = self.recorded();
         self.number(publication);
         if self.retained_elsewhere(publication).is_none() {
-            self.change_retained(publication);
+            self.change_retained(publication, effects);
         }
-        let parts = self.forward(publication, matches, waiting, effects);
+        let mut parts = self.forward(publication, matches, waiting, effects);
+        let rest = self.start_fan_out(publication, matches, effects);
+        if let Some((session, answer)) = waiting
+            && self.recorded() > before
+        {
+            parts += 1;
+            self.await_durable(Awaiting::Acknowledgement { session, answer }, effects);
+        }
         #[cfg(feature = "planted-faults")]
-        let parts =
-            if self.is_planted(crate::planted::PlantedFault::AcknowledgeEarly) { 0 } else { parts };
-        (parts, self.start_fan_out(publication, matches, effects))
+        if self.is_planted(crate::planted::PlantedFault::AcknowledgeEarly) {
+            parts = 0;
+        }
+        (parts, rest)
     }
 
     /// Lets the connection go on: at once, or behind the rest of a fan-out.
@@ -224,7 +234,7 @@ impl Shard {
     ) -> Flow {
         let Some(from) = rest else { return Flow::Next };
         self.park(id, Parked::FanOut);
-        let then = Then { resume: Some(id), acknowledge, forwarded: None };
+        let then = Then { resume: Some(id), acknowledge, ..Then::default() };
         self.defer(publication, Arc::clone(matches), from, then);
         Flow::Wait
     }
@@ -277,7 +287,6 @@ impl Shard {
         id: ConnectionId,
         key: SessionKey,
         publish: &Publish<'_>,
-        _: &mut Effects,
     ) -> Result<Admitted, Fault> {
         let Some(packet_id) = publish.packet_id else { return Ok(Admitted::New(None)) };
         let Some(session) = self.registry.session_mut(key) else { return Ok(Admitted::Duplicate) };

@@ -17,6 +17,11 @@ pub struct SessionKey {
     generation: u32,
 }
 
+impl SessionKey {
+    /// The key of no session.
+    pub(crate) const NOBODY: Self = Self { slot: u32::MAX, generation: u32::MAX };
+}
+
 #[cfg(test)]
 impl SessionKey {
     /// A key of a session that need not be.

@@ -483,6 +483,7 @@ impl Shard {
         let terms =
             Terms { session: key, qos: replay.options.qos, retain: true, identifiers, group: None };
         self.deliver(&mut publication, &terms, false, effects);
+        self.record_queued(&mut publication, effects);
     }
 
     fn schedule_replay(&mut self, key: SessionKey) {

@@ -3,11 +3,13 @@
 
 use noctule_packet::ReasonCode;
 
+use crate::effect::Effects;
 use crate::fault::Refused;
 use crate::input::ShardId;
 use crate::origin::Origin;
 use crate::publication::Publication;
 use crate::shard::Shard;
+use crate::stored::Record;
 use crate::timers::Timer;
 
 impl Shard {
@@ -47,13 +49,18 @@ impl Shard {
     pub(crate) fn keep_retained(
         &mut self,
         publication: &mut Publication<'_>,
+        effects: &mut Effects,
     ) -> Result<(), Refused> {
         self.check_retained(publication)?;
-        self.change_retained(publication);
+        self.change_retained(publication, effects);
         Ok(())
     }
 
-    pub(crate) fn change_retained(&mut self, publication: &mut Publication<'_>) {
+    pub(crate) fn change_retained(
+        &mut self,
+        publication: &mut Publication<'_>,
+        effects: &mut Effects,
+    ) {
         // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
         if !publication.retain {
             return;
@@ -72,6 +79,14 @@ impl Shard {
             // [MQTT5-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]
             (self.retained.insert(message, origin), publication.expires_at)
         };
+        // What the broker says of itself is said again.
+        if self.keeps() && !topic.starts_with("$SYS/") {
+            let record = match publication.payload {
+                [] => Record::RetainedRemoved { topic: topic.into() },
+                _ => Record::Retained { message: publication.message() },
+            };
+            self.record(record, effects);
+        }
         if let Some(at) = before.and_then(|before| before.expires_at) {
             self.timers.cancel(at, Timer::Retained(topic.into()));
         }

@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
-use noctule_packet::{QoS, SubscriptionOptions, Version};
-use noctule_session::{Receiver, Sender, Timestamp};
+use noctule_packet::{PacketId, QoS, SubscriptionOptions, Version};
+use noctule_session::{Oldest, Receiver, Sender, Timestamp};
 use smallvec::SmallVec;
 
 use crate::effect::Principal;
@@ -35,8 +35,8 @@ pub(crate) struct Session {
     /// Boxed, as most sessions have none.
     memberships: Option<Box<Memberships>>,
     pub(crate) sender: Sender<Delivery>,
-    /// Whether the store knows it, and has to be told when it ends.
-    pub(crate) stored: bool,
+    /// What the store knows of it. Boxed, as sessions that end with their connections have none.
+    pub(crate) kept: Option<Box<Kept>>,
     /// Bytes of what waits in `sender`.
     pub(crate) queued_bytes: u64,
     /// Bytes of all that is in `sender`, sent or not.
@@ -66,7 +66,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             memberships: None,
             sender: Sender::new(u16::MAX),
-            stored: false,
+            kept: None,
             queued_bytes: 0,
             held_bytes: 0,
             queued_shared: 0,
@@ -77,6 +77,50 @@ impl Session {
             replay_scheduled: false,
         }
     }
+}
+
+/// What the store knows of a session.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// What the store calls it.
+    pub(crate) name: u64,
+    /// The last place in its queue that was taken.
+    pub(crate) sequence: u64,
+    /// The last place whose message is durable.
+    pub(crate) durable: u64,
+    /// How many records must be durable before a QoS 2 message is sent: those up to the last that
+    /// says that a message was skipped.
+    pub(crate) skipped: u64,
+    /// Up to which place the store knows that the queue is done.
+    pub(crate) done: u64,
+    /// Whether its client has acknowledged something that is not recorded.
+    pub(crate) has_acknowledged: bool,
+    /// Whether the store has a will of its client.
+    pub(crate) has_will: bool,
+}
+
+impl Kept {
+    pub(crate) fn new(name: u64) -> Self {
+        Self {
+            name,
+            sequence: 0,
+            durable: 0,
+            skipped: 0,
+            done: 0,
+            has_acknowledged: false,
+            has_will: false,
+        }
+    }
+
+    /// The place of a message in the queue, of which it has itself only the lower half.
+    pub(crate) fn sequence_of(&self, delivery: &Delivery) -> u64 {
+        self.sequence.saturating_sub(low(self.sequence).wrapping_sub(delivery.sequence).into())
+    }
+}
+
+/// The lower half of a place in a queue.
+fn low(sequence: u64) -> u32 {
+    u32::try_from(sequence & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 /// The shared subscriptions of a session.
@@ -106,6 +150,36 @@ impl Session {
     /// Whether it goes on without its connection.
     pub(crate) fn may_return(&self) -> bool {
         self.expiry_interval > 0
+    }
+
+    /// Whether what waits for it is kept, because it goes on without its connection.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.kept.is_some() && self.may_return()
+    }
+
+    /// What the store knows of its queue, if that is kept.
+    pub(crate) fn queue_kept(&mut self) -> Option<&mut Kept> {
+        if self.may_return() { self.kept.as_deref_mut() } else { None }
+    }
+
+    /// Up to which place its queue is done, and the packet identifier of the message behind that;
+    /// `None` if that cannot be said now.
+    pub(crate) fn done_up_to(&self) -> Option<(u64, PacketId)> {
+        let kept = self.kept.as_deref()?;
+        let next = match self.sender.oldest() {
+            Oldest::Published(delivery) => Some(delivery),
+            Oldest::Released => return None,
+            Oldest::None => self.sender.peek_waiting(),
+        };
+        let up_to = next.map_or(kept.sequence, |next| kept.sequence_of(next).saturating_sub(1));
+        Some((up_to, self.sender.oldest_packet_id()))
+    }
+
+    /// The last place in its queue whose message has a packet identifier, or is done.
+    pub(crate) fn sent_up_to(&self) -> u64 {
+        let Some(kept) = self.kept.as_deref() else { return 0 };
+        let waiting = self.sender.peek_waiting();
+        waiting.map_or(kept.sequence, |next| kept.sequence_of(next).saturating_sub(1))
     }
 
     /// Whether a publication that arrives with QoS 1 may be acknowledged on this connection without
@@ -148,6 +222,8 @@ pub(crate) type Identifiers = SmallVec<[u32; 2]>;
 pub(crate) struct Delivery {
     pub(crate) message: Arc<Message>,
     pub(crate) retain: bool,
+    /// The lower half of its place in the queue, if that is kept.
+    sequence: u32,
     /// Boxed, as hardly any delivery has them and there may be many deliveries.
     details: Option<Box<Details>>,
 }
@@ -167,12 +243,17 @@ impl Delivery {
     ) -> Self {
         let is_plain = identifiers.is_empty() && group.is_none();
         let details = (!is_plain).then(|| Box::new(Details { identifiers, group }));
-        Self { message, retain, details }
+        Self { message, retain, sequence: 0, details }
     }
 
     /// A delivery without RETAIN for the one subscription that matches, which has no identifier.
     pub(crate) fn plain(message: Arc<Message>) -> Self {
-        Self { message, retain: false, details: None }
+        Self { message, retain: false, sequence: 0, details: None }
+    }
+
+    /// Gives it its place in a queue that is kept.
+    pub(crate) fn set_sequence(&mut self, sequence: u64) {
+        self.sequence = low(sequence);
     }
 
     /// Whether nobody but its session has to do with it.

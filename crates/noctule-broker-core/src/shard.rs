@@ -27,8 +27,10 @@ use crate::memory::Memory;
 use crate::origin::{Positions, Row};
 use crate::outbound::Outbound;
 use crate::outstanding::{Held, Outstanding};
+use crate::persist::Records;
 use crate::rate::Rate;
 use crate::registry::{Registry, SessionKey};
+use crate::restore::Restoring;
 use crate::retained::Retained;
 use crate::router::Router;
 use crate::routes::Routes;
@@ -52,8 +54,6 @@ pub struct Shard {
     pub(crate) started: Timestamp,
     pub(crate) connections: Connections,
     pub(crate) registry: Registry,
-    /// The connection that waits for what is stored under a client identifier.
-    pub(crate) loading: HashMap<Arc<str>, ConnectionId, FixedState>,
     pub(crate) router: Router,
     pub(crate) routes: Routes,
     pub(crate) groups: Groups,
@@ -95,6 +95,8 @@ pub struct Shard {
     pub(crate) random: Random,
     pub(crate) loads: Loads,
     pub(crate) stopping: Option<ReasonCode>,
+    pub(crate) records: Records,
+    pub(crate) restoring: Restoring,
 }
 
 /// A small generator of numbers that nobody must guess only until the seed is known.
@@ -125,7 +127,6 @@ impl Shard {
             started: now,
             connections: Connections::default(),
             registry: Registry::new(seed),
-            loading: HashMap::with_hasher(FixedState::with_seed(seed)),
             router: Router::new(seed),
             routes: Routes::new(seed),
             groups: Groups::new(seed),
@@ -160,6 +161,8 @@ impl Shard {
             random: Random { hasher: FixedState::with_seed(seed), count: 0 },
             loads: Loads::new(now),
             stopping: None,
+            records: Records::default(),
+            restoring: Restoring::default(),
             settings: Arc::new(settings),
         }
     }
@@ -193,10 +196,21 @@ impl Shard {
             }
             Input::Flushed { connection } => self.on_flushed(connection, effects),
             Input::Closed { connection } => self.on_closed(connection, effects),
-            answer @ (Input::Authenticated { .. }
-            | Input::Authorized { .. }
-            | Input::Persisted { .. }
-            | Input::Loaded { .. }) => self.on_answer(answer, effects),
+            Input::Authenticated { token, outcome } => {
+                if let Some(id) = self.stopped_at(token) {
+                    let flow = self.on_authenticated(id, outcome, effects);
+                    self.settle(id, flow, effects);
+                }
+            }
+            Input::Authorized { token, allowed } => {
+                if let Waiting::Will { number } = token.0 {
+                    self.on_will_authorized(number, allowed, effects);
+                } else if let Some(id) = self.stopped_at(token) {
+                    self.on_authorized(id, allowed, effects);
+                }
+            }
+            Input::Persisted { records } => self.on_persisted(records, effects),
+            Input::Restore(restored) => self.on_restore(restored, effects),
             Input::FromShard { from, message } => self.on_shard_message(from, message, effects),
             Input::Command(command) => self.on_command(&command, effects),
             Input::Timeout => {
@@ -292,51 +306,6 @@ impl Shard {
                 session_expiry_interval: session.expiry_interval,
             }
         })
-    }
-
-    /// Hands an answer to whoever waits for it.
-    fn on_answer(&mut self, answer: Input<'_>, effects: &mut Effects) {
-        match answer {
-            Input::Authenticated { token, outcome } => {
-                if let Some(id) = self.stopped_at(token) {
-                    let flow = self.on_authenticated(id, outcome, effects);
-                    self.settle(id, flow, effects);
-                }
-            }
-            Input::Authorized { token, allowed } => {
-                if let Waiting::Will { number } = token.0 {
-                    self.on_will_authorized(number, allowed, effects);
-                } else if let Some(id) = self.stopped_at(token) {
-                    self.on_authorized(id, allowed, effects);
-                }
-            }
-            Input::Persisted { token } => match token.0 {
-                Waiting::Acknowledgement { session, answer } => {
-                    self.on_persisted(session, answer, effects);
-                }
-                Waiting::Packet { .. } => self.on_part_done(token, effects),
-                Waiting::Alone { .. }
-                | Waiting::Route { .. }
-                | Waiting::Join { .. }
-                | Waiting::Will { .. }
-                | Waiting::Nobody => {}
-            },
-            Input::Loaded { token, session } => {
-                if let Some(id) = self.stopped_at(token) {
-                    let flow = self.on_loaded(id, session, effects);
-                    self.settle(id, flow, effects);
-                }
-            }
-            // Everything else is no answer.
-            Input::Opened { .. }
-            | Input::Bytes { .. }
-            | Input::Continue { .. }
-            | Input::Flushed { .. }
-            | Input::Closed { .. }
-            | Input::FromShard { .. }
-            | Input::Command(_)
-            | Input::Timeout => {}
-        }
     }
 
     /// Takes every complete packet, as long as nothing waits and the turn lasts.
@@ -484,6 +453,10 @@ impl Shard {
     /// The store or another shard is done with a part of the packet that a connection is stopped
     /// at.
     pub(crate) fn on_part_done(&mut self, token: Token, effects: &mut Effects) {
+        if token.0 == Waiting::Restore {
+            self.on_restored_route_known(effects);
+            return;
+        }
         let Some(id) = self.stopped_at(token) else { return };
         let Some(connection) = self.connections.find_mut(id) else { return };
         let flow = match connection.parked.take() {
@@ -499,11 +472,6 @@ impl Shard {
             }
             Some(Parked::Subscribe(parked)) => self.finish_subscribe(id, *parked, effects),
             Some(Parked::Unsubscribe(parked)) => self.finish_unsubscribe(id, *parked),
-            Some(Parked::Connect(mut connecting)) if connecting.parts > 1 => {
-                connecting.parts -= 1;
-                connection.parked = Some(Parked::Connect(connecting));
-                return;
-            }
             other @ Some(Parked::Connect(_)) => {
                 connection.parked = other;
                 self.on_session_persisted(id, effects)

@@ -64,6 +64,8 @@ pub(crate) struct Forward {
     pub(crate) token: Option<Token>,
     pub(crate) message: Arc<Message>,
     pub(crate) origin: Origin,
+    /// What the store calls it, or 0.
+    pub(crate) name: u64,
     /// Stands for the publisher's client identifier; publications of the same one keep their order.
     pub(crate) publisher: u64,
     /// The publisher's client identifier, if the receiving shard is to keep the message.

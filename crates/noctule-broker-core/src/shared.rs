@@ -328,6 +328,7 @@ impl Shard {
                 };
                 let terms = member.terms(self.tag(key, number), publication.retain);
                 self.deliver(&mut publication, &terms, false, effects);
+                self.record_queued(&mut publication, effects);
             }
         }
     }

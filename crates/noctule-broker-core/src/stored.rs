@@ -1,68 +1,164 @@
-//! What a store is asked to keep, and what it gives back of a session.
+//! What a store is asked to keep.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use noctule_packet::{PacketId, QoS, SubscriptionOptions};
+use noctule_packet::{PacketId, QoS, SubscriptionOptions, Version};
+use noctule_session::Timestamp;
 
-use crate::effect::{Effects, Token};
 use crate::message::Message;
-use crate::registry::SessionKey;
-use crate::session::Delivery;
-use crate::shard::Shard;
-use crate::subscribe::Request;
+use crate::will::Will;
 
-/// One fact to be made durable.
+/// One fact to be made durable. What a record says of a session counts only behind its
+/// [`SessionStarted`](Self::SessionStarted) and before its [`SessionEnded`](Self::SessionEnded).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Record {
-    /// A session begins, goes on, or is to be kept for another time from now on. Everything stored
-    /// under the identifier before is void if `new`.
-    SessionStarted {
-        /// Whose.
-        client_id: Arc<str>,
-        /// Whether it begins anew.
-        new: bool,
-        /// Its Session Expiry Interval; 0 stores nothing.
-        session_expiry_interval: u32,
+    /// A session has got a connection: it begins, or goes on with other terms.
+    SessionStarted(Box<StoredTerms>),
+    /// A session has lost its connection, or its will has been published since.
+    SessionLeft {
+        /// Which session.
+        session: u64,
+        /// In seconds; what DISCONNECT has made of it.
+        expiry_interval: u32,
+        /// When it ends; `None` if never.
+        expires_at: Option<Timestamp>,
+        /// When its will is published; `None` if it has none any more.
+        will_at: Option<Timestamp>,
+        /// The last place in its queue whose message may have been sent. Those behind it have not
+        /// been, as long as it has no connection.
+        sent: u64,
     },
-    /// A session is over.
+    /// A session is over, and everything that is kept for it.
     SessionEnded {
-        /// Whose.
-        client_id: Arc<str>,
+        /// Which session.
+        session: u64,
     },
     /// A subscription was made or replaced.
     Subscribed {
         /// Whose.
-        client_id: Arc<str>,
+        session: u64,
         /// What.
         subscription: StoredSubscription,
     },
     /// A subscription was ended.
     Unsubscribed {
         /// Whose.
-        client_id: Arc<str>,
+        session: u64,
         /// The whole filter.
         filter: Box<str>,
     },
-    /// A message was accepted for stored sessions, as a retained message, or from a QoS 2
-    /// publisher.
-    Published {
-        /// The QoS 2 publication that must not be accepted again.
-        received: Option<(Arc<str>, PacketId)>,
+    /// A QoS 2 publication has come: it must not be accepted again under its packet identifier, and
+    /// is routed from now on.
+    Received {
+        /// The publisher.
+        session: u64,
+        /// The packet identifier, until it is released.
+        packet_id: PacketId,
+        /// The publication's name.
+        publication: u64,
         /// The message.
         message: Arc<Message>,
-        /// The stored sessions that it waits for.
-        sessions: Vec<Arc<str>>,
+    },
+    /// A QoS 2 publication that was recorded with [`Received`](Self::Received) is recorded wherever
+    /// it waits.
+    Routed {
+        /// The publication's name.
+        publication: u64,
     },
     /// A QoS 2 publication was released by its publisher.
     Released {
         /// The publisher.
-        client_id: Arc<str>,
+        session: u64,
         /// The packet identifier that is free again.
         packet_id: PacketId,
     },
+    /// A message waits for sessions.
+    Queued {
+        /// The name of the QoS 2 publication that was recorded with [`Received`](Self::Received),
+        /// or 0.
+        publication: u64,
+        /// The message.
+        message: Arc<Message>,
+        /// For whom it waits.
+        references: Vec<Reference>,
+    },
+    /// A message waits for a session no more, and was never sent to it.
+    Skipped {
+        /// Which session.
+        session: u64,
+        /// The message's place in its queue.
+        sequence: u64,
+    },
+    /// A session's client is done with everything up to a place in its queue.
+    Acknowledged {
+        /// Which session.
+        session: u64,
+        /// The last place.
+        up_to: u64,
+        /// The packet identifier of the message behind it.
+        next: PacketId,
+    },
+    /// A session's client has a QoS 2 message.
+    Pubrec {
+        /// Which session.
+        session: u64,
+        /// The message's packet identifier.
+        packet_id: PacketId,
+    },
+    /// A session's client knows that a QoS 2 message's packet identifier is free again.
+    Pubcomp {
+        /// Which session.
+        session: u64,
+        /// The packet identifier.
+        packet_id: PacketId,
+    },
+    /// A topic has another retained message.
+    Retained {
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// A topic has no retained message any more.
+    RetainedRemoved {
+        /// The topic.
+        topic: Arc<str>,
+    },
+}
+
+/// For whom a message waits, and how it is to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Which session.
+    pub session: u64,
+    /// The place in its queue: the next message's is larger.
+    pub sequence: u64,
+    /// The quality of service to deliver it with.
+    pub qos: QoS,
+    /// Whether to deliver it with RETAIN set.
+    pub retain: bool,
+    /// The Subscription Identifiers to deliver it with.
+    pub identifiers: Vec<u32>,
+}
+
+/// The terms of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredTerms {
+    /// Its name, which no other session has or had.
+    pub session: u64,
+    /// The client identifier. An older session under it is over.
+    pub client_id: Arc<str>,
+    /// Its user, if it has one.
+    pub user_name: Option<Box<str>>,
+    /// The version that its client speaks.
+    pub version: Version,
+    /// In seconds; 0 if nothing is kept but the will.
+    pub expiry_interval: u32,
+    /// How many messages its client takes at a time.
+    pub receive_maximum: u16,
+    /// What is published if its connection ends without DISCONNECT.
+    pub will: Option<Box<Will>>,
 }
 
 /// One subscription as it is stored.
@@ -74,58 +170,4 @@ pub struct StoredSubscription {
     pub options: SubscriptionOptions,
     /// Its Subscription Identifier.
     pub identifier: Option<u32>,
-}
-
-/// One message that waits for a stored session.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredMessage {
-    /// The message.
-    pub message: Arc<Message>,
-    /// The quality of service to deliver it with.
-    pub qos: QoS,
-    /// Whether to deliver it with RETAIN set.
-    pub retain: bool,
-    /// The Subscription Identifiers to deliver it with.
-    pub identifiers: Vec<u32>,
-}
-
-/// A session as a store gives it back.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StoredSession {
-    /// Its subscriptions.
-    pub subscriptions: Vec<StoredSubscription>,
-    /// What waits for it, in order.
-    pub messages: Vec<StoredMessage>,
-    /// QoS 2 packet identifiers that its client has not released.
-    pub received: Vec<PacketId>,
-}
-
-impl Shard {
-    /// Fills a session with what was stored. How many answers of other shards to wait for.
-    pub(crate) fn restore(
-        &mut self,
-        key: SessionKey,
-        stored: StoredSession,
-        token: Token,
-        effects: &mut Effects,
-    ) -> u32 {
-        let subscriptions: Vec<Request> =
-            stored.subscriptions.into_iter().map(Request::from_stored).collect();
-        let mut parts = 0;
-        for request in &subscriptions {
-            let (_, change) = self.add_subscription(key, request);
-            parts += self.tell_subscription(key, request, change, token, effects);
-        }
-        let Some(session) = self.registry.session_mut(key) else { return parts };
-        for packet_id in stored.received {
-            session.receiver.restore(packet_id);
-        }
-        for stored in stored.messages {
-            let identifiers = stored.identifiers.into();
-            let delivery = Delivery::new(stored.message, stored.retain, identifiers, None);
-            self.memory.grow(delivery.message.bytes() as u64);
-            session.enqueue(delivery, stored.qos);
-        }
-        parts
-    }
 }

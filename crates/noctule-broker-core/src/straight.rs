@@ -257,6 +257,9 @@ impl Shard {
         }
         session.held_bytes = session.held_bytes.saturating_sub(freed);
         self.memory.shrink(freed);
+        if session.kept.is_some() {
+            self.note_acknowledged(key);
+        }
         if let Some(connection) = self.connections.find_mut(id) {
             connection.heard = self.now;
         }

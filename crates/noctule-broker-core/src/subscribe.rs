@@ -15,6 +15,7 @@ use crate::effect::{Effect, Effects, Question, Token, Waiting};
 use crate::event::{Event, Reason};
 use crate::fault::{Fault, Refused};
 use crate::input::ConnectionId;
+use crate::persist::Awaiting;
 use crate::registry::SessionKey;
 use crate::replay::Since;
 use crate::router::{Change, Match, Target};
@@ -299,9 +300,8 @@ impl Shard {
         effects: &mut Effects,
     ) -> u32 {
         let mut parts = 0;
-        if self.is_stored(key)
-            && let Some(session) = self.registry.session(key)
-        {
+        let session = self.registry.session_mut(key);
+        if let Some(kept) = session.and_then(|session| session.queue_kept()) {
             parts += 1;
             let Request { filter, options, identifier, .. } = request;
             let subscription = StoredSubscription {
@@ -309,9 +309,9 @@ impl Shard {
                 options: *options,
                 identifier: identifier.map(SubscriptionIdentifier::get),
             };
-            let client_id = Arc::clone(&session.client_id);
-            let record = Record::Subscribed { client_id, subscription };
-            effects.push(Effect::Persist { token, record });
+            let session = kept.name;
+            self.record(Record::Subscribed { session, subscription }, effects);
+            self.await_durable(Awaiting::Packet(token), effects);
         }
         parts + self.tell_subscription(key, request, change, token, effects)
     }

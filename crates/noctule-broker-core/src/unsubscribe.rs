@@ -11,6 +11,7 @@ use crate::effect::{Effect, Effects, Token, Waiting};
 use crate::event::Event;
 use crate::fault::Fault;
 use crate::input::ConnectionId;
+use crate::persist::Awaiting;
 use crate::registry::SessionKey;
 use crate::router::Target;
 use crate::shard::Shard;
@@ -28,20 +29,20 @@ impl Shard {
         self.check_user_properties(unsubscribe.user_properties.len())?;
         let step = self.next_step(id);
         let token = Token(Waiting::Packet { connection: id, step });
-        let stored = self.is_stored(key);
         let (mut codes, mut parts) = (Vec::new(), 0);
         // [MQTT5-3.10.4-6] [MQTT311-3.10.4-6]
         for filter in unsubscribe.filters.iter() {
             let known = self.remove_subscription(key, filter.as_str(), effects);
             codes.push(if known { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
-            let Some(session) = self.registry.session(key).filter(|_| known) else { continue };
+            let session = self.registry.session_mut(key);
+            let Some(session) = session.filter(|_| known) else { continue };
             let client_id = Arc::clone(&session.client_id);
             let filter: Box<str> = filter.as_str().into();
-            if stored {
+            if let Some(kept) = session.queue_kept() {
                 parts += 1;
-                let (client_id, filter) = (Arc::clone(&client_id), filter.clone());
-                let record = Record::Unsubscribed { client_id, filter };
-                effects.push(Effect::Persist { token, record });
+                let (session, filter) = (kept.name, filter.clone());
+                self.record(Record::Unsubscribed { session, filter }, effects);
+                self.await_durable(Awaiting::Packet(token), effects);
             }
             effects.push(Effect::Event(Event::Unsubscribed { client_id, filter }));
         }

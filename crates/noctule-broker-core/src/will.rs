@@ -17,16 +17,22 @@ use crate::shard::Shard;
 use crate::timers::Timer;
 
 /// A will as CONNECT gave it.
-#[derive(Clone, Debug)]
-pub(crate) struct Will {
-    topic: Arc<str>,
-    payload: Payload,
-    qos: QoS,
-    retain: bool,
-    properties: ForwardedProperties,
-    message_expiry_interval: Option<u32>,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Will {
+    /// Where it is published.
+    pub topic: Arc<str>,
+    /// The Application Message's bytes.
+    pub payload: Payload,
+    /// Its quality of service.
+    pub qos: QoS,
+    /// Whether it is retained.
+    pub retain: bool,
+    /// The properties that reach subscribers unaltered.
+    pub properties: ForwardedProperties,
+    /// In seconds from its publication on; `None` if it does not expire.
+    pub message_expiry_interval: Option<u32>,
     /// In seconds.
-    delay_interval: u32,
+    pub delay_interval: u32,
 }
 
 impl Will {
@@ -41,6 +47,11 @@ impl Will {
             message_expiry_interval: will.properties.message_expiry_interval,
             delay_interval: will.properties.will_delay_interval.unwrap_or(0).min(delay_max_seconds),
         }
+    }
+
+    /// Whether it is kept even for a session that is not.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.retain || self.qos > QoS::AtMostOnce
     }
 }
 

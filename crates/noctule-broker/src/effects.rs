@@ -34,12 +34,8 @@ impl ShardDriver {
             Effect::Authorize { token, client_id: _, principal: _, question: _ } => {
                 self.answer(now, Input::Authorized { token, allowed: true });
             }
-            Effect::Persist { token, record: _ } => {
-                self.answer(now, Input::Persisted { token });
-            }
-            Effect::Load { token, client_id: _ } => {
-                self.answer(now, Input::Loaded { token, session: None });
-            }
+            // In memory mode there are none.
+            Effect::Persist { record: _, is_urgent: _ } | Effect::Restored => {}
             Effect::ToShard { to, message } => {
                 self.send_letter(to, Letter::Message { from: self.mail.shard(), message });
             }

@@ -98,6 +98,17 @@ pub enum Transmission<'a, M> {
     },
 }
 
+/// The oldest message that has a packet identifier and is not done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Oldest<'a, M> {
+    /// There is none.
+    None,
+    /// It is published.
+    Published(&'a M),
+    /// It is released.
+    Released,
+}
+
 /// An acknowledgement that fits nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SenderError {
@@ -218,6 +229,25 @@ impl<M> Sender<M> {
     /// The message that would be sent next for the first time.
     pub fn peek_waiting(&self) -> Option<&M> {
         self.backlog.as_ref()?.waiting.front().map(|(message, _)| message)
+    }
+
+    /// The quality of service of that message.
+    pub fn waiting_qos(&self) -> Option<QoS> {
+        self.backlog.as_ref()?.waiting.front().map(|(_, qos)| *qos)
+    }
+
+    /// The oldest message that is not done; everything before it is.
+    pub fn oldest(&self) -> Oldest<'_, M> {
+        match self.slots.front() {
+            Some(Slot::Published { message, .. }) => Oldest::Published(message),
+            Some(Slot::Released { .. }) => Oldest::Released,
+            Some(Slot::Done) | None => Oldest::None,
+        }
+    }
+
+    /// The packet identifier of the oldest message that is not done, or that of the next one.
+    pub fn oldest_packet_id(&self) -> PacketId {
+        packet_id_of(self.first)
     }
 
     /// Whether quota and packet identifiers allow another PUBLISH. An identifier stands for one

@@ -1,9 +1,7 @@
 //! The driver of every shard: passes inputs in and carries out what the shard wants done, as late
 //! as a real one might.
 
-use noctule_broker_core::{
-    ConnectionId, Effect, Input, ListenerId, Principal, Reading, ShardId, Token,
-};
+use noctule_broker_core::{ConnectionId, Effect, Input, ListenerId, Principal, Reading, ShardId};
 
 use crate::link::{BrokerEnd, LinkId, Mark};
 use crate::world::{Happening, World};
@@ -22,7 +20,9 @@ impl World {
     }
 
     fn carry_out(&mut self, shard: usize) {
-        let mut effects = std::mem::take(&mut self.shards[shard].effects);
+        let driven = &mut self.shards[shard];
+        driven.shard.record_acknowledgements(&mut driven.effects);
+        let mut effects = std::mem::take(&mut driven.effects);
         for effect in effects.drain() {
             self.carry_out_one(shard, effect);
         }
@@ -55,15 +55,17 @@ impl World {
             Effect::Authorize { token, .. } => {
                 self.answer_later(shard, Input::Authorized { token, allowed: true });
             }
-            Effect::Persist { token, .. } => {
-                if token != Token::nobody() {
-                    self.answer_later(shard, Input::Persisted { token });
+            // What nobody waits for becomes durable with what somebody waits for, and not before.
+            Effect::Persist { is_urgent, .. } => {
+                let records = &mut self.shards[shard].records;
+                *records += 1;
+                let records = *records;
+                if is_urgent {
+                    self.answer_later(shard, Input::Persisted { records });
                 }
             }
-            // No shard forgets a session before its end: whatever it asks for was never stored.
-            Effect::Load { token, .. } => {
-                self.answer_later(shard, Input::Loaded { token, session: None });
-            }
+            // Nothing is given back: no shard of a run stops.
+            Effect::Restored => {}
             Effect::ToShard { to, message } => {
                 let to = usize::from(to.0);
                 let delay = self.random.between(0, self.profile.shard_delay);

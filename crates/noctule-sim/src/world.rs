@@ -5,7 +5,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    ConnectionId, Effects, Input, Placement, Settings, Shard, ShardId, ShardMessage, Timestamp,
+    ConnectionId, Durability, Effects, Input, Placement, Settings, Shard, ShardId, ShardMessage,
+    Timestamp,
 };
 
 use crate::client::Client;
@@ -63,6 +64,8 @@ pub(crate) struct Driven {
     pub(crate) free: Vec<u32>,
     pub(crate) timer_at: Option<u64>,
     pub(crate) answers: VecDeque<Input<'static>>,
+    /// How many records it has handed out.
+    pub(crate) records: u64,
     pub(crate) answers_last: u64,
 }
 
@@ -113,6 +116,7 @@ impl World {
                 free: Vec::new(),
                 timer_at: None,
                 answers: VecDeque::new(),
+                records: 0,
                 answers_last: 0,
             });
         }
@@ -120,7 +124,8 @@ impl World {
         let channels = (0..placement.shards()).map(|_| channel()).collect();
         let clients: Vec<Client> =
             (0..profile.clients).map(|at| Client::new(at, &placement, &mut random)).collect();
-        let oracle = Oracle::new(Arc::clone(&topics), clients.len());
+        let is_stored = profile.durability == Durability::Stored;
+        let oracle = Oracle::new(Arc::clone(&topics), clients.len(), is_stored);
         Self {
             profile,
             random,

@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use noctule_broker_core::{
-    Command, ConnectionId, Effect, Effects, Input, ListenerId, Placement, Principal, Reading,
-    Shard, ShardId, ShardMessage, StoredSession, StoredSubscription, Timestamp, Token,
+    Command, ConnectionId, Durability, Effect, Effects, Input, ListenerId, Placement, Principal,
+    Reading, Restored, Shard, ShardId, ShardMessage, StoredSession, StoredSubscription,
+    StoredTerms, Timestamp, Token,
 };
-use noctule_packet::{Framing, PacketType, QoS, ReasonCode, SubscriptionOptions, Version, split};
+use noctule_packet::{
+    Framing, PacketId, PacketType, QoS, ReasonCode, SubscriptionOptions, Version, split,
+};
 
 use super::link::Link;
 use super::settings::settings;
@@ -22,16 +25,15 @@ const TURNS_MAX: usize = 10_000;
 #[derive(Clone, Debug)]
 struct Asked {
     shard: usize,
-    token: Token,
     what: What,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Authenticate,
-    Authorize,
-    Persist,
-    Load,
+    Authenticate(Token),
+    Authorize(Token),
+    /// Of all records so many.
+    Persist(u64),
 }
 
 pub(crate) struct World {
@@ -39,6 +41,10 @@ pub(crate) struct World {
     effects: Effects,
     /// What the shards say to each other, by sender and receiver.
     carried: Vec<Vec<VecDeque<ShardMessage>>>,
+    /// How many records each shard has handed out.
+    records: Vec<u64>,
+    /// How many shards have said that what was stored is in its place.
+    restored: usize,
     now: Timestamp,
     links: Vec<Option<Link>>,
     generations: [u32; SLOTS],
@@ -58,15 +64,40 @@ impl World {
             Shard::new(settings, START, 7 + u64::from(number))
         };
         let inboxes = || (0..shards).map(|_| VecDeque::new()).collect();
-        Self {
+        let mut world = Self {
             shards: (0..shards).map(shard).collect(),
             effects: Effects::new(),
             carried: (0..shards).map(|_| inboxes()).collect(),
+            records: vec![0; usize::from(shards)],
+            restored: 0,
             now: START,
             links: (0..SLOTS).map(|_| None).collect(),
             generations: [0; SLOTS],
             asked: VecDeque::new(),
             answered: VecDeque::new(),
+        };
+        if settings.durability == Durability::Stored {
+            world.restore();
+        }
+        world
+    }
+
+    /// Gives the shards back what was stored, before anybody connects.
+    fn restore(&mut self) {
+        let mut stored = stored_session();
+        let longest = self.shards[0].settings().limits.session_expiry_interval_max_seconds;
+        stored.terms.expiry_interval = stored.terms.expiry_interval.min(longest);
+        let home = self.shards[0].settings().placement.client(&stored.terms.client_id);
+        let session = Input::Restore(Restored::Session(Box::new(stored)));
+        self.input(usize::from(home.0), session);
+        for shard in 0..self.shards.len() {
+            self.input(shard, Input::Restore(Restored::End { last_name: 1 << 16 }));
+        }
+        let (last, all) = (self.shards.len() - 1, usize::MAX);
+        while self.carry(0, last, all) + self.carry(last, 0, all) > 0 {}
+        assert_eq!(self.restored, self.shards.len(), "a shard waits for others for ever");
+        for shard in 0..self.shards.len() {
+            self.input(shard, Input::Restore(Restored::GoOn));
         }
     }
 
@@ -203,16 +234,16 @@ impl World {
     }
 
     fn give_answer(&mut self, asked: &Asked, bits: u8) {
-        let token = asked.token;
         let no = bits & 0xC0 == 0xC0;
         let input = match asked.what {
-            What::Authenticate if no => {
+            What::Authenticate(token) if no => {
                 Input::Authenticated { token, outcome: Err(ReasonCode::BadUserNameOrPassword) }
             }
-            What::Authenticate => Input::Authenticated { token, outcome: Ok(Principal::default()) },
-            What::Authorize => Input::Authorized { token, allowed: !no },
-            What::Persist => Input::Persisted { token },
-            What::Load => Input::Loaded { token, session: no.then(stored_session) },
+            What::Authenticate(token) => {
+                Input::Authenticated { token, outcome: Ok(Principal::default()) }
+            }
+            What::Authorize(token) => Input::Authorized { token, allowed: !no },
+            What::Persist(records) => Input::Persisted { records },
         };
         self.input(asked.shard, input);
     }
@@ -268,13 +299,15 @@ impl World {
                 turns += 1;
                 assert!(turns < TURNS_MAX, "the shard does not come to rest");
             }
+            self.shards[shard].record_acknowledgements(&mut self.effects);
+            self.apply_effects(shard);
         }
     }
 
     fn apply_effects(&mut self, shard: usize) {
         let mut resumed = Vec::new();
         for effect in std::mem::take(&mut self.effects).drain() {
-            let (token, what) = match effect {
+            let what = match effect {
                 Effect::Close { connection } => {
                     // It is told too when the other side has closed: the slot is free then.
                     if let Some(link) = self.link(connection) {
@@ -287,10 +320,16 @@ impl World {
                     resumed.push(connection);
                     continue;
                 }
-                Effect::Authenticate { token, .. } => (token, What::Authenticate),
-                Effect::Authorize { token, .. } => (token, What::Authorize),
-                Effect::Persist { token, .. } => (token, What::Persist),
-                Effect::Load { token, .. } => (token, What::Load),
+                Effect::Authenticate { token, .. } => What::Authenticate(token),
+                Effect::Authorize { token, .. } => What::Authorize(token),
+                Effect::Persist { .. } => {
+                    self.records[shard] += 1;
+                    What::Persist(self.records[shard])
+                }
+                Effect::Restored => {
+                    self.restored += 1;
+                    continue;
+                }
                 Effect::Event(event) => {
                     assert!(!format!("{event:?}").is_empty());
                     continue;
@@ -301,7 +340,7 @@ impl World {
                     continue;
                 }
             };
-            self.asked.push_back(Asked { shard, token, what });
+            self.asked.push_back(Asked { shard, what });
         }
         for connection in resumed {
             if self.link(connection).is_some() {
@@ -374,15 +413,30 @@ fn opened(connection: ConnectionId, moved: bool) -> Input<'static> {
 }
 
 /// What a store may have kept.
-fn stored_session() -> Box<StoredSession> {
+fn stored_session() -> StoredSession {
     let subscription = |filter: &str, qos| StoredSubscription {
         filter: filter.into(),
         options: SubscriptionOptions { qos, ..Default::default() },
         identifier: None,
     };
-    Box::new(StoredSession {
+    StoredSession {
+        terms: StoredTerms {
+            session: 1 << 16,
+            client_id: "a".into(),
+            user_name: None,
+            version: Version::V5_0,
+            expiry_interval: 60,
+            receive_maximum: 2,
+            will: None,
+        },
+        was_connected: true,
+        expires_at: None,
+        will_at: None,
         subscriptions: vec![subscription("a", QoS::AtLeastOnce)],
         messages: Vec::new(),
-        received: Vec::new(),
-    })
+        sent: 0,
+        next: PacketId::MIN,
+        sequence: 0,
+        received: vec![PacketId::MIN],
+    }
 }

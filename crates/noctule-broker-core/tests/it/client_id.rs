@@ -1,11 +1,12 @@
 //! Client identifiers: which are taken, and which are invented for clients that have none.
 
-use noctule_broker_core::{Durability, Effect, Event, Input, StoredSession};
+use noctule_broker_core::{Effect, Event, Input, Restored};
 use noctule_packet::{ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, VERSIONS};
 
 use crate::broker::{Broker, lasting};
 use crate::connect::{asking, connected};
+use crate::stored::{stored_session, storing};
 
 #[test]
 fn identifiers_of_up_to_23_letters_and_digits_are_let_in_whatever_the_limit() {
@@ -69,19 +70,19 @@ fn an_invented_identifier_is_not_one_that_a_session_has() {
 #[test]
 fn an_invented_identifier_is_not_one_that_is_stored() {
     spec!("MQTT5-3.2.2-16");
-    let broker = Broker::with(|settings| settings.durability = Durability::Stored);
-    broker.hold();
-    let mut client = broker.open();
-    client.send_connect(&OwnedConnect::v5("").session_expiry_interval(60));
-    let Effect::Load { token, client_id: taken } = broker.asked() else { panic!("no Load") };
-    broker.input(Input::Loaded { token, session: Some(Box::new(StoredSession::default())) });
-    let Effect::Load { token, client_id } = broker.asked() else { panic!("no second Load") };
-    assert_ne!(client_id, taken);
-    broker.input(Input::Loaded { token, session: None });
-    broker.answer();
-    let connack = client.expect_connack_with(ReasonCode::Success);
-    assert_eq!(connack.assigned_client_identifier.as_deref(), Some(&*client_id));
-    assert!(!connack.session_present);
+    let connect = OwnedConnect::v5("").session_expiry_interval(60);
+    let assigned = |broker: &Broker| {
+        let client = broker.connect(&connect);
+        let connack = client.connack().expect("it is connected");
+        assert!(!connack.session_present);
+        connack.assigned_client_identifier.clone().expect("it has got one")
+    };
+    // The same numbers lead to the same identifiers.
+    let [taken, same] = [storing(), storing()].map(|broker| assigned(&broker));
+    assert_eq!(taken, same);
+    let broker = storing();
+    broker.restore(vec![Restored::Session(Box::new(stored_session(1, &taken)))]);
+    assert_ne!(assigned(&broker), taken);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! CONNACK: what it says, what it comes before, and that a refusing one is the last packet.
 
 use noctule_broker_core::{
-    Authentication, Durability, Effect, Event, Input, ListenerSettings, Settings,
+    Authentication, Durability, Effect, Event, Input, ListenerSettings, Record, Settings,
 };
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnack, OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, bytes};
@@ -53,7 +53,7 @@ fn an_accepted_connect_is_answered_with_connack_before_anything_else() {
 fn a_connection_sees_one_connack_however_often_questions_are_answered() {
     spec!("MQTT5-3.2.0-2");
     for version in VERSIONS {
-        let broker = Broker::with(|settings| {
+        let broker = Broker::placed(1, &[], |settings| {
             settings.durability = Durability::Stored;
             settings.listeners[0].authentication = Authentication::Ask;
         });
@@ -63,14 +63,10 @@ fn a_connection_sees_one_connack_however_often_questions_are_answered() {
         let Effect::Authenticate { token: who, .. } = broker.asked() else { panic!("who?") };
         broker.input(Input::Authenticated { token: who, outcome: Ok(Default::default()) });
         broker.input(Input::Authenticated { token: who, outcome: Ok(Default::default()) });
-        let Effect::Load { token: what, .. } = broker.asked() else { panic!("what?") };
-        broker.input(Input::Loaded { token: what, session: None });
-        broker.input(Input::Loaded { token: what, session: None });
-        let Effect::Persist { token: kept, .. } = broker.asked() else { panic!("kept?") };
-        broker.input(Input::Persisted { token: kept });
+        assert!(matches!(broker.record(), Record::SessionStarted(_)));
+        broker.input(Input::Persisted { records: 1 });
         client.expect_connack_with(ReasonCode::Success);
-        broker.input(Input::Persisted { token: kept });
-        broker.input(Input::Loaded { token: what, session: None });
+        broker.input(Input::Persisted { records: 1 });
         let late = Err(ReasonCode::NotAuthorized);
         broker.input(Input::Authenticated { token: who, outcome: late });
         client.expect_nothing_before_pong();

@@ -134,9 +134,8 @@ fn a_client_that_is_not_let_in_yet_gets_no_disconnect() {
             let broker = Broker::with(|settings| settings.durability = Durability::Stored);
             broker.hold();
             let mut client = broker.open();
+            // It waits for the store.
             client.send_connect(&lasting(version, "a"));
-            // Loaded, and on its way into the store.
-            broker.answer();
             if stops {
                 stop(&broker, ReasonCode::ServerShuttingDown, None);
             } else {
@@ -191,7 +190,7 @@ fn clients_are_sent_to_another_server() {
         let mut old = broker.client(Version::V3_1_1, "b");
         broker.hold();
         let mut waiting = broker.open();
-        waiting.send_connect(&OwnedConnect::v5("c"));
+        waiting.send_connect(&lasting(Version::V5_0, "c"));
         stop(&broker, code, Some("other.example:1883"));
         let disconnect = client.expect_disconnect(code);
         assert_eq!(disconnect.server_reference.as_deref(), Some("other.example:1883"));

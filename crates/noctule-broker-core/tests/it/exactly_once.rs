@@ -1,13 +1,12 @@
 //! QoS 2 from a publisher: repetitions are recognised, also while the broker is still at work, and
 //! on another connection.
 
-use noctule_broker_core::{
-    Authorization, Durability, Effect, Event, Input, Record, StoredSession, Token,
-};
+use noctule_broker_core::{Authorization, Durability, Event, Record, Restored, StoredSession};
 use noctule_packet::{PacketId, PacketType, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedPublish, VERSIONS};
 
-use crate::broker::{Broker, Client, lasting};
+use crate::broker::{Broker, Client};
+use crate::stored::{stored_session, storing_with};
 
 fn message(packet_id: u16, text: &str) -> OwnedPublish {
     OwnedPublish::new("t", text, QoS::ExactlyOnce).packet_id(packet_id)
@@ -26,15 +25,6 @@ fn stored(version: Version) -> (Broker, Client, Client) {
     let publisher = broker.lasting(version, "publisher");
     broker.hold();
     (broker, publisher, subscriber)
-}
-
-/// The token of the question that was asked next, which must be about a record.
-#[track_caller]
-fn persist(broker: &Broker) -> (Token, Record) {
-    match broker.asked() {
-        Effect::Persist { token, record } => (token, record),
-        asked => panic!("{asked:?}"),
-    }
 }
 
 #[test]
@@ -148,103 +138,103 @@ fn repetitions_while_the_message_is_being_kept_wait_for_it() {
     for version in VERSIONS {
         let (broker, mut publisher, mut subscriber) = stored(version);
         publisher.send_publish(&message(7, "once"));
-        let (token, _) = persist(&broker);
+        assert!(matches!(broker.record(), Record::Received { .. }));
         for _ in 0..3 {
             publisher.send_publish(&message(7, "once").dup(true));
         }
         assert!(broker.has_asked_nothing(), "a repetition is not kept again");
         publisher.expect_nothing_before_pong();
-        broker.input(Input::Persisted { token });
+        broker.keep_all();
         publisher.expect_pubrec(7);
         assert_eq!(subscriber.receive().text(), "once");
         subscriber.expect_nothing_before_pong();
         // All of them are acknowledged; the release still finds the identifier.
         publisher.send_pubrel(7);
-        broker.answer();
+        broker.keep_all();
         publisher.expect_pubcomp_with(7, ReasonCode::Success);
     }
 }
 
 #[test]
-fn a_reconnected_publisher_gets_the_pubrec_for_its_repetition_when_the_message_is_kept() {
+fn a_reconnected_publisher_gets_the_pubrec_for_its_repetition() {
     spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2");
     for version in VERSIONS {
-        for repeats_first in [true, false] {
-            let (broker, publisher, mut subscriber) = stored(version);
-            let mut publisher = publisher;
-            publisher.send_publish(&message(7, "once"));
-            let (token, record) = persist(&broker);
-            assert!(matches!(record, Record::Published { .. }), "{record:?}");
-            drop(publisher);
-            broker.answer_all();
-            let mut publisher = broker.lasting(version, "publisher");
-            broker.hold();
-            if repeats_first {
-                publisher.send_publish(&message(7, "once").dup(true));
-                publisher.expect_nothing_before_pong();
-                broker.input(Input::Persisted { token });
-            } else {
-                broker.input(Input::Persisted { token });
-                publisher.expect_nothing_before_pong();
-                publisher.send_publish(&message(7, "once").dup(true));
-            }
-            publisher.expect_pubrec(7);
-            assert!(broker.has_asked_nothing());
-            assert_eq!(subscriber.receive().text(), "once");
-            subscriber.expect_nothing_before_pong();
-        }
+        let (broker, mut publisher, mut subscriber) = stored(version);
+        publisher.send_publish(&message(7, "once"));
+        let record = broker.record();
+        assert!(matches!(record, Record::Received { .. }), "{record:?}");
+        drop(publisher);
+        let mut publisher = broker.open();
+        publisher.send_connect(&crate::broker::lasting(version, "publisher"));
+        broker.keep_all();
+        publisher.expect_connack_with(ReasonCode::Success);
+        broker.records();
+        publisher.expect_nothing_before_pong();
+        publisher.send_publish(&message(7, "once").dup(true));
+        publisher.expect_pubrec(7);
+        assert!(broker.has_asked_nothing());
+        assert_eq!(subscriber.receive().text(), "once");
+        subscriber.expect_nothing_before_pong();
     }
 }
 
 #[test]
 fn a_late_answer_acknowledges_nothing_on_a_new_connection() {
     for version in VERSIONS {
-        let (broker, mut publisher, mut subscriber) = stored(version);
-        publisher.send_publish(&OwnedPublish::new("t", "x", QoS::AtLeastOnce).packet_id(1));
-        publisher.send_publish(&message(2, "y"));
-        let answers = [persist(&broker).0, persist(&broker).0];
-        drop(publisher);
-        broker.answer_all();
+        // The answer is that of another shard: the own one has it before CONNACK.
+        let broker = Broker::placed(2, &[("publisher", 0), ("subscriber", 1)], |settings| {
+            settings.durability = Durability::Stored;
+        });
+        let mut subscriber = subscriber(&broker, version);
         let mut publisher = broker.lasting(version, "publisher");
-        for token in answers {
-            broker.input(Input::Persisted { token });
-        }
+        broker.hold();
+        publisher.send_publish(&OwnedPublish::new("t", "x", QoS::AtLeastOnce).packet_id(1));
+        assert!(matches!(broker.record(), Record::Queued { .. }));
+        let mut world = broker.world.borrow_mut();
+        let late = world.unkept.pop_front().expect("a record");
+        drop(world);
+        drop(publisher);
+        let mut publisher = broker.open();
+        publisher.send_connect(&crate::broker::lasting(version, "publisher"));
+        broker.keep_all();
+        publisher.expect_connack_with(ReasonCode::Success);
+        broker.world.borrow_mut().unkept.push_back(late);
+        broker.kept();
         publisher.expect_nothing_before_pong();
         assert_eq!(subscriber.receive().text(), "x");
-        assert_eq!(subscriber.receive().text(), "y");
-        // The client repeats both: the first counts as new, the second as known.
-        let first = OwnedPublish::new("t", "x", QoS::AtLeastOnce).packet_id(1).dup(true);
-        publisher.send_publish(&first);
-        publisher.send_publish(&message(2, "y").dup(true));
+        // The client repeats it, and that counts as new.
+        let again = OwnedPublish::new("t", "x", QoS::AtLeastOnce).packet_id(1).dup(true);
+        publisher.send_publish(&again);
+        broker.keep_all();
         publisher.expect_puback(1);
-        publisher.expect_pubrec(2);
         assert_eq!(subscriber.receive().text(), "x");
         subscriber.expect_nothing_before_pong();
     }
 }
 
 #[test]
-fn a_release_on_its_way_to_the_store_is_repeated_on_the_next_connection() {
+fn a_release_on_its_way_to_the_store_may_be_repeated_on_the_next_connection() {
     for version in VERSIONS {
         let (broker, mut publisher, _subscriber) = stored(version);
         publisher.send_publish(&message(7, "x"));
-        broker.answer();
+        broker.keep_all();
         publisher.expect_pubrec(7);
+        broker.records();
         publisher.send_pubrel(7);
-        let (late, record) = persist(&broker);
+        let record = broker.record();
         assert!(matches!(record, Record::Released { .. }), "{record:?}");
         publisher.send_pubrel(7);
         assert!(broker.has_asked_nothing(), "one release is kept once");
-        drop(publisher);
-        broker.answer_all();
-        let mut publisher = broker.lasting(version, "publisher");
-        broker.hold();
-        publisher.send_pubrel(7);
-        let (token, _) = persist(&broker);
-        broker.input(Input::Persisted { token: late });
         publisher.expect_nothing_before_pong();
-        broker.input(Input::Persisted { token });
-        publisher.expect_pubcomp_with(7, ReasonCode::Success);
+        drop(publisher);
+        let mut publisher = broker.open();
+        publisher.send_connect(&crate::broker::lasting(version, "publisher"));
+        broker.keep_all();
+        publisher.expect_connack_with(ReasonCode::Success);
+        publisher.expect_nothing_before_pong();
+        publisher.send_pubrel(7);
+        broker.keep_all();
+        publisher.expect_pubcomp(7);
         publisher.expect_nothing_before_pong();
     }
 }
@@ -253,21 +243,12 @@ fn a_release_on_its_way_to_the_store_is_repeated_on_the_next_connection() {
 fn a_stored_publisher_s_identifiers_survive_a_restart() {
     spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2");
     for version in VERSIONS {
-        let broker = Broker::with(|settings| {
-            settings.durability = Durability::Stored;
-            settings.limits.receive_maximum = 1;
-        });
-        let mut subscriber = subscriber(&broker, version);
-        broker.hold();
-        let mut publisher = broker.open();
-        publisher.send_connect(&lasting(version, "publisher"));
-        let asked = broker.asked();
-        let Effect::Load { token, .. } = asked else { panic!("{asked:?}") };
+        let broker = storing_with(|settings| settings.limits.receive_maximum = 1);
         let received = (1..=3).filter_map(PacketId::new).collect();
-        let session = Some(Box::new(StoredSession { received, ..Default::default() }));
-        broker.input(Input::Loaded { token, session });
-        broker.answer_all();
-        publisher.expect_connack_with(ReasonCode::Success);
+        let session = StoredSession { received, ..stored_session(1, "publisher") };
+        broker.restore(vec![Restored::Session(Box::new(session))]);
+        let mut subscriber = subscriber(&broker, version);
+        let mut publisher = broker.lasting(version, "publisher");
         for packet_id in 1..=3 {
             publisher.send_publish(&message(packet_id, "known").dup(true));
             publisher.expect_pubrec(packet_id);
@@ -310,16 +291,15 @@ fn a_pubrel_before_its_pubrec_is_answered_behind_it() {
         let (broker, mut publisher, mut subscriber) = stored(version);
         publisher.send_publish(&message(7, "x"));
         publisher.send_pubrel(7);
-        let tokens = [persist(&broker).0, persist(&broker).0];
-        for token in tokens.into_iter().rev() {
-            publisher.expect_nothing_before_pong();
-            broker.input(Input::Persisted { token });
-        }
+        let records = broker.records();
+        assert!(matches!(records[..], [Record::Received { .. }, Record::Released { .. }]));
+        publisher.expect_nothing_before_pong();
+        broker.keep_all();
         publisher.expect_pubrec(7);
         publisher.expect_pubcomp(7);
         assert_eq!(subscriber.receive().text(), "x");
         publisher.send_publish(&message(7, "y"));
-        broker.answer();
+        broker.keep_all();
         publisher.expect_pubrec(7);
         assert_eq!(subscriber.receive().text(), "y");
     }
@@ -334,17 +314,28 @@ fn a_retained_message_that_others_have_left_no_room_for_when_it_is_stored_is_ref
             settings.limits.retained_messages_max = 1;
         });
         let mut subscriber = subscriber(&broker, version);
-        let [mut publisher, mut other] =
-            ["publisher", "other"].map(|name| broker.client(version, name));
+        let mut publisher = broker.lasting(version, "publisher");
+        let mut other = broker.client(version, "other");
         broker.hold();
         publisher.send_publish(&message(1, "held").retain(true));
-        let (token, _) = persist(&broker);
+        let record = broker.record();
+        let Record::Received { session, packet_id, publication, .. } = record else {
+            panic!("{record:?}");
+        };
         other.publish_with(&OwnedPublish::new("u", "kept", QoS::AtMostOnce).retain(true));
+        assert!(matches!(broker.record(), Record::Retained { .. }));
         broker.events();
-        broker.input(Input::Persisted { token });
+        broker.kept();
+        // Nothing is left of it, and the store knows that before the client, who may use the
+        // packet identifier for something else then.
+        assert_eq!(broker.leisurely(), [Record::Routed { publication }]);
         if version.is_v5() {
+            assert_eq!(broker.record(), Record::Released { session, packet_id });
+            publisher.expect_nothing_before_pong();
+            broker.keep_all();
             publisher.expect_pubrec_with(1, ReasonCode::QuotaExceeded);
         } else {
+            assert!(broker.has_asked_nothing());
             publisher.expect_pubrec(1);
         }
         let refused = |event: &Event| {

@@ -1,13 +1,15 @@
 //! What the shards of a [`Broker`] ask and say to each other, held until a test lets it go on.
 
-use noctule_broker_core::{Effect, ShardId};
+use std::collections::VecDeque;
+
+use noctule_broker_core::{Effect, Input, Record, Restored, ShardId};
 
 use crate::broker::Broker;
 use crate::world::name_of;
 
 impl Broker {
-    /// From now on questions to the driver (authenticate, authorise, persist, load, forward, change
-    /// a route) wait for [`Broker::asked`] instead of being answered with yes.
+    /// From now on questions to the driver (authenticate, authorise, persist, forward, change a
+    /// route) wait for [`Broker::asked`] instead of being answered with yes.
     pub(crate) fn hold(&self) {
         self.world.borrow_mut().holds = true;
     }
@@ -98,6 +100,91 @@ impl Broker {
     #[track_caller]
     pub(crate) fn answer(&self) {
         self.give(self.asked_by());
+    }
+
+    /// The oldest record that somebody waits for is kept now.
+    #[track_caller]
+    pub(crate) fn kept(&self) {
+        let mut world = self.world.borrow_mut();
+        let (shard, records) = world.unkept.pop_front().expect("every record is kept");
+        world.input(shard, Input::Persisted { records });
+    }
+
+    /// The oldest question that was held, which must be about a record. It is not kept yet.
+    #[track_caller]
+    pub(crate) fn record(&self) -> Record {
+        match self.asked() {
+            Effect::Persist { record, .. } => record,
+            asked => panic!("{asked:?}"),
+        }
+    }
+
+    /// All records that are held, of all shards; they are not kept yet.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let mut world = self.world.borrow_mut();
+        let (records, others): (VecDeque<_>, _) = std::mem::take(&mut world.asked)
+            .into_iter()
+            .partition(|(_, asked)| matches!(asked, Effect::Persist { .. }));
+        world.asked = others;
+        let record = |(_, asked)| match asked {
+            Effect::Persist { record, .. } => record,
+            asked => panic!("{asked:?}"),
+        };
+        records.into_iter().map(record).collect()
+    }
+
+    /// Every record that somebody waits for is kept now, and those that it leads to.
+    pub(crate) fn keep_all(&self) {
+        while !self.world.borrow().unkept.is_empty() {
+            self.kept();
+        }
+    }
+
+    /// A driver has come to the end of a turn with every shard.
+    pub(crate) fn end_turn(&self) {
+        let mut world = self.world.borrow_mut();
+        let world = &mut *world;
+        for (shard, effects) in world.shards.0.iter_mut().zip(&mut world.effects) {
+            shard.record_acknowledgements(effects);
+        }
+        world.settle();
+    }
+
+    /// Gives back what was stored, each to the shard that it is for, up to the moment at which
+    /// clients may come.
+    #[track_caller]
+    pub(crate) fn restore(&self, restored: Vec<Restored>) {
+        self.restore_up_to_end(restored);
+        self.go_on();
+    }
+
+    /// [`Broker::restore`], but what a crash has interrupted does not go on yet.
+    #[track_caller]
+    pub(crate) fn restore_up_to_end(&self, restored: Vec<Restored>) {
+        let mut world = self.world.borrow_mut();
+        for restored in restored {
+            let input = Input::Restore(restored);
+            let shard = world.meant(&input);
+            world.input(shard, input);
+        }
+        for shard in world.shards.ids() {
+            let end = Restored::End { last_name: 100 << 16 };
+            world.input(shard, Input::Restore(end));
+        }
+        assert_eq!(world.restored, world.shards.0.len());
+    }
+
+    /// What a crash has interrupted goes on.
+    pub(crate) fn go_on(&self) {
+        let mut world = self.world.borrow_mut();
+        for shard in world.shards.ids() {
+            world.input(shard, Input::Restore(Restored::GoOn));
+        }
+    }
+
+    /// The records that nobody waits for, since the last call.
+    pub(crate) fn leisurely(&self) -> Vec<Record> {
+        std::mem::take(&mut self.world.borrow_mut().leisurely)
     }
 
     /// Answers the oldest question of a kind that was held with yes.

@@ -3,7 +3,7 @@
 
 use noctule_broker_core::{Authorization, Durability, Effect, Input, Question, Record, ShardId};
 use noctule_packet::{QoS, ReasonCode, SubscriptionOptions, Version, spec};
-use noctule_testkit::{OwnedPublish, VERSIONS};
+use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
 use crate::broker::{Broker, Client, placement_of};
 
@@ -76,10 +76,7 @@ impl Scene {
     fn next_answer(&self) -> (ShardId, Effect) {
         let asked = self.broker.asked_by();
         match &asked.1 {
-            Effect::Persist { record, .. } => {
-                assert!(matches!(record, Record::Published { .. }), "{record:?}");
-                asked
-            }
+            Effect::Persist { .. } => asked,
             Effect::ToShard { to, message } => {
                 assert!(format!("{message:?}").contains("Forward"), "{message:?}");
                 let to = *to;
@@ -112,7 +109,7 @@ fn at_least_once(version: Version, reverse: bool) {
     scene.subscriber.expect_nothing_before_pong();
     scene.broker.trace();
     scene.authorize();
-    scene.expect_trace(&["Persist", "Forward", "Resume", "Write PUBLISH"]);
+    scene.expect_trace(&["Forward", "Persist", "Resume", "Write PUBLISH"]);
     scene.subscriber.expect_publish();
     let mut answers = [scene.next_answer(), scene.next_answer()];
     assert!(scene.broker.has_asked_nothing());
@@ -128,7 +125,8 @@ fn at_least_once(version: Version, reverse: bool) {
     scene.publisher.expect_puback(9);
 }
 
-/// QoS 2 goes nowhere before the store has it; two shards answer, in either order.
+/// QoS 2 goes nowhere before the store has it, and to a stored session not before the store knows
+/// that it waits there; two shards answer, in either order.
 fn exactly_once(version: Version, reverse: bool) {
     let mut scene = scene(version, 2);
     scene.publish(9, QoS::ExactlyOnce);
@@ -141,54 +139,67 @@ fn exactly_once(version: Version, reverse: bool) {
     scene.publisher.expect_nothing_before_pong();
     scene.broker.trace();
     scene.broker.give(persisted);
-    scene.expect_trace(&["Forward", "Forward", "Write PUBLISH"]);
-    scene.subscriber.expect_publish();
-    let mut answers = [scene.next_answer(), scene.next_answer()];
+    scene.expect_trace(&["Forward", "Forward", "Persist"]);
+    scene.subscriber.expect_nothing_before_pong();
+    let mut answers = [scene.next_answer(), scene.next_answer(), scene.next_answer()];
     if reverse {
         answers.reverse();
     }
-    let [first, last] = answers;
-    scene.broker.give(first);
-    scene.publisher.expect_nothing_before_pong();
-    scene.broker.trace();
-    scene.broker.give(last);
-    scene.expect_trace(&["Write PUBREC"]);
+    for answer in answers {
+        scene.publisher.expect_nothing_before_pong();
+        scene.broker.trace();
+        scene.broker.give(answer);
+    }
+    let trace = scene.broker.trace();
+    assert_eq!(trace.first().map(String::as_str), Some("Persist"), "it is routed");
+    assert!(trace.contains(&"Write PUBREC".to_owned()), "{trace:?}");
+    let leisurely = scene.broker.leisurely();
+    assert!(matches!(leisurely[..], [Record::Routed { .. }]), "{leisurely:?}");
+    scene.subscriber.expect_publish();
     scene.publisher.expect_pubrec(9);
 
     // The release is a fact of its own, and PUBCOMP waits for it.
     scene.publisher.send_pubrel(9);
     scene.expect_trace(&["Persist"]);
     scene.publisher.expect_nothing_before_pong();
-    let asked = scene.broker.asked();
-    let Effect::Persist { token, record: Record::Released { client_id, packet_id } } = asked else {
-        panic!("{asked:?}");
-    };
-    assert_eq!((&*client_id, packet_id.value()), ("publisher", 9));
-    scene.broker.input(Input::Persisted { token });
+    let record = scene.broker.record();
+    let Record::Released { packet_id, .. } = record else { panic!("{record:?}") };
+    assert_eq!(packet_id.value(), 9);
+    scene.broker.kept();
     scene.publisher.expect_pubcomp(9);
 }
 
 #[test]
-fn the_record_of_a_qos_2_publication_names_its_publisher_and_its_receivers() {
+fn a_qos_2_publication_is_recorded_when_it_comes_and_again_for_its_receivers() {
     let mut scene = scene(Version::V5_0, 0);
     scene.publish(9, QoS::ExactlyOnce);
     scene.authorize();
-    let asked = scene.broker.asked();
-    let Effect::Persist { record: Record::Published { received, message, sessions }, .. } = asked
-    else {
-        panic!("{asked:?}");
+    let record = scene.broker.record();
+    let Record::Received { packet_id, publication, message, .. } = record else {
+        panic!("{record:?}");
     };
-    let (client_id, packet_id) = received.expect("its packet identifier");
-    assert_eq!((&*client_id, packet_id.value()), ("publisher", 9));
+    assert_eq!(packet_id.value(), 9);
     assert_eq!((&*message.topic, &*message.payload), ("t", &b"9"[..]));
-    assert_eq!(sessions.iter().map(|id| &**id).collect::<Vec<_>>(), ["subscriber"]);
+    scene.broker.kept();
+    let record = scene.broker.record();
+    let Record::Queued { publication: same, message: again, references } = record else {
+        panic!("{record:?}");
+    };
+    assert_eq!((same, again), (publication, message));
+    let [reference] = &references[..] else { panic!("{references:?}") };
+    assert_eq!((reference.qos, reference.retain), (QoS::ExactlyOnce, false));
+    scene.publisher.expect_nothing_before_pong();
+    assert_eq!(scene.broker.leisurely(), []);
+    scene.broker.kept();
+    scene.publisher.expect_pubrec(9);
+    assert_eq!(scene.broker.leisurely(), [Record::Routed { publication }]);
 }
 
 #[test]
-fn a_session_with_several_matching_subscriptions_is_named_once() {
+fn a_session_is_named_once_for_its_own_subscriptions_and_once_for_a_shared_one() {
     let mut scene = scene(Version::V5_0, 0);
     scene.broker.answer_all();
-    scene.subscriber.subscribe(&[("#", QoS::AtLeastOnce), ("$share/group/t", QoS::AtLeastOnce)]);
+    scene.subscriber.subscribe(&[("#", QoS::AtLeastOnce)]);
     let mut other = scene.broker.lasting(Version::V5_0, "other");
     other.subscribe(&[("$share/group/t", QoS::AtLeastOnce)]);
     let mut passing = scene.broker.client(Version::V5_0, "passing");
@@ -196,14 +207,12 @@ fn a_session_with_several_matching_subscriptions_is_named_once() {
     scene.broker.hold_mail();
     scene.publish(9, QoS::AtLeastOnce);
     scene.authorize();
-    let asked = scene.broker.asked();
-    let Effect::Persist { record: Record::Published { sessions, received, .. }, .. } = asked else {
-        panic!("{asked:?}");
-    };
-    assert_eq!(received, None, "QoS 1 may be published again");
-    let mut sessions: Vec<_> = sessions.iter().map(|id| &**id).collect();
-    sessions.sort_unstable();
-    assert_eq!(sessions, ["other", "subscriber"]);
+    let record = scene.broker.record();
+    let Record::Queued { publication: 0, references, .. } = record else { panic!("{record:?}") };
+    let mut sessions: Vec<_> = references.iter().map(|reference| reference.session).collect();
+    assert_eq!(sessions.len(), 2, "{references:?}");
+    sessions.dedup();
+    assert_eq!(sessions.len(), 2, "{references:?}");
 }
 
 #[test]
@@ -219,21 +228,14 @@ fn only_ones_own_messages_are_not_stored_for_a_subscription_with_no_local() {
     scene.publisher.subscribe(&[("own/twice", QoS::AtLeastOnce)]);
     scene.subscriber.subscribe_with(None, &[("own/#", no_local)]);
     scene.broker.hold_mail();
-    for (topic, expected) in
-        [("own/x", &["subscriber"][..]), ("own/twice", &["publisher", "subscriber"])]
-    {
+    for (topic, expected) in [("own/x", 1), ("own/twice", 2)] {
         let publish = OwnedPublish::new(topic, "m", QoS::AtLeastOnce).packet_id(9);
         scene.publisher.send_publish(&publish);
         scene.broker.answer();
-        let Effect::Persist { record: Record::Published { sessions, .. }, token } =
-            scene.broker.asked()
-        else {
-            panic!("the message is not stored");
-        };
-        let mut sessions: Vec<_> = sessions.iter().map(|id| &**id).collect();
-        sessions.sort_unstable();
-        assert_eq!(sessions, expected);
-        scene.broker.input(Input::Persisted { token });
+        let record = scene.broker.record();
+        let Record::Queued { references, .. } = record else { panic!("{record:?}") };
+        assert_eq!(references.len(), expected);
+        scene.broker.kept();
     }
 }
 
@@ -242,85 +244,57 @@ fn acknowledgements_leave_in_the_order_of_the_publications_whatever_the_order_of
     spec!("MQTT5-4.6.0-2", "MQTT5-4.6.0-3", "MQTT311-4.6.0-2", "MQTT311-4.6.0-3");
     spec!("MQTT31-4.3-1");
     for version in VERSIONS {
-        let mut scene = scene(version, 0);
-        let mut answers = Vec::new();
-        for (packet_id, qos) in [
-            (1, QoS::AtLeastOnce),
-            (2, QoS::ExactlyOnce),
-            (3, QoS::AtLeastOnce),
-            (4, QoS::ExactlyOnce),
-        ] {
-            scene.publish(packet_id, qos);
-            scene.authorize();
-            answers.push(scene.next_answer());
-        }
-        while answers.len() > 1 {
-            scene.broker.give(answers.pop().unwrap());
+        let mut scene = scene(version, 1);
+        // The first one waits for the other shard, the others for nobody who is not quicker.
+        scene.publish(1, QoS::AtLeastOnce);
+        scene.authorize();
+        for (packet_id, qos) in
+            [(2, QoS::ExactlyOnce), (3, QoS::AtLeastOnce), (4, QoS::ExactlyOnce)]
+        {
+            let publish = OwnedPublish::new("nobody/wants", "x", qos).packet_id(packet_id);
+            scene.publisher.send_publish(&publish);
+            scene.broker.answer_first(|asked| matches!(asked, Effect::Authorize { .. }));
+            scene.broker.keep_all();
             scene.publisher.expect_nothing_before_pong();
         }
-        scene.broker.give(answers.pop().unwrap());
+        let waits = |asked: &Effect| matches!(asked, Effect::ToShard { .. });
+        scene.broker.answer_first(waits);
+        scene.publisher.expect_nothing_before_pong();
+        scene.broker.answer_first(waits);
         scene.publisher.expect_puback(1);
         scene.publisher.expect_pubrec(2);
-        scene.publisher.expect_puback(3);
+        scene.publisher.expect_puback_with(3, ReasonCode::NoMatchingSubscribers);
         scene.publisher.expect_pubrec(4);
     }
 }
 
 #[test]
-fn publications_of_qos_2_are_routed_in_their_order_whatever_the_order_of_the_answers() {
+fn publications_of_qos_2_are_routed_in_their_order_as_far_as_they_are_kept() {
     spec!("MQTT5-4.6.0-5", "MQTT311-4.6.0-6");
     for version in VERSIONS {
         let mut scene = scene(version, 0);
-        let mut answers = Vec::new();
         for packet_id in 1..=3 {
             scene.publish(packet_id, QoS::ExactlyOnce);
             scene.authorize();
-            answers.push(scene.next_answer());
+            assert!(matches!(scene.broker.record(), Record::Received { .. }));
         }
-        let [first, second, third] = answers.try_into().expect("three answers");
-        scene.broker.give(second);
-        scene.broker.give(third);
-        scene.subscriber.expect_nothing_before_pong();
-        scene.broker.give(first);
+        let queued = |scene: &Scene| {
+            let payload = |record| match record {
+                Record::Queued { message, .. } => message.payload.to_vec(),
+                other => panic!("{other:?}"),
+            };
+            scene.broker.records().into_iter().map(payload).collect::<Vec<_>>()
+        };
+        scene.broker.kept();
+        assert_eq!(queued(&scene), [b"1"]);
+        scene.broker.kept();
+        scene.broker.kept();
+        assert_eq!(queued(&scene), [b"2", b"3"]);
+        scene.broker.keep_all();
         for payload in ["1", "2", "3"] {
             assert_eq!(scene.subscriber.expect_publish().text(), payload);
         }
     }
-}
-
-#[test]
-fn a_publication_that_need_not_be_kept_does_not_overtake_one_that_is_being_kept() {
-    spec!("MQTT5-4.6.0-5", "MQTT311-4.6.0-6");
-    for version in VERSIONS {
-        let mut scene = scene(version, 0);
-        // A publisher without a stored session: only stored subscribers make its messages stored.
-        scene.broker.answer_all();
-        scene.publisher = scene.broker.client(version, "passing");
-        let mut live = scene.broker.client(version, "live");
-        live.subscribe(&[("t", QoS::ExactlyOnce)]);
-        scene.broker.hold_mail();
-        scene.publish(1, QoS::ExactlyOnce);
-        scene.authorize();
-        let kept = scene.next_answer();
-        scene.subscriber.send_bytes(&unsubscribe_from_t(version));
-        scene.broker.answer();
-        scene.subscriber.expect_unsuback(1);
-        scene.publish(2, QoS::ExactlyOnce);
-        scene.authorize();
-        assert!(scene.broker.has_asked_nothing(), "the second message is not kept");
-        live.expect_nothing_before_pong();
-        scene.publisher.expect_nothing_before_pong();
-        scene.broker.give(kept);
-        assert_eq!(live.expect_publish().text(), "1");
-        assert_eq!(live.expect_publish().text(), "2");
-        scene.publisher.expect_pubrec(1);
-        scene.publisher.expect_pubrec(2);
-    }
-}
-
-fn unsubscribe_from_t(version: Version) -> Vec<u8> {
-    let properties = if version.is_v5() { "00" } else { "" };
-    noctule_testkit::packet_bytes(0xA2, &format!("0001 {properties} s't'"))
 }
 
 #[test]
@@ -345,19 +319,19 @@ fn a_held_message_that_expires_goes_to_nobody_and_is_acknowledged_all_the_same()
 fn a_publication_whose_publisher_is_gone_is_routed_when_it_is_kept() {
     for (version, session_ends) in VERSIONS.into_iter().flat_map(|v| [(v, false), (v, true)]) {
         let mut scene = scene(version, 1);
-        if session_ends {
-            scene.broker.answer_all();
-            scene.publisher = scene.broker.client(version, "passing");
-            scene.broker.hold_mail();
-        }
         scene.publish(9, QoS::ExactlyOnce);
         scene.authorize();
-        let persisted = scene.next_answer();
+        assert!(matches!(scene.broker.record(), Record::Received { .. }));
         scene.publisher = scene.broker.open();
-        scene.broker.give(persisted);
+        if session_ends {
+            scene.publisher.send_connect(&OwnedConnect::new(version, "publisher"));
+            assert!(matches!(scene.broker.record(), Record::SessionEnded { .. }));
+        }
+        scene.broker.keep_all();
         assert_eq!(scene.subscriber.expect_publish().text(), "9");
-        let answered = scene.next_answer();
-        scene.broker.give(answered);
+        assert!(
+            scene.broker.letters().iter().any(|(_, to, name)| (*to, &**name) == (1, "Forward"))
+        );
     }
 }
 

@@ -12,6 +12,7 @@ mod credit;
 mod delivery;
 mod delivery_model;
 mod disconnect;
+mod durable;
 mod exactly_once;
 mod faults;
 mod identifiers;

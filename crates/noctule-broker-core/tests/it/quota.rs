@@ -94,10 +94,10 @@ fn a_publication_counts_until_its_acknowledgement_has_left() {
     spec!("MQTT5-3.3.4-7");
     let (broker, mut publisher) = held(Version::V5_0, 1);
     publish(&mut publisher, 1, QoS::AtLeastOnce);
-    broker.answer();
+    broker.keep_all();
     publisher.expect_puback(1);
     publish(&mut publisher, 2, QoS::ExactlyOnce);
-    broker.answer();
+    broker.keep_all();
     publisher.expect_pubrec(2);
     publisher.send_pubrel(2);
     publish(&mut publisher, 3, QoS::AtLeastOnce);

@@ -1,43 +1,48 @@
-//! Restored sessions: what becomes of what a store gives back.
+//! What becomes of what a store gives back before the first client comes.
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Event, Input, StoredSession, StoredSubscription};
-use noctule_packet::{PacketId, QoS, ReasonCode, Version, spec};
+use noctule_broker_core::{
+    Event, Input, Message, Payload, Record, Restored, ShardId, Step, StoredMessage, StoredSession,
+    StoredSubscription, Will,
+};
+use noctule_packet::{ForwardedProperties, PacketId, PacketType, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
 use crate::broker::{Broker, Client, lasting, placement_of};
-use crate::stored::{
-    connect_up_to_load, ended, message, record, storing, storing_with, subscription,
-};
+use crate::stored::{message, name, stored_session, storing, storing_with, subscription};
 
-/// A client whose session comes from the store.
+fn restored(session: StoredSession) -> Restored {
+    Restored::Session(Box::new(session))
+}
+
+fn id(value: u16) -> PacketId {
+    PacketId::new(value).expect("not 0")
+}
+
+/// A broker that has got back one session, and its client.
 #[track_caller]
-fn restored(broker: &Broker, connect: &OwnedConnect, session: StoredSession) -> Client {
-    broker.hold();
-    let (mut client, token) = connect_up_to_load(broker, connect);
-    broker.input(Input::Loaded { token, session: Some(Box::new(session)) });
-    while !broker.has_asked_nothing() {
-        broker.answer();
-    }
-    let connack = client.expect_connack_with(ReasonCode::Success);
-    assert_eq!(connack.session_present, connect.version != Version::V3_1);
-    client
+fn returned(connect: &OwnedConnect, session: StoredSession) -> (Broker, Client) {
+    let broker = storing();
+    broker.restore(vec![restored(session)]);
+    let client = broker.connect(connect);
+    let present = client.connack().is_some_and(|connack| connack.session_present);
+    assert_eq!(present, connect.version != Version::V3_1);
+    (broker, client)
 }
 
 #[test]
 fn a_restored_session_has_its_subscriptions() {
     spec!("MQTT5-3.1.2-5", "MQTT311-3.1.2-4", "MQTT311-3.2.2-2", "MQTT31-3.1-8");
     for version in VERSIONS {
-        let broker = storing();
         let session = StoredSession {
             subscriptions: vec![
                 StoredSubscription { identifier: Some(7), ..subscription("t", QoS::ExactlyOnce) },
                 subscription("$share/group/s", QoS::AtLeastOnce),
             ],
-            ..StoredSession::default()
+            ..stored_session(1, "a")
         };
-        let mut client = restored(&broker, &lasting(version, "a"), session);
+        let (broker, mut client) = returned(&lasting(version, "a"), session);
         let identifiers = if version.is_v5() { vec![7] } else { Vec::new() };
         client.send_publish(&OwnedPublish::new("t", "x", QoS::AtMostOnce));
         let message = client.receive();
@@ -53,19 +58,16 @@ fn a_restored_session_has_its_subscriptions() {
 fn a_restored_session_has_its_messages_in_order() {
     spec!("MQTT5-3.1.2-23", "MQTT311-3.1.2-5", "MQTT31-3.1-8");
     for version in VERSIONS {
-        let broker = storing();
-        let qos = |number: u32| {
+        let qos = |number: u64| {
             if number.is_multiple_of(3) { QoS::ExactlyOnce } else { QoS::AtLeastOnce }
         };
-        let session = StoredSession {
-            messages: (0..50).map(|number| message(&format!("{number}"), qos(number))).collect(),
-            ..StoredSession::default()
-        };
+        let messages = (0..50).map(|number| message(number + 1, &number.to_string(), qos(number)));
+        let session = StoredSession { messages: messages.collect(), ..stored_session(1, "a") };
         let connect = lasting(version, "a").receive_maximum(3);
-        let mut client = restored(&broker, &connect, session);
+        let (broker, mut client) = returned(&connect, session);
         for number in 0..50 {
             let message = client.receive();
-            assert_eq!((message.text(), message.qos), (&*format!("{number}"), qos(number)));
+            assert_eq!((message.text(), message.qos), (&*number.to_string(), qos(number)));
             assert!(!message.dup);
         }
         client.expect_nothing_before_pong();
@@ -75,18 +77,83 @@ fn a_restored_session_has_its_messages_in_order() {
 }
 
 #[test]
+fn what_may_have_been_sent_is_sent_again_with_its_identifier_and_what_comes_behind_follows() {
+    spec!("MQTT5-4.4.0-1", "MQTT311-4.4.0-1", "MQTT5-3.3.1-1", "MQTT311-3.3.1-1");
+    let step = |step, message| StoredMessage { step, ..message };
+    let messages = vec![
+        message(5, "sent", QoS::AtLeastOnce),
+        step(Step::Released(8), message(6, "second", QoS::ExactlyOnce)),
+        step(Step::Released(3), message(9, "first", QoS::ExactlyOnce)),
+        step(Step::Done, message(10, "done", QoS::ExactlyOnce)),
+        message(11, "perhaps", QoS::ExactlyOnce),
+        message(12, "not sent", QoS::ExactlyOnce),
+    ];
+    // Up to a place, or as many as the client took at a time while it was connected.
+    for (was_connected, sent, window) in [(false, 11, 1), (true, 0, 5)] {
+        let mut session = StoredSession {
+            messages: messages.clone(),
+            was_connected,
+            sent,
+            next: id(65_534),
+            ..stored_session(1, "a")
+        };
+        session.terms.receive_maximum = window;
+        let (_, mut client) = returned(&lasting(Version::V5_0, "a"), session);
+        client.expect_pubrel(1);
+        client.expect_pubrel(65_535);
+        let expected = [("sent", 65_534, true), ("perhaps", 3, true), ("not sent", 4, false)];
+        for (text, packet_id, dup) in expected {
+            let message = client.expect_publish();
+            let got = (message.text(), message.packet_id, message.dup);
+            assert_eq!(got, (text, Some(packet_id), dup));
+        }
+        client.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn the_place_of_a_message_that_is_done_is_taken_although_nothing_stands_behind_it() {
+    for first in [Step::Done, Step::Published] {
+        let messages = vec![
+            StoredMessage { step: first, ..message(1, "sent", QoS::ExactlyOnce) },
+            StoredMessage { step: Step::Done, ..message(2, "done", QoS::ExactlyOnce) },
+        ];
+        let session = StoredSession {
+            messages,
+            subscriptions: vec![subscription("t", QoS::ExactlyOnce)],
+            sent: 2,
+            ..stored_session(1, "a")
+        };
+        let (_, mut client) = returned(&lasting(Version::V5_0, "a"), session);
+        if first == Step::Published {
+            assert_eq!(client.expect_publish().packet_id, Some(1));
+        }
+        client.send_publish(&OwnedPublish::new("t", "new", QoS::ExactlyOnce).packet_id(1));
+        assert_eq!(client.expect_publish().packet_id, Some(3), "{first:?}");
+    }
+}
+
+#[test]
 fn a_restored_message_has_its_flags_and_may_have_expired() {
-    let broker = storing();
-    let mut expired = message("expired", QoS::AtLeastOnce);
-    Arc::make_mut(&mut expired.message).expires_at = Some(broker.now());
-    let mut flagged = message("flagged", QoS::AtLeastOnce);
-    (flagged.retain, flagged.identifiers) = (true, vec![3, 9]);
-    let session = StoredSession { messages: vec![expired, flagged], ..StoredSession::default() };
-    let mut client = restored(&broker, &lasting(Version::V5_0, "a"), session);
-    let message = client.receive();
-    assert_eq!((message.text(), message.retain), ("flagged", true));
-    assert_eq!(message.subscription_identifiers, [3, 9]);
-    client.expect_nothing_before_pong();
+    spec!("MQTT5-3.3.2-5");
+    for may_be_sent in [false, true] {
+        let broker = storing();
+        let mut expired = message(1, "expired", QoS::AtLeastOnce);
+        Arc::make_mut(&mut expired.message).expires_at = Some(broker.now());
+        let mut flagged = message(2, "flagged", QoS::AtLeastOnce);
+        (flagged.retain, flagged.identifiers) = (true, vec![3, 9]);
+        let messages = vec![expired, flagged];
+        let sent = u64::from(may_be_sent);
+        broker.restore(vec![restored(StoredSession { messages, sent, ..stored_session(1, "a") })]);
+        let mut client = broker.connect(&lasting(Version::V5_0, "a"));
+        if may_be_sent {
+            assert_eq!(client.receive().text(), "expired");
+        }
+        let message = client.receive();
+        assert_eq!((message.text(), message.retain), ("flagged", true));
+        assert_eq!(message.subscription_identifiers, [3, 9]);
+        client.expect_nothing_before_pong();
+    }
 }
 
 #[test]
@@ -97,67 +164,248 @@ fn restored_qos_2_identifiers_are_known_until_they_are_released() {
         let broker = storing_with(|settings| settings.limits.receive_maximum = 2);
         let session = StoredSession {
             subscriptions: vec![subscription("t", QoS::AtMostOnce)],
-            received: (1..=4).filter_map(PacketId::new).collect(),
-            ..StoredSession::default()
+            received: (1..=4).map(id).collect(),
+            ..stored_session(1, "a")
         };
-        let mut client = restored(&broker, &lasting(version, "a"), session);
+        broker.restore(vec![restored(session)]);
+        let mut client = broker.connect(&lasting(version, "a"));
         let publish = |id: u16| OwnedPublish::new("t", "x", QoS::ExactlyOnce).packet_id(id);
         for id in 1..=4 {
             client.send_publish(&publish(id).dup(true));
             client.expect_pubrec(id);
             client.send_pubrel(id);
-            while !broker.has_asked_nothing() {
-                broker.answer();
-            }
             client.expect_pubcomp(id);
         }
         client.send_publish(&publish(1));
-        while !broker.has_asked_nothing() {
-            broker.answer();
-        }
         assert_eq!(client.receive().text(), "x");
         client.expect_pubrec(1);
     }
 }
 
 #[test]
-fn a_restored_session_expires_like_any_other() {
+fn a_restored_session_expires_when_its_time_has_come_but_not_before_all_is_in_its_place() {
     spec!("MQTT5-4.1.0-2");
     let broker = storing();
-    let session = StoredSession {
+    let session = |number, client_id: &str, seconds| StoredSession {
         subscriptions: vec![subscription("t", QoS::AtLeastOnce)],
-        ..StoredSession::default()
+        expires_at: Some(broker.now().plus_seconds(seconds)),
+        ..stored_session(number, client_id)
     };
-    drop(restored(&broker, &OwnedConnect::v5("a").resumable(10), session));
+    let ended = || {
+        let events = broker.events();
+        events.iter().filter(|event| matches!(event, Event::SessionEnded { .. })).count()
+    };
+    broker.restore_up_to_end(vec![restored(session(1, "a", 0)), restored(session(2, "b", 10))]);
+    broker.input(Input::Timeout);
+    assert_eq!(ended(), 0);
+    broker.hold();
+    broker.go_on();
+    assert_eq!((ended(), broker.record()), (1, Record::SessionEnded { session: name(1) }));
     broker.advance_seconds(9);
-    assert!(broker.has_asked_nothing());
+    assert_eq!(ended(), 0);
     broker.advance_seconds(1);
-    assert_eq!(record(&broker), ended());
-    let gone = |event: &Event| matches!(event, Event::SessionEnded { .. });
-    assert!(broker.events().iter().any(gone));
+    assert_eq!((ended(), broker.record()), (1, Record::SessionEnded { session: name(2) }));
     assert_eq!(broker.look(|shard| shard.gauges().subscriptions), 0);
 }
 
 #[test]
-fn connack_waits_until_other_shards_know_the_restored_subscriptions() {
-    let placement = placement_of(3, &[("a", 0)]);
-    let broker = storing_with(|settings| settings.placement = placement);
+fn a_shard_says_that_all_is_restored_when_the_others_know_its_routes() {
+    let broker = storing_with(|settings| settings.placement = placement_of(3, &[("a", 0)]));
     broker.hold_mail();
-    let (mut client, token) = connect_up_to_load(&broker, &lasting(Version::V5_0, "a"));
     let session = StoredSession {
         subscriptions: vec![subscription("t", QoS::AtLeastOnce)],
-        ..StoredSession::default()
+        ..stored_session(1, "a")
     };
-    broker.trace();
-    broker.input(Input::Loaded { token, session: Some(Box::new(session)) });
-    assert_eq!(broker.trace(), ["ChangeRoute", "ChangeRoute", "Persist"]);
-    for _ in 0..2 {
-        broker.answer();
-        let confirmation = broker.asked_last();
-        assert_eq!(broker.trace(), ["ConfirmRoute"]);
-        broker.give(confirmation);
+    let said = || broker.world.borrow().restored;
+    broker.input(Input::Restore(restored(session)));
+    broker.input_at(ShardId(0), Input::Restore(Restored::End { last_name: name(1) }));
+    for other in [1, 2] {
+        assert_eq!(said(), 0);
+        assert_eq!(broker.carry(0, other), "ChangeRoute");
+        assert_eq!(broker.carry(other, 0), "ConfirmRoute");
     }
-    assert_eq!(broker.trace(), [""; 0]);
-    broker.answer();
-    assert!(client.expect_connack_with(ReasonCode::Success).session_present);
+    assert_eq!(said(), 1);
+    broker.input_at(ShardId(1), Input::Restore(Restored::End { last_name: name(1) }));
+    assert_eq!(said(), 2);
+}
+
+#[test]
+fn a_restored_retained_message_is_there_unless_it_has_expired() {
+    let broker = storing();
+    let retained = |topic: &str, seconds| {
+        let plain = message(0, topic, QoS::AtLeastOnce).message;
+        let expires_at = Some(broker.now().plus_seconds(seconds));
+        let (topic, retain) = (topic.into(), true);
+        Restored::Retained(Arc::new(Message { topic, retain, expires_at, ..(*plain).clone() }))
+    };
+    broker.restore(vec![retained("r/gone", 0), retained("r/short", 5), retained("r/long", 50)]);
+    assert_eq!(broker.look(|shard| shard.gauges().retained_messages), 2);
+    broker.advance_seconds(6);
+    let mut client = broker.client(Version::V5_0, "c");
+    client.subscribe(&[("r/#", QoS::AtLeastOnce)]);
+    assert_eq!(client.receive().text(), "r/long");
+    client.expect_nothing_before_pong();
+    assert_eq!(broker.look(|shard| shard.gauges().retained_messages), 1);
+}
+
+fn will(delay_interval: u32) -> Will {
+    Will {
+        topic: "will".into(),
+        payload: Payload::from(&b"gone"[..]),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: ForwardedProperties::empty(),
+        message_expiry_interval: None,
+        delay_interval,
+    }
+}
+
+#[test]
+fn the_will_of_a_client_that_was_connected_reaches_restored_subscriptions() {
+    spec!("MQTT5-3.1.2-8", "MQTT311-3.1.2-8");
+    // With an expiry interval of 0 only the will was kept.
+    for expiry_interval in [0, 100] {
+        for delay in [0, 10] {
+            let broker = storing();
+            let mut lost = StoredSession { was_connected: true, ..stored_session(2, "lost") };
+            lost.terms.expiry_interval = expiry_interval;
+            lost.terms.will = Some(Box::new(will(delay)));
+            let watcher = StoredSession {
+                subscriptions: vec![subscription("will", QoS::AtLeastOnce)],
+                ..stored_session(1, "watcher")
+            };
+            broker.restore(vec![restored(lost), restored(watcher)]);
+            let mut watcher = broker.connect(&lasting(Version::V5_0, "watcher"));
+            if delay > 0 && expiry_interval > 0 {
+                watcher.expect_nothing_before_pong();
+                broker.advance_seconds(10);
+            }
+            assert_eq!(watcher.receive().text(), "gone");
+            let sessions = broker.look(|shard| shard.gauges().sessions);
+            assert_eq!(sessions, 1 + u64::from(expiry_interval > 0));
+            broker.advance_seconds(100);
+            watcher.expect_nothing_before_pong();
+        }
+    }
+}
+
+#[test]
+fn a_will_that_was_waiting_still_waits() {
+    let broker = storing();
+    let mut session = stored_session(1, "a");
+    session.terms.will = Some(Box::new(will(1_000)));
+    session.will_at = Some(broker.now().plus_seconds(5));
+    broker.restore(vec![restored(session)]);
+    let mut watcher = broker.client(Version::V5_0, "watcher");
+    watcher.subscribe(&[("will", QoS::AtMostOnce)]);
+    broker.advance_seconds(4);
+    watcher.expect_nothing_before_pong();
+    broker.advance_seconds(1);
+    assert_eq!(watcher.receive().text(), "gone");
+}
+
+#[test]
+fn an_unrouted_publication_reaches_those_who_have_not_got_it_and_nobody_twice() {
+    for publisher_is_there in [true, false] {
+        for shards in [1, 2] {
+            let homes = [("publisher", 0), ("has-it", 0), ("lacks-it", 0)];
+            let others = [("has-it-too", shards - 1), ("lacks-it-too", shards - 1)];
+            let homes: Vec<_> = homes.into_iter().chain(others).collect();
+            let broker = storing_with(|settings| settings.placement = placement_of(shards, &homes));
+            let publication = name(50);
+            let unrouted = message(0, "2", QoS::ExactlyOnce).message;
+            let mut given = vec![Restored::Unrouted {
+                publication,
+                session: name(1),
+                message: Arc::clone(&unrouted),
+            }];
+            if publisher_is_there {
+                let received = vec![id(7)];
+                given.push(restored(StoredSession { received, ..stored_session(1, "publisher") }));
+            }
+            for (number, (client_id, _)) in (2..).zip(&homes[1..]) {
+                let has_it = client_id.starts_with("has");
+                let messages = has_it.then(|| message(1, "2", QoS::ExactlyOnce));
+                given.push(restored(StoredSession {
+                    messages: messages.into_iter().collect(),
+                    subscriptions: vec![subscription("t", QoS::ExactlyOnce)],
+                    ..stored_session(number, client_id)
+                }));
+            }
+            for shard in 0..shards {
+                let sessions = vec![name(2), name(4)];
+                let queued = Restored::Queued { publication, sessions };
+                broker.input_at(ShardId(shard), Input::Restore(queued));
+            }
+            broker.restore_up_to_end(given);
+            broker.hold();
+            broker.go_on();
+            let queued = broker.records();
+            for record in &queued {
+                let Record::Queued { publication: of, references, .. } = record else {
+                    panic!("{record:?}");
+                };
+                assert_eq!((*of, references.len()), (publication, if shards == 1 { 2 } else { 1 }));
+            }
+            assert_eq!(queued.len(), usize::from(shards));
+            assert_eq!(broker.leisurely(), [], "not all is durable");
+            broker.keep_all();
+            assert_eq!(broker.leisurely(), [Record::Routed { publication }]);
+            broker.answer_all();
+            for (client_id, _) in &homes[1..] {
+                let mut client = broker.connect(&lasting(Version::V5_0, client_id));
+                assert_eq!(client.receive().text(), "2", "{client_id}");
+                client.expect_nothing_before_pong();
+            }
+            if publisher_is_there {
+                let mut publisher = broker.connect(&lasting(Version::V5_0, "publisher"));
+                let again = OwnedPublish::new("t", "2", QoS::ExactlyOnce).packet_id(7).dup(true);
+                publisher.send_publish(&again);
+                publisher.expect_pubrec(7);
+            }
+        }
+    }
+}
+
+#[test]
+fn names_go_on_behind_the_last_one() {
+    let broker = storing();
+    broker.restore(Vec::new());
+    broker.hold();
+    let mut client = broker.open();
+    client.send_connect(&lasting(Version::V5_0, "a"));
+    let record = broker.record();
+    let Record::SessionStarted(terms) = record else { panic!("{record:?}") };
+    assert!(terms.session > name(100) + u64::from(u16::MAX), "{:x}", terms.session);
+}
+
+#[test]
+fn a_restored_queue_goes_on_with_its_places_and_identifiers() {
+    let broker = storing();
+    let mut session = StoredSession {
+        subscriptions: vec![subscription("t", QoS::AtLeastOnce)],
+        messages: vec![message(1_000, "old", QoS::AtLeastOnce)],
+        next: id(9),
+        ..stored_session(1, "a")
+    };
+    session.sequence = (1 << 32) + 5;
+    session.messages[0].sequence = 1 << 32;
+    broker.restore(vec![restored(session)]);
+    let mut client = broker.connect(&lasting(Version::V5_0, "a"));
+    let old = client.expect_publish();
+    assert_eq!((old.text(), old.packet_id), ("old", Some(9)));
+    broker.hold();
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    publisher.send_publish(&OwnedPublish::new("t", "new", QoS::AtLeastOnce).packet_id(1));
+    let record = broker.record();
+    let Record::Queued { references, .. } = record else { panic!("{record:?}") };
+    assert_eq!(references[0].sequence, (1 << 32) + 6);
+    let new = client.expect_publish();
+    assert_eq!((new.text(), new.packet_id), ("new", Some(10)));
+    broker.leisurely();
+    client.send_ack(PacketType::Puback, 9, ReasonCode::Success);
+    broker.end_turn();
+    let up_to = (1 << 32) + 5;
+    let marked = Record::Acknowledged { session: name(1), up_to, next: id(10) };
+    assert_eq!(broker.leisurely(), [marked]);
 }

@@ -155,7 +155,7 @@ fn who_is_authenticated_last_owns_the_identifier() {
 #[test]
 fn a_lost_connection_that_still_waits_leaves_the_identifier_free() {
     for version in VERSIONS {
-        for answered in 0..3 {
+        for answered in 0..2 {
             let broker = asking();
             let waiting = knock(&broker, &lasting(version, "a"));
             (0..answered).for_each(|_| broker.answer());
@@ -178,7 +178,6 @@ fn who_waits_is_kicked_without_a_word_that_comes_before_its_connack() {
     let broker = asking();
     let mut waiting = knock(&broker, &lasting(Version::V5_0, "a"));
     broker.answer();
-    broker.answer();
     let reason = ReasonCode::AdministrativeAction;
     broker.input(Input::Command(Command::Kick { client_id: "a".into(), reason }));
     let connack = waiting.expect_connack();
@@ -190,7 +189,7 @@ fn who_waits_is_kicked_without_a_word_that_comes_before_its_connack() {
 
 #[test]
 fn a_will_is_nobodys_until_its_connack() {
-    for answered in 1..3 {
+    for answered in 0..2 {
         let broker = asking();
         let will = OwnedWill::new("will", "never valid");
         let waiting = knock(&broker, &lasting(Version::V5_0, "a").will(will));
@@ -208,6 +207,8 @@ enum Step {
     Connect,
     /// The question at this place is answered.
     Answer(usize),
+    /// The oldest record that somebody waits for is durable.
+    Keep,
     /// The connection of this client is lost.
     Lose(usize),
 }
@@ -219,16 +220,30 @@ fn play(connects: &[OwnedConnect], steps: &[Step], losing: bool) -> Vec<Step> {
     let mut clients: Vec<Option<Client>> = Vec::new();
     let mut questions = Vec::new();
     let mut owner: Option<ConnectionId> = None;
-    // Whether the store holds a session.
-    let mut stored = false;
+    // Which session the store holds, and how many records it does not have yet.
+    let (mut stored, mut records) = (None, 0);
     for step in steps {
         match step {
             Step::Connect => clients.push(Some(knock(&broker, &connects[clients.len()]))),
             Step::Answer(at) => broker.input(questions.remove(*at)),
+            Step::Keep => {
+                broker.kept();
+                records -= 1;
+            }
             Step::Lose(at) => clients[*at] = None,
         }
         while !broker.has_asked_nothing() {
-            questions.push(answer_to(broker.asked(), &mut stored));
+            match broker.asked() {
+                Effect::Authenticate { token, .. } => {
+                    let outcome = Ok(Principal::default());
+                    questions.push(Input::Authenticated { token, outcome });
+                }
+                Effect::Persist { record, .. } => {
+                    records += 1;
+                    note(record, &mut stored);
+                }
+                other => panic!("{other:?}"),
+            }
         }
         for event in broker.events() {
             match event {
@@ -254,10 +269,11 @@ fn play(connects: &[OwnedConnect], steps: &[Step], losing: bool) -> Vec<Step> {
         // The session that is held is the one that the store has, or has been told to have.
         let held = broker.look(|shard| shard.clients().next());
         if let Some(held) = held {
-            assert_eq!(held.session_expiry_interval > 0, stored, "{steps:?}");
+            assert_eq!(held.session_expiry_interval > 0, stored.is_some(), "{steps:?}");
         }
     }
     let mut possible: Vec<Step> = (0..questions.len()).map(Step::Answer).collect();
+    possible.extend((records > 0).then_some(Step::Keep));
     if clients.len() < connects.len() {
         possible.push(Step::Connect);
     }
@@ -272,24 +288,14 @@ fn play(connects: &[OwnedConnect], steps: &[Step], losing: bool) -> Vec<Step> {
     possible
 }
 
-/// What a store with this content answers, now or later.
-fn answer_to(question: Effect, stored: &mut bool) -> Input<'static> {
-    match question {
-        Effect::Authenticate { token, .. } => {
-            Input::Authenticated { token, outcome: Ok(Principal::default()) }
+/// What a store with this content makes of a record.
+fn note(record: Record, stored: &mut Option<u64>) {
+    match record {
+        Record::SessionStarted(terms) => {
+            assert!(stored.is_none_or(|name| name == terms.session), "one goes on as another");
+            *stored = Some(terms.session);
         }
-        Effect::Load { token, .. } => Input::Loaded { token, session: stored.then(Box::default) },
-        Effect::Persist { token, record } => {
-            *stored = match record {
-                Record::SessionStarted { session_expiry_interval, new, .. } => {
-                    assert!(new || *stored, "the store is asked to go on with what it has not");
-                    session_expiry_interval > 0
-                }
-                Record::SessionEnded { .. } => false,
-                other => panic!("{other:?}"),
-            };
-            Input::Persisted { token }
-        }
+        Record::SessionEnded { session } => assert_eq!(stored.take(), Some(session)),
         other => panic!("{other:?}"),
     }
 }
@@ -340,7 +346,7 @@ fn two_connections_never_own_one_identifier_in_whatever_order_answers_come() {
     for first in kinds() {
         for second in kinds() {
             let orders = explore(&[first.clone(), second], false);
-            assert!(orders >= 10, "only {orders} orders");
+            assert!(orders >= 2, "only {orders} orders");
         }
     }
 }
@@ -348,7 +354,8 @@ fn two_connections_never_own_one_identifier_in_whatever_order_answers_come() {
 #[test]
 fn three_connections_never_own_one_identifier_in_whatever_order_answers_come() {
     let [stays, _, begins] = kinds();
-    assert!(explore(&[stays.clone(), begins, stays], false) > 500);
+    let orders = explore(&[stays.clone(), begins, stays], false);
+    assert!(orders > 50, "only {orders} orders");
 }
 
 #[test]
@@ -356,7 +363,7 @@ fn connections_that_are_lost_at_any_moment_leave_what_the_store_has() {
     for first in kinds() {
         for second in kinds() {
             let orders = explore(&[first.clone(), second], true);
-            assert!(orders > 200, "only {orders} orders");
+            assert!(orders > 20, "only {orders} orders");
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use noctule_broker_core::{
-    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Placement, Reading, Settings,
-    Shard, ShardId, ShardMessage, Timestamp,
+    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Placement, Reading, Record,
+    Settings, Shard, ShardId, ShardMessage, Timestamp,
 };
 use noctule_packet::{
     Framing, Packet, PacketId, QoS, Subscribe, SubscriptionList, SubscriptionOptions, TextRules,
@@ -25,6 +25,8 @@ struct Turns {
     effects: Effects,
     /// What the shard has said to another one.
     mail: Vec<ShardMessage>,
+    /// What it has asked the store to keep.
+    records: Vec<Record>,
 }
 
 impl Turns {
@@ -37,22 +39,18 @@ impl Turns {
         settings.system_interval_seconds = 0;
         change(&mut settings);
         let now = Timestamp::from_millis(1_000);
-        Self { shard: Shard::new(settings, now, 7), now, effects: Effects::new(), mail: Vec::new() }
+        let shard = Shard::new(settings, now, 7);
+        Self { shard, now, effects: Effects::new(), mail: Vec::new(), records: Vec::new() }
     }
 
     fn input(&mut self, input: Input<'_>) -> Reading {
         let consumed = self.shard.on_input(self.now, input, &mut self.effects);
-        // Nothing is stored about anybody yet.
-        let mut loads = Vec::new();
         for effect in self.effects.drain() {
             match effect {
-                Effect::Load { token, .. } => loads.push(token),
                 Effect::ToShard { message, .. } => self.mail.push(message),
+                Effect::Persist { record, .. } => self.records.push(record),
                 _ => {}
             }
-        }
-        for token in loads {
-            let _ = self.input(Input::Loaded { token, session: None });
         }
         consumed.reading
     }
@@ -60,6 +58,26 @@ impl Turns {
     fn client(&mut self, slot: u32) -> ConnectionId {
         let connection = ConnectionId { slot, generation: 0 };
         self.client_with(connection, 0)
+    }
+
+    /// Everything that was recorded is durable.
+    fn keep(&mut self) {
+        self.input(Input::Persisted { records: u64::MAX });
+    }
+
+    fn stored_client(&mut self, slot: u32, is_stored: bool) -> ConnectionId {
+        let connection = ConnectionId { slot, generation: 0 };
+        let _ = self.input(Input::Opened {
+            connection,
+            listener: ListenerId(0),
+            peer: "".into(),
+            moved: false,
+        });
+        let connect = OwnedConnect::v311(&format!("client-{slot:04}")).clean_start(!is_stored);
+        self.send(connection, &[Packet::Connect(Box::new(connect.to_packet()))]);
+        self.keep();
+        assert_eq!(self.take(connection), ["CONNACK"]);
+        connection
     }
 
     fn client_with(&mut self, connection: ConnectionId, keep_alive: u16) -> ConnectionId {
@@ -92,10 +110,15 @@ impl Turns {
     }
 
     fn subscribe(&mut self, connection: ConnectionId, filters: &[&str]) {
+        self.subscribe_at(connection, filters, SubscriptionOptions::default().qos);
+    }
+
+    fn subscribe_at(&mut self, connection: ConnectionId, filters: &[&str], qos: QoS) {
         let mut subscriptions = SubscriptionList::default();
         for filter in filters {
             let filter = TopicFilter::new(filter).expect("a filter");
-            subscriptions.push(&filter, SubscriptionOptions::default());
+            let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
+            subscriptions.push(&filter, options);
         }
         self.send(
             connection,
@@ -281,34 +304,68 @@ fn clients_that_fall_silent_together_are_dropped_in_several_turns() {
 
 /// A QoS 2 publication that must be stored, for more subscribers than a turn has deliveries.
 #[test]
-fn pubrec_waits_for_the_store_and_then_for_the_last_delivery() {
-    let mut turns = Turns::with(|settings| settings.durability = Durability::Stored);
-    let clients: Vec<_> = (0..u32::try_from(TURN).expect("a number") + 1)
-        .map(|slot| {
-            let client = turns.client(slot);
-            turns.subscribe(client, &["t"]);
-            turns.take(client);
-            client
-        })
-        .collect();
-    let publisher = turns.client(u32::try_from(clients.len()).expect("a number"));
-    let publish = OwnedPublish::new("t", "m", QoS::ExactlyOnce).packet_id(1).retain(true);
-    let mut bytes = Vec::new();
-    Packet::Publish(publish.to_packet()).encode(Version::V3_1_1, &mut bytes).expect("a packet");
-    let input = Input::Bytes { connection: publisher, bytes: &bytes };
-    let _ = turns.shard.on_input(turns.now, input, &mut turns.effects);
-    let tokens = turns.effects.drain().filter_map(|effect| match effect {
-        Effect::Persist { token, .. } => Some(token),
-        _ => None,
-    });
-    let [token] = tokens.collect::<Vec<_>>()[..] else { panic!("one record") };
-    assert_eq!(turns.take(clients[0]), [""; 0]);
-    turns.input(Input::Persisted { token });
-    assert_eq!(turns.take(publisher), [""; 0]);
-    while turns.turn() {}
-    assert_eq!(turns.take(publisher), ["PUBREC"]);
-    for client in clients {
-        assert_eq!(turns.take(client), ["t m live"]);
+fn pubrec_waits_for_the_store_and_for_the_last_delivery() {
+    for store_is_first in [true, false] {
+        let mut turns = Turns::with(|settings| settings.durability = Durability::Stored);
+        let clients: Vec<_> = (0..u32::try_from(TURN).expect("a number") + 1)
+            .map(|slot| {
+                let client = turns.client(slot);
+                turns.subscribe(client, &["t"]);
+                turns.take(client);
+                client
+            })
+            .collect();
+        let publisher = turns.client(u32::try_from(clients.len()).expect("a number"));
+        let publish = OwnedPublish::new("t", "m", QoS::ExactlyOnce).packet_id(1).retain(true);
+        turns.publish(publisher, &[publish]);
+        assert!(matches!(turns.records[..], [Record::Retained { .. }]), "{:?}", turns.records);
+        if store_is_first {
+            turns.keep();
+            assert_eq!(turns.take(publisher), [""; 0]);
+            while turns.turn() {}
+        } else {
+            while turns.turn() {}
+            assert_eq!(turns.take(publisher), [""; 0]);
+            turns.keep();
+        }
+        assert_eq!(turns.take(publisher), ["PUBREC"]);
+        for client in clients {
+            assert_eq!(turns.take(client), ["t m live"]);
+        }
+    }
+}
+
+/// A publication for more stored sessions than a turn has deliveries, and perhaps one that is not.
+#[test]
+fn puback_waits_until_all_that_a_fan_out_has_recorded_is_durable() {
+    for last_is_stored in [true, false] {
+        let mut turns = Turns::with(|settings| settings.durability = Durability::Stored);
+        for slot in 0..u32::try_from(TURN).expect("a number") + 1 {
+            let is_last = slot as usize == TURN;
+            let client = turns.stored_client(slot, !is_last || last_is_stored);
+            turns.subscribe_at(client, &["t"], QoS::AtLeastOnce);
+            turns.keep();
+            assert_eq!(turns.take(client), ["SUBACK"]);
+        }
+        let publisher = turns.client(u32::try_from(TURN).expect("a number") + 1);
+        turns.records.clear();
+        turns.publish(publisher, &[OwnedPublish::new("t", "m", QoS::AtLeastOnce).packet_id(1)]);
+        let waits_for = |record: &Record| match record {
+            Record::Queued { references, .. } => references.len(),
+            other => panic!("{other:?}"),
+        };
+        let [first] = &turns.records[..] else { panic!("{} records", turns.records.len()) };
+        assert!((TURN - 2..=TURN).contains(&waits_for(first)));
+        turns.keep();
+        assert_eq!(turns.take(publisher), [""; 0], "there is more to deliver");
+        while turns.turn() {}
+        let stored = TURN + usize::from(last_is_stored);
+        assert_eq!(turns.records.iter().map(waits_for).sum::<usize>(), stored);
+        if turns.records.len() > 1 {
+            assert_eq!(turns.take(publisher), [""; 0], "the rest is not durable");
+            turns.keep();
+        }
+        assert_eq!(turns.take(publisher), ["PUBACK"]);
     }
 }
 

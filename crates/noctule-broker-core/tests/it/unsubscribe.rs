@@ -1,6 +1,6 @@
 //! UNSUBSCRIBE and UNSUBACK, and what ends with a subscription.
 
-use noctule_broker_core::{Durability, Effect, Event, Input};
+use noctule_broker_core::{Durability, Event, Record};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, VERSIONS, packet_bytes};
 
@@ -172,15 +172,16 @@ fn unsuback_waits_until_the_store_has_forgotten_the_subscriptions() {
         broker.trace();
         send_unsubscribe(&mut client, 3, &["x", "none", "y"]);
         client.send_pingreq();
-        let asked = [broker.asked(), broker.asked()];
-        assert!(broker.has_asked_nothing());
-        for effect in asked.into_iter().rev() {
+        for expected in ["x", "y"] {
             // Nothing has been sent yet: neither the answer nor what came behind it.
             broker.look(|shard| assert_eq!(shard.gauges().subscriptions, 0));
             assert!(!broker.trace().iter().any(|effect| effect.starts_with("Write")));
-            let Effect::Persist { token, .. } = effect else { panic!("{effect:?}") };
-            broker.input(Input::Persisted { token });
+            let record = broker.record();
+            let Record::Unsubscribed { filter, .. } = record else { panic!("{record:?}") };
+            assert_eq!(&*filter, expected);
+            broker.kept();
         }
+        assert!(broker.has_asked_nothing());
         client.expect_unsuback(3);
         client.expect_pingresp();
     }
@@ -193,9 +194,9 @@ fn a_connection_lost_before_unsuback_has_unsubscribed_all_the_same() {
     client.subscribe(&[("x", QoS::AtMostOnce)]);
     broker.hold();
     send_unsubscribe(&mut client, 3, &["x"]);
-    let Effect::Persist { token, .. } = broker.asked() else { panic!("it asks the store") };
+    assert!(matches!(broker.record(), Record::Unsubscribed { .. }));
     drop(client);
-    broker.input(Input::Persisted { token });
+    broker.kept();
     assert_eq!(broker.look(|shard| shard.gauges().subscriptions), 0);
 }
 

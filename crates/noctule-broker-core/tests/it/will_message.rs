@@ -1,6 +1,6 @@
 //! The message that a will is: its flags and properties, its limits, and where it is kept.
 
-use noctule_broker_core::{DropCause, Durability, Effect, Event, Record};
+use noctule_broker_core::{DropCause, Durability, Event, Record};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
 
@@ -182,38 +182,53 @@ fn a_will_waits_for_nobody_who_reads_slowly() {
 fn a_will_is_stored_for_stored_sessions_and_as_a_retained_message() {
     let broker = Broker::with(|settings| {
         settings.durability = Durability::Stored;
-        // The record is about the sessions of one shard.
-        let homes = ["a", "away", "careless"].map(|name| (name, 0));
+        // All of this is about one shard.
+        let homes = ["a", "away", "careless", "will/a"].map(|name| (name, 0));
         settings.placement = placement_of(shards(), &homes);
     });
     for (name, qos) in [("away", QoS::AtLeastOnce), ("careless", QoS::AtMostOnce)] {
         broker.lasting(Version::V5_0, name).subscribe(&[("will/a", qos)]);
     }
     broker.hold();
-    // For how many sessions each is stored, if it is stored at all.
-    for (qos, retain, stored_for) in [
+    // Whether it is retained, and for how many sessions it waits, if anything is kept at all.
+    for (qos, retain, expected) in [
         (QoS::AtMostOnce, false, None),
-        (QoS::AtMostOnce, true, Some(0)),
-        (QoS::AtLeastOnce, false, Some(1)),
-        (QoS::ExactlyOnce, true, Some(1)),
+        (QoS::AtMostOnce, true, Some((1, 0))),
+        (QoS::AtLeastOnce, false, Some((0, 1))),
+        (QoS::ExactlyOnce, true, Some((1, 1))),
     ] {
         let mut client = broker.open();
         let will = will().qos(qos).retain(retain);
         client.send_connect(&OwnedConnect::v5("a").will(will));
-        broker.answer();
-        client.expect_connack_with(ReasonCode::Success);
-        drop(client);
-        let Some(stored_for) = stored_for else {
+        let Some(expected) = expected else {
+            assert!(broker.has_asked_nothing());
+            client.expect_connack_with(ReasonCode::Success);
+            drop(client);
             assert!(broker.has_asked_nothing());
             continue;
         };
-        let Effect::Persist { record: Record::Published { message, sessions, .. }, .. } =
-            broker.asked()
-        else {
-            panic!("the will is not stored");
-        };
-        assert_eq!((message.qos, message.retain), (qos, retain));
-        assert_eq!(sessions.len(), stored_for, "{sessions:?}");
-        assert!(sessions.iter().all(|name| &**name == "away"));
+        let record = broker.record();
+        let Record::SessionStarted(terms) = record else { panic!("{record:?}") };
+        assert_eq!((terms.expiry_interval, &*terms.client_id), (0, "a"));
+        let kept = terms.will.expect("the will");
+        assert_eq!((&*kept.topic, kept.qos, kept.retain), ("will/a", qos, retain));
+        broker.keep_all();
+        client.expect_connack_with(ReasonCode::Success);
+        drop(client);
+        let mut records = broker.records();
+        let last = records.pop();
+        assert_eq!(last, Some(Record::SessionEnded { session: terms.session }));
+        let (mut retained, mut queued) = (0, 0);
+        for record in records {
+            match record {
+                Record::Retained { message } => {
+                    assert_eq!((message.qos, message.retain), (qos, retain));
+                    retained += 1;
+                }
+                Record::Queued { references, .. } => queued += references.len(),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((retained, queued), expected);
     }
 }

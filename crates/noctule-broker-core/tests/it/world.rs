@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use noctule_broker_core::{
     ClientSummary, Command, Effect, Effects, Event, Gauges, Input, ListenerId, Principal, Question,
-    Reading, Settings, Shard, ShardId, ShardMessage, Statistics, Timestamp, Token,
+    Reading, Record, Restored, Settings, Shard, ShardId, ShardMessage, Statistics, Timestamp,
+    Token,
 };
 
 use crate::wire::Link;
@@ -28,6 +29,14 @@ pub(crate) struct World {
     /// Questions to the driver, which answers none of them by itself while they are held.
     pub(crate) asked: VecDeque<(ShardId, Effect)>,
     pub(crate) holds: bool,
+    /// How many records each shard has handed out.
+    pub(crate) records: Vec<u64>,
+    /// Records that somebody waits for and that are not kept: whose, and which.
+    pub(crate) unkept: VecDeque<(ShardId, u64)>,
+    /// Records that nobody waits for.
+    pub(crate) leisurely: Vec<Record>,
+    /// How many shards have what was stored.
+    pub(crate) restored: usize,
     /// What shards say to each other is held too.
     pub(crate) holds_mail: bool,
     /// Every effect, for tests of their order.
@@ -80,6 +89,10 @@ impl World {
         let shards = Shards(shards.collect());
         Self {
             effects: shards.ids().map(|_| Effects::new()).collect(),
+            records: shards.ids().map(|_| 0).collect(),
+            unkept: VecDeque::new(),
+            leisurely: Vec::new(),
+            restored: 0,
             shards,
             now,
             mail: VecDeque::new(),
@@ -114,10 +127,7 @@ impl World {
             asker.map_or(ShardId(0), |(_, shard)| *shard)
         };
         match input {
-            Input::Authenticated { token, .. }
-            | Input::Authorized { token, .. }
-            | Input::Persisted { token }
-            | Input::Loaded { token, .. } => asker(token),
+            Input::Authenticated { token, .. } | Input::Authorized { token, .. } => asker(token),
             Input::Opened { connection, .. }
             | Input::Bytes { connection, .. }
             | Input::Continue { connection, .. }
@@ -129,7 +139,21 @@ impl World {
             Input::Command(Command::Kick { client_id, .. }) => {
                 self.shards.0[0].settings().placement.client(client_id)
             }
-            Input::Command(_) | Input::FromShard { .. } | Input::Timeout => ShardId(0),
+            Input::Restore(Restored::Session(session)) => {
+                self.shards.0[0].settings().placement.client(&session.terms.client_id)
+            }
+            Input::Restore(Restored::Retained(message)) => {
+                self.shards.0[0].settings().placement.retained(&message.topic)
+            }
+            // In these tests a name says where it was given.
+            Input::Restore(Restored::Unrouted { publication, .. }) => {
+                ShardId((publication & 0xffff) as u16)
+            }
+            Input::Command(_)
+            | Input::FromShard { .. }
+            | Input::Persisted { .. }
+            | Input::Restore(_)
+            | Input::Timeout => ShardId(0),
         }
     }
 
@@ -174,8 +198,23 @@ impl World {
                         (link.paused, link.has_news) = (false, true);
                     }
                     Effect::Event(event) => self.events.push(event),
+                    Effect::Restored => self.restored += 1,
                     Effect::ToShard { to, message } if !self.holds_mail => {
                         self.mail.push_back((shard, to, message));
+                    }
+                    Effect::Persist { record, is_urgent: false } => {
+                        self.records[usize::from(shard.0)] += 1;
+                        self.leisurely.push(record);
+                    }
+                    Effect::Persist { .. } if self.holds => {
+                        let records = &mut self.records[usize::from(shard.0)];
+                        *records += 1;
+                        self.unkept.push_back((shard, *records));
+                        self.asked.push_back((shard, effect));
+                    }
+                    Effect::Persist { .. } => {
+                        self.records[usize::from(shard.0)] += 1;
+                        questions.push((shard, effect));
                     }
                     asked if self.holds => {
                         self.note_asker(shard, &asked);
@@ -191,11 +230,7 @@ impl World {
     }
 
     fn note_asker(&mut self, shard: ShardId, asked: &Effect) {
-        if let Effect::Authenticate { token, .. }
-        | Effect::Authorize { token, .. }
-        | Effect::Persist { token, .. }
-        | Effect::Load { token, .. } = asked
-        {
+        if let Effect::Authenticate { token, .. } | Effect::Authorize { token, .. } = asked {
             self.askers.push((*token, shard));
         }
     }
@@ -209,13 +244,21 @@ impl World {
             Effect::Authorize { token, question, .. } => {
                 Input::Authorized { token, allowed: is_allowed(&question) }
             }
-            Effect::Persist { token, .. } => Input::Persisted { token },
-            Effect::Load { token, .. } => Input::Loaded { token, session: None },
+            Effect::Persist { .. } => {
+                let at = self.unkept.iter().position(|(asker, _)| *asker == shard);
+                let records = match at.and_then(|at| self.unkept.remove(at)) {
+                    Some((_, records)) => records,
+                    None => self.records[usize::from(shard.0)],
+                };
+                Input::Persisted { records }
+            }
             Effect::ToShard { to, message } => {
                 let _ = self.turn(to, Input::FromShard { from: shard, message });
                 return;
             }
-            Effect::Close { .. } | Effect::Resume { .. } | Effect::Event(_) => return,
+            Effect::Close { .. } | Effect::Resume { .. } | Effect::Restored | Effect::Event(_) => {
+                return;
+            }
         };
         let _ = self.turn(shard, input);
     }

@@ -49,6 +49,13 @@ impl<M> Sender<M> {
             .collect()
     }
 
+    /// Lets the next message have this packet identifier, if there is none in flight.
+    pub fn restore_next(&mut self, packet_id: PacketId) {
+        if self.slots.is_empty() {
+            self.first += distance(self.first, packet_id);
+        }
+    }
+
     /// Puts a published message back that was stored, behind all others; [`Sender::resume`] makes
     /// ready to repeat it. The message, if its packet identifier stands for another one.
     // [MQTT5-4.4.0-1] [MQTT311-4.4.0-1]
@@ -69,6 +76,14 @@ impl<M> Sender<M> {
     /// Lets a message that was put back be released, in the order of the PUBRECs. The message.
     pub fn restore_released(&mut self, packet_id: PacketId) -> Option<M> {
         self.on_pubrec(packet_id).ok().flatten()
+    }
+
+    /// Keeps the place of a message that was done before one that stands before it.
+    pub fn restore_done(&mut self, packet_id: PacketId) {
+        if self.extend_to(packet_id) {
+            self.slots.push_back(Slot::Done);
+            self.tidy();
+        }
     }
 
     /// Fills the sequence up to the place that has this identifier.

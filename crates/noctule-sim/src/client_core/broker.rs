@@ -228,8 +228,8 @@ impl Broker {
                 Input::Authenticated { token, outcome: Ok(Principal { user_name }) }
             }
             Effect::Authorize { token, .. } => Input::Authorized { token, allowed: true },
-            Effect::Persist { token, .. } => Input::Persisted { token },
-            Effect::Load { token, .. } => Input::Loaded { token, session: None },
+            // It keeps everything in memory.
+            Effect::Persist { .. } | Effect::Restored => return,
             Effect::ToShard { to, message } => {
                 let from = ShardId(shard as u16);
                 return self.turn(usize::from(to.0), Input::FromShard { from, message });

@@ -38,6 +38,8 @@ pub struct Violation {
 /// The model.
 #[derive(Debug)]
 pub(crate) struct Oracle {
+    /// Whether the broker has a store.
+    is_stored: bool,
     pub(crate) topics: Arc<Topics>,
     /// Counts what clients do and see: the order in which things have happened.
     step: u64,
@@ -54,9 +56,10 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    pub(crate) fn new(topics: Arc<Topics>, clients: usize) -> Self {
+    pub(crate) fn new(topics: Arc<Topics>, clients: usize, is_stored: bool) -> Self {
         Self {
             topics,
+            is_stored,
             step: 0,
             now: 0,
             publications: Vec::new(),

@@ -5,7 +5,7 @@
 //! [MQTT311-3.3.1-10]; a new subscription gets it if it asks for that [MQTT5-3.3.1-9]
 //! [MQTT5-3.3.1-10] [MQTT5-3.3.1-11] [MQTT311-3.3.1-6], and nothing older than what it has seen.
 
-use noctule_packet::RetainHandling;
+use noctule_packet::{QoS, RetainHandling};
 
 use super::Oracle;
 use super::arrival::{Arrived, Kind};
@@ -32,6 +32,7 @@ impl Oracle {
         if let Some(newer) = newer
             && kind == Kind::Replay
             && !arrived.dup
+            && !self.may_be_overtaken(arrived, newer)
         {
             let (old, new) = (self.describe(id), self.describe(newer));
             let what = format!("client {} got {old} replayed behind {new}", arrived.client);
@@ -39,6 +40,13 @@ impl Oracle {
         }
         let step = self.step;
         self.sessions[session].retained.entry(arrived.topic).or_default().push((step, id));
+    }
+
+    /// A QoS 2 message to a stored session waits for the store, and one with QoS 0 waits for
+    /// nothing: between the two there is no order that a broker has to keep.
+    fn may_be_overtaken(&self, arrived: &Arrived, newer: PublicationId) -> bool {
+        let waits = self.is_stored && arrived.qos == QoS::ExactlyOnce;
+        waits && self.publication(newer).qos == QoS::AtMostOnce
     }
 
     /// A replay needs a retained message that nothing surely replaced before the SUBSCRIBE, and a

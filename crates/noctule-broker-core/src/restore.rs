@@ -1,0 +1,231 @@
+//! How what a store gives back is put in its place.
+//!
+//! Sessions and retained messages take their places first, and other shards get to know the routes.
+//! When every shard has said that all is in its place, what the crash has interrupted goes on:
+//! clients that were connected have lost their connections, and QoS 2 publications that were
+//! received and perhaps not routed to all are routed to the rest.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use noctule_packet::PacketId;
+
+use crate::effect::{Effect, Effects, Principal, Token, Waiting};
+use crate::fan_out::Then;
+use crate::message::Message;
+use crate::origin::Origin;
+use crate::outstanding::Outstanding;
+use crate::publication::{Publication, Publisher};
+use crate::registry::SessionKey;
+use crate::restored::{Restored, Step, StoredMessage, StoredSession};
+use crate::session::{Delivery, Kept, Session};
+use crate::shard::Shard;
+use crate::subscribe::Request;
+use crate::timers::Timer;
+
+/// Publications that are routed for the second time are answered to nobody: their places among a
+/// session's answers are from here on.
+const UNROUTED: u64 = 1 << 63;
+
+/// No more messages than that are in flight at a time.
+const WINDOW_MAX: u16 = u16::MAX - 1;
+
+/// What is not finished of restoring.
+#[derive(Debug, Default)]
+pub(crate) struct Restoring {
+    /// How many answers of other shards there will be.
+    parts: u32,
+    is_complete: bool,
+    /// All sessions by their names in the store, and whether they had a connection.
+    sessions: BTreeMap<u64, (SessionKey, bool)>,
+    unrouted: Vec<(u64, u64, Arc<Message>)>,
+    /// Who has got which publication already, by their names in the store.
+    queued: BTreeMap<u64, Vec<u64>>,
+}
+
+impl Shard {
+    /// Puts back what was stored.
+    pub(crate) fn on_restore(&mut self, restored: Restored, effects: &mut Effects) {
+        match restored {
+            Restored::Session(stored) => self.restore_session(*stored, effects),
+            Restored::Retained(message) => self.restore_retained(message),
+            Restored::Unrouted { publication, session, message } => {
+                self.restoring.unrouted.push((publication, session, message));
+            }
+            Restored::Queued { publication, sessions } => {
+                self.restoring.queued.insert(publication, sessions);
+            }
+            Restored::End { last_name } => {
+                self.go_on_naming_behind(last_name);
+                self.restoring.is_complete = true;
+                self.say_restored(effects);
+            }
+            Restored::GoOn => self.go_on_behind_crash(effects),
+        }
+    }
+
+    fn say_restored(&mut self, effects: &mut Effects) {
+        if self.restoring.is_complete && self.restoring.parts == 0 {
+            effects.push(Effect::Restored);
+        }
+    }
+
+    /// Every other shard knows one more of the routes.
+    pub(crate) fn on_restored_route_known(&mut self, effects: &mut Effects) {
+        self.restoring.parts = self.restoring.parts.saturating_sub(1);
+        self.say_restored(effects);
+    }
+
+    fn restore_retained(&mut self, message: Arc<Message>) {
+        if message.is_expired(self.now) {
+            return;
+        }
+        if let Some(at) = message.expires_at {
+            self.timers.set(at, Timer::Retained((&*message.topic).into()));
+        }
+        self.retained.insert(message, Origin::default());
+    }
+
+    fn restore_session(&mut self, stored: StoredSession, effects: &mut Effects) {
+        let StoredSession { terms, was_connected, subscriptions, messages, received, .. } = stored;
+        let mut session = Session::new(terms.client_id, terms.version);
+        session.principal = Principal { user_name: terms.user_name };
+        session.expiry_interval = terms.expiry_interval;
+        session.will = terms.will;
+        let (name, sequence) = (terms.session, stored.sequence);
+        session.kept = Some(Box::new(Kept { sequence, durable: sequence, ..Kept::new(name) }));
+        for packet_id in received {
+            session.receiver.restore(packet_id);
+        }
+        let window = terms.receive_maximum.min(self.settings.limits.in_flight_max);
+        let sent = if was_connected {
+            Sent::Messages(usize::from(window.min(WINDOW_MAX)))
+        } else {
+            Sent::UpTo(stored.sent)
+        };
+        restore_queue(&mut session, stored.next, &sent, messages);
+        self.memory.grow(session.held_bytes);
+        if !was_connected {
+            session.expires_at = stored.expires_at;
+            session.will_at = stored.will_at;
+        }
+        let key = self.registry.insert(session);
+        self.restoring.sessions.insert(name, (key, was_connected));
+        for request in subscriptions.into_iter().map(Request::from_stored) {
+            let (_, change) = self.add_subscription(key, &request);
+            let token = Token(Waiting::Restore);
+            self.restoring.parts += self.tell_subscription(key, &request, change, token, effects);
+        }
+    }
+
+    /// Every shard knows what it has to know.
+    fn go_on_behind_crash(&mut self, effects: &mut Effects) {
+        let sessions = core::mem::take(&mut self.restoring.sessions);
+        let unrouted = core::mem::take(&mut self.restoring.unrouted);
+        for (at, (name, session, message)) in (UNROUTED..).zip(unrouted) {
+            // What a session has published counts, even if it is over.
+            let key = sessions.get(&session).map(|(key, _)| *key);
+            let publisher = key.map_or(Publisher::Nobody, Publisher::Session);
+            let Some(mut publication) = Publication::of(&message, publisher) else { continue };
+            publication.name = name;
+            let matches = self.route(publication.topic);
+            let waiting = (key.unwrap_or(SessionKey::NOBODY), at);
+            let (parts, rest) =
+                self.make_public(&mut publication, &matches, Some(waiting), effects);
+            if let Some(from) = rest {
+                let then = Then { acknowledge: Some(waiting), ..Then::default() };
+                self.defer(&mut publication, matches, from, then);
+            }
+            let parts = parts + u32::from(rest.is_some()) + 1;
+            self.outstanding.insert(waiting, Outstanding::unrouted(parts, name));
+            self.on_answered(waiting.0, waiting.1, None, effects);
+        }
+        for (key, was_connected) in sessions.into_values() {
+            if was_connected {
+                self.release_session(key, effects);
+                continue;
+            }
+            let Some(session) = self.registry.session(key) else { continue };
+            if let Some(at) = session.expires_at {
+                self.timers.set(at, Timer::SessionExpiry(key));
+            }
+            if let Some(at) = session.will_at {
+                self.timers.set(at, Timer::Will(key));
+            }
+        }
+    }
+
+    /// Whether a publication waits for a session already, since before the last crash.
+    pub(crate) fn has_got(&self, key: SessionKey, publication: u64) -> bool {
+        let Some(sessions) = self.restoring.queued.get(&publication) else { return false };
+        let kept = self.registry.session(key).and_then(|session| session.kept.as_deref());
+        kept.is_some_and(|kept| sessions.contains(&kept.name))
+    }
+}
+
+/// Whether an answer is that of a publication that is routed for the second time.
+pub(crate) const fn is_unrouted(answer: u64) -> bool {
+    answer >= UNROUTED
+}
+
+/// Which messages of a queue may have been sent.
+enum Sent {
+    /// So many from the first one on: as many as the client takes at a time.
+    Messages(usize),
+    /// Those up to a place.
+    UpTo(u64),
+}
+
+/// Fills a queue. What may have been sent is sent again with its packet identifier, and its client
+/// is told so, because nobody knows whether it was.
+fn restore_queue(
+    session: &mut Session,
+    first: PacketId,
+    sent: &Sent,
+    messages: Vec<StoredMessage>,
+) {
+    session.sender.restore_next(first);
+    let is_begun = |message: &StoredMessage| message.step != Step::Published;
+    let begun = messages.iter().rposition(is_begun).map_or(0, |last| last + 1);
+    let mut released = Vec::new();
+    let mut packet_id = first;
+    for (at, stored) in messages.into_iter().enumerate() {
+        let StoredMessage { message, sequence, qos, retain, identifiers, step } = stored;
+        let may_be_sent = match sent {
+            Sent::Messages(count) => at < *count,
+            Sent::UpTo(place) => sequence <= *place,
+        };
+        let bytes = message.bytes() as u64;
+        let mut delivery = Delivery::new(message, retain, identifiers.into(), None);
+        delivery.set_sequence(sequence);
+        if !may_be_sent && at >= begun {
+            session.enqueue(delivery, qos);
+            continue;
+        }
+        match step {
+            Step::Done => session.sender.restore_done(packet_id),
+            Step::Published | Step::Released(_) => {
+                if session.sender.restore_published(packet_id, delivery, qos).is_ok() {
+                    session.held_bytes += bytes;
+                }
+            }
+        }
+        if let Step::Released(order) = step {
+            released.push((order, packet_id));
+        }
+        packet_id = following(packet_id);
+    }
+    released.sort_unstable();
+    for (_, packet_id) in released {
+        if let Some(delivery) = session.sender.restore_released(packet_id) {
+            session.held_bytes -= delivery.message.bytes() as u64;
+        }
+    }
+}
+
+/// The packet identifier behind another one.
+fn following(packet_id: PacketId) -> PacketId {
+    PacketId::new(packet_id.value().wrapping_add(1)).unwrap_or(PacketId::MIN)
+}

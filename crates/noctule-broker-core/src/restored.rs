@@ -1,0 +1,99 @@
+//! What a store gives back before the first client comes.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use noctule_packet::{PacketId, QoS};
+use noctule_session::Timestamp;
+
+use crate::message::Message;
+use crate::stored::{StoredSubscription, StoredTerms};
+
+/// One message that waits for a stored session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredMessage {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Its place in the queue.
+    pub sequence: u64,
+    /// The quality of service to deliver it with.
+    pub qos: QoS,
+    /// Whether to deliver it with RETAIN set.
+    pub retain: bool,
+    /// The Subscription Identifiers to deliver it with.
+    pub identifiers: Vec<u32>,
+    /// How far its delivery has come.
+    pub step: Step,
+}
+
+/// How far the delivery of a stored message has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It may have been sent.
+    Published,
+    /// Its PUBREC has come, as which one of those of the session.
+    Released(u64),
+    /// It is done, but something before it is not.
+    Done,
+}
+
+/// A session as a store gives it back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredSession {
+    /// Its terms.
+    pub terms: StoredTerms,
+    /// Whether it had a connection, as far as the store knows.
+    pub was_connected: bool,
+    /// When it ends, unless it had a connection; `None` if never.
+    pub expires_at: Option<Timestamp>,
+    /// When its will is due, unless it had a connection.
+    pub will_at: Option<Timestamp>,
+    /// Its subscriptions.
+    pub subscriptions: Vec<StoredSubscription>,
+    /// What waits for it, in order.
+    pub messages: Vec<StoredMessage>,
+    /// The last place in its queue whose message may have been sent, unless it had a connection.
+    pub sent: u64,
+    /// The packet identifier of the first message.
+    pub next: PacketId,
+    /// The last place in its queue that was ever taken.
+    pub sequence: u64,
+    /// QoS 2 packet identifiers that its client has not released.
+    pub received: Vec<PacketId>,
+}
+
+/// What a store gives back, before the first client comes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Restored {
+    /// A session whose home is this shard.
+    Session(Box<StoredSession>),
+    /// The retained message of a topic whose owner is this shard.
+    Retained(Arc<Message>),
+    /// A QoS 2 publication that was received and perhaps not routed to all; for the home of its
+    /// publisher.
+    Unrouted {
+        /// Its name.
+        publication: u64,
+        /// Who published it.
+        session: u64,
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// The sessions that have got such a publication; for every shard.
+    Queued {
+        /// Its name.
+        publication: u64,
+        /// The sessions.
+        sessions: Vec<u64>,
+    },
+    /// That was all. [`Effect::Restored`](crate::Effect::Restored) says when it is in its place.
+    End {
+        /// The largest name that was ever given to anything.
+        last_name: u64,
+    },
+    /// All shards have said [`Effect::Restored`](crate::Effect::Restored): what was interrupted
+    /// goes on.
+    GoOn,
+}
