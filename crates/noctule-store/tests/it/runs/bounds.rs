@@ -192,7 +192,7 @@ fn a_body_that_many_queues_need_stands_once() {
 fn what_is_written_and_drained_for_long_takes_little_more_room_than_what_is_left() {
     let mut shelf = Shelf::new(SimulatedDisk::new()).expect("it opens");
     let (mut live_max, mut disk_max) = (0, 0);
-    for round in 0..200_u64 {
+    for round in 0..60_u64 {
         let mut pending = Pending::default();
         for number in 0..400 {
             pending.push(&[(number % 20, round * 1_000 + number)], &[], &[3; 256]);
@@ -267,4 +267,58 @@ fn a_merge_that_finds_no_room_or_is_given_up_changes_nothing() {
     assert!(shelf.merge().expect("there is room"));
     assert_eq!(shelf.runs.len(), 1);
     assert_eq!(shelf.wrong(&ALL), None);
+}
+
+/// Six runs with two messages each of queue 1, and one of queues 2 and 3.
+fn six_runs() -> Shelf {
+    let mut shelf = Shelf::new(SimulatedDisk::new()).expect("it opens");
+    for run in 0..6 {
+        let mut pending = Pending::default();
+        pending.push(&[(1, run * 2), (2, run)], &[], &[1; 5_000]);
+        pending.push(&[(1, run * 2 + 1)], &[], &[1; 5_000]);
+        pending.push(&[(3, run)], &[], &[1; 5_000]);
+        shelf.spill(&mut pending).expect("there is room");
+    }
+    shelf.store();
+    shelf
+}
+
+#[test]
+fn a_merge_leaves_out_what_is_done() {
+    let mut shelf = six_runs();
+    // Of no run everything: only the merge can give something back.
+    shelf.finish(1, 0);
+    assert_eq!((shelf.runs.len(), shelf.runs.messages()), (6, 24));
+    assert!(shelf.merge().expect("there is room"));
+    assert_eq!((shelf.runs.len(), shelf.runs.messages()), (1, 23));
+    shelf.finish(3, 2);
+    assert_eq!(shelf.wrong(&ALL), None);
+}
+
+#[test]
+fn what_is_done_during_a_merge_is_done_behind_it() {
+    let mut shelf = six_runs();
+    let mut merge = shelf.runs.begin_merge().expect("there is room").expect("there are too many");
+    shelf.finish(1, u64::MAX);
+    while merge.step().expect("there is room") {}
+    shelf.finish(3, u64::MAX);
+    shelf.finish(2, 3);
+    assert_eq!(shelf.runs.end_merge(merge).expect("there is power"), []);
+    let lasts = [1, 2, 3].map(|queue| shelf.runs.last(queue));
+    assert_eq!((shelf.runs.len(), lasts), (1, [None, Some(5), None]));
+    assert_eq!(shelf.wrong(&ALL), None);
+    shelf.finish(2, 5);
+    shelf.store();
+    assert_eq!((shelf.runs.len(), shelf.disk.bytes()), (0, 0));
+}
+
+#[test]
+fn what_becomes_done_altogether_during_a_merge_leaves_nothing() {
+    let mut shelf = six_runs();
+    let mut merge = shelf.runs.begin_merge().expect("there is room").expect("there are too many");
+    while merge.step().expect("there is room") {}
+    (1..4).for_each(|queue| shelf.finish(queue, u64::MAX));
+    assert_eq!(shelf.runs.end_merge(merge).expect("there is power"), []);
+    shelf.store();
+    assert_eq!((shelf.runs.len(), shelf.disk.bytes()), (0, 0));
 }
