@@ -57,8 +57,8 @@ pub(crate) struct Options {
     /// Only cut all connections, and let the broker run
     #[arg(long, conflicts_with = "gently")]
     without_restart: bool,
-    /// How many seconds nothing may happen while something is owed
-    #[arg(long, default_value_t = 3)]
+    /// After how many seconds in which nothing comes what is still owed counts as lost
+    #[arg(long, default_value_t = 5)]
     patience: u64,
     /// Print findings and keep data and journals where something is wrong, as is always done with
     /// Noctule

@@ -200,11 +200,15 @@ impl Stage {
         Ok(())
     }
 
-    /// Turns until something is so. Whether it is, or nothing has happened for too long.
-    pub(super) fn wait_for(&mut self, is_so: impl Fn(&Self) -> bool) -> Result<bool> {
+    /// Turns until something is so. Whether it is, or nothing has happened for so long.
+    pub(super) fn wait_for(
+        &mut self,
+        patience: Duration,
+        is_so: impl Fn(&Self) -> bool,
+    ) -> Result<bool> {
         let start = Instant::now();
         while !is_so(self) {
-            if self.last_event.max(start).elapsed() > self.patience {
+            if self.last_event.max(start).elapsed() > patience {
                 return Ok(false);
             }
             self.turn(TURN)?;
