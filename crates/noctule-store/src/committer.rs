@@ -11,16 +11,21 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::StoreError;
 use crate::frame::Batch;
 use crate::log::Log;
+use crate::upkeep::Helper;
+use crate::view::LogView;
 
 /// After a failure the same is tried again, in a new segment, after so long, and then after twice
 /// as long each time.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What rides along waits no longer than this for something to ride along with.
+const RIDE_MAX: Duration = Duration::from_millis(50);
 
 /// What all appenders may have waiting together; a frame's length has four bytes.
 const WAITING_BYTES_MAX: u64 = 1 << 31;
@@ -74,13 +79,26 @@ struct Shared {
     durable: Box<[Durable]>,
     trouble: Mutex<Option<Arc<StoreError>>>,
     waiting_bytes_max: u64,
+    view: LogView,
 }
 
 /// Where the appenders leave what they have.
 struct Desk {
     posted: Box<[Batch]>,
+    /// Whether nothing of it is waited for; something may ride along.
     is_empty: bool,
+    rides_along: bool,
+    /// Whether the committer sleeps until it is woken.
+    is_asleep: bool,
+    /// From which segment on the log is needed, if that is news.
+    trim_before: Option<u64>,
     is_stopping: bool,
+}
+
+impl Desk {
+    fn is_idle(&self) -> bool {
+        self.is_empty && self.trim_before.is_none() && !self.is_stopping
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -110,11 +128,19 @@ impl Committer {
         let share = WAITING_BYTES_MAX / u64::try_from(count.max(1)).unwrap_or(u64::MAX);
         let posted = (0..count).map(|_| Batch::new()).collect();
         let shared = Arc::new(Shared {
-            desk: Mutex::new(Desk { posted, is_empty: true, is_stopping: false }),
+            desk: Mutex::new(Desk {
+                posted,
+                is_empty: true,
+                rides_along: false,
+                is_asleep: false,
+                trim_before: None,
+                is_stopping: false,
+            }),
             work: Condvar::new(),
             durable: (0..count).map(|_| Durable::default()).collect(),
             trouble: Mutex::new(None),
             waiting_bytes_max: waiting_bytes_max.min(share),
+            view: log.view(),
         });
         let appenders = (0..count).map(|index| Appender {
             shared: Arc::clone(&shared),
@@ -123,7 +149,8 @@ impl Committer {
             appended: Extent::default(),
         });
         let appenders = appenders.collect();
-        let round = Round::new(Arc::clone(&shared), wakes);
+        let helper = if log.settings.uses_again() { Some(Helper::start()?) } else { None };
+        let round = Round::new(Arc::clone(&shared), wakes, helper);
         let thread = Builder::new().name("noctule-commit".into()).spawn(move || round.run(log))?;
         Ok((Self { shared, thread }, appenders))
     }
@@ -131,6 +158,21 @@ impl Committer {
     /// Why nothing becomes durable now, if so. It goes on by itself when the disk does.
     pub fn trouble(&self) -> Option<Arc<StoreError>> {
         self.shared.trouble()
+    }
+
+    /// What other threads see of the log: which segment is written to, and what is in the finished
+    /// ones.
+    pub fn view(&self) -> LogView {
+        self.shared.view.clone()
+    }
+
+    /// Forgets all segments before this one, soon, as [`Log::trim`] does: that the log counts from
+    /// there on is durable elsewhere already.
+    pub fn trim(&self, before: u64) {
+        let mut desk = lock(&self.shared.desk);
+        desk.trim_before = desk.trim_before.max(Some(before));
+        drop(desk);
+        self.shared.work.notify_all();
     }
 
     /// Commits what was posted, and ends the thread. What comes later is lost.
@@ -176,19 +218,39 @@ impl Appender {
 
     /// Hands over what was appended. Whoever tells another thread about it does this before.
     pub fn post(&mut self) {
-        if self.batch.is_empty() {
-            return;
-        }
-        let was_empty = {
-            let mut desk = lock(&self.shared.desk);
-            if let Some(posted) = desk.posted.get_mut(self.index) {
-                posted.take_from(&mut self.batch);
-            }
-            mem::take(&mut desk.is_empty)
-        };
-        if was_empty {
+        let wakes = self.hand_over(|desk| mem::take(&mut desk.is_empty));
+        if wakes {
             self.shared.work.notify_one();
         }
+    }
+
+    /// Hands over what was appended and is not waited for: it rides along with the next commit, of
+    /// whatever comes within 50 ms.
+    pub fn post_lazily(&mut self) {
+        let wakes = self.hand_over(|desk| {
+            desk.rides_along = true;
+            mem::take(&mut desk.is_asleep)
+        });
+        if wakes {
+            self.shared.work.notify_one();
+        }
+    }
+
+    fn hand_over(&mut self, tell: impl FnOnce(&mut Desk) -> bool) -> bool {
+        if self.batch.is_empty() {
+            return false;
+        }
+        let mut desk = lock(&self.shared.desk);
+        if let Some(posted) = desk.posted.get_mut(self.index) {
+            posted.take_from(&mut self.batch);
+        }
+        tell(&mut desk)
+    }
+
+    /// The segment that is written to. What is posted after this was asked goes to it or to one with
+    /// a larger number.
+    pub fn active_segment(&self) -> u64 {
+        self.shared.view.active()
     }
 
     /// The last record that is durable, and with it all before.
@@ -221,10 +283,11 @@ struct Round {
     frame: Batch,
     extents: Vec<Extent>,
     retry: Duration,
+    helper: Option<Helper>,
 }
 
 impl Round {
-    fn new(shared: Arc<Shared>, wakes: Vec<Wake>) -> Self {
+    fn new(shared: Arc<Shared>, wakes: Vec<Wake>, helper: Option<Helper>) -> Self {
         let count = wakes.len();
         Self {
             shared,
@@ -233,30 +296,70 @@ impl Round {
             frame: Batch::new(),
             extents: vec![Extent::default(); count],
             retry: RETRY_FIRST,
+            helper,
         }
     }
 
     fn run(mut self, mut log: Log) -> (Log, Result<(), StoreError>) {
-        loop {
-            let is_stopping = self.gather();
-            if self.frame.is_empty() {
-                return (log, Ok(()));
-            }
-            match log.commit(&mut self.frame) {
-                Ok(()) => self.publish(),
-                Err(error) if is_stopping => return (log, Err(error)),
+        let done = loop {
+            let is_stopping = self.gather(&mut log);
+            let is_done = self.frame.is_empty() && is_stopping;
+            let committed = self.commit(&mut log);
+            self.keep_up(&mut log);
+            match committed {
+                Ok(()) if is_done => break Ok(()),
+                Err(error) if is_stopping => break Err(error),
+                Ok(()) => {}
                 Err(error) => self.wait_for_better(error),
             }
+        };
+        if let Some(helper) = self.helper {
+            helper.stop(&mut log);
+        }
+        (log, done)
+    }
+
+    fn commit(&mut self, log: &mut Log) -> Result<(), StoreError> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        if let Some(helper) = self.helper.as_mut().filter(|_| !log.has_room(&self.frame)) {
+            helper.hand_over(log);
+        }
+        log.commit(&mut self.frame)?;
+        self.publish();
+        Ok(())
+    }
+
+    fn keep_up(&mut self, log: &mut Log) {
+        match &mut self.helper {
+            Some(helper) => helper.serve(log),
+            None => log.keep_up(),
         }
     }
 
     /// Takes what all have posted, at one moment; waits for it if there is nothing to do. Whether
     /// nothing is to come after it.
-    fn gather(&mut self) -> bool {
+    fn gather(&mut self, log: &mut Log) -> bool {
         let mut desk = lock(&self.shared.desk);
-        while desk.is_empty && !desk.is_stopping && self.frame.is_empty() {
-            desk = self.shared.work.wait(desk).unwrap_or_else(PoisonError::into_inner);
+        // As long as something comes all the time, what rides along needs to wake nobody.
+        let mut until = Instant::now() + RIDE_MAX;
+        while desk.is_idle() && self.frame.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            let work = &self.shared.work;
+            if !left.is_zero() {
+                desk = work.wait_timeout(desk, left).unwrap_or_else(PoisonError::into_inner).0;
+            } else if desk.rides_along {
+                break;
+            } else {
+                desk.is_asleep = true;
+                desk = work.wait(desk).unwrap_or_else(PoisonError::into_inner);
+                desk.is_asleep = false;
+                until = Instant::now() + RIDE_MAX;
+            }
         }
+        let trim_before = desk.trim_before.take();
+        desk.rides_along = false;
         desk.is_empty = true;
         for (posted, taken) in desk.posted.iter_mut().zip(&mut self.taken) {
             mem::swap(posted, taken);
@@ -269,6 +372,7 @@ impl Round {
             extent.bytes += more.bytes;
             self.frame.take_from(taken);
         }
+        log.trim_to(trim_before.unwrap_or(0));
         is_stopping
     }
 

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::io;
 
+static ZEROS: [u8; 64 * 1_024] = [0; 64 * 1_024];
+
 /// The directory of one store.
 pub trait Disk: fmt::Debug + Send {
     /// The names of all files, in no order.
@@ -39,10 +41,34 @@ pub trait DiskFile: fmt::Debug + Send {
     /// Writes all of `bytes`.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
+    /// Writes all of `bytes`, and they are durable when this returns; of what else was written
+    /// nothing is said. If it fails, any part of them may be there.
+    fn write_durably(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(bytes, offset)?;
+        self.sync()
+    }
+
+    /// Makes it at least so long, so that later writes find their room; zeros are behind what is
+    /// there. Durable when it is synced.
+    fn allocate(&mut self, length: u64) -> io::Result<()> {
+        write_zeros(self, length)
+    }
+
     /// Cuts it off.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 
     /// Makes durable what was written. If it fails, nobody knows what is: the system may have
     /// dropped it, so a second try would prove nothing.
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Makes a file so long with zeros that are really written.
+pub(crate) fn write_zeros(file: &mut (impl DiskFile + ?Sized), length: u64) -> io::Result<()> {
+    let mut at = file.length()?;
+    while at < length {
+        let bytes = usize::try_from(length - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        file.write_at(&ZEROS[..bytes], at)?;
+        at += bytes as u64;
+    }
+    Ok(())
 }

@@ -43,6 +43,12 @@ pub enum StoreError {
         /// The newest that is known.
         known: u16,
     },
+    /// It was trimmed, or is not finished, or never was.
+    #[error("the store has no finished segment {segment}")]
+    NoSuchSegment {
+        /// Its number.
+        segment: u64,
+    },
     /// It is the store of something else.
     #[error(
         "{name} belongs to another kind of store ({found}, not {wanted}): use another directory"

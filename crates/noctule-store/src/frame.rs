@@ -9,8 +9,13 @@
 //! 44     records: 4 bytes of content, CRC-32 of that length and the content, content
 //! ```
 //!
+//! In a file that is used again, bytes 36..40 have the life of its segment, and each record's
+//! checksum is XORed with that of the header, so that what an unfinished write has left of a former
+//! life is none of this frame's records.
+//!
 //! All numbers are little-endian.
 
+use std::mem;
 use std::time::Duration;
 
 use crate::error::StoreError;
@@ -28,6 +33,16 @@ pub(crate) struct FrameHeader {
     pub(crate) age: Duration,
     pub(crate) wall: Duration,
     pub(crate) records: u32,
+    /// What the records' checksums are XORed with.
+    pub(crate) mask: u32,
+}
+
+/// Which segment a frame belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    pub(crate) segment: u64,
+    /// Nothing is known of it if the segment's header cannot be read.
+    pub(crate) life: Option<u32>,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -40,7 +55,8 @@ pub(crate) fn number_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; 
 }
 
 impl FrameHeader {
-    pub(crate) fn encode(&self, segment: u64) -> [u8; HEADER_BYTES] {
+    /// Its bytes; the mask is what comes out of it.
+    fn encode(&mut self, segment: u64, life: u32) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
         let fields = [
             (0, &MARK[..]),
@@ -49,32 +65,50 @@ impl FrameHeader {
             (16, &millis(self.age).to_le_bytes()),
             (24, &millis(self.wall).to_le_bytes()),
             (32, &self.records.to_le_bytes()),
+            (36, &life.to_le_bytes()),
         ];
         for (at, field) in fields {
             header[at..at + field.len()].copy_from_slice(field);
         }
         let checksum = checksum(segment, &header[..40]);
         header[40..].copy_from_slice(&checksum.to_le_bytes());
+        self.mask = mask(life, checksum);
         header
     }
 
-    /// The header that begins with these bytes, if one does that belongs to this segment.
-    pub(crate) fn decode(bytes: &[u8], segment: u64) -> Option<Self> {
-        if !bytes.starts_with(&MARK) {
+    /// The header that begins with these bytes, if one does that belongs here, and the life of its
+    /// segment.
+    pub(crate) fn decode(bytes: &[u8], home: Home) -> Option<(Self, u32)> {
+        let life = life_of_begun(bytes)?;
+        if home.life.is_some_and(|expected| expected != life) {
             return None;
         }
         let stated = u32::from_le_bytes(number_at(bytes, 40)?);
-        if stated != checksum(segment, bytes.get(..40)?) {
+        if stated != checksum(home.segment, bytes.get(..40)?) {
             return None;
         }
-        Some(Self {
+        let header = Self {
             body_bytes: u32::from_le_bytes(number_at(bytes, 4)?),
             sequence: u64::from_le_bytes(number_at(bytes, 8)?),
             age: Duration::from_millis(u64::from_le_bytes(number_at(bytes, 16)?)),
             wall: Duration::from_millis(u64::from_le_bytes(number_at(bytes, 24)?)),
             records: u32::from_le_bytes(number_at(bytes, 32)?),
-        })
+            mask: mask(life, stated),
+        };
+        Some((header, life))
     }
+}
+
+/// The life that stands in what looks like a frame's header, whatever its checksum says.
+pub(crate) fn life_of_begun(bytes: &[u8]) -> Option<u32> {
+    if !bytes.starts_with(&MARK) {
+        return None;
+    }
+    number_at(bytes, 36).map(u32::from_le_bytes)
+}
+
+fn mask(life: u32, checksum: u32) -> u32 {
+    if life == 0 { 0 } else { checksum }
 }
 
 fn checksum(segment: u64, bytes: &[u8]) -> u32 {
@@ -103,6 +137,8 @@ pub struct Batch {
     /// A place for the header, and the records.
     bytes: Vec<u8>,
     records: u32,
+    /// What the records' checksums are XORed with now.
+    mask: u32,
 }
 
 impl Default for Batch {
@@ -114,7 +150,7 @@ impl Default for Batch {
 impl Batch {
     /// No records.
     pub fn new() -> Self {
-        Self { bytes: vec![0; HEADER_BYTES], records: 0 }
+        Self { bytes: vec![0; HEADER_BYTES], records: 0, mask: 0 }
     }
 
     /// Appends a record, whose content `write` appends to what it is given.
@@ -123,6 +159,7 @@ impl Batch {
     ///
     /// If the record or the batch is larger than any frame. The batch is as before then.
     pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), StoreError> {
+        self.mask(0);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
         write(&mut self.bytes);
@@ -162,8 +199,10 @@ impl Batch {
     /// Appends all records of another batch, which is empty then. The bytes of both together fit
     /// into a frame.
     pub(crate) fn take_from(&mut self, other: &mut Self) {
+        self.mask(0);
+        other.mask(0);
         if self.is_empty() {
-            std::mem::swap(self, other);
+            mem::swap(self, other);
         } else if let Some(records) = other.bytes.get(HEADER_BYTES..) {
             self.bytes.extend_from_slice(records);
             self.records += other.records;
@@ -174,21 +213,41 @@ impl Batch {
     /// Takes all records out.
     pub fn clear(&mut self) {
         self.bytes.truncate(HEADER_BYTES);
-        self.records = 0;
+        (self.records, self.mask) = (0, 0);
     }
 
     /// The whole frame.
     pub(crate) fn seal(
         &mut self,
         segment: u64,
+        life: u32,
         sequence: u64,
-        age: Duration,
-        wall: Duration,
+        (age, wall): (Duration, Duration),
     ) -> &[u8] {
-        let body_bytes = u32::try_from(self.bytes.len() - HEADER_BYTES).unwrap_or(u32::MAX);
-        let header = FrameHeader { body_bytes, sequence, age, wall, records: self.records };
-        self.bytes[..HEADER_BYTES].copy_from_slice(&header.encode(segment));
+        let body_bytes = u32::try_from(self.record_bytes()).unwrap_or(u32::MAX);
+        let records = self.records;
+        let mut header = FrameHeader { body_bytes, sequence, age, wall, records, mask: 0 };
+        self.bytes[..HEADER_BYTES].copy_from_slice(&header.encode(segment, life));
+        self.mask(header.mask);
         &self.bytes
+    }
+
+    /// XORs the checksums of all records with this, in place of what they are XORed with.
+    fn mask(&mut self, mask: u32) {
+        let change = mem::replace(&mut self.mask, mask) ^ mask;
+        let mut rest = &mut self.bytes[HEADER_BYTES..];
+        // Most batches have nothing to change.
+        while change != 0 {
+            let Some((header, behind)) = rest.split_first_chunk_mut::<RECORD_HEADER_BYTES>() else {
+                return;
+            };
+            let [a, b, c, d, checksum @ ..] = header;
+            *checksum = (u32::from_le_bytes(*checksum) ^ change).to_le_bytes();
+            let content = u32::from_le_bytes([*a, *b, *c, *d]);
+            rest = behind
+                .get_mut(usize::try_from(content).unwrap_or(usize::MAX)..)
+                .unwrap_or_default();
+        }
     }
 }
 
@@ -199,9 +258,9 @@ pub(crate) enum Part<'a> {
     Damaged { at: usize, bytes: usize, reason: &'static str },
 }
 
-/// The records of a frame's body, which should be `expected` bytes long. What is damaged is among
-/// them.
-pub(crate) fn parts(body: &[u8], expected: usize) -> impl Iterator<Item = Part<'_>> {
+/// The records of a frame's body, which should be `expected` bytes long and have their checksums
+/// XORed with `mask`. What is damaged is among them.
+pub(crate) fn parts(body: &[u8], expected: usize, mask: u32) -> impl Iterator<Item = Part<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         if at >= expected {
@@ -220,7 +279,8 @@ pub(crate) fn parts(body: &[u8], expected: usize) -> impl Iterator<Item = Part<'
             return Some(Part::Damaged { at: start, bytes: rest.len(), reason });
         };
         at += end;
-        if number_at(rest, 4).map(u32::from_le_bytes) != Some(record_checksum(content)) {
+        let stated = number_at(rest, 4).map(u32::from_le_bytes);
+        if stated != Some(record_checksum(content) ^ mask) {
             return Some(Part::Damaged { at: start, bytes: end, reason: "its checksum is wrong" });
         }
         Some(Part::Record { at: start, content })
@@ -231,45 +291,87 @@ pub(crate) fn parts(body: &[u8], expected: usize) -> impl Iterator<Item = Part<'
 mod tests {
     use super::*;
 
-    fn sealed() -> Vec<u8> {
+    const TIMES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(6));
+
+    fn batch() -> Batch {
         let mut batch = Batch::new();
         for content in [&b"one"[..], b"", b"three"] {
             batch.push(|out| out.extend_from_slice(content)).expect("it fits");
         }
-        batch.seal(7, 3, Duration::from_millis(5), Duration::from_millis(6)).to_vec()
+        batch
+    }
+
+    fn home(segment: u64, life: u32) -> Home {
+        Home { segment, life: Some(life) }
+    }
+
+    /// What a frame says, if all of it can be read.
+    fn contents(frame: &[u8], home: Home) -> Option<Vec<Vec<u8>>> {
+        let (header, _) = FrameHeader::decode(frame, home)?;
+        let body = &frame[HEADER_BYTES..];
+        let contents = parts(body, body.len(), header.mask).map(|part| match part {
+            Part::Record { content, .. } => Some(content.to_vec()),
+            Part::Damaged { .. } => None,
+        });
+        contents.collect()
     }
 
     #[test]
     fn a_frame_says_what_was_put_into_it() {
-        let frame = sealed();
-        let header = FrameHeader::decode(&frame, 7).expect("a header");
-        assert_eq!((header.sequence, header.records), (3, 3));
-        assert_eq!((header.age.as_millis(), header.wall.as_millis()), (5, 6));
-        let body = &frame[HEADER_BYTES..];
-        let contents: Vec<_> = parts(body, body.len())
-            .map(|part| match part {
-                Part::Record { content, .. } => content.to_vec(),
-                damaged @ Part::Damaged { .. } => panic!("{damaged:?}"),
-            })
-            .collect();
-        assert_eq!(contents, [&b"one"[..], b"", b"three"]);
-    }
-
-    #[test]
-    fn every_flipped_bit_is_seen() {
-        let frame = sealed();
-        for bit in 0..frame.len() * 8 {
-            let mut frame = frame.clone();
-            frame[bit / 8] ^= 1 << (bit % 8);
-            let body = &frame[HEADER_BYTES..];
-            let is_seen = FrameHeader::decode(&frame, 7).is_none()
-                || parts(body, body.len()).any(|part| matches!(part, Part::Damaged { .. }));
-            assert!(is_seen, "bit {bit}");
+        for life in [0, 9] {
+            let frame = batch().seal(7, life, 3, TIMES).to_vec();
+            let header = FrameHeader::decode(&frame, home(7, life)).expect("a header").0;
+            assert_eq!((header.sequence, header.records), (3, 3));
+            assert_eq!((header.age, header.wall), TIMES);
+            let contents = contents(&frame, home(7, life)).expect("all is well");
+            assert_eq!(contents, [&b"one"[..], b"", b"three"]);
         }
     }
 
     #[test]
-    fn a_frame_of_another_segment_is_none() {
-        assert_eq!(FrameHeader::decode(&sealed(), 8), None);
+    fn every_flipped_bit_is_seen() {
+        for life in [0, 9] {
+            let frame = batch().seal(7, life, 3, TIMES).to_vec();
+            for bit in 0..frame.len() * 8 {
+                let mut frame = frame.clone();
+                frame[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(contents(&frame, home(7, life)), None, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_segment_or_another_life_is_none() {
+        for life in [0, 9] {
+            let frame = batch().seal(7, life, 3, TIMES).to_vec();
+            assert_eq!(FrameHeader::decode(&frame, home(8, life)), None);
+            assert_eq!(FrameHeader::decode(&frame, Home { segment: 8, life: None }), None);
+            assert_eq!(FrameHeader::decode(&frame, home(7, 10)), None);
+            assert!(FrameHeader::decode(&frame, Home { segment: 7, life: None }).is_some());
+        }
+    }
+
+    #[test]
+    fn the_records_of_a_former_life_are_none_of_this_one_where_they_stand_in_the_same_places() {
+        for (segment, life, sequence) in [(8, 9, 3), (7, 10, 3), (7, 9, 4)] {
+            let old = batch().seal(7, 9, 3, TIMES).to_vec();
+            let mut frame = batch().seal(segment, life, sequence, TIMES).to_vec();
+            assert!(contents(&frame, home(segment, life)).is_some());
+            frame[HEADER_BYTES..].copy_from_slice(&old[HEADER_BYTES..]);
+            assert_eq!(contents(&frame, home(segment, life)), None);
+        }
+    }
+
+    #[test]
+    fn a_batch_that_was_sealed_takes_more_and_is_sealed_again() {
+        let mut again = batch();
+        again.seal(7, 9, 3, TIMES);
+        again.push(|out| out.push(4)).expect("it fits");
+        again.seal(8, 10, 3, TIMES);
+        let mut whole = Batch::new();
+        whole.push(|out| out.push(0)).expect("it fits");
+        whole.take_from(&mut again);
+        let contents = contents(whole.seal(9, 11, 3, TIMES), home(9, 11)).expect("all is well");
+        assert_eq!(contents, [&[0][..], b"one", b"", b"three", &[4]]);
     }
 }

@@ -46,8 +46,11 @@ mod committer;
 mod disk;
 mod error;
 mod frame;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod linux;
 mod lock;
 mod log;
+mod reading;
 mod real;
 mod recovery;
 mod rewrite;
@@ -60,6 +63,8 @@ mod state;
 mod state_disk;
 mod state_logged;
 mod summary;
+mod upkeep;
+mod view;
 
 pub use age::Ages;
 pub use committer::{Appender, Committer, Position, Wake};
@@ -77,3 +82,4 @@ pub use simulated::{Cut, SimulatedDisk};
 pub use state::{KEY_BYTES_MAX, State, StateBatch};
 pub use state_logged::LoggedState;
 pub use summary::{Quarantined, Summary, Torn};
+pub use view::LogView;

@@ -1,14 +1,16 @@
 //! The log: appends batches, each with one sync, and goes on in a new segment after every failure.
 
-use std::collections::BTreeMap;
-
-use crate::age::{Ages, WallClock, system_clock};
+use crate::age::{Ages, system_clock};
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::frame::Batch;
 use crate::recovery::{self, Recovered, Remains, Repair};
-use crate::segment::{self, FORMAT, SEGMENT_HEADER_BYTES, SegmentHeader, UNFINISHED_NAME};
+use crate::segment::{
+    self, FORMAT, PREPARED_NAME, SEGMENT_HEADER_BYTES, SegmentHeader, UNFINISHED_NAME,
+};
 use crate::summary::Summary;
+use crate::upkeep::{self, Done, Preparation, Upkeep};
+use crate::view::LogView;
 
 /// What a log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,34 +19,56 @@ pub struct LogSettings {
     pub content: u16,
     /// The bytes of a segment from which on another one is begun.
     pub segment_bytes: u64,
+    /// How many trimmed segments are kept to be used again. If none are, a segment grows as it is
+    /// written; otherwise it has all its bytes from the start, and overwriting them costs less.
+    pub free_segments_max: usize,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { content: 0, segment_bytes: 8 * 1_024 * 1_024 }
+        Self { content: 0, segment_bytes: 8 * 1_024 * 1_024, free_segments_max: 0 }
+    }
+}
+
+impl LogSettings {
+    pub(crate) fn uses_again(&self) -> bool {
+        self.free_segments_max > 0
     }
 }
 
 /// An append-only log in a directory of its own.
 #[derive(Debug)]
 pub struct Log {
-    pub(crate) disk: Box<dyn Disk>,
+    pub(crate) view: LogView,
     pub(crate) settings: LogSettings,
     pub(crate) ages: Ages,
-    /// The bytes of each segment.
-    pub(crate) segments: BTreeMap<u64, u64>,
-    /// What a newer segment has made void and could not be removed yet.
+    /// Nothing before this segment counts.
+    first: u64,
+    /// The last segment with a frame.
+    pub(crate) newest: u64,
+    /// What nobody needs and could not be removed yet.
     pub(crate) obsolete: Vec<u64>,
+    /// What can be used again.
+    free: Vec<u64>,
     pub(crate) active: Option<Active>,
+    /// The next one, if it is ready.
+    pub(crate) prepared: Option<Active>,
     pub(crate) next_segment: u64,
     pub(crate) next_sequence: u64,
+    /// Whether files are to be removed, and whether getting the next segment ready has failed: then
+    /// it is tried again when it is needed.
+    must_remove: bool,
+    has_failed_ahead: bool,
 }
 
 /// The segment that is appended to.
 #[derive(Debug)]
 pub(crate) struct Active {
     pub(crate) number: u64,
+    pub(crate) life: u32,
     pub(crate) length: u64,
+    /// Whether it has no frame yet.
+    pub(crate) is_new: bool,
     pub(crate) file: Box<dyn DiskFile>,
 }
 
@@ -61,41 +85,58 @@ impl Log {
         repair: Repair,
         visit: impl FnMut(Recovered<'_>) -> Result<(), String>,
     ) -> Result<(Self, Summary), StoreError> {
-        Self::open_at(disk, settings, repair, system_clock, visit)
+        Self::open_from(0, disk, settings, repair, visit)
     }
 
-    pub(crate) fn open_at(
-        mut disk: Box<dyn Disk>,
+    /// Opens a log that was trimmed: nothing before segment `first` counts any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_from(
+        first: u64,
+        disk: Box<dyn Disk>,
         settings: LogSettings,
         repair: Repair,
-        wall: WallClock,
         mut visit: impl FnMut(Recovered<'_>) -> Result<(), String>,
     ) -> Result<(Self, Summary), StoreError> {
+        let view = LogView::new(disk);
         // Whoever wants to know before anything changes, or wants nothing of it, looks first.
         if repair != Repair::Salvage {
-            let looked = recovery::recover(&mut *disk, &settings, &mut |_| Ok(()))?;
+            let looked = recovery::recover(&view, &settings, first, &mut |_| Ok(()))?;
             match repair {
                 _ if looked.summary.is_intact() => {}
-                Repair::Empty => set_aside(&mut *disk)?,
+                Repair::Empty => set_aside(&mut **view.disk(), first)?,
                 Repair::Refuse | Repair::Salvage => {
                     return Err(StoreError::Damaged(Box::new(looked.summary)));
                 }
             }
         }
-        let remains = recovery::recover(&mut *disk, &settings, &mut visit)?;
-        let Remains { segments, obsolete, next_segment, next_sequence, last, summary } = remains;
+        let remains = recovery::recover(&view, &settings, first, &mut visit)?;
+        let Remains { segments, mut obsolete, mut free, newest, .. } = remains;
+        let Remains { next_segment, next_sequence, last, summary, .. } = remains;
+        obsolete.extend(free.drain(..free.len().saturating_sub(settings.free_segments_max)));
+        *view.segments() = segments.into_iter().collect();
+        view.set_active(next_segment);
         let mut log = Self {
-            disk,
+            view,
             settings,
-            ages: Ages::behind(last, wall),
-            segments: segments.into_iter().collect(),
+            ages: Ages::behind(last, system_clock),
+            first,
+            newest,
             obsolete,
+            free,
             active: None,
+            prepared: None,
             next_segment,
             next_sequence,
+            must_remove: false,
+            has_failed_ahead: false,
         };
-        // There is none, or nobody misses it.
-        let _ = log.disk.remove(UNFINISHED_NAME);
+        // There are none, or nobody misses them.
+        for name in [UNFINISHED_NAME, PREPARED_NAME] {
+            let _ = log.view.disk().remove(name);
+        }
         log.remove_obsolete();
         Ok((log, summary))
     }
@@ -105,14 +146,19 @@ impl Log {
         &self.ages
     }
 
-    /// How many files there are. Each opening begins another one when it is written to.
+    /// How many segments count. Each opening begins another one when it is written to.
     pub fn segments(&self) -> usize {
-        self.segments.len()
+        self.view.segments().len()
     }
 
-    /// The bytes of all segments.
+    /// The bytes of all segments that count.
     pub fn bytes(&self) -> u64 {
-        self.segments.values().sum()
+        self.view.bytes()
+    }
+
+    /// What other threads see of it.
+    pub fn view(&self) -> LogView {
+        self.view.clone()
     }
 
     /// Reads every record again, in order. Only when no commit has failed since the last one that
@@ -125,7 +171,7 @@ impl Log {
         &mut self,
         mut visit: impl FnMut(Recovered<'_>) -> Result<(), String>,
     ) -> Result<Summary, StoreError> {
-        let remains = recovery::recover(&mut *self.disk, &self.settings, &mut visit)?;
+        let remains = recovery::recover(&self.view, &self.settings, self.first, &mut visit)?;
         Ok(remains.summary)
     }
 
@@ -139,14 +185,14 @@ impl Log {
         if batch.is_empty() {
             return Ok(());
         }
+        let has_room = self.has_room(batch);
         // Given back only when all is well.
         match self.active.take() {
-            Some(active) if active.length < self.settings.segment_bytes => {
-                self.append(active, batch, false)
-            }
+            Some(active) if has_room => self.append(active, batch),
             _ => {
-                let number = self.next_segment;
-                let done = self.begin_segment().and_then(|active| self.append(active, batch, true));
+                let active = self.begin_segment()?;
+                let number = active.number;
+                let done = self.append(active, batch);
                 if done.is_err() {
                     self.forget(number);
                 }
@@ -155,72 +201,194 @@ impl Log {
         }
     }
 
+    /// Whether the segment that is written to takes this batch too.
+    pub(crate) fn has_room(&self, batch: &Batch) -> bool {
+        let bytes = if self.settings.uses_again() { batch.bytes() as u64 } else { 1 };
+        let is_roomy = |active: &Active| active.length + bytes <= self.settings.segment_bytes;
+        self.active.as_ref().is_some_and(is_roomy)
+    }
+
     /// A new segment has come to nothing: without this, a disk that is full for hours would be left
     /// with thousands of them.
     fn forget(&mut self, number: u64) {
-        match self.disk.remove(&segment::name(number)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {}
-            _ => {
-                self.segments.remove(&number);
-            }
+        if upkeep::remove(&self.view, number) {
+            self.view.segments().remove(&number);
+        } else if self.settings.uses_again() {
+            self.obsolete.push(number);
         }
     }
 
-    fn append(
-        &mut self,
-        mut active: Active,
-        batch: &mut Batch,
-        is_new: bool,
-    ) -> Result<(), StoreError> {
-        let (sequence, offset) = (self.next_sequence, active.length);
-        let frame = batch.seal(active.number, sequence, self.ages.now(), self.ages.wall());
-        let name = segment::name(active.number);
-        active.file.write_at(frame, offset).map_err(StoreError::io("write", &name))?;
-        active.file.sync().map_err(StoreError::io("sync", &name))?;
-        if is_new {
-            self.disk.sync_names().map_err(StoreError::io("sync", "the directory"))?;
+    fn append(&mut self, mut active: Active, batch: &mut Batch) -> Result<(), StoreError> {
+        let (number, sequence, offset) = (active.number, self.next_sequence, active.length);
+        let times = (self.ages.now(), self.ages.wall());
+        let frame = batch.seal(number, active.life, sequence, times);
+        let name = segment::name(number);
+        let file = &mut active.file;
+        if self.settings.uses_again() {
+            let written = if active.is_new {
+                // A header that says which frame is the first must not be without it.
+                let header = header(&self.settings, number, active.life, sequence);
+                file.write_durably(&[&header.encode(), frame].concat(), 0)
+            } else {
+                file.write_durably(frame, offset)
+            };
+            written.map_err(StoreError::io("write", &name))?;
+        } else {
+            file.write_at(frame, offset).map_err(StoreError::io("write", &name))?;
+            file.sync().map_err(StoreError::io("sync", &name))?;
+            if active.is_new {
+                let synced = self.view.disk().sync_names();
+                synced.map_err(StoreError::io("sync", "the directory"))?;
+            }
         }
         active.length += frame.len() as u64;
+        active.is_new = false;
         self.next_sequence += 1;
-        self.segments.insert(active.number, active.length);
+        self.newest = number;
+        self.view.segments().insert(number, active.length);
         self.active = Some(active);
         batch.clear();
         Ok(())
     }
 
+    /// The segment that comes next.
     fn begin_segment(&mut self) -> Result<Active, StoreError> {
-        let number = self.next_segment;
-        // Never again, whatever comes of it.
-        self.next_segment += 1;
-        let name = segment::name(number);
-        let mut file = self.disk.create(&name).map_err(StoreError::io("create", &name))?;
-        let header = SegmentHeader {
-            format: FORMAT,
-            content: self.settings.content,
-            begins_anew: false,
-            number,
-            first_sequence: self.next_sequence,
+        if !self.settings.uses_again() {
+            return self.begin_growing_segment();
+        }
+        let prepared = match self.prepared.take() {
+            Some(prepared) => prepared,
+            None => {
+                let preparation = self.preparation();
+                preparation.run(&self.view).inspect_err(|_| {
+                    self.obsolete.extend(preparation.files());
+                    self.remove_obsolete();
+                })?
+            }
         };
+        self.has_failed_ahead = false;
+        self.view.set_active(prepared.number);
+        Ok(prepared)
+    }
+
+    fn begin_growing_segment(&mut self) -> Result<Active, StoreError> {
+        let number = self.next_number();
+        self.view.set_active(number);
+        let name = segment::name(number);
+        let created = self.view.disk().create(&name);
+        let mut file = created.map_err(StoreError::io("create", &name))?;
+        let header = header(&self.settings, number, 0, self.next_sequence);
         // Counted even if it comes to nothing, so that it is removed one day.
-        self.segments.insert(number, SEGMENT_HEADER_BYTES as u64);
-        file.write_at(&header.encode(), 0).map_err(StoreError::io("write", &name))?;
-        Ok(Active { number, length: SEGMENT_HEADER_BYTES as u64, file })
+        self.view.segments().insert(number, SEGMENT_HEADER_BYTES as u64);
+        let written = file.write_at(&header.encode(), 0);
+        if let Err(error) = written {
+            self.forget(number);
+            return Err(StoreError::io("write", &name)(error));
+        }
+        Ok(Active { number, life: 0, length: SEGMENT_HEADER_BYTES as u64, is_new: true, file })
+    }
+
+    /// Never again, whatever comes of it.
+    fn next_number(&mut self) -> u64 {
+        self.next_segment += 1;
+        self.next_segment - 1
+    }
+}
+
+fn header(settings: &LogSettings, number: u64, life: u32, first_sequence: u64) -> SegmentHeader {
+    let (format, content, begins_anew) = (FORMAT, settings.content, false);
+    SegmentHeader { format, content, begins_anew, number, first_sequence, life }
+}
+
+/// Trimming, and what is done ahead.
+impl Log {
+    /// Forgets all segments before this one, whose files are used again or removed. Whoever opens
+    /// the log next [says from where on it counts](Self::open_from), and has to know that durably
+    /// before this is called. The last segment with records is kept in any case.
+    pub fn trim(&mut self, before: u64) {
+        self.trim_to(before);
+        self.keep_up();
+    }
+
+    /// Gets the next segment ready when the one that is written to fills up, so that no commit has
+    /// to wait for it. Without this, the commit that needs it does it. A [`Committer`] has a thread
+    /// for it.
+    ///
+    /// [`Committer`]: crate::Committer
+    pub fn keep_up(&mut self) {
+        if let Some(upkeep) = self.upkeep() {
+            let done = upkeep.run();
+            self.take_over(done);
+        }
+    }
+
+    /// Trims without touching the disk.
+    pub(crate) fn trim_to(&mut self, before: u64) {
+        let before = before.min(self.newest);
+        if before <= self.first {
+            return;
+        }
+        self.first = before;
+        let mut segments = self.view.segments();
+        let counting = segments.split_off(&before);
+        let trimmed = std::mem::replace(&mut *segments, counting);
+        drop(segments);
+        for number in trimmed.into_keys() {
+            if self.free.len() < self.settings.free_segments_max {
+                self.free.push(number);
+            } else {
+                self.obsolete.push(number);
+                self.must_remove = true;
+            }
+        }
+    }
+
+    /// What there is to do now; its result is to be [taken over](Self::take_over).
+    pub(crate) fn upkeep(&mut self) -> Option<Upkeep> {
+        let is_filling =
+            |active: &Active| active.length.saturating_mul(2) >= self.settings.segment_bytes;
+        let must_prepare = self.settings.uses_again()
+            && self.prepared.is_none()
+            && !self.has_failed_ahead
+            && self.active.as_ref().is_some_and(is_filling);
+        if !must_prepare && !self.must_remove {
+            return None;
+        }
+        self.must_remove = false;
+        let preparation = must_prepare.then(|| self.preparation());
+        let removals = std::mem::take(&mut self.obsolete);
+        Some(Upkeep { view: self.view(), removals, preparation })
+    }
+
+    pub(crate) fn take_over(&mut self, done: Done) {
+        self.obsolete.extend(done.left);
+        match done.prepared {
+            Some(Ok(prepared)) => self.prepared = Some(prepared),
+            Some(Err(_)) => self.has_failed_ahead = true,
+            None => {}
+        }
+    }
+
+    fn preparation(&mut self) -> Preparation {
+        let number = self.next_number();
+        let header = header(&self.settings, number, segment::new_life(), 0);
+        // The one that was written last is the likeliest to be in the system's memory still.
+        Preparation { header, bytes: self.settings.segment_bytes, from: self.free.pop() }
     }
 
     /// Removes what is void. What cannot be removed now is tried again the next time.
     pub(crate) fn remove_obsolete(&mut self) {
-        let Self { disk, obsolete, .. } = self;
-        obsolete.retain(|number| {
-            let removed = disk.remove(&segment::name(*number));
-            removed.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound)
-        });
+        let Self { view, obsolete, .. } = self;
+        obsolete.retain(|number| !upkeep::remove(view, *number));
     }
 }
 
-/// Gives everything other names, so that the log begins empty.
-fn set_aside(disk: &mut dyn Disk) -> Result<(), StoreError> {
+/// Gives everything that counts other names, so that the log begins empty.
+fn set_aside(disk: &mut dyn Disk, first: u64) -> Result<(), StoreError> {
     let names = disk.names().map_err(StoreError::io("list", "the directory"))?;
-    for name in names.iter().filter(|name| segment::number(name).is_some()) {
+    for name in
+        names.iter().filter(|name| segment::number(name).is_some_and(|number| number >= first))
+    {
         let aside = free_name(&names, name);
         disk.rename(name, &aside).map_err(StoreError::io("rename", name))?;
     }

@@ -4,8 +4,12 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use crate::disk::write_zeros;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use crate::linux;
 use crate::lock::Lock;
 
 /// The file whose lock keeps others out.
@@ -92,13 +96,13 @@ impl Disk for RealDisk {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        Ok(Box::new(RealFile(self.options().create_new(true).open(path)?)))
+        Ok(Box::new(RealFile::new(self.options().create_new(true).open(path)?)))
     }
 
     fn open(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = self.options().open(self.path.join(name))?;
         close_to_others(&file)?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile::new(file)))
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
@@ -122,44 +126,87 @@ impl Disk for RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// Whether the system writes and syncs in one call; asked once.
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    syncs_as_it_writes: Option<bool>,
+}
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+            syncs_as_it_writes: None,
+        }
+    }
+}
 
 impl DiskFile for RealFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     #[cfg(unix)]
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.0, bytes, offset)
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, bytes, offset)
     }
 
     #[cfg(not(unix))]
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         use std::io::{Read, Seek};
 
-        (&self.0).seek(io::SeekFrom::Start(offset))?;
-        (&self.0).read_exact(bytes)
+        (&self.file).seek(io::SeekFrom::Start(offset))?;
+        (&self.file).read_exact(bytes)
     }
 
     #[cfg(unix)]
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, offset)
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
     }
 
     #[cfg(not(unix))]
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         use std::io::{Seek, Write};
 
-        self.0.seek(io::SeekFrom::Start(offset))?;
-        self.0.write_all(bytes)
+        self.file.seek(io::SeekFrom::Start(offset))?;
+        self.file.write_all(bytes)
+    }
+
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    fn write_durably(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let file = &self.file;
+        if *self.syncs_as_it_writes.get_or_insert_with(|| linux::syncs_as_it_writes(file)) {
+            match linux::write_synced(file, bytes, offset) {
+                // An old kernel: never again.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    self.syncs_as_it_writes = Some(false);
+                }
+                done => return done,
+            }
+        }
+        self.write_at(bytes, offset)?;
+        self.sync()
+    }
+
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    fn allocate(&mut self, length: u64) -> io::Result<()> {
+        if self.length()? >= length {
+            return Ok(());
+        }
+        match linux::allocate(&self.file, length) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => write_zeros(self, length),
+            done => done,
+        }
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.file.set_len(length)
     }
 
+    /// With `F_FULLFSYNC` on Apple's systems, as the standard library does it.
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }

@@ -24,11 +24,13 @@ impl Log {
         encode: impl Fn(&R, &mut Vec<u8>),
     ) -> Result<(), StoreError> {
         let number = self.next_segment;
+        // It would be among what is void.
+        self.obsolete.extend(self.prepared.take().map(|prepared| prepared.number));
         let (active, sequence) = match self.write_unfinished(number, records, encode) {
             Ok(written) => written,
             Err(error) => {
                 // It does not count, and the next one replaces it.
-                let _ = self.disk.remove(UNFINISHED_NAME);
+                let _ = self.view.disk().remove(UNFINISHED_NAME);
                 return Err(error);
             }
         };
@@ -37,15 +39,16 @@ impl Log {
         (self.next_segment, self.next_sequence) = (number + 1, sequence);
         self.active = None;
         let name = segment::name(number);
-        self.disk.rename(UNFINISHED_NAME, &name).map_err(StoreError::io("rename", &name))?;
-        let before: Vec<u64> = self.segments.keys().copied().collect();
-        self.segments.insert(number, active.length);
-        self.disk.sync_names().map_err(StoreError::io("sync", "the directory"))?;
-        self.active = Some(active);
-        for old in before {
-            self.segments.remove(&old);
-            self.obsolete.push(old);
-        }
+        let renamed = self.view.disk().rename(UNFINISHED_NAME, &name);
+        renamed.map_err(StoreError::io("rename", &name))?;
+        self.view.set_active(number);
+        self.view.segments().insert(number, active.length);
+        let synced = self.view.disk().sync_names();
+        synced.map_err(StoreError::io("sync", "the directory"))?;
+        (self.active, self.newest) = (Some(active), number);
+        let counting = self.view.segments().split_off(&number);
+        let before = std::mem::replace(&mut *self.view.segments(), counting);
+        self.obsolete.extend(before.into_keys());
         self.remove_obsolete();
         Ok(())
     }
@@ -56,16 +59,19 @@ impl Log {
         records: impl IntoIterator<Item = R>,
         encode: impl Fn(&R, &mut Vec<u8>),
     ) -> Result<(Active, u64), StoreError> {
-        let file = self.disk.create(UNFINISHED_NAME);
-        let file = file.map_err(StoreError::io("create", UNFINISHED_NAME))?;
+        let created = self.view.disk().create(UNFINISHED_NAME);
+        let file = created.map_err(StoreError::io("create", UNFINISHED_NAME))?;
         let (first_sequence, mut sequence) = (self.next_sequence, self.next_sequence);
-        let mut active = Active { number, length: SEGMENT_HEADER_BYTES as u64, file };
+        let life = if self.settings.uses_again() { segment::new_life() } else { 0 };
+        let length = SEGMENT_HEADER_BYTES as u64;
+        let mut active = Active { number, life, length, is_new: false, file };
         let header = SegmentHeader {
             format: FORMAT,
             content: self.settings.content,
             begins_anew: true,
             number,
             first_sequence,
+            life,
         };
         let failed = || StoreError::io("write", UNFINISHED_NAME);
         active.file.write_at(&header.encode(), 0).map_err(failed())?;
@@ -73,7 +79,7 @@ impl Log {
         while let Some(record) = records.next() {
             batch.push(|out| encode(&record, out))?;
             if batch.bytes() >= BATCH_BYTES || records.peek().is_none() {
-                let frame = batch.seal(number, sequence, self.ages.now(), self.ages.wall());
+                let frame = batch.seal(number, life, sequence, (self.ages.now(), self.ages.wall()));
                 active.file.write_at(frame, active.length).map_err(failed())?;
                 active.length += frame.len() as u64;
                 sequence += 1;

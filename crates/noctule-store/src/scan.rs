@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::disk::DiskFile;
-use crate::frame::{FrameHeader, HEADER_BYTES, MARK};
+use crate::frame::{FrameHeader, HEADER_BYTES, Home, MARK, life_of_begun, number_at};
 
 /// How much is looked through at once for the next frame.
 const SEARCH_BYTES: usize = 64 * 1_024;
@@ -26,6 +26,9 @@ pub(crate) enum Found {
     Gap {
         offset: u64,
         bytes: u64,
+        /// How many of them are a frame that was begun: in a file that is used again all others
+        /// may be what its former life has left.
+        begun_bytes: u64,
     },
     End,
 }
@@ -34,7 +37,7 @@ pub(crate) enum Found {
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
     file: &'a dyn DiskFile,
-    segment: u64,
+    home: Home,
     offset: u64,
     length: u64,
 }
@@ -44,8 +47,8 @@ fn size(bytes: u64) -> usize {
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn new(file: &'a dyn DiskFile, segment: u64, offset: u64, length: u64) -> Self {
-        Self { file, segment, offset, length }
+    pub(crate) fn new(file: &'a dyn DiskFile, home: Home, offset: u64, length: u64) -> Self {
+        Self { file, home, offset, length }
     }
 
     fn read(&self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
@@ -61,11 +64,14 @@ impl<'a> Scanner<'a> {
             return Ok(Found::End);
         }
         let offset = self.offset;
-        let header = self.read(offset, HEADER_BYTES)?;
-        let Some(header) = FrameHeader::decode(&header, self.segment) else {
+        let start = self.read(offset, HEADER_BYTES)?;
+        let Some((header, life)) = FrameHeader::decode(&start, self.home) else {
             self.offset = self.search(offset + 1)?;
-            return Ok(Found::Gap { offset, bytes: self.offset - offset });
+            let bytes = self.offset - offset;
+            return Ok(Found::Gap { offset, bytes, begun_bytes: self.begun_bytes(&start, bytes) });
         };
+        // The first frame tells what an unreadable header of the segment does not.
+        self.home.life = Some(life);
         let start = offset + HEADER_BYTES as u64;
         let mut body = self.read(start, size(header.body_bytes.into()))?;
         let mut end = start + body.len() as u64;
@@ -75,7 +81,20 @@ impl<'a> Scanner<'a> {
             body.truncate(size(end - start));
         }
         self.offset = end;
-        Ok(Found::Frame(Frame { segment: self.segment, offset, header, body }))
+        Ok(Found::Frame(Frame { segment: self.home.segment, offset, header, body }))
+    }
+
+    /// How many of these bytes, which `start` begins, are the frame of a write that got through in
+    /// part.
+    fn begun_bytes(&self, start: &[u8], bytes: u64) -> u64 {
+        match self.home.life {
+            None | Some(0) => bytes,
+            life if life_of_begun(start) == life => {
+                let body = number_at(start, 4).map_or(0, u32::from_le_bytes);
+                bytes.min(HEADER_BYTES as u64 + u64::from(body))
+            }
+            Some(_) => 0,
+        }
     }
 
     /// The first place from `from` on where a frame begins, or the segment's end.
@@ -85,7 +104,7 @@ impl<'a> Scanner<'a> {
             let window = self.read(from, SEARCH_BYTES + HEADER_BYTES)?;
             let starts = window.windows(MARK.len()).take(SEARCH_BYTES).enumerate();
             for (at, _) in starts.filter(|(_, bytes)| *bytes == MARK) {
-                if FrameHeader::decode(&window[at..], self.segment).is_some() {
+                if FrameHeader::decode(&window[at..], self.home).is_some() {
                     return Ok(from + at as u64);
                 }
             }

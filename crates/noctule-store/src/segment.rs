@@ -6,14 +6,23 @@
 //! 10  2  what the records are        32  4  zero
 //! 12  4  1: all before is void       36  4  CRC-32 of 0..36
 //! ```
+//!
+//! A file that is used again has a *life* in bytes 32..36, a number of chance that is never zero.
+//! Each of its frames says it too, so that neither what is left of its former lives nor what
+//! somebody has put into a record can be taken for a frame of this one. The sequence number is zero
+//! until its first frame is written, in one write with the header.
+
+use std::hash::{BuildHasher, RandomState};
 
 use crate::frame::number_at;
 
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 40;
 /// The newest format that is known, and the one that is written.
 pub(crate) const FORMAT: u16 = 1;
-/// What a new segment is called before it counts.
+/// What a rewritten segment is called before it counts.
 pub(crate) const UNFINISHED_NAME: &str = "rewrite.unfinished";
+/// What the file of a prepared segment is called before it has its room and its header.
+pub(crate) const PREPARED_NAME: &str = "next.unfinished";
 
 const MARK: [u8; 8] = *b"NOCTULE\n";
 const BEGINS_ANEW: u32 = 1;
@@ -27,6 +36,19 @@ pub(crate) struct SegmentHeader {
     pub(crate) begins_anew: bool,
     pub(crate) number: u64,
     pub(crate) first_sequence: u64,
+    /// Zero in a file that is never used again.
+    pub(crate) life: u32,
+}
+
+/// A number that nobody can know before, and never zero.
+pub(crate) fn new_life() -> u32 {
+    loop {
+        let [a, b, c, d, ..] = RandomState::new().hash_one(0_u8).to_le_bytes();
+        match u32::from_le_bytes([a, b, c, d]) {
+            0 => {}
+            life => return life,
+        }
+    }
 }
 
 impl SegmentHeader {
@@ -40,6 +62,7 @@ impl SegmentHeader {
             (12, &flags.to_le_bytes()),
             (16, &self.number.to_le_bytes()),
             (24, &self.first_sequence.to_le_bytes()),
+            (32, &self.life.to_le_bytes()),
         ];
         for (at, field) in fields {
             header[at..at + field.len()].copy_from_slice(field);
@@ -47,6 +70,11 @@ impl SegmentHeader {
         let checksum = crc32fast::hash(&header[..36]);
         header[36..].copy_from_slice(&checksum.to_le_bytes());
         header
+    }
+
+    /// Whether its file has got ready, and no frame yet.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.life != 0 && self.first_sequence == 0
     }
 
     /// The header, if it is one.
@@ -65,6 +93,7 @@ impl SegmentHeader {
             begins_anew: flags & BEGINS_ANEW != 0,
             number: u64::from_le_bytes(number_at(bytes, 16)?),
             first_sequence: u64::from_le_bytes(number_at(bytes, 24)?),
+            life: u32::from_le_bytes(number_at(bytes, 32)?),
         })
     }
 }
@@ -101,6 +130,7 @@ mod tests {
             begins_anew: true,
             number: 3,
             first_sequence: 4,
+            life: 5,
         };
         let bytes = header.encode();
         assert_eq!(SegmentHeader::decode(&bytes), Some(header));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile};
@@ -39,6 +40,9 @@ struct State {
     ignores_syncs: bool,
     capacity: Option<u64>,
     failing_syncs: u32,
+    /// These operations fail.
+    failing: Range<u64>,
+    ignores_name_syncs: bool,
     writes: u64,
 }
 
@@ -61,22 +65,52 @@ struct Content {
 #[derive(Clone, Debug)]
 enum Change {
     Write(usize, Vec<u8>),
+    /// Synced for itself, among others that are not.
+    WriteDurably(usize, Vec<u8>),
+    Allocate(usize),
     Truncate(usize),
 }
 
 impl Change {
     fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
-            Self::Write(offset, written) => {
+            Self::Write(offset, written) | Self::WriteDurably(offset, written) => {
                 let end = offset + written.len();
                 if bytes.len() < end {
                     bytes.resize(end, 0);
                 }
                 bytes[*offset..end].copy_from_slice(written);
             }
+            Self::Allocate(length) if bytes.len() < *length => bytes.resize(*length, 0),
+            Self::Allocate(_) => {}
             Self::Truncate(length) => bytes.truncate(*length),
         }
     }
+
+    fn is_durable(&self) -> bool {
+        matches!(self, Self::WriteDurably(..))
+    }
+
+    /// How long it makes the file at least.
+    fn end(&self) -> usize {
+        match self {
+            Self::Write(offset, bytes) | Self::WriteDurably(offset, bytes) => offset + bytes.len(),
+            Self::Allocate(length) => *length,
+            Self::Truncate(_) => 0,
+        }
+    }
+}
+
+/// What is written, in pieces that end where the sectors of the disk do.
+fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = Change> {
+    let first = (SECTOR_BYTES - offset % SECTOR_BYTES).min(bytes.len());
+    let (first, rest) = bytes.split_at(first);
+    let mut at = offset;
+    std::iter::once(first).chain(rest.chunks(SECTOR_BYTES)).map(move |piece| {
+        let change = Change::Write(at, piece.to_vec());
+        at += piece.len();
+        change
+    })
 }
 
 impl SimulatedDisk {
@@ -122,6 +156,17 @@ impl SimulatedDisk {
     /// So many of the next syncs fail, and what they should have synced is forgotten.
     pub fn fail_syncs(&self, count: u32) {
         self.lock().failing_syncs = count;
+    }
+
+    /// So many operations from this one on fail, counted as [`operations`](Self::operations) does;
+    /// of a write that fails any part may be there.
+    pub fn fail_at(&self, operation: u64, count: u64) {
+        self.lock().failing = operation..operation.saturating_add(count);
+    }
+
+    /// A fault: the names of files are not synced any more.
+    pub fn ignore_name_syncs(&self) {
+        self.lock().ignores_name_syncs = true;
     }
 
     /// The bytes of all files.
@@ -173,24 +218,36 @@ impl Content {
         let last = self.changes.len().saturating_sub(1);
         for (at, change) in self.changes.iter().enumerate() {
             match (cut, change) {
+                (_, Change::WriteDurably(..)) => change.apply(&mut durable),
                 (Cut::Lost, _) => {}
                 (Cut::Torn, Change::Write(offset, bytes)) if at == last => {
                     Change::Write(*offset, bytes[..bytes.len() / 2].to_vec()).apply(&mut durable);
                 }
                 (Cut::Reordered, _) if at != last => {}
                 (Cut::Random(_), Change::Write(offset, bytes)) => {
-                    for (sector, bytes) in bytes.chunks(SECTOR_BYTES).enumerate() {
+                    for piece in sectors(*offset, bytes) {
                         if chance.coin() {
-                            let offset = offset + sector * SECTOR_BYTES;
-                            Change::Write(offset, bytes.to_vec()).apply(&mut durable);
+                            piece.apply(&mut durable);
                         }
                     }
                 }
-                (Cut::Random(_), Change::Truncate(_)) if chance.coin() => {}
+                (Cut::Random(_), Change::Truncate(_) | Change::Allocate(_)) if chance.coin() => {}
                 _ => change.apply(&mut durable),
             }
         }
         Self { current: durable.clone(), durable, changes: Vec::new() }
+    }
+
+    /// The last change was a write, and it is durable.
+    fn settle_last(&mut self) {
+        if let Some(Change::Write(offset, bytes)) = self.changes.pop() {
+            self.changes.push(Change::WriteDurably(offset, bytes));
+        }
+        // What stands behind nothing that may be lost needs no note.
+        let settled = self.changes.iter().take_while(|change| change.is_durable()).count();
+        for change in self.changes.drain(..settled) {
+            change.apply(&mut self.durable);
+        }
     }
 }
 
@@ -207,7 +264,13 @@ impl State {
         if !self.has_stopped() {
             self.operations += 1;
         }
-        if self.has_stopped() { Err(io::Error::other("the power is gone")) } else { Ok(()) }
+        if self.has_stopped() {
+            return Err(io::Error::other("the power is gone"));
+        }
+        if self.failing.contains(&self.operations) {
+            return Err(io::Error::other("the disk does not answer"));
+        }
+        Ok(())
     }
 
     fn names_after(&self, cut: Cut, chance: &mut Chance) -> BTreeMap<String, usize> {
@@ -292,7 +355,7 @@ impl Disk for SimulatedDisk {
     fn sync_names(&mut self) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;
-        if !state.ignores_syncs {
+        if !state.ignores_syncs && !state.ignores_name_syncs {
             state.durable_names = state.names.clone();
             state.name_changes.clear();
         }
@@ -319,10 +382,10 @@ impl SimulatedFile {
         state.writes += u64::from(matches!(change, Change::Write(..)));
         // A write that the power interrupts may still get through.
         let interrupted = state.operate();
-        if let (Some(capacity), Change::Write(offset, bytes)) = (state.capacity, &change) {
+        if let Some(capacity) = state.capacity {
             let file = &state.files[self.file];
-            let grows = (offset + bytes.len()).saturating_sub(file.current.len()) as u64;
-            if state.bytes() + grows > capacity {
+            let grows = change.end().saturating_sub(file.current.len()) as u64;
+            if grows > 0 && state.bytes() + grows > capacity {
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }
@@ -350,6 +413,23 @@ impl DiskFile for SimulatedFile {
         self.change(Change::Write(size(offset), bytes.to_vec()))
     }
 
+    fn write_durably(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.change(Change::Write(size(offset), bytes.to_vec()))?;
+        let mut state = self.disk.lock();
+        if state.failing_syncs > 0 {
+            state.failing_syncs -= 1;
+            return Err(io::Error::other("the disk does not answer"));
+        }
+        if !state.ignores_syncs {
+            state.files[self.file].settle_last();
+        }
+        Ok(())
+    }
+
+    fn allocate(&mut self, length: u64) -> io::Result<()> {
+        self.change(Change::Allocate(size(length)))
+    }
+
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.change(Change::Truncate(size(length)))
     }
@@ -360,7 +440,7 @@ impl DiskFile for SimulatedFile {
         if state.failing_syncs > 0 {
             state.failing_syncs -= 1;
             // As if it were written, and it is not.
-            state.files[self.file].changes.clear();
+            state.files[self.file].changes.retain(Change::is_durable);
             return Err(io::Error::other("the disk does not answer"));
         }
         if !state.ignores_syncs {

@@ -2,7 +2,8 @@
 
 use noctule_store::{Batch, Disk, Log, LogSettings, Repair, SimulatedDisk, StoreError, Summary};
 
-pub(crate) const SETTINGS: LogSettings = LogSettings { content: 7, segment_bytes: 300 };
+pub(crate) const SETTINGS: LogSettings =
+    LogSettings { content: 7, segment_bytes: 300, free_segments_max: 0 };
 
 /// A log of numbers, and those that count.
 #[derive(Debug)]
