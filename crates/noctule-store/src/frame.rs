@@ -79,7 +79,10 @@ impl FrameHeader {
     /// The header that begins with these bytes, if one does that belongs here, and the life of its
     /// segment.
     pub(crate) fn decode(bytes: &[u8], home: Home) -> Option<(Self, u32)> {
-        let life = life_of_begun(bytes)?;
+        if !bytes.starts_with(&MARK) {
+            return None;
+        }
+        let life = u32::from_le_bytes(number_at(bytes, 36)?);
         if home.life.is_some_and(|expected| expected != life) {
             return None;
         }
@@ -99,12 +102,13 @@ impl FrameHeader {
     }
 }
 
-/// The life that stands in what looks like a frame's header, whatever its checksum says.
-pub(crate) fn life_of_begun(bytes: &[u8]) -> Option<u32> {
-    if !bytes.starts_with(&MARK) {
-        return None;
-    }
-    number_at(bytes, 36).map(u32::from_le_bytes)
+/// Whether these bytes were to be the header of a frame of this life, and are damaged.
+pub(crate) fn is_begun(bytes: &[u8], segment: u64, life: u32) -> bool {
+    let home = Home { segment, life: Some(life) };
+    let Some(stated) = number_at(bytes, 36).map(u32::from_le_bytes) else { return false };
+    let mut healed = bytes.to_vec();
+    healed[36..40].copy_from_slice(&life.to_le_bytes());
+    stated == life || FrameHeader::decode(&healed, home).is_some()
 }
 
 fn mask(life: u32, checksum: u32) -> u32 {

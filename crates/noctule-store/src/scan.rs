@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::disk::DiskFile;
-use crate::frame::{FrameHeader, HEADER_BYTES, Home, MARK, life_of_begun, number_at};
+use crate::frame::{FrameHeader, HEADER_BYTES, Home, MARK, is_begun, number_at};
 
 /// How much is looked through at once for the next frame.
 const SEARCH_BYTES: usize = 64 * 1_024;
@@ -89,7 +89,7 @@ impl<'a> Scanner<'a> {
     fn begun_bytes(&self, start: &[u8], bytes: u64) -> u64 {
         match self.home.life {
             None | Some(0) => bytes,
-            life if life_of_begun(start) == life => {
+            Some(life) if is_begun(start, self.home.segment, life) => {
                 let body = number_at(start, 4).map_or(0, u32::from_le_bytes);
                 bytes.min(HEADER_BYTES as u64 + u64::from(body))
             }

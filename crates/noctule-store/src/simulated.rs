@@ -133,6 +133,11 @@ impl SimulatedDisk {
         self.lock().writes
     }
 
+    /// How many files were ever made.
+    pub fn files(&self) -> usize {
+        self.lock().files.len()
+    }
+
     /// The power goes at this operation: it and all later ones fail.
     pub fn stop_at(&self, operation: u64) {
         self.lock().stops_at = Some(operation);

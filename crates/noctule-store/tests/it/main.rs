@@ -5,10 +5,12 @@ mod committer;
 mod damage;
 mod failing;
 mod fixture;
+mod ledger;
 mod power_cut;
 mod real;
-#[cfg(target_os = "linux")]
 mod real_limits;
+mod recycled_damage;
+mod recycling;
 mod runs;
 mod state;
 #[cfg(unix)]

@@ -1,0 +1,207 @@
+//! Files that are used again: the power goes and the disk fails at every operation of a story in
+//! which each file has several lives.
+
+use std::ops::ControlFlow;
+
+use noctule_store::{Batch, Cut, Disk, Log, SimulatedDisk};
+
+use crate::ledger::{CUTS, Plant, Promises, SETTINGS, Story, disk, judge, open};
+
+const CHAPTERS: u32 = 80;
+
+fn story(plant: Plant, same_size: bool) -> Story {
+    Story { plant, same_size, chapters: CHAPTERS }
+}
+
+/// Goes on behind a cut, and is cut right again.
+fn goes_on(mut log: Log, disk: &SimulatedDisk, promises: &Promises) -> Result<(), String> {
+    let mut promises = promises.clone();
+    let before = open(&disk.after(Cut::Nothing))?.1;
+    promises.kept.extend(before.iter().map(|(segment, number)| (*number, *segment)));
+    promises.written += 1;
+    let mut batch = Batch::new();
+    batch.push(|out| out.extend(promises.written.to_le_bytes())).map_err(|e| e.to_string())?;
+    log.commit(&mut batch).map_err(|error| error.to_string())?;
+    promises.kept.insert(promises.written, log.view().active());
+    judge(&disk.after(Cut::Lost), &promises).map(|_| ())
+}
+
+/// Tells the story with a power cut at each operation. The first thing that is wrong, and how often
+/// the power went.
+fn every_cut(story: &Story, plant: impl Fn(&SimulatedDisk)) -> (Option<String>, u32) {
+    let mut cuts = 0;
+    let start = disk().operations();
+    for stop in start + 1.. {
+        let disk = disk();
+        plant(&disk);
+        disk.stop_at(stop);
+        let mut promises = Promises::default();
+        let told = story.tell(&disk, &mut promises);
+        for cut in CUTS {
+            cuts += 1;
+            let after = disk.after(cut);
+            let wrong = judge(&after, &promises).and_then(|log| goes_on(log, &after, &promises));
+            if let Err(wrong) = wrong {
+                return (Some(format!("operation {stop}, {cut:?}: {wrong}")), cuts);
+            }
+        }
+        if told.is_continue() {
+            return (None, cuts);
+        }
+    }
+    unreachable!("the story ends")
+}
+
+#[test]
+fn what_was_promised_survives_a_power_cut_at_every_operation_of_many_lives() {
+    for same_size in [true, false] {
+        let (wrong, cuts) = every_cut(&story(Plant::Nothing, same_size), |_| {});
+        assert_eq!(wrong, None, "{same_size}");
+        assert!(cuts > 1_000, "only {cuts} cuts");
+    }
+}
+
+#[test]
+fn files_are_used_again_and_no_more_are_made() {
+    let disk = disk();
+    let mut promises = Promises::default();
+    assert!(story(Plant::Nothing, true).tell(&disk, &mut promises).is_continue());
+    let segments = promises.kept.values().max().expect("there are some");
+    assert!(*segments > 20, "{segments}");
+    // Three that are alive, two that are free, the next one, the note.
+    let names = disk.names().expect("it is there");
+    assert!(names.len() <= 7, "{names:?}");
+    assert!(disk.files() < 12, "{} files were made for {segments} segments", disk.files());
+}
+
+#[test]
+fn planted_faults_are_found() {
+    let is_lost = |(wrong, _): (Option<String>, u32)| {
+        let wrong = wrong.unwrap_or_default();
+        assert!(wrong.contains("is lost") || wrong.contains("batches missing"), "{wrong:?}");
+    };
+    let story = |plant| story(plant, true);
+    is_lost(every_cut(&story(Plant::TrimsFirst), |_| {}));
+    is_lost(every_cut(&story(Plant::Nothing), SimulatedDisk::ignore_name_syncs));
+    is_lost(every_cut(&story(Plant::Nothing), SimulatedDisk::ignore_syncs));
+}
+
+#[test]
+fn whatever_operation_fails_nothing_is_promised_falsely_and_it_heals() {
+    for failures in [1, 2, 5] {
+        let start = disk().operations();
+        for operation in start + 1.. {
+            let disk = disk();
+            disk.fail_at(operation, failures);
+            let mut promises = Promises::default();
+            let told = story(Plant::Nothing, true).tell(&disk, &mut promises);
+            assert_eq!(told, ControlFlow::Continue(()));
+            assert_eq!(promises.kept.len(), usize::try_from(promises.written).unwrap());
+            for cut in CUTS {
+                let judged = judge(&disk.after(cut), &promises);
+                assert!(judged.is_ok(), "{operation}, {cut:?}: {judged:?}");
+            }
+            if disk.operations() < operation {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn two_power_cuts_lose_no_more_than_one() {
+    let short = Story { plant: Plant::Nothing, same_size: true, chapters: 30 };
+    for first in (disk().operations() + 1..90).step_by(3) {
+        for cut in [Cut::Lost, Cut::Nothing, Cut::Random(first)] {
+            let disk = disk();
+            disk.stop_at(first);
+            let mut promises = Promises::default();
+            let _ = short.tell(&disk, &mut promises);
+            let again = disk.after(cut);
+            for second in 1..50 {
+                let again = again.after(Cut::Nothing);
+                let mut promises = promises.clone();
+                // What came back is relied on.
+                let found = open(&again).expect("it opens").1;
+                promises.kept.extend(found.iter().map(|(segment, number)| (*number, *segment)));
+                again.stop_at(again.operations() + second);
+                let _ = short.tell(&again, &mut promises);
+                for cut in [Cut::Lost, Cut::Torn, Cut::Random(second)] {
+                    let judged = judge(&again.after(cut), &promises);
+                    assert!(judged.is_ok(), "{first}, {second}, {cut:?}: {judged:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_when_a_segment_is_made_and_heals() {
+    for room in [0, 10, 500, 1_499, 1_500, 1_600] {
+        let disk = disk();
+        let (mut log, _) = open(&disk).expect("it opens");
+        let mut batch = Batch::new();
+        let put = |batch: &mut Batch, number: u32| {
+            let write = |out: &mut Vec<u8>| {
+                out.extend(number.to_le_bytes());
+                out.resize(out.len() + 696, 0);
+            };
+            batch.push(write).expect("it fits");
+        };
+        put(&mut batch, 1);
+        log.commit(&mut batch).expect("there is room");
+        disk.set_capacity(Some(disk.bytes() + room));
+        let mut failed = 0;
+        for number in 2..8 {
+            put(&mut batch, number);
+            if let Err(error) = log.commit(&mut batch) {
+                assert!(error.is_full(), "{error}");
+                failed += 1;
+            }
+        }
+        assert!(failed > 0 && disk.bytes() <= 4_000, "{room}");
+        assert!(disk.names().expect("it is there").len() <= 4);
+        disk.set_capacity(None);
+        log.commit(&mut batch).expect("there is room again");
+        let found = open(&disk.after(Cut::Lost)).expect("nothing is damaged").1;
+        let numbers: Vec<_> = found.iter().map(|(_, number)| *number).collect();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7], "{room}");
+    }
+}
+
+#[test]
+fn a_log_that_was_trimmed_to_its_end_is_as_old_and_goes_on_counting() {
+    let disk = disk();
+    let (mut log, _) = open(&disk).expect("it opens");
+    let mut batch = Batch::new();
+    for number in 0..20_u32 {
+        batch.push(|out| out.extend(number.to_le_bytes())).expect("it fits");
+        log.commit(&mut batch).expect("there is room");
+    }
+    drop(log);
+    for first in [100, 200] {
+        let mut sequences = Vec::new();
+        let opened = Log::open_from(
+            first,
+            Box::new(disk.clone()),
+            SETTINGS,
+            noctule_store::Repair::Refuse,
+            |record| {
+                sequences.push(record.sequence);
+                Ok(())
+            },
+        );
+        let (mut log, summary) = opened.expect("nothing is damaged");
+        assert_eq!((sequences.len(), summary.is_clean()), (0, true));
+        batch.push(|out| out.extend([0; 4])).expect("it fits");
+        log.commit(&mut batch).expect("there is room");
+        assert_eq!(log.view().active(), first);
+        let mut sequences = Vec::new();
+        log.records(|record| {
+            sequences.push(record.sequence);
+            Ok(())
+        })
+        .expect("it is there");
+        assert_eq!(sequences, [20 + first / 100]);
+    }
+}
