@@ -306,3 +306,105 @@ fn who_stops_is_told_what_could_not_be_kept() {
     assert!(committer.stop().is_ok());
     assert_eq!(found(disk.after(Cut::Lost))[&0], [1], "what was not posted is not waited for");
 }
+
+/// A log whose files are used again.
+fn recycling(disk: impl Disk + 'static) -> Log {
+    let settings =
+        LogSettings { segment_bytes: 4_096, free_segments_max: 2, ..LogSettings::default() };
+    Log::open(Box::new(disk), settings, Repair::Refuse, |_| Ok(())).expect("an empty disk").0
+}
+
+#[test]
+fn what_rides_along_goes_with_the_next_commit_and_alone_if_there_is_none() {
+    let disk = SimulatedDisk::new();
+    let (committer, mut appenders) = start(disk.clone(), 2);
+    const ROUNDS: u64 = 300;
+    for round in 1..=ROUNDS {
+        append(&mut appenders[0], round * 10);
+        appenders[0].post_lazily();
+        append(&mut appenders[1], round * 10 + 1);
+        appenders[1].post();
+        until("durable", || appenders[1].durable() == Position(round));
+        assert_eq!(appenders[0].durable(), Position(round));
+    }
+    // A frame for each round and a header for each segment; a few more on a machine that is slow
+    // enough for 50 ms to pass between two lines of this test.
+    let least = ROUNDS + log_segments(&disk);
+    assert!(disk.writes() <= least + ROUNDS / 10, "{} and not {least}", disk.writes());
+    for round in 1..4 {
+        append(&mut appenders[0], round * 10);
+        appenders[0].post_lazily();
+        until("durable", || appenders[0].durable() == Position(ROUNDS + round));
+    }
+    // It has nothing to wait for when it is stopped.
+    append(&mut appenders[0], 10);
+    appenders[0].post_lazily();
+    committer.stop().expect("there is room");
+    assert_eq!(appenders[0].durable(), Position(ROUNDS + 4));
+}
+
+fn log_segments(disk: &SimulatedDisk) -> u64 {
+    disk.names().expect("it is there").len() as u64
+}
+
+#[test]
+fn a_committer_trims_and_uses_its_files_again() {
+    let disk = SimulatedDisk::new();
+    let wakes = vec![Box::new(|| {}) as Wake];
+    let (committer, mut appenders) =
+        Committer::start(recycling(disk.clone()), PLENTY, wakes).expect("a thread");
+    let view = committer.view();
+    let appender = &mut appenders[0];
+    let mut read = 0;
+    for number in 1..=2_000 {
+        let at_least = appender.active_segment();
+        append(appender, number * 10);
+        appender.post();
+        if number % 10 == 0 {
+            until("durable", || appender.durable() == Position(number));
+            assert!(view.active() >= at_least);
+        }
+        if number % 20 == 0 {
+            for segment in view.sealed() {
+                read += view.read(segment, |_| Ok(())).expect("it is there").records;
+                committer.trim(segment + 1);
+            }
+            until("trimmed", || view.sealed().is_empty());
+        }
+    }
+    assert!(view.active() > 50, "{}", view.active());
+    assert!(disk.files() < 20, "{} files for {} segments", disk.files(), view.active());
+    let log = committer.stop().expect("there is room");
+    let mut left = 0;
+    let visit = |_: noctule_store::Recovered<'_>| {
+        left += 1;
+        Ok(())
+    };
+    let mut log = log;
+    log.records(visit).expect("it is there");
+    assert_eq!(read + left, 2_000);
+}
+
+#[test]
+fn a_power_cut_loses_nothing_of_a_committer_that_prepares_ahead() {
+    for operation in (1..400).step_by(3) {
+        let disk = SimulatedDisk::new();
+        let wakes = vec![Box::new(|| {}) as Wake];
+        let log = recycling(disk.clone());
+        disk.stop_at(disk.operations() + operation);
+        let (committer, mut appenders) = Committer::start(log, PLENTY, wakes).expect("a thread");
+        let appender = &mut appenders[0];
+        let mut number = 0;
+        while !disk.has_stopped() {
+            number += 1;
+            append(appender, number * 10);
+            appender.post();
+            until("durable", || appender.durable() == Position(number) || disk.has_stopped());
+        }
+        let durable = appender.durable().0;
+        let _ = committer.stop();
+        for cut in CUTS {
+            assert_eq!(lost(&[durable], &found(disk.after(cut))), 0, "{operation}, {cut:?}");
+        }
+    }
+}

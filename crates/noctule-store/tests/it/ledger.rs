@@ -54,6 +54,11 @@ pub(crate) fn disk() -> SimulatedDisk {
 
 /// The log on a disk, and the numbers that are in it.
 pub(crate) fn open(disk: &SimulatedDisk) -> Result<(Log, Vec<(u64, u32)>), String> {
+    open_after(disk, Cut::Nothing)
+}
+
+fn open_after(disk: &SimulatedDisk, cut: Cut) -> Result<(Log, Vec<(u64, u32)>), String> {
+    let is_whole = cut == Cut::Lost;
     let mut found = Vec::new();
     let visit = |record: noctule_store::Recovered<'_>| {
         let digits = record.bytes.first_chunk().ok_or("a record that is no number")?;
@@ -65,6 +70,10 @@ pub(crate) fn open(disk: &SimulatedDisk) -> Result<(Log, Vec<(u64, u32)>), Strin
     let (log, summary) = opened.map_err(|error| error.to_string())?;
     if !summary.is_intact() {
         return Err(format!("nothing is damaged: {summary}"));
+    }
+    // A write that has left nothing is not told as unfinished.
+    if let Some(torn) = summary.torn.as_ref().filter(|_| is_whole) {
+        return Err(format!("nothing is torn: {torn:?}"));
     }
     Ok((log, found))
 }
@@ -156,9 +165,9 @@ impl Story {
 }
 
 /// What is wrong behind a power cut.
-pub(crate) fn judge(disk: &SimulatedDisk, promises: &Promises) -> Result<Log, String> {
+pub(crate) fn judge(disk: &SimulatedDisk, cut: Cut, promises: &Promises) -> Result<Log, String> {
     let first = noted(disk);
-    let (log, found) = open(disk)?;
+    let (log, found) = open_after(disk, cut)?;
     if !found.is_sorted_by(|(_, a), (_, b)| a < b) {
         return Err(format!("out of order: {found:?}"));
     }

@@ -105,7 +105,7 @@ fn what_somebody_puts_into_a_record_is_never_taken_for_a_batch() {
     for life in [0, 1, 77] {
         let content = |sequence| {
             // For all lives to come, and ahead of all that is written.
-            (0..8).flat_map(|ahead| forged(sequence / 5 + ahead, 1_000 + ahead, life)).collect()
+            (0..8).flat_map(|ahead| forged(sequence / 2 + ahead, 1_000 + ahead, life)).collect()
         };
         let (disk, first, counting) = with_lives(content);
         let (_, (found, summary)) = open(&disk, first, Repair::Refuse);

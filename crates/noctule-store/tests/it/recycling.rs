@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use noctule_store::{Batch, Cut, Disk, Log, SimulatedDisk};
+use noctule_store::{Batch, Cut, Disk, Log, Repair, SimulatedDisk, StoreError};
 
 use crate::ledger::{CUTS, Plant, Promises, SETTINGS, Story, disk, judge, open};
 
@@ -23,7 +23,7 @@ fn goes_on(mut log: Log, disk: &SimulatedDisk, promises: &Promises) -> Result<()
     batch.push(|out| out.extend(promises.written.to_le_bytes())).map_err(|e| e.to_string())?;
     log.commit(&mut batch).map_err(|error| error.to_string())?;
     promises.kept.insert(promises.written, log.view().active());
-    judge(&disk.after(Cut::Lost), &promises).map(|_| ())
+    judge(&disk.after(Cut::Lost), Cut::Nothing, &promises).map(|_| ())
 }
 
 /// Tells the story with a power cut at each operation. The first thing that is wrong, and how often
@@ -40,7 +40,8 @@ fn every_cut(story: &Story, plant: impl Fn(&SimulatedDisk)) -> (Option<String>, 
         for cut in CUTS {
             cuts += 1;
             let after = disk.after(cut);
-            let wrong = judge(&after, &promises).and_then(|log| goes_on(log, &after, &promises));
+            let wrong =
+                judge(&after, cut, &promises).and_then(|log| goes_on(log, &after, &promises));
             if let Err(wrong) = wrong {
                 return (Some(format!("operation {stop}, {cut:?}: {wrong}")), cuts);
             }
@@ -98,7 +99,7 @@ fn whatever_operation_fails_nothing_is_promised_falsely_and_it_heals() {
             assert_eq!(told, ControlFlow::Continue(()));
             assert_eq!(promises.kept.len(), usize::try_from(promises.written).unwrap());
             for cut in CUTS {
-                let judged = judge(&disk.after(cut), &promises);
+                let judged = judge(&disk.after(cut), cut, &promises);
                 assert!(judged.is_ok(), "{operation}, {cut:?}: {judged:?}");
             }
             if disk.operations() < operation {
@@ -127,7 +128,7 @@ fn two_power_cuts_lose_no_more_than_one() {
                 again.stop_at(again.operations() + second);
                 let _ = short.tell(&again, &mut promises);
                 for cut in [Cut::Lost, Cut::Torn, Cut::Random(second)] {
-                    let judged = judge(&again.after(cut), &promises);
+                    let judged = judge(&again.after(cut), Cut::Nothing, &promises);
                     assert!(judged.is_ok(), "{first}, {second}, {cut:?}: {judged:?}");
                 }
             }
@@ -169,8 +170,25 @@ fn a_full_disk_is_told_when_a_segment_is_made_and_heals() {
     }
 }
 
+/// Opens a log of which nothing before `first` counts, commits one more record, and tells its
+/// batch's number.
+fn next_sequence(disk: &SimulatedDisk, first: u64) -> Result<u64, StoreError> {
+    let (mut sequence, mut batch) = (0, Batch::new());
+    let opened =
+        Log::open_from(first, Box::new(disk.clone()), SETTINGS, Repair::Refuse, |_| Ok(()));
+    let (mut log, summary) = opened?;
+    assert!(summary.records <= 1 && summary.is_intact(), "{summary}");
+    batch.push(|out| out.extend([0; 4])).expect("it fits");
+    log.commit(&mut batch)?;
+    log.records(|record| {
+        sequence = record.sequence;
+        Ok(())
+    })?;
+    Ok(sequence)
+}
+
 #[test]
-fn a_log_that_was_trimmed_to_its_end_is_as_old_and_goes_on_counting() {
+fn a_log_that_was_trimmed_to_its_end_goes_on_counting_and_is_no_younger() {
     let disk = disk();
     let (mut log, _) = open(&disk).expect("it opens");
     let mut batch = Batch::new();
@@ -179,29 +197,68 @@ fn a_log_that_was_trimmed_to_its_end_is_as_old_and_goes_on_counting() {
         log.commit(&mut batch).expect("there is room");
     }
     drop(log);
-    for first in [100, 200] {
-        let mut sequences = Vec::new();
-        let opened = Log::open_from(
-            first,
-            Box::new(disk.clone()),
-            SETTINGS,
-            noctule_store::Repair::Refuse,
-            |record| {
-                sequences.push(record.sequence);
-                Ok(())
-            },
-        );
-        let (mut log, summary) = opened.expect("nothing is damaged");
-        assert_eq!((sequences.len(), summary.is_clean()), (0, true));
-        batch.push(|out| out.extend([0; 4])).expect("it fits");
-        log.commit(&mut batch).expect("there is room");
-        assert_eq!(log.view().active(), first);
-        let mut sequences = Vec::new();
-        log.records(|record| {
-            sequences.push(record.sequence);
-            Ok(())
-        })
-        .expect("it is there");
-        assert_eq!(sequences, [20 + first / 100]);
+    for stop in 1.. {
+        let disk = disk.after(Cut::Nothing);
+        disk.stop_at(stop);
+        let stopped = next_sequence(&disk, 100);
+        for cut in CUTS {
+            let sequence = next_sequence(&disk.after(cut), 100).expect("it goes on");
+            assert!(sequence > 20, "{stop}, {cut:?}: {sequence}");
+        }
+        if stopped.is_ok_and(|sequence| sequence == 21) {
+            break;
+        }
     }
+}
+
+#[test]
+fn finished_segments_are_read_while_the_log_goes_on() {
+    let disk = disk();
+    let (mut log, _) = open(&disk).expect("it opens");
+    let view = log.view();
+    let mut batch = Batch::new();
+    let mut written = Vec::new();
+    for number in 0..60_u32 {
+        for part in 0..3_u32 {
+            batch.push(|out| out.extend([number, part].map(u32::to_le_bytes).concat())).unwrap();
+        }
+        let at_least = view.active();
+        log.commit(&mut batch).expect("there is room");
+        assert!(view.active() >= at_least);
+        written.push((view.active(), u64::from(number) + 1));
+    }
+    let sealed = view.sealed();
+    assert!(sealed.len() > 2 && sealed.last().is_some_and(|last| *last < view.active()));
+    let mut read = Vec::new();
+    for segment in sealed.clone() {
+        let file = disk.clone().open(&format!("log-{segment:016x}.seg")).expect("it is there");
+        let summary = view.read(segment, |record| {
+            let mut bytes = [0; 8];
+            file.read_at(&mut bytes, record.offset).expect("it is there");
+            assert_eq!((record.segment, record.bytes), (segment, &bytes[..]));
+            read.push((record.segment, record.sequence));
+            Ok(())
+        });
+        assert!(summary.expect("it is there").is_clean());
+    }
+    let expected = written.iter().filter(|(segment, _)| *segment < view.active());
+    assert_eq!(read, expected.flat_map(|batch| [*batch; 3]).collect::<Vec<_>>());
+
+    let is_missing = |segment| {
+        let read = view.read(segment, |_| Ok(()));
+        matches!(read, Err(StoreError::NoSuchSegment { segment: said }) if said == segment)
+    };
+    assert!(is_missing(view.active()), "it is not finished");
+    log.trim(sealed[1]);
+    assert!(is_missing(sealed[0]) && !is_missing(sealed[1]), "it was trimmed");
+    // It is trimmed and written over while it is read.
+    let trimmed = view.read(sealed[1], |_| {
+        log.trim(sealed[1] + 1);
+        Ok(())
+    });
+    assert!(matches!(trimmed, Err(StoreError::NoSuchSegment { .. })), "{trimmed:?}");
+    // What is damaged in one is told, and set aside.
+    disk.damage(&format!("log-{:016x}.seg", sealed[2]), |bytes| bytes[40 + 44 + 9] ^= 1);
+    let summary = view.read(sealed[2], |_| Ok(())).expect("it is there");
+    assert_eq!((summary.quarantined.len(), summary.torn), (1, None));
 }
