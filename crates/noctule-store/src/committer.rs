@@ -247,8 +247,8 @@ impl Appender {
         tell(&mut desk)
     }
 
-    /// The segment that is written to. What is posted after this was asked goes to it or to one with
-    /// a larger number.
+    /// The segment that is written to. What is posted after this was asked goes to it or to one
+    /// with a larger number.
     pub fn active_segment(&self) -> u64 {
         self.shared.view.active()
     }

@@ -239,18 +239,15 @@ impl Batch {
     /// XORs the checksums of all records with this, in place of what they are XORed with.
     fn mask(&mut self, mask: u32) {
         let change = mem::replace(&mut self.mask, mask) ^ mask;
+        if change == 0 {
+            return;
+        }
         let mut rest = &mut self.bytes[HEADER_BYTES..];
-        // Most batches have nothing to change.
-        while change != 0 {
-            let Some((header, behind)) = rest.split_first_chunk_mut::<RECORD_HEADER_BYTES>() else {
-                return;
-            };
+        while let Some((header, behind)) = rest.split_first_chunk_mut::<RECORD_HEADER_BYTES>() {
             let [a, b, c, d, checksum @ ..] = header;
             *checksum = (u32::from_le_bytes(*checksum) ^ change).to_le_bytes();
-            let content = u32::from_le_bytes([*a, *b, *c, *d]);
-            rest = behind
-                .get_mut(usize::try_from(content).unwrap_or(usize::MAX)..)
-                .unwrap_or_default();
+            let content = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d]));
+            rest = behind.get_mut(content.unwrap_or(usize::MAX)..).unwrap_or_default();
         }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! A [`Log`] lives in a directory of its own, a [`Disk`]. Records are gathered in a [`Batch`] and
 //! committed together: one write, one sync, and then they are durable. What is not needed any more
-//! goes when the log is [rewritten](Log::rewrite), which a crash can interrupt at any point.
+//! goes when the log is [rewritten](Log::rewrite), or [trimmed](Log::trim) from its front so that
+//! its files can be used again; a crash can interrupt either at any point.
 //! Opening a log says what was found and what was dropped, in a [`Summary`]. The bytes are drawn in
 //! `docs/storage-format.md`.
 //!
@@ -63,6 +64,7 @@ mod state;
 mod state_disk;
 mod state_logged;
 mod summary;
+mod trim;
 mod upkeep;
 mod view;
 

@@ -9,7 +9,7 @@ use crate::segment::{
     self, FORMAT, PREPARED_NAME, SEGMENT_HEADER_BYTES, SegmentHeader, UNFINISHED_NAME,
 };
 use crate::summary::Summary;
-use crate::upkeep::{self, Done, Preparation, Upkeep};
+use crate::upkeep;
 use crate::view::LogView;
 
 /// What a log is.
@@ -34,6 +34,11 @@ impl LogSettings {
     pub(crate) fn uses_again(&self) -> bool {
         self.free_segments_max > 0
     }
+
+    pub(crate) fn header(&self, number: u64, life: u32, first_sequence: u64) -> SegmentHeader {
+        let (format, content, begins_anew) = (FORMAT, self.content, false);
+        SegmentHeader { format, content, begins_anew, number, first_sequence, life }
+    }
 }
 
 /// An append-only log in a directory of its own.
@@ -43,13 +48,13 @@ pub struct Log {
     pub(crate) settings: LogSettings,
     pub(crate) ages: Ages,
     /// Nothing before this segment counts.
-    first: u64,
+    pub(crate) first: u64,
     /// The last segment with a frame.
     pub(crate) newest: u64,
     /// What nobody needs and could not be removed yet.
     pub(crate) obsolete: Vec<u64>,
     /// What can be used again.
-    free: Vec<u64>,
+    pub(crate) free: Vec<u64>,
     pub(crate) active: Option<Active>,
     /// The next one, if it is ready.
     pub(crate) prepared: Option<Active>,
@@ -57,8 +62,8 @@ pub struct Log {
     pub(crate) next_sequence: u64,
     /// Whether files are to be removed, and whether getting the next segment ready has failed: then
     /// it is tried again when it is needed.
-    must_remove: bool,
-    has_failed_ahead: bool,
+    pub(crate) must_remove: bool,
+    pub(crate) has_failed_ahead: bool,
 }
 
 /// The segment that is appended to.
@@ -227,7 +232,7 @@ impl Log {
         if self.settings.uses_again() {
             let written = if active.is_new {
                 // A header that says which frame is the first must not be without it.
-                let header = header(&self.settings, number, active.life, sequence);
+                let header = self.settings.header(number, active.life, sequence);
                 file.write_durably(&[&header.encode(), frame].concat(), 0)
             } else {
                 file.write_durably(frame, offset)
@@ -277,7 +282,7 @@ impl Log {
         let name = segment::name(number);
         let created = self.view.disk().create(&name);
         let mut file = created.map_err(StoreError::io("create", &name))?;
-        let header = header(&self.settings, number, 0, self.next_sequence);
+        let header = self.settings.header(number, 0, self.next_sequence);
         // Counted even if it comes to nothing, so that it is removed one day.
         self.view.segments().insert(number, SEGMENT_HEADER_BYTES as u64);
         let written = file.write_at(&header.encode(), 0);
@@ -289,97 +294,9 @@ impl Log {
     }
 
     /// Never again, whatever comes of it.
-    fn next_number(&mut self) -> u64 {
+    pub(crate) fn next_number(&mut self) -> u64 {
         self.next_segment += 1;
         self.next_segment - 1
-    }
-}
-
-fn header(settings: &LogSettings, number: u64, life: u32, first_sequence: u64) -> SegmentHeader {
-    let (format, content, begins_anew) = (FORMAT, settings.content, false);
-    SegmentHeader { format, content, begins_anew, number, first_sequence, life }
-}
-
-/// Trimming, and what is done ahead.
-impl Log {
-    /// Forgets all segments before this one, whose files are used again or removed. Whoever opens
-    /// the log next [says from where on it counts](Self::open_from), and has to know that durably
-    /// before this is called. The last segment with records is kept in any case.
-    pub fn trim(&mut self, before: u64) {
-        self.trim_to(before);
-        self.keep_up();
-    }
-
-    /// Gets the next segment ready when the one that is written to fills up, so that no commit has
-    /// to wait for it. Without this, the commit that needs it does it. A [`Committer`] has a thread
-    /// for it.
-    ///
-    /// [`Committer`]: crate::Committer
-    pub fn keep_up(&mut self) {
-        if let Some(upkeep) = self.upkeep() {
-            let done = upkeep.run();
-            self.take_over(done);
-        }
-    }
-
-    /// Trims without touching the disk.
-    pub(crate) fn trim_to(&mut self, before: u64) {
-        let before = before.min(self.newest);
-        if before <= self.first {
-            return;
-        }
-        self.first = before;
-        let mut segments = self.view.segments();
-        let counting = segments.split_off(&before);
-        let trimmed = std::mem::replace(&mut *segments, counting);
-        drop(segments);
-        for number in trimmed.into_keys() {
-            if self.free.len() < self.settings.free_segments_max {
-                self.free.push(number);
-            } else {
-                self.obsolete.push(number);
-                self.must_remove = true;
-            }
-        }
-    }
-
-    /// What there is to do now; its result is to be [taken over](Self::take_over).
-    pub(crate) fn upkeep(&mut self) -> Option<Upkeep> {
-        let is_filling =
-            |active: &Active| active.length.saturating_mul(2) >= self.settings.segment_bytes;
-        let must_prepare = self.settings.uses_again()
-            && self.prepared.is_none()
-            && !self.has_failed_ahead
-            && self.active.as_ref().is_some_and(is_filling);
-        if !must_prepare && !self.must_remove {
-            return None;
-        }
-        self.must_remove = false;
-        let preparation = must_prepare.then(|| self.preparation());
-        let removals = std::mem::take(&mut self.obsolete);
-        Some(Upkeep { view: self.view(), removals, preparation })
-    }
-
-    pub(crate) fn take_over(&mut self, done: Done) {
-        self.obsolete.extend(done.left);
-        match done.prepared {
-            Some(Ok(prepared)) => self.prepared = Some(prepared),
-            Some(Err(_)) => self.has_failed_ahead = true,
-            None => {}
-        }
-    }
-
-    fn preparation(&mut self) -> Preparation {
-        let number = self.next_number();
-        let header = header(&self.settings, number, segment::new_life(), 0);
-        // The one that was written last is the likeliest to be in the system's memory still.
-        Preparation { header, bytes: self.settings.segment_bytes, from: self.free.pop() }
-    }
-
-    /// Removes what is void. What cannot be removed now is tried again the next time.
-    pub(crate) fn remove_obsolete(&mut self) {
-        let Self { view, obsolete, .. } = self;
-        obsolete.retain(|number| !upkeep::remove(view, *number));
     }
 }
 

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use crate::error::StoreError;
+use crate::frame::FrameHeader;
 use crate::log::LogSettings;
 use crate::reading::{Reading, Segment, Visit};
-use crate::scan::{Found, Frame};
+use crate::scan::Found;
 use crate::segment::{self, FORMAT, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::summary::Summary;
 use crate::view::LogView;
@@ -86,10 +87,10 @@ pub(crate) fn recover(
     let mut newest = ends.last_key_value().map_or(0, |(number, _)| *number);
     if ends.is_empty() {
         // All was trimmed, and the store is not younger for it.
-        if let Some((number, sequence, at)) = last_frame(&older)? {
+        if let Some((number, header)) = last_frame(&older)? {
             newest = number;
-            expected.get_or_insert(sequence + 1);
-            last.get_or_insert(at);
+            expected.get_or_insert(header.sequence + 1);
+            last.get_or_insert((header.age, header.wall));
         }
     }
     let mut free: Vec<u64> = void.iter().chain(&older).map(|segment| segment.number).collect();
@@ -140,19 +141,14 @@ fn segments(view: &LogView, settings: &LogSettings) -> Result<Vec<Segment>, Stor
     Ok(segments)
 }
 
-/// The last frame of these segments: that of which segment it is, its sequence number, and the age
-/// and wall clock in it.
-fn last_frame(
-    segments: &[Segment],
-) -> Result<Option<(u64, u64, (Duration, Duration))>, StoreError> {
+/// The last frame of these segments, and in which it is.
+fn last_frame(segments: &[Segment]) -> Result<Option<(u64, FrameHeader)>, StoreError> {
     for segment in segments.iter().rev() {
         let (mut scanner, mut last) = (segment.scanner(segment.length), None);
         loop {
             match scanner.next().map_err(segment.failed_to_read())? {
                 Found::End => break,
-                Found::Frame(Frame { header, .. }) => {
-                    last = Some((segment.number, header.sequence, (header.age, header.wall)));
-                }
+                Found::Frame(frame) => last = Some((segment.number, frame.header)),
                 Found::Gap { .. } => {}
             }
         }

@@ -62,7 +62,7 @@ impl Log {
         let created = self.view.disk().create(UNFINISHED_NAME);
         let file = created.map_err(StoreError::io("create", UNFINISHED_NAME))?;
         let (first_sequence, mut sequence) = (self.next_sequence, self.next_sequence);
-        let life = if self.settings.uses_again() { segment::new_life() } else { 0 };
+        let life = if self.settings.uses_again() { segment::begin_life() } else { 0 };
         let length = SEGMENT_HEADER_BYTES as u64;
         let mut active = Active { number, life, length, is_new: false, file };
         let header = SegmentHeader {

@@ -41,7 +41,7 @@ pub(crate) struct SegmentHeader {
 }
 
 /// A number that nobody can know before, and never zero.
-pub(crate) fn new_life() -> u32 {
+pub(crate) fn begin_life() -> u32 {
     loop {
         let [a, b, c, d, ..] = RandomState::new().hash_one(0_u8).to_le_bytes();
         match u32::from_le_bytes([a, b, c, d]) {

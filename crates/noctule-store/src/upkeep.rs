@@ -2,9 +2,9 @@
 //! gets ready, and what nobody needs goes.
 //!
 //! A file that is to be used again gets the header of its next life under its old name, which does
-//! not count any more, and is then renamed; a new one gets its room and its header under a name that
-//! never counts. So a segment has its header as soon as it has its name, and its name is durable
-//! before anything is written into it.
+//! not count any more, and is then renamed; a new one gets its room and its header under a name
+//! that never counts. So a segment has its header as soon as it has its name, and its name is
+//! durable before anything is written into it.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};

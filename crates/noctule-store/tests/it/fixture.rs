@@ -60,3 +60,31 @@ fn what_is_written_is_format_1() {
         assert_eq!(written[range.clone()], expected[range]);
     }
 }
+
+/// The same in a file that is used again, with a batch of its former life behind it.
+fn segment_used_again() -> Vec<u8> {
+    let mut bytes = segment();
+    bytes[32..36].copy_from_slice(&77_u32.to_le_bytes());
+    let checksum = crc32(&bytes[..36]);
+    bytes[36..40].copy_from_slice(&checksum.to_le_bytes());
+    let (header, records) = (40, 84);
+    bytes[header + 36..header + 40].copy_from_slice(&77_u32.to_le_bytes());
+    let checked = [&1_u64.to_le_bytes()[..], &bytes[header..header + 40]].concat();
+    let checksum = crc32(&checked);
+    bytes[header + 40..records].copy_from_slice(&checksum.to_le_bytes());
+    for at in [records + 4, records + 12 + 4] {
+        for (byte, mask) in bytes[at..at + 4].iter_mut().zip(checksum.to_le_bytes()) {
+            *byte ^= mask;
+        }
+    }
+    [&bytes[..], &segment()[header..]].concat()
+}
+
+#[test]
+fn a_segment_that_is_used_again_is_read_and_what_was_in_it_before_is_not() {
+    let mut disk = SimulatedDisk::new();
+    let bytes = segment_used_again();
+    disk.create(NAME).and_then(|mut file| file.write_at(&bytes, 0)).expect("there is room");
+    let (numbers, summary) = read(&disk);
+    assert_eq!((numbers, summary.is_clean()), (vec![5, 6], true), "{summary}");
+}

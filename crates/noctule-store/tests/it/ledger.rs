@@ -41,7 +41,7 @@ fn noted(disk: &SimulatedDisk) -> u64 {
     file.read_at(&mut bytes, 0).expect("it is there");
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight"));
     let notes = bytes.chunks_exact(16).map(|note| (number(&note[..8]), number(&note[8..])));
-    notes.filter(|(first, check)| *first == !check).map(|(first, _)| first).last().unwrap_or(0)
+    notes.filter(|(first, check)| *first == !check).map(|(first, _)| first).next_back().unwrap_or(0)
 }
 
 /// Makes a disk whose note is durable, and empty.

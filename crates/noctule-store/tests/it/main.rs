@@ -8,6 +8,7 @@ mod fixture;
 mod ledger;
 mod power_cut;
 mod real;
+#[cfg(target_os = "linux")]
 mod real_limits;
 mod recycled_damage;
 mod recycling;
