@@ -68,6 +68,13 @@ impl Preparation {
     }
 
     pub(crate) fn run(&self, view: &LogView) -> Result<Active, StoreError> {
+        self.make(view).inspect_err(|_| {
+            // Its room is wanted on a disk that is full.
+            let _ = view.disk().remove(PREPARED_NAME);
+        })
+    }
+
+    fn make(&self, view: &LogView) -> Result<Active, StoreError> {
         let name = segment::name(self.header.number);
         let (from, mut file) = match self.from {
             Some(from) => {

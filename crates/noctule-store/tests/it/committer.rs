@@ -408,3 +408,56 @@ fn a_power_cut_loses_nothing_of_a_committer_that_prepares_ahead() {
         }
     }
 }
+
+/// A disk that is slow with names only.
+#[derive(Debug)]
+struct SlowNames(SimulatedDisk, Gate);
+
+impl Disk for SlowNames {
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.0.names()
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.0.create(name)
+    }
+
+    fn open(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.0.open(name)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        self.1.pass();
+        self.0.sync_names()
+    }
+}
+
+#[test]
+fn no_commit_waits_for_the_next_segment_to_get_ready() {
+    let (disk, gate) = (SimulatedDisk::new(), Gate::default());
+    // The opening, and the first segment.
+    gate.let_through(2);
+    let wakes = vec![Box::new(|| {}) as Wake];
+    let log = recycling(SlowNames(disk.clone(), gate.clone()));
+    let (committer, mut appenders) = Committer::start(log, PLENTY, wakes).expect("a thread");
+    let appender = &mut appenders[0];
+    let mut commit = |number| {
+        appender.append(|out| out.extend_from_slice(&[7; 100])).expect("there is room");
+        appender.post();
+        until("durable", || appender.durable() == Position(number));
+    };
+    // It is nearly full then, and the names are synced when the gate opens, not before.
+    (1..26).for_each(&mut commit);
+    until("renamed", || disk.names().is_ok_and(|names| names.len() == 2));
+    gate.let_through(100);
+    (26..100).for_each(commit);
+    committer.stop().expect("there is room");
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use noctule_store::{Disk, RealDisk, StoreError};
+use noctule_store::{Batch, Disk, Log, LogSettings, RealDisk, Repair, StoreError};
 
 use crate::book::Book;
 
@@ -154,4 +154,40 @@ fn what_came_back_open_to_all_is_closed_to_others() {
     assert_eq!(mode(), 0o644);
     Book::open(RealDisk::open(&folder.0).expect("a directory")).expect("it opens");
     assert_eq!(mode(), 0o600);
+}
+
+#[test]
+fn a_trimmed_log_comes_back_from_files_that_were_used_again() {
+    let folder = Folder::new("again");
+    let settings = LogSettings { content: 7, segment_bytes: 10_000, free_segments_max: 2 };
+    let (mut first, mut written) = (0, Vec::new());
+    for round in 0..3_u32 {
+        let disk = RealDisk::open(&folder.0).expect("a directory");
+        let mut found = Vec::new();
+        let opened = Log::open_from(first, Box::new(disk), settings, Repair::Refuse, |record| {
+            found.push((record.segment, record.bytes.to_vec()));
+            Ok(())
+        });
+        let (mut log, summary) = opened.expect("nothing is damaged");
+        assert!(summary.is_clean(), "{summary}");
+        written.retain(|(segment, _)| *segment >= first);
+        assert_eq!(found, written);
+        let mut batch = Batch::new();
+        for number in 0..200_u32 {
+            let content = [&[7; 400][..], &(round * 1_000 + number).to_le_bytes()].concat();
+            batch.push(|out| out.extend_from_slice(&content)).expect("it fits");
+            log.commit(&mut batch).expect("there is room");
+            log.keep_up();
+            written.push((log.view().active(), content));
+            first = log.view().active() - 1;
+            log.trim(first);
+        }
+    }
+    assert!(first > 20, "{first}");
+    let files = fs::read_dir(&folder.0).expect("it is there").map(|entry| {
+        let metadata = entry.and_then(|entry| entry.metadata()).expect("a file");
+        metadata.len()
+    });
+    let files: Vec<_> = files.filter(|length| *length > 0).collect();
+    assert!(files.len() <= 5 && files.iter().all(|length| *length == 10_000), "{files:?}");
 }
