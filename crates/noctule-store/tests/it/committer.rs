@@ -443,8 +443,8 @@ impl Disk for SlowNames {
 #[test]
 fn no_commit_waits_for_the_next_segment_to_get_ready() {
     let (disk, gate) = (SimulatedDisk::new(), Gate::default());
-    // The opening, and the first segment.
-    gate.let_through(2);
+    // The opening, which looks before it touches anything, and the first segment.
+    gate.let_through(3);
     let wakes = vec![Box::new(|| {}) as Wake];
     let log = recycling(SlowNames(disk.clone(), gate.clone()));
     let (committer, mut appenders) = Committer::start(log, PLENTY, wakes).expect("a thread");
