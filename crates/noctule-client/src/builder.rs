@@ -28,6 +28,7 @@ use crate::error::ClientBuildError;
 #[cfg(any(feature = "tokio", feature = "thread"))]
 use crate::error::ConnectError;
 use crate::extensions::Extensions;
+use crate::guarded::Guarded;
 #[cfg(any(feature = "tokio", feature = "thread"))]
 use crate::mode::Async;
 #[cfg(feature = "thread")]
@@ -136,9 +137,9 @@ impl<D> ClientBuilder<D> {
 
     /// Uses a method of enhanced authentication, such as `Scram`; 5.0 only. It may use the client,
     /// and take its time: on tokio it is asked on a thread for that. Elsewhere it cannot wait for
-    /// the client ([`OnOwnThread`](crate::OnOwnThread)).
+    /// the client ([`OnOwnThread`](crate::OnOwnThread)). If it panics, the authentication has failed.
     pub fn authentication(mut self, method: impl Authenticator + 'static) -> Self {
-        self.authenticator = Some(Box::new(method));
+        self.authenticator = Some(Box::new(Guarded(method)));
         self
     }
 

@@ -62,6 +62,7 @@ mod extensions;
 mod figures;
 pub mod generic;
 mod group;
+mod guarded;
 pub mod guide;
 mod handler;
 mod histogram;

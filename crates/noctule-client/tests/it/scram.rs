@@ -7,14 +7,17 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use noctule_auth::{ScramCredentials, ScramMechanism, ScramNonce, ScramPreparation, ScramServer};
-use noctule_client::{AuthError, Authenticator, Client, ClientEvent, Scram};
+use noctule_client::{
+    AuthError, Authenticator, Client, ClientEvent, ConnectError, Ended, Scram, StopReason,
+};
 use noctule_packet::{
     Auth, Connack, ConnackProperties, Framing, Packet, PacketType, ReasonCode, TextRules, Version,
     split,
 };
 
 use crate::house::soon;
-use crate::start::connect;
+use crate::start::{connect, start};
+use crate::wire::Server;
 
 const V5: Version = Version::V5_0;
 
@@ -201,4 +204,35 @@ async fn a_method_may_use_the_client_and_is_asked_again_by_time() {
     }
     soon(connected.shutdown(Duration::ZERO)).await;
     assert!(server.join().unwrap() >= 3);
+}
+
+/// Panics when it is asked.
+struct Panics;
+
+impl Authenticator for Panics {
+    fn method(&self) -> &str {
+        "PANICS"
+    }
+
+    fn start(&mut self) -> Result<Option<Vec<u8>>, AuthError> {
+        panic!("this is what the test is about");
+    }
+
+    fn challenge(&mut self, _: Option<&[u8]>) -> Result<Option<Vec<u8>>, AuthError> {
+        Ok(None)
+    }
+
+    fn verify(&mut self, _: Option<&[u8]>) -> Result<(), AuthError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_panics_fails_and_ends_nothing_else() {
+    let server = Server::new();
+    let client = start(server.builder().authentication(Panics)).unwrap();
+    let Err(ConnectError::Stopped(reason)) = soon(client.connected()).await else { panic!() };
+    let StopReason::Ended(ended) = &*reason else { panic!("{reason}") };
+    let Ended::Authentication(error) = &**ended else { panic!("{ended}") };
+    assert_eq!(&*error.message, "the method has panicked: this is what the test is about");
 }

@@ -10,10 +10,10 @@ use noctule_client::blocking::Client;
 use noctule_client::transport::BoxError;
 use noctule_client::transport::blocking::{Attempt, BoxedTransport, Connector, mio};
 use noctule_client::{
-    Acknowledged, Backoff, ClientEvent, ConnectError, ConnectionEnd, Credentials,
-    CredentialsFuture, CredentialsProvider, DisconnectOptions, DropCause, Incoming, NextAttempt,
-    OnOwnThread, Origin, Outcome, QoS, QueueSettings, ReasonCode, ReconnectSettings, Remarks,
-    RoutedMessage, Scram, ScramMechanism, State, TimedOut,
+    Acknowledged, AuthError, Authenticator, Backoff, ClientEvent, ConnectError, ConnectionEnd,
+    Credentials, CredentialsFuture, CredentialsProvider, DisconnectOptions, DropCause, Incoming,
+    NextAttempt, OnOwnThread, Origin, Outcome, QoS, QueueSettings, ReasonCode, ReconnectSettings,
+    Remarks, RoutedMessage, Scram, ScramMechanism, State, StopReason, TimedOut,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -338,6 +338,43 @@ fn a_function_that_the_client_calls_is_told_that_it_cannot_wait_for_it() {
     let mut receipt = publish(&client);
     assert!(receipt.wait_timeout(LONG).unwrap().is_delivered(), "the client goes on");
     assert!(client.shutdown(LONG).is_clean());
+}
+
+/// Waits for the client that waits for it.
+struct Impatient(mpsc::Receiver<Client>);
+
+impl Authenticator for Impatient {
+    fn method(&self) -> &str {
+        "IMPATIENT"
+    }
+
+    fn start(&mut self) -> Result<Option<Vec<u8>>, AuthError> {
+        let client = self.0.recv_timeout(LONG).unwrap();
+        drop(client.publish("t", "").qos(QoS::AtLeastOnce).send().unwrap());
+        client.idle();
+        Ok(None)
+    }
+
+    fn challenge(&mut self, _: Option<&[u8]>) -> Result<Option<Vec<u8>>, AuthError> {
+        Ok(None)
+    }
+
+    fn verify(&mut self, _: Option<&[u8]>) -> Result<(), AuthError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_method_that_waits_for_the_client_fails_and_is_told_why() {
+    let broker = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let url = format!("mqtt://{}", broker.local_addrs()[0].tcp().unwrap());
+    let (tell, told) = mpsc::channel();
+    let client = Client::builder(url).authentication(Impatient(told)).start().unwrap();
+    tell.send(client.clone()).unwrap();
+    let error = client.connected().unwrap_err();
+    assert!(error.to_string().contains(&OnOwnThread.to_string()), "{error}");
+    let State::Stopped(reason) = client.state() else { panic!("{:?}", client.state()) };
+    assert!(matches!(&*reason, StopReason::Ended(_)), "{reason}");
 }
 
 #[test]
