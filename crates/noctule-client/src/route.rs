@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use noctule_client_core::{Captures, Pattern, PatternError};
+use noctule_client_core::{Captures, Pattern, PatternError, Remarks};
 use noctule_packet::{QoS, ReasonCode};
 use thiserror::Error;
 
@@ -22,32 +22,55 @@ use crate::unsubscribe::Unsubscribe;
 
 /// What a handler makes of a message: nothing, or `Ok`, acknowledges it; `Err` refuses it with a
 /// reason code of 0x80 or more where that can be said, and acknowledges it where it cannot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict(Result<(), ReasonCode>);
+///
+/// ```no_run
+/// use noctule_client::{Client, ReasonCode, Remarks, RoutedMessage, Verdict};
+///
+/// # async fn run(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let handler = client.route("orders/{shop}").handle(async |order: RoutedMessage| {
+///     match order.text() {
+///         Some(_) => Verdict::from(()),
+///         None => Verdict::from(Err(ReasonCode::PayloadFormatInvalid))
+///             .saying(Remarks::new("an order is a text")),
+///     }
+/// });
+/// handler.await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    result: Result<(), ReasonCode>,
+    remarks: Option<Remarks>,
+}
 
 impl From<()> for Verdict {
     fn from((): ()) -> Self {
-        Self(Ok(()))
+        Ok(()).into()
     }
 }
 
 impl From<Result<(), ReasonCode>> for Verdict {
     fn from(result: Result<(), ReasonCode>) -> Self {
-        Self(result)
+        Self { result, remarks: None }
     }
 }
 
 impl Verdict {
+    /// The same, with a reason in words and user properties for the server, 5.0 only. They are left
+    /// out where they cannot be said.
+    #[must_use]
+    pub fn saying(self, remarks: Remarks) -> Self {
+        Self { remarks: Some(remarks), ..self }
+    }
+
     fn carry_out(self, ack: Option<Ack>) {
-        let Some(ack) = ack else { return };
-        match self.0 {
-            Ok(()) => {
-                ack.acknowledge();
-            }
-            // What cannot be said is said by dropping it.
-            Err(reason) => {
-                let _ = ack.refuse(reason);
-            }
+        let Some(mut ack) = ack else { return };
+        let reason = self.result.err().unwrap_or(ReasonCode::Success);
+        let is_said = self.remarks.is_some_and(|it| ack.try_say(reason, Some(it)).is_ok());
+        // What cannot be said is said by dropping it.
+        if !is_said {
+            let _ = ack.try_say(reason, None);
         }
     }
 }

@@ -413,6 +413,15 @@ impl Ack {
         reason: ReasonCode,
         remarks: Option<Remarks>,
     ) -> Result<Acknowledged, AckRefused> {
+        self.try_say(reason, remarks)
+    }
+
+    /// The same. If that cannot be said, something else may be.
+    pub(crate) fn try_say(
+        &mut self,
+        reason: ReasonCode,
+        remarks: Option<Remarks>,
+    ) -> Result<Acknowledged, AckRefused> {
         let Some(token) = self.token else { return Ok(Acknowledged::Stale) };
         let now = self.shared.now();
         let done =

@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use noctule_client::{
-    Client, ClientEvent, Outcome, PacketType, QoS, ReasonCode, ReleaseStep, Remarks, SubscribeError,
+    Client, ClientEvent, Outcome, PacketType, QoS, ReasonCode, ReleaseStep, Remarks, RoutedMessage,
+    SubscribeError, Verdict, Version,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -119,4 +120,42 @@ async fn the_program_has_a_word_in_the_second_half_of_qos_2() {
         assert_eq!(body(&mut stream).await, (0x70, answer));
     }
     assert!(soon(client.shutdown(LONG)).await.is_clean());
+}
+
+#[tokio::test]
+async fn a_handler_says_what_it_thinks() {
+    for version in [Version::V3_1_1, Version::V5_0] {
+        let is_v5 = version.is_v5();
+        let server = Server::new();
+        let client = start(server.builder().version(version)).unwrap();
+        let mut stream =
+            server.accept_and_say(if is_v5 { &CONNACK } else { b"\x20\x02\0\0" }).await;
+        let handle = |message: RoutedMessage| async move {
+            let mut remarks = Remarks::new("so");
+            remarks.user_properties.push("a", "b").unwrap();
+            match message.payload() {
+                b"good" => Verdict::from(()).saying(remarks),
+                b"bad" => Verdict::from(Err(ReasonCode::QuotaExceeded)).saying(remarks),
+                // What nobody can say harms no message.
+                _ => Verdict::from(()).saying(Remarks::new("x\0")),
+            }
+        };
+        let asking = tokio::spawn(client.route("t").handling(handle));
+        let (_, subscribe) = body(&mut stream).await;
+        let suback: &[u8] = if is_v5 { &[0, 1] } else { &[1] };
+        let head = [0x90, 2 + suback.len() as u8, subscribe[0], subscribe[1]];
+        stream.write_all(&[&head[..], suback].concat()).await.unwrap();
+        let (_handler, handling) = soon(asking).await.unwrap().unwrap();
+        tokio::spawn(handling);
+        let says = |reason: &[u8]| if is_v5 { [reason, SO].concat() } else { Vec::new() };
+        for (payload, said) in [("good", says(&[0])), ("bad", says(&[0x97])), ("ugly", Vec::new())]
+        {
+            let properties: &[u8] = if is_v5 { &[0] } else { &[] };
+            let body_of = [b"\0\x01t\0\x07", properties, payload.as_bytes()].concat();
+            let packet = [&[0x32, body_of.len() as u8], &body_of[..]].concat();
+            stream.write_all(&packet).await.unwrap();
+            let expected = [&[0, 7][..], &said].concat();
+            assert_eq!(body(&mut stream).await, (0x40, expected), "{payload}");
+        }
+    }
 }
