@@ -137,7 +137,8 @@ impl<D> ClientBuilder<D> {
 
     /// Uses a method of enhanced authentication, such as `Scram`; 5.0 only. It may use the client,
     /// and take its time: on tokio it is asked on a thread for that. Elsewhere it cannot wait for
-    /// the client ([`OnOwnThread`](crate::OnOwnThread)). If it panics, the authentication has failed.
+    /// the client ([`OnOwnThread`](crate::OnOwnThread)). If it panics, the authentication has
+    /// failed.
     pub fn authentication(mut self, method: impl Authenticator + 'static) -> Self {
         self.authenticator = Some(Box::new(Guarded(method)));
         self
