@@ -12,7 +12,8 @@
 //!
 //! What lives long and is looked up by a key is in a [`State`].
 //!
-//! What the records mean is for others to know.
+//! What the records mean is for others to know. With the feature `broker` the module `broker` knows
+//! those of a broker.
 //!
 //! ```
 //! use noctule_store::{Batch, Log, LogSettings, RealDisk, Repair};
@@ -43,6 +44,8 @@
 #![deny(unsafe_code)]
 
 mod age;
+#[cfg(feature = "broker")]
+pub mod broker;
 mod committer;
 mod disk;
 mod error;

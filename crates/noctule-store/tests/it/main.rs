@@ -1,6 +1,10 @@
 //! The log, the runs and the state on a disk that forgets, on one that fails, and on a real one.
 
 mod book;
+mod broker_changes;
+mod broker_records;
+mod broker_restart;
+mod broker_stories;
 mod committer;
 mod damage;
 mod failing;

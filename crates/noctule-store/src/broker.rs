@@ -1,0 +1,32 @@
+//! What a broker keeps: its records as bytes, what stands when all of them were read, and what of
+//! it stands in the [`State`](crate::State).
+//!
+//! A broker's log has records of [`CONTENT`], each written with [`encode`]. At the next start
+//! [`Model::from_state`] begins with what the state has, [`Model::apply`] goes on with every record
+//! of the log behind that, and [`Model::into_restored`] says what each shard gets back. A
+//! checkpoint writes with [`Changes`] what the records of a part of the log change in the state, so
+//! that this part is needed no more.
+//!
+//! The bytes are drawn in `docs/storage-format.md`.
+
+mod changes;
+mod damaged;
+mod keys;
+mod message;
+mod model;
+mod progress;
+mod reader;
+mod record;
+mod references;
+mod restored;
+mod session;
+mod subscription;
+
+pub use changes::Changes;
+pub use damaged::{Damaged, Unreadable};
+pub use model::Model;
+pub use record::{decode, encode};
+
+/// What [`LogSettings::content`](crate::LogSettings::content) is for the log of a broker, and the
+/// content of its state.
+pub const CONTENT: u16 = 2;

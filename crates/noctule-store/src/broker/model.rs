@@ -1,0 +1,165 @@
+//! What stands when all records were read in order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use noctule_broker_core::{Message, Record, StoredTerms};
+use noctule_packet::PacketId;
+
+use super::session::{Left, Session};
+
+/// What stands when all records were read. Records of one session are read in the order in which
+/// they were made, but those of different sessions may be mixed in any way; and some may be read
+/// twice, if all between them are.
+///
+/// Messages and publications that stand nowhere in the log any more are given to it before the
+/// log's are: a message as a [`Record::Queued`], a publication with [`Model::unrouted`].
+#[derive(Debug, Default)]
+pub struct Model {
+    pub(super) sessions: HashMap<u64, Session>,
+    clients: HashMap<Arc<str>, u64>,
+    pub(super) retained: HashMap<Arc<str>, Arc<Message>>,
+    /// QoS 2 publications that were received and perhaps not routed to all, with their publishers.
+    pub(super) unrouted: BTreeMap<u64, (u64, Arc<Message>)>,
+    /// The sessions that have got such a publication.
+    pub(super) queued: HashMap<u64, BTreeSet<u64>>,
+    pub(super) last_name: u64,
+}
+
+impl Model {
+    /// Goes on with a record.
+    pub fn apply(&mut self, record: Record) {
+        match record {
+            Record::SessionStarted(terms) => self.start(*terms),
+            Record::SessionLeft { session, expiry_interval, expires_at, will_at, sent } => {
+                if let Some(known) = self.sessions.get_mut(&session) {
+                    known.leave(expiry_interval, Left { expires_at, will_at, sent });
+                }
+            }
+            Record::SessionEnded { session } => self.end(session),
+            Record::Subscribed { session, subscription } => {
+                if let Some(known) = self.lasting(session) {
+                    known.subscriptions.insert(subscription.filter.clone(), subscription);
+                }
+            }
+            Record::Unsubscribed { session, filter } => {
+                if let Some(known) = self.lasting(session) {
+                    known.subscriptions.remove(&filter);
+                }
+            }
+            Record::Received { session, packet_id, publication, message } => {
+                self.receive(session, packet_id);
+                self.unrouted(publication, session, message);
+            }
+            Record::Routed { publication } => {
+                self.unrouted.remove(&publication);
+                self.queued.remove(&publication);
+            }
+            Record::Released { session, packet_id } => {
+                if let Some(known) = self.lasting(session) {
+                    known.received.remove(&packet_id);
+                }
+            }
+            Record::Queued { publication, message, references } => {
+                for reference in references {
+                    if publication != 0 {
+                        self.note_name(publication);
+                        self.queued.entry(publication).or_default().insert(reference.session);
+                    }
+                    if let Some(known) = self.lasting(reference.session) {
+                        known.queue(&message, reference);
+                    }
+                }
+            }
+            record => self.go_on_delivering(record),
+        }
+    }
+
+    /// Goes on with a record of how far a queue is, or of a retained message.
+    fn go_on_delivering(&mut self, record: Record) {
+        match record {
+            Record::Skipped { session, sequence } => {
+                if let Some(known) = self.lasting(session) {
+                    known.skip(sequence);
+                }
+            }
+            Record::Acknowledged { session, up_to, next } => {
+                if let Some(known) = self.lasting(session) {
+                    known.acknowledge(up_to, next);
+                }
+            }
+            Record::Pubrec { session, packet_id } => {
+                if let Some(known) = self.lasting(session) {
+                    known.progress.release(packet_id);
+                }
+            }
+            Record::Pubcomp { session, packet_id } => {
+                if let Some(known) = self.lasting(session) {
+                    known.progress.complete(packet_id);
+                }
+            }
+            Record::Retained { message } => {
+                self.retained.insert(Arc::clone(&message.topic), message);
+            }
+            Record::RetainedRemoved { topic } => {
+                self.retained.remove(&topic);
+            }
+            _ => {}
+        }
+    }
+
+    /// Goes on with a QoS 2 publication that was received and not routed yet. What a session has
+    /// published counts, even if it is over.
+    pub fn unrouted(&mut self, publication: u64, session: u64, message: Arc<Message>) {
+        self.note_name(publication);
+        self.unrouted.insert(publication, (session, message));
+    }
+
+    pub(super) fn note_name(&mut self, name: u64) {
+        self.last_name = self.last_name.max(name);
+    }
+
+    /// A QoS 2 packet identifier is in use until it is released.
+    pub(super) fn receive(&mut self, session: u64, packet_id: PacketId) {
+        if let Some(known) = self.lasting(session) {
+            known.received.insert(packet_id);
+        }
+    }
+
+    /// A session of which more than the will is kept.
+    fn lasting(&mut self, session: u64) -> Option<&mut Session> {
+        self.sessions.get_mut(&session).filter(|known| known.lasts())
+    }
+
+    /// A session has got a connection. Names only ever get larger, so that the session with a
+    /// smaller one is the older one.
+    pub(super) fn start(&mut self, terms: StoredTerms) {
+        self.note_name(terms.session);
+        let session = terms.session;
+        if let Some(known) = self.clients.get(&terms.client_id).copied() {
+            if known > session {
+                return;
+            }
+            if known < session {
+                self.end(known);
+            }
+        }
+        if self.sessions.get(&session).is_some_and(|known| known.terms.client_id != terms.client_id)
+        {
+            self.end(session);
+        }
+        self.clients.insert(Arc::clone(&terms.client_id), session);
+        match self.sessions.get_mut(&session) {
+            Some(known) => known.go_on(terms),
+            None => {
+                self.sessions.insert(session, Session::new(terms));
+            }
+        }
+    }
+
+    fn end(&mut self, session: u64) {
+        if let Some(ended) = self.sessions.remove(&session) {
+            self.clients.remove(&ended.terms.client_id);
+        }
+    }
+}

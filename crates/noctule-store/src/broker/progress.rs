@@ -1,0 +1,176 @@
+//! How far a session's queue is done, and how far the delivery of the messages behind that has come.
+//!
+//! The packet identifiers of the messages that are left follow one another in the order of the
+//! queue, so that a message's place and the first identifier say which one it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use noctule_broker_core::Step;
+use noctule_packet::PacketId;
+
+use super::damaged::Damaged;
+use super::reader::{Reader, put_tagged_with};
+
+const PACKET_IDS: u16 = u16::MAX;
+/// Of so many packet identifiers before the first one it is assumed that they were acknowledged a
+/// moment ago, and not that they are nearly once around ahead: a batch that is read twice says again
+/// what was settled in it.
+const SETTLED: u16 = 8_192;
+
+const STEPS: u8 = 1;
+const SKIPPED: u8 = 2;
+
+const DONE: u64 = u64::MAX;
+
+/// How far a queue is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// The last place up to which everything is done.
+    up_to: u64,
+    /// The packet identifier of the first message behind that.
+    next: PacketId,
+    /// What is known of messages with packet identifiers.
+    steps: BTreeMap<PacketId, Step>,
+    /// How many PUBRECs have come.
+    releases: u64,
+    /// Places behind that whose messages are gone without having had a packet identifier.
+    skipped: BTreeSet<u64>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            up_to: 0,
+            next: PacketId::MIN,
+            steps: BTreeMap::new(),
+            releases: 0,
+            skipped: BTreeSet::new(),
+        }
+    }
+}
+
+impl Progress {
+    pub(super) const fn up_to(&self) -> u64 {
+        self.up_to
+    }
+
+    pub(super) const fn next(&self) -> PacketId {
+        self.next
+    }
+
+    /// Whether a message at this place is still to be delivered.
+    pub(super) fn wants(&self, sequence: u64) -> bool {
+        sequence > self.up_to && !self.skipped.contains(&sequence)
+    }
+
+    /// The last place that is known to have been taken.
+    pub(super) fn last(&self) -> u64 {
+        self.skipped.last().copied().unwrap_or(0).max(self.up_to)
+    }
+
+    /// Everything up to a place is done. What is behind it already says nothing new.
+    pub(super) fn acknowledge(&mut self, up_to: u64, next: PacketId) {
+        if up_to < self.up_to {
+            return;
+        }
+        let passed = distance(self.next, next);
+        if usize::from(passed) < self.steps.len() {
+            let ids = std::iter::successors(Some(self.next), |id| Some(following(*id)));
+            for packet_id in ids.take(usize::from(passed)) {
+                self.steps.remove(&packet_id);
+            }
+        } else {
+            let first = self.next;
+            self.steps.retain(|packet_id, _| distance(first, *packet_id) >= passed);
+        }
+        (self.up_to, self.next) = (up_to, next);
+        self.skipped = self.skipped.split_off(&up_to.saturating_add(1));
+    }
+
+    pub(super) fn skip(&mut self, sequence: u64) {
+        if sequence > self.up_to {
+            self.skipped.insert(sequence);
+        }
+    }
+
+    pub(super) fn release(&mut self, packet_id: PacketId) {
+        if !self.is_settled(packet_id) && !self.steps.contains_key(&packet_id) {
+            self.steps.insert(packet_id, Step::Released(self.releases));
+            self.releases += 1;
+        }
+    }
+
+    pub(super) fn complete(&mut self, packet_id: PacketId) {
+        if !self.is_settled(packet_id) {
+            self.steps.insert(packet_id, Step::Done);
+        }
+    }
+
+    fn is_settled(&self, packet_id: PacketId) -> bool {
+        distance(self.next, packet_id) >= PACKET_IDS - SETTLED
+    }
+
+    /// How far the messages have come that are left, in order.
+    pub(super) fn steps(&self) -> impl Iterator<Item = Step> {
+        let ids = std::iter::successors(Some(self.next), |id| Some(following(*id)));
+        // An identifier stands for one message only.
+        let known = ids.take(usize::from(PACKET_IDS)).map(|id| self.steps.get(&id).copied());
+        known.map(|step| step.unwrap_or(Step::Published)).chain(std::iter::repeat(Step::Published))
+    }
+
+    /// Appends it as it stands in the state.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.up_to.to_le_bytes());
+        out.extend_from_slice(&self.next.value().to_le_bytes());
+        out.extend_from_slice(&self.releases.to_le_bytes());
+        if !self.steps.is_empty() {
+            put_tagged_with(out, STEPS, |out| {
+                for (packet_id, step) in &self.steps {
+                    let order = if let Step::Released(order) = step { *order } else { DONE };
+                    out.extend_from_slice(&packet_id.value().to_le_bytes());
+                    out.extend_from_slice(&order.to_le_bytes());
+                }
+            });
+        }
+        if !self.skipped.is_empty() {
+            put_tagged_with(out, SKIPPED, |out| {
+                self.skipped.iter().for_each(|at| out.extend_from_slice(&at.to_le_bytes()));
+            });
+        }
+    }
+
+    pub(super) fn read(mut reader: Reader<'_>) -> Result<Self, Damaged> {
+        let (up_to, next) = (reader.long("sequence")?, reader.packet_id()?);
+        let releases = reader.long("releases")?;
+        let mut progress = Self { up_to, next, releases, ..Self::default() };
+        reader.tagged(|tag, field| {
+            while field.left() > 0 {
+                match tag {
+                    STEPS => {
+                        let packet_id = field.packet_id()?;
+                        let step = match field.long("steps")? {
+                            DONE => Step::Done,
+                            order => Step::Released(order),
+                        };
+                        progress.steps.insert(packet_id, step);
+                    }
+                    SKIPPED => progress.skip(field.long("sequence")?),
+                    _ => return Ok(()),
+                }
+            }
+            Ok(())
+        })?;
+        Ok(progress)
+    }
+}
+
+/// The packet identifier behind another one.
+fn following(packet_id: PacketId) -> PacketId {
+    PacketId::new(packet_id.value().wrapping_add(1)).unwrap_or(PacketId::MIN)
+}
+
+/// How many packet identifiers one is behind another.
+const fn distance(first: PacketId, packet_id: PacketId) -> u16 {
+    let (first, wanted) = (first.value(), packet_id.value());
+    if wanted >= first { wanted - first } else { PACKET_IDS - first + wanted }
+}

@@ -1,0 +1,281 @@
+//! The records of a broker as bytes, as `docs/storage-format.md` draws them.
+
+use std::sync::Arc;
+
+use noctule_broker_core::{Record, StoredTerms};
+use noctule_packet::{PacketId, Version};
+
+use super::damaged::Damaged;
+use super::message::{put_message, put_will, read_message, read_will};
+use super::reader::{Reader, put_sized, put_tagged, put_tagged_with, put_time};
+use super::references::{put_references, read_references};
+use super::subscription::{put_subscription, read_subscription};
+
+const SESSION_STARTED: u8 = 1;
+const SESSION_LEFT: u8 = 2;
+const SESSION_ENDED: u8 = 3;
+const SUBSCRIBED: u8 = 4;
+const UNSUBSCRIBED: u8 = 5;
+const RECEIVED: u8 = 6;
+const ROUTED: u8 = 7;
+const RELEASED: u8 = 8;
+const QUEUED: u8 = 9;
+const SKIPPED: u8 = 10;
+const ACKNOWLEDGED: u8 = 11;
+const PUBREC: u8 = 12;
+const PUBCOMP: u8 = 13;
+const RETAINED: u8 = 14;
+const RETAINED_REMOVED: u8 = 15;
+
+/// The tags of a session's beginning.
+const USER_NAME: u8 = 1;
+const WILL: u8 = 2;
+/// The tags of its connection's end.
+const EXPIRES_AT: u8 = 1;
+const WILL_AT: u8 = 2;
+/// That of a message that waits; those of the message itself are smaller.
+const PUBLICATION: u8 = 16;
+
+/// Appends a record. Whether it is one that is known here.
+#[must_use]
+pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
+    match record {
+        Record::SessionStarted(terms) => put_terms(terms, out),
+        Record::SessionLeft { session, expiry_interval, expires_at, will_at, sent } => {
+            put(out, SESSION_LEFT, *session);
+            out.extend_from_slice(&expiry_interval.to_le_bytes());
+            out.extend_from_slice(&sent.to_le_bytes());
+            put_time(out, EXPIRES_AT, *expires_at);
+            put_time(out, WILL_AT, *will_at);
+        }
+        Record::SessionEnded { session } => put(out, SESSION_ENDED, *session),
+        Record::Subscribed { session, subscription } => {
+            put(out, SUBSCRIBED, *session);
+            put_subscription(subscription, out);
+        }
+        Record::Unsubscribed { session, filter } => {
+            put(out, UNSUBSCRIBED, *session);
+            put_sized(out, filter.as_bytes());
+        }
+        Record::Received { session, packet_id, publication, message } => {
+            put_of_packet(out, RECEIVED, *session, *packet_id);
+            out.extend_from_slice(&publication.to_le_bytes());
+            put_message(message, out);
+        }
+        Record::Routed { publication } => put(out, ROUTED, *publication),
+        Record::Released { session, packet_id } => {
+            put_of_packet(out, RELEASED, *session, *packet_id);
+        }
+        Record::Queued { publication, message, references } => {
+            out.push(QUEUED);
+            put_references(references, out);
+            put_message(message, out);
+            if *publication != 0 {
+                put_tagged(out, PUBLICATION, &publication.to_le_bytes());
+            }
+        }
+        Record::Skipped { session, sequence } => {
+            put(out, SKIPPED, *session);
+            out.extend_from_slice(&sequence.to_le_bytes());
+        }
+        Record::Acknowledged { session, up_to, next } => {
+            put(out, ACKNOWLEDGED, *session);
+            out.extend_from_slice(&up_to.to_le_bytes());
+            out.extend_from_slice(&next.value().to_le_bytes());
+        }
+        Record::Pubrec { session, packet_id } => {
+            put_of_packet(out, PUBREC, *session, *packet_id);
+        }
+        Record::Pubcomp { session, packet_id } => {
+            put_of_packet(out, PUBCOMP, *session, *packet_id);
+        }
+        Record::Retained { message } => {
+            out.push(RETAINED);
+            put_message(message, out);
+        }
+        Record::RetainedRemoved { topic } => {
+            out.push(RETAINED_REMOVED);
+            put_sized(out, topic.as_bytes());
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Appends the kind, and which session or publication it is about.
+fn put(out: &mut Vec<u8>, kind: u8, name: u64) {
+    out.push(kind);
+    out.extend_from_slice(&name.to_le_bytes());
+}
+
+fn put_of_packet(out: &mut Vec<u8>, kind: u8, session: u64, packet_id: PacketId) {
+    put(out, kind, session);
+    out.extend_from_slice(&packet_id.value().to_le_bytes());
+}
+
+fn put_terms(terms: &StoredTerms, out: &mut Vec<u8>) {
+    put(out, SESSION_STARTED, terms.session);
+    out.push(terms.version.level());
+    out.extend_from_slice(&terms.expiry_interval.to_le_bytes());
+    out.extend_from_slice(&terms.receive_maximum.to_le_bytes());
+    put_sized(out, terms.client_id.as_bytes());
+    if let Some(user_name) = &terms.user_name {
+        put_tagged(out, USER_NAME, user_name.as_bytes());
+    }
+    if let Some(will) = &terms.will {
+        put_tagged_with(out, WILL, |out| put_will(will, out));
+    }
+}
+
+/// Reads a record. Fields of later versions are passed over.
+///
+/// # Errors
+///
+/// If it is none, or one of a kind that only later versions know.
+pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
+    let mut reader = Reader::new(bytes);
+    let kind = reader.byte("kind")?;
+    let record = match kind {
+        SESSION_STARTED => return Ok(Record::SessionStarted(Box::new(read_terms(reader)?))),
+        SESSION_LEFT => return read_left(reader),
+        SESSION_ENDED => Record::SessionEnded { session: reader.long("session")? },
+        SUBSCRIBED => {
+            let session = reader.long("session")?;
+            return Ok(Record::Subscribed { session, subscription: read_subscription(reader)? });
+        }
+        UNSUBSCRIBED => Record::Unsubscribed {
+            session: reader.long("session")?,
+            filter: reader.filter()?.into(),
+        },
+        RECEIVED => {
+            let (session, packet_id) = (reader.long("session")?, reader.packet_id()?);
+            let publication = reader.long("publication")?;
+            let message = Arc::new(read_message(reader, |_, _| Ok(()))?);
+            return Ok(Record::Received { session, packet_id, publication, message });
+        }
+        ROUTED => Record::Routed { publication: reader.long("publication")? },
+        RELEASED => {
+            let session = reader.long("session")?;
+            Record::Released { session, packet_id: reader.packet_id()? }
+        }
+        QUEUED => return read_queued(reader),
+        SKIPPED => {
+            let session = reader.long("session")?;
+            Record::Skipped { session, sequence: reader.long("sequence")? }
+        }
+        ACKNOWLEDGED => {
+            let (session, up_to) = (reader.long("session")?, reader.long("sequence")?);
+            Record::Acknowledged { session, up_to, next: reader.packet_id()? }
+        }
+        PUBREC => {
+            let session = reader.long("session")?;
+            Record::Pubrec { session, packet_id: reader.packet_id()? }
+        }
+        PUBCOMP => {
+            let session = reader.long("session")?;
+            Record::Pubcomp { session, packet_id: reader.packet_id()? }
+        }
+        RETAINED => {
+            let message = Arc::new(read_message(reader, |_, _| Ok(()))?);
+            return Ok(Record::Retained { message });
+        }
+        RETAINED_REMOVED => Record::RetainedRemoved { topic: reader.topic()?.into() },
+        other => return Err(Damaged::UnknownKind(other)),
+    };
+    reader.tagged(|_, _| Ok(()))?;
+    Ok(record)
+}
+
+fn read_terms(mut reader: Reader<'_>) -> Result<StoredTerms, Damaged> {
+    let session = reader.long("session")?;
+    let version = match reader.byte("version")? {
+        3 => Version::V3_1,
+        4 => Version::V3_1_1,
+        5 => Version::V5_0,
+        _ => return Err(Damaged::Invalid("version")),
+    };
+    let expiry_interval = reader.word("expiry")?;
+    let receive_maximum = reader.short("Receive Maximum")?;
+    let client_id = reader.text("client identifier")?.into();
+    let (mut user_name, mut will) = (None, None);
+    reader.tagged(|tag, field| {
+        match tag {
+            USER_NAME => {
+                let text = str::from_utf8(field.rest());
+                user_name = Some(text.map_err(|_| Damaged::Invalid("user name"))?.into());
+            }
+            WILL => will = Some(Box::new(read_will(*field)?)),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(StoredTerms {
+        session,
+        client_id,
+        user_name,
+        version,
+        expiry_interval,
+        receive_maximum,
+        will,
+    })
+}
+
+fn read_left(mut reader: Reader<'_>) -> Result<Record, Damaged> {
+    let (session, expiry_interval) = (reader.long("session")?, reader.word("expiry")?);
+    let sent = reader.long("sequence")?;
+    let (mut expires_at, mut will_at) = (None, None);
+    reader.tagged(|tag, field| {
+        match tag {
+            EXPIRES_AT => expires_at = Some(field.time()?),
+            WILL_AT => will_at = Some(field.time()?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(Record::SessionLeft { session, expiry_interval, expires_at, will_at, sent })
+}
+
+fn read_queued(mut reader: Reader<'_>) -> Result<Record, Damaged> {
+    let references = read_references(&mut reader)?;
+    let mut publication = 0;
+    let message = read_message(reader, |tag, field| {
+        if tag == PUBLICATION {
+            publication = field.long("publication")?;
+        }
+        Ok(())
+    })?;
+    Ok(Record::Queued { publication, message: Arc::new(message), references })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page says which fields there may be, and those that it says are all.
+    #[test]
+    fn the_page_names_every_tag() {
+        let page = include_str!("../../../../docs/storage-format.md");
+        let (_, section) = page.split_once("## Records of a broker").expect("it has the section");
+        let (section, _) = section.split_once("\n## ").expect("it is not the last one");
+        let cells = section.lines().filter_map(|line| line.strip_prefix("| tag "));
+        let documented: Vec<_> = cells
+            .filter_map(|line| {
+                let mut cells = line.split('|').map(str::trim);
+                Some((cells.next()?.parse::<u8>().ok()?, cells.next()?))
+            })
+            .collect();
+        let message = crate::broker::message::TAGS;
+        let written = [
+            (USER_NAME, "of kind 1"),
+            (WILL, "of kind 1"),
+            (EXPIRES_AT, "of kind 2"),
+            (WILL_AT, "of kind 2"),
+            (crate::broker::subscription::IDENTIFIER, "of kind 4"),
+            (message[0], "of a message"),
+            (message[1], "of a message and of a will"),
+            (message[2], "of a will"),
+            (PUBLICATION, "of kind 9"),
+        ];
+        assert_eq!(documented, written);
+    }
+}

@@ -1,0 +1,123 @@
+//! What is known of one session.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use noctule_broker_core::{
+    Message, Reference, StoredMessage, StoredSession, StoredSubscription, StoredTerms, Timestamp,
+};
+use noctule_packet::PacketId;
+
+use super::progress::Progress;
+
+/// When what of a session is due that has no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) will_at: Option<Timestamp>,
+    /// The last place whose message may have been sent.
+    pub(super) sent: u64,
+}
+
+/// A session, while it lasts.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) terms: StoredTerms,
+    /// `None` while it has a connection.
+    pub(super) left: Option<Left>,
+    pub(super) subscriptions: BTreeMap<Box<str>, StoredSubscription>,
+    /// QoS 2 packet identifiers that its client has not released.
+    pub(super) received: BTreeSet<PacketId>,
+    pub(super) progress: Progress,
+    messages: BTreeMap<u64, (Arc<Message>, Reference)>,
+}
+
+impl Session {
+    pub(super) fn new(terms: StoredTerms) -> Self {
+        Self {
+            terms,
+            left: None,
+            subscriptions: BTreeMap::new(),
+            received: BTreeSet::new(),
+            progress: Progress::default(),
+            messages: BTreeMap::new(),
+        }
+    }
+
+    /// Whether anything but the will is kept.
+    pub(super) const fn lasts(&self) -> bool {
+        self.terms.expiry_interval > 0
+    }
+
+    /// It has a connection again.
+    pub(super) fn go_on(&mut self, terms: StoredTerms) {
+        (self.terms, self.left) = (terms, None);
+        self.forget_unless_it_lasts();
+    }
+
+    /// It has none any more, or its will is gone since.
+    pub(super) fn leave(&mut self, expiry_interval: u32, left: Left) {
+        self.terms.expiry_interval = expiry_interval;
+        if left.will_at.is_none() {
+            self.terms.will = None;
+        }
+        self.left = Some(left);
+        self.forget_unless_it_lasts();
+    }
+
+    fn forget_unless_it_lasts(&mut self) {
+        if !self.lasts() {
+            self.subscriptions.clear();
+            self.received.clear();
+            self.progress = Progress::default();
+            self.messages.clear();
+        }
+    }
+
+    pub(super) fn queue(&mut self, message: &Arc<Message>, reference: Reference) {
+        if self.progress.wants(reference.sequence) {
+            self.messages.insert(reference.sequence, (Arc::clone(message), reference));
+        }
+    }
+
+    pub(super) fn skip(&mut self, sequence: u64) {
+        self.progress.skip(sequence);
+        self.messages.remove(&sequence);
+    }
+
+    pub(super) fn acknowledge(&mut self, up_to: u64, next: PacketId) {
+        self.progress.acknowledge(up_to, next);
+        // Nearly always there is little to take away.
+        while let Some(first) = self.messages.first_entry()
+            && *first.key() <= self.progress.up_to()
+        {
+            first.remove();
+        }
+    }
+
+    /// As its shard gets it back.
+    pub(super) fn into_stored(self) -> StoredSession {
+        let last = self.messages.last_key_value().map_or(0, |(sequence, _)| *sequence);
+        let messages = self.messages.into_values().zip(self.progress.steps());
+        let messages = messages.map(|((message, reference), step)| StoredMessage {
+            message,
+            sequence: reference.sequence,
+            qos: reference.qos,
+            retain: reference.retain,
+            identifiers: reference.identifiers,
+            step,
+        });
+        StoredSession {
+            terms: self.terms,
+            was_connected: self.left.is_none(),
+            expires_at: self.left.and_then(|left| left.expires_at),
+            will_at: self.left.and_then(|left| left.will_at),
+            sent: self.left.map_or(u64::MAX, |left| left.sent),
+            subscriptions: self.subscriptions.into_values().collect(),
+            messages: messages.collect(),
+            next: self.progress.next(),
+            sequence: last.max(self.progress.last()),
+            received: self.received.into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! Records of a broker as bytes: they come back as they were, look as the page says, and no bytes
+//! are too bad to be told.
+
+use std::sync::Arc;
+
+use noctule_broker_core::{
+    Message, Record, Reference, StoredSubscription, StoredTerms, Timestamp, Will,
+};
+use noctule_packet::{
+    ForwardedProperties, PacketId, PublishProperties, QoS, RetainHandling, SubscriptionOptions,
+    TopicName, UserProperties, Version,
+};
+use noctule_store::broker::{Damaged, decode, encode};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+fn encoded(record: &Record) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    assert!(encode(record, &mut bytes), "{record:?}");
+    bytes
+}
+
+fn qos() -> impl Strategy<Value = QoS> {
+    prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)]
+}
+
+fn topic() -> impl Strategy<Value = String> {
+    vec(prop_oneof![Just('/'), Just('a'), Just('\u{e4}'), Just('$')], 1..20)
+        .prop_map(|letters| letters.into_iter().collect())
+}
+
+fn filter() -> impl Strategy<Value = String> {
+    prop_oneof![topic(), Just("#".to_owned()), Just("$share/group/a/+/#".to_owned())]
+}
+
+fn packet_id() -> impl Strategy<Value = PacketId> {
+    (1_u16..).prop_map(|value| PacketId::new(value).expect("not 0"))
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0..u64::MAX).prop_map(Timestamp::from_millis)
+}
+
+fn properties() -> impl Strategy<Value = ForwardedProperties> {
+    let parts = (
+        option::of(any::<bool>()),
+        option::of(topic()),
+        option::of(topic()),
+        option::of(vec(any::<u8>(), 0..10)),
+        vec((topic(), topic()), 0..3),
+    );
+    parts.prop_map(|(payload_format_indicator, content_type, response, correlation, users)| {
+        let mut user_properties = UserProperties::new();
+        for (name, value) in &users {
+            user_properties.push(name, value).expect("they are short");
+        }
+        ForwardedProperties::from_publish(&PublishProperties {
+            payload_format_indicator,
+            content_type: content_type.as_deref(),
+            response_topic: response.as_deref().map(|text| TopicName::new(text).expect("a topic")),
+            correlation_data: correlation.as_deref(),
+            user_properties,
+            ..PublishProperties::default()
+        })
+    })
+}
+
+fn message() -> impl Strategy<Value = Arc<Message>> {
+    let parts =
+        (topic(), vec(any::<u8>(), 0..60), qos(), any::<bool>(), properties(), option::of(time()));
+    parts.prop_map(|(topic, payload, qos, retain, properties, expires_at)| {
+        let (topic, payload) = (topic.into(), payload.as_slice().into());
+        Arc::new(Message { topic, payload, qos, retain, properties, expires_at })
+    })
+}
+
+fn will() -> impl Strategy<Value = Box<Will>> {
+    (message(), option::of(any::<u32>()), any::<u32>()).prop_map(|(message, expiry, delay)| {
+        let Message { topic, payload, qos, retain, properties, .. } = (*message).clone();
+        Box::new(Will {
+            topic,
+            payload,
+            qos,
+            retain,
+            properties,
+            message_expiry_interval: expiry,
+            delay_interval: delay,
+        })
+    })
+}
+
+fn reference() -> impl Strategy<Value = Reference> {
+    let identifiers = vec(1_u32..=268_435_455, 0..3);
+    (any::<u64>(), any::<u64>(), qos(), any::<bool>(), identifiers).prop_map(
+        |(session, sequence, qos, retain, identifiers)| Reference {
+            session,
+            sequence,
+            qos,
+            retain,
+            identifiers,
+        },
+    )
+}
+
+fn subscription() -> impl Strategy<Value = StoredSubscription> {
+    let handling = prop_oneof![
+        Just(RetainHandling::SendAtSubscribe),
+        Just(RetainHandling::SendIfNew),
+        Just(RetainHandling::DoNotSend)
+    ];
+    let options = (qos(), any::<bool>(), any::<bool>(), handling).prop_map(
+        |(qos, no_local, retain_as_published, retain_handling)| SubscriptionOptions {
+            qos,
+            no_local,
+            retain_as_published,
+            retain_handling,
+        },
+    );
+    (filter(), options, option::of(1_u32..=268_435_455)).prop_map(
+        |(filter, options, identifier)| StoredSubscription {
+            filter: filter.into(),
+            options,
+            identifier,
+        },
+    )
+}
+
+fn terms() -> impl Strategy<Value = StoredTerms> {
+    let version = prop_oneof![Just(Version::V3_1), Just(Version::V3_1_1), Just(Version::V5_0)];
+    let names = (any::<u64>(), topic(), option::of(topic()));
+    (names, version, any::<u32>(), any::<u16>(), option::of(will())).prop_map(
+        |((session, client_id, user_name), version, expiry_interval, receive_maximum, will)| {
+            StoredTerms {
+                session,
+                client_id: client_id.into(),
+                user_name: user_name.map(Into::into),
+                version,
+                expiry_interval,
+                receive_maximum,
+                will,
+            }
+        },
+    )
+}
+
+/// Any record of any kind.
+fn record() -> impl Strategy<Value = Record> {
+    let name = any::<u64>;
+    let of_packet = || (name(), packet_id());
+    prop_oneof![
+        terms().prop_map(|terms| Record::SessionStarted(Box::new(terms))),
+        (name(), any::<u32>(), option::of(time()), option::of(time()), name()).prop_map(
+            |(session, expiry_interval, expires_at, will_at, sent)| Record::SessionLeft {
+                session,
+                expiry_interval,
+                expires_at,
+                will_at,
+                sent,
+            }
+        ),
+        name().prop_map(|session| Record::SessionEnded { session }),
+        (name(), subscription())
+            .prop_map(|(session, subscription)| Record::Subscribed { session, subscription }),
+        (name(), filter())
+            .prop_map(|(session, filter)| Record::Unsubscribed { session, filter: filter.into() }),
+        (of_packet(), name(), message()).prop_map(
+            |((session, packet_id), publication, message)| Record::Received {
+                session,
+                packet_id,
+                publication,
+                message,
+            }
+        ),
+        name().prop_map(|publication| Record::Routed { publication }),
+        of_packet().prop_map(|(session, packet_id)| Record::Released { session, packet_id }),
+        (prop_oneof![Just(0), name()], message(), vec(reference(), 0..4)).prop_map(
+            |(publication, message, references)| Record::Queued {
+                publication,
+                message,
+                references,
+            }
+        ),
+        (name(), name()).prop_map(|(session, sequence)| Record::Skipped { session, sequence }),
+        (of_packet(), name()).prop_map(|((session, next), up_to)| Record::Acknowledged {
+            session,
+            up_to,
+            next,
+        }),
+        of_packet().prop_map(|(session, packet_id)| Record::Pubrec { session, packet_id }),
+        of_packet().prop_map(|(session, packet_id)| Record::Pubcomp { session, packet_id }),
+        message().prop_map(|message| Record::Retained { message }),
+        topic().prop_map(|topic| Record::RetainedRemoved { topic: topic.into() }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_record_comes_back(record in record()) {
+        prop_assert_eq!(decode(&encoded(&record)), Ok(record));
+    }
+
+    /// Whatever is made of damage is a record that can be written and read again.
+    #[test]
+    fn no_bytes_are_too_bad_to_be_told(record in record(), flip in 1_u8..) {
+        let bytes = encoded(&record);
+        for length in 0..bytes.len() {
+            if let Ok(other) = decode(&bytes[..length]) {
+                prop_assert_eq!(decode(&encoded(&other)), Ok(other));
+            }
+        }
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= flip;
+            if let Ok(other) = decode(&bytes) {
+                prop_assert_eq!(decode(&encoded(&other)), Ok(other));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_at_all_is_told(bytes in vec(any::<u8>(), 0..200)) {
+        if let Ok(other) = decode(&bytes) {
+            prop_assert_eq!(decode(&encoded(&other)), Ok(other));
+        }
+    }
+
+    /// What a later version has to say besides is passed over.
+    #[test]
+    fn fields_of_later_versions_are_passed_over(record in record(), tag in 17_u8.., length in 0_u8..9) {
+        let mut bytes = encoded(&record);
+        bytes.extend_from_slice(&[tag, length, 0, 0, 0]);
+        bytes.extend(std::iter::repeat_n(0xEE, usize::from(length)));
+        prop_assert_eq!(decode(&bytes), Ok(record));
+    }
+}
+
+fn full_message() -> Arc<Message> {
+    let properties =
+        PublishProperties { payload_format_indicator: Some(true), ..PublishProperties::default() };
+    Arc::new(Message {
+        topic: "a/b".into(),
+        payload: b"21"[..].into(),
+        qos: QoS::ExactlyOnce,
+        retain: true,
+        properties: ForwardedProperties::from_publish(&properties),
+        expires_at: Some(Timestamp::from_millis(0x0102)),
+    })
+}
+
+fn plain_message() -> Arc<Message> {
+    Arc::new(Message {
+        topic: "t".into(),
+        payload: b"x"[..].into(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: ForwardedProperties::empty(),
+        expires_at: None,
+    })
+}
+
+/// The bytes of [`full_message`], as the page draws them.
+const FULL: &str = "06 03000000 612f62 02000000 3231 01 08000000 0201000000000000 02 02000000 0101";
+
+fn full_will() -> Box<Will> {
+    let Message { topic, payload, qos, retain, properties, .. } = (*full_message()).clone();
+    let (message_expiry_interval, delay_interval) = (Some(7), 6);
+    let will =
+        Will { topic, payload, qos, retain, properties, message_expiry_interval, delay_interval };
+    Box::new(will)
+}
+
+const WILL: &str =
+    "06 06000000 03000000 612f62 02000000 3231 02 02000000 0101 03 04000000 07000000";
+
+/// One record of each kind, with its bytes in format 1. They never change.
+fn golden() -> Vec<(Record, String)> {
+    let (session, packet_id) = (0x0807_0605_0403_0201, PacketId::new(0x0A09).expect("not 0"));
+    let name = "01 02 03 04 05 06 07 08";
+    let publication = 0x0B;
+    let terms = StoredTerms {
+        session,
+        client_id: "me".into(),
+        user_name: Some("u".into()),
+        version: Version::V5_0,
+        expiry_interval: 60,
+        receive_maximum: 20,
+        will: Some(full_will()),
+    };
+    let will_bytes = hex(WILL).len();
+    let at = |millis| Some(Timestamp::from_millis(millis));
+    let options = SubscriptionOptions {
+        qos: QoS::ExactlyOnce,
+        no_local: true,
+        retain_as_published: true,
+        retain_handling: RetainHandling::DoNotSend,
+    };
+    let filter: Box<str> = "a/#".into();
+    let subscription =
+        StoredSubscription { filter: filter.clone(), options, identifier: Some(0x0102) };
+    let plain = Reference {
+        session,
+        sequence: 5,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        identifiers: vec![],
+    };
+    let identified =
+        Reference { qos: QoS::ExactlyOnce, retain: true, identifiers: vec![3, 4], ..plain.clone() };
+    let five = "05 00 00 00 00 00 00 00";
+    vec![
+        (
+            Record::SessionStarted(Box::new(terms)),
+            format!(
+                "01 {name} 05 3c000000 1400 02000000 6d65 01 01000000 75 02 {will_bytes:02x}000000 {WILL}"
+            ),
+        ),
+        (
+            Record::SessionLeft {
+                session,
+                expiry_interval: 9,
+                expires_at: at(5),
+                will_at: at(5),
+                sent: 5,
+            },
+            format!("02 {name} 09000000 {five} 01 08000000 {five} 02 08000000 {five}"),
+        ),
+        (Record::SessionEnded { session }, format!("03 {name}")),
+        (
+            Record::Subscribed { session, subscription },
+            format!("04 {name} 2e 03000000 612f23 01 04000000 02010000"),
+        ),
+        (Record::Unsubscribed { session, filter }, format!("05 {name} 03000000 612f23")),
+        (
+            Record::Received { session, packet_id, publication, message: full_message() },
+            format!("06 {name} 090a 0b00000000000000 {FULL}"),
+        ),
+        (Record::Routed { publication: session }, format!("07 {name}")),
+        (Record::Released { session, packet_id }, format!("08 {name} 090a")),
+        (
+            Record::Queued {
+                publication: 0,
+                message: plain_message(),
+                references: vec![plain.clone()],
+            },
+            format!("09 01000000 {name} {five} 01 01 01000000 74 01000000 78"),
+        ),
+        (
+            Record::Queued {
+                publication,
+                message: full_message(),
+                references: vec![identified, plain],
+            },
+            format!(
+                "09 02000000 {name} {five} 0e 02000000 03000000 04000000 {name} {five} 01 {FULL} \
+                 10 08000000 0b00000000000000"
+            ),
+        ),
+        (Record::Skipped { session, sequence: 5 }, format!("0a {name} {five}")),
+        (
+            Record::Acknowledged { session, up_to: 5, next: packet_id },
+            format!("0b {name} {five} 090a"),
+        ),
+        (Record::Pubrec { session, packet_id }, format!("0c {name} 090a")),
+        (Record::Pubcomp { session, packet_id }, format!("0d {name} 090a")),
+        (Record::Retained { message: full_message() }, format!("0e {FULL}")),
+        (Record::RetainedRemoved { topic: "a/b".into() }, "0f 03000000 612f62".to_owned()),
+    ]
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|digit| *digit != b' ').collect();
+    let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).expect("they are digits"));
+    pairs.map(|pair| u8::from_str_radix(pair, 16).expect("they are digits")).collect()
+}
+
+#[test]
+fn format_1_looks_as_the_page_says() {
+    for (record, bytes) in golden() {
+        assert_eq!(encoded(&record), hex(&bytes), "{record:?}");
+        assert_eq!(decode(&hex(&bytes)), Ok(record));
+    }
+}
+
+/// The page says which kinds there are, and those that it says are all.
+#[test]
+fn the_page_names_every_kind() {
+    let page = include_str!("../../../../docs/storage-format.md");
+    let (_, section) = page.split_once("## Records of a broker").expect("it has the section");
+    let (section, _) = section.split_once("\n## ").expect("it is not the last one");
+    let kinds = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next());
+    let documented: Vec<u8> = kinds.filter_map(|kind| kind.parse().ok()).collect();
+    let mut written: Vec<u8> = golden().iter().map(|(record, _)| encoded(record)[0]).collect();
+    written.dedup();
+    assert_eq!(documented, written);
+}
+
+#[test]
+fn the_most_frequent_record_is_small() {
+    let record = golden().swap_remove(8).0;
+    let Record::Queued { message, references, .. } = &record else { panic!("another record") };
+    let content = message.topic.len() + message.payload.len();
+    assert_eq!((references.len(), encoded(&record).len() - content), (1, 31));
+}
+
+#[test]
+fn lengths_and_counts_that_lie_are_told() {
+    let session = [1, 0, 0, 0, 0, 0, 0, 0];
+    for (bytes, expected) in [
+        (vec![], Damaged::Short("kind")),
+        (vec![99, 1], Damaged::UnknownKind(99)),
+        ([&[9][..], &[0xFF; 4]].concat(), Damaged::Short("references")),
+        (
+            [&[9][..], &[0xFF; 4], &session, &session, &[0b1001], &[0xFF; 4]].concat(),
+            Damaged::Short("Subscription Identifier"),
+        ),
+        ([&[14, 1][..], &[0xFF; 4], b"t"].concat(), Damaged::Short("topic")),
+        ([&[14, 1, 1, 0, 0, 0, b't'][..], &[0xFF; 4]].concat(), Damaged::Short("payload")),
+        ([&[3][..], &session, &[1], &[0xFF; 4]].concat(), Damaged::Short("fields")),
+        ([&[8][..], &session, &[0, 0]].concat(), Damaged::Invalid("packet identifier")),
+        (vec![14, 3, 1, 0, 0, 0, b't', 0, 0, 0, 0], Damaged::Invalid("flags")),
+        (vec![14, 9, 1, 0, 0, 0, b't', 0, 0, 0, 0], Damaged::Invalid("flags")),
+        (vec![14, 1, 1, 0, 0, 0, b'#', 0, 0, 0, 0], Damaged::Invalid("topic")),
+        (vec![15, 1, 0, 0, 0, 0xFF], Damaged::Invalid("topic")),
+        ([&[5][..], &session, &[2, 0, 0, 0, b'#', b'a']].concat(), Damaged::Invalid("filter")),
+        // A topic alias is none of the properties that are passed on.
+        (
+            vec![14, 1, 1, 0, 0, 0, b't', 0, 0, 0, 0, 2, 3, 0, 0, 0, 0x23, 0, 1],
+            Damaged::Invalid("properties"),
+        ),
+    ] {
+        assert_eq!(decode(&bytes), Err(expected), "{bytes:?}");
+    }
+    assert!(Damaged::UnknownKind(99).to_string().contains("99"));
+}
