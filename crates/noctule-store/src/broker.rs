@@ -10,21 +10,26 @@
 //! The bytes are drawn in `docs/storage-format.md`.
 
 mod changes;
+mod checkpoint;
 mod damaged;
 mod keys;
 mod message;
 mod model;
+mod opening;
 mod progress;
 mod reader;
 mod record;
 mod references;
 mod restored;
 mod session;
+mod spilled;
 mod subscription;
 
 pub use changes::Changes;
+pub use checkpoint::Archive;
 pub use damaged::{Damaged, Unreadable};
 pub use model::Model;
+pub use opening::{Findings, Opened, open};
 pub use record::{decode, encode};
 
 /// What [`LogSettings::content`](crate::LogSettings::content) is for the log of a broker, and the

@@ -5,6 +5,14 @@ use sha2::{Digest, Sha256};
 
 /// The largest name that was ever given to a session or a publication.
 pub(super) const LAST_NAME: &[u8] = b"n";
+/// From which segment on the log counts.
+pub(super) const FIRST_SEGMENT: &[u8] = b"f";
+/// The manifest of the runs.
+pub(super) const RUNS: &[u8] = b"m";
+/// What the keys of all publications begin with that are not routed to all.
+pub(super) const UNROUTED: &[u8] = b"p";
+/// And who has got them.
+pub(super) const GOT: &[u8] = b"g";
 /// What the keys of all retained messages begin with.
 pub(super) const RETAINED: &[u8] = b"r";
 /// What the keys of all sessions begin with.
@@ -35,6 +43,16 @@ pub(super) fn client(client_id: &str) -> Vec<u8> {
 /// The retained message of a topic.
 pub(super) fn retained(topic: &str) -> Vec<u8> {
     with_text(RETAINED.to_vec(), topic)
+}
+
+/// A QoS 2 publication that is not routed to all.
+pub(super) fn unrouted(publication: u64) -> Vec<u8> {
+    [UNROUTED, &publication.to_be_bytes()].concat()
+}
+
+/// Who has got a QoS 2 publication.
+pub(super) fn got(publication: u64) -> Vec<u8> {
+    [GOT, &publication.to_be_bytes()].concat()
 }
 
 /// What all keys of a session begin with.

@@ -1,4 +1,4 @@
-//! How far a session's queue is done, and how far the delivery of the messages behind that has come.
+//! How far a session's queue is done, and how far the delivery of the messages behind that is.
 //!
 //! The packet identifiers of the messages that are left follow one another in the order of the
 //! queue, so that a message's place and the first identifier say which one it has.
@@ -13,7 +13,7 @@ use super::reader::{Reader, put_tagged_with};
 
 const PACKET_IDS: u16 = u16::MAX;
 /// Of so many packet identifiers before the first one it is assumed that they were acknowledged a
-/// moment ago, and not that they are nearly once around ahead: a batch that is read twice says again
+/// moment ago, and not that they are nearly once around ahead: a batch that is read twice repeats
 /// what was settled in it.
 const SETTLED: u16 = 8_192;
 

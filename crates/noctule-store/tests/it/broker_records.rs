@@ -227,7 +227,9 @@ proptest! {
 
     /// What a later version has to say besides is passed over.
     #[test]
-    fn fields_of_later_versions_are_passed_over(record in record(), tag in 17_u8.., length in 0_u8..9) {
+    fn fields_of_later_versions_are_passed_over(
+        record in record(), tag in 17_u8.., length in 0_u8..9
+    ) {
         let mut bytes = encoded(&record);
         bytes.extend_from_slice(&[tag, length, 0, 0, 0]);
         bytes.extend(std::iter::repeat_n(0xEE, usize::from(length)));
@@ -312,7 +314,8 @@ fn golden() -> Vec<(Record, String)> {
         (
             Record::SessionStarted(Box::new(terms)),
             format!(
-                "01 {name} 05 3c000000 1400 02000000 6d65 01 01000000 75 02 {will_bytes:02x}000000 {WILL}"
+                "01 {name} 05 3c000000 1400 02000000 6d65 01 01000000 75 \
+                 02 {will_bytes:02x}000000 {WILL}"
             ),
         ),
         (

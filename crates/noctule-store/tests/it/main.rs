@@ -2,6 +2,7 @@
 
 mod book;
 mod broker_changes;
+mod broker_checkpoint;
 mod broker_records;
 mod broker_restart;
 mod broker_stories;

@@ -1,0 +1,155 @@
+//! Opening a broker's store: what the state has, then what waits in runs, then the log behind them.
+
+use std::fmt;
+
+use super::checkpoint::Archive;
+use super::keys::{FIRST_SEGMENT, GOT, RUNS, UNROUTED};
+use super::model::Model;
+use super::reader::Reader;
+use super::{CONTENT, decode, spilled};
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::log::{Log, LogSettings};
+use crate::recovery::Repair;
+use crate::run::{RunSettings, Runs, SliceLimits};
+use crate::state::State;
+use crate::summary::Summary;
+
+/// What is read of a run at a time.
+const SLICE: SliceLimits = SliceLimits { messages: 10_000, bytes: 4 * 1_024 * 1_024 };
+
+/// A store that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The log, to be appended to.
+    pub log: Log,
+    /// Everything else.
+    pub archive: Archive,
+    /// What stands.
+    pub model: Model,
+    /// What was found.
+    pub findings: Findings,
+}
+
+/// What was found when a store was opened.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Findings {
+    /// In the log.
+    pub log: Summary,
+    /// Messages that were read out of runs.
+    pub spilled: u64,
+    /// Parts of the state and of runs that cannot be read, with the reason; what was in them is
+    /// gone.
+    pub unreadable: Vec<String>,
+}
+
+impl Findings {
+    /// Whether nothing that was ever promised is missing.
+    pub fn is_intact(&self) -> bool {
+        self.log.is_intact() && self.unreadable.is_empty()
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}; {} messages in runs", self.log, self.spilled)?;
+        for unreadable in &self.unreadable {
+            write!(formatter, "; {unreadable}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a store whose log is in one directory, whose runs are in another, and whose state is
+/// opened already.
+///
+/// # Errors
+///
+/// If a part of it is of a newer format or of another kind, if it is damaged and `repair` does not
+/// allow that, or if the system cannot read it.
+pub fn open(
+    disk: Box<dyn Disk>,
+    runs: Box<dyn Disk>,
+    state: Box<dyn State>,
+    settings: LogSettings,
+    repair: Repair,
+) -> Result<Opened, StoreError> {
+    let settings = LogSettings { content: CONTENT, ..settings };
+    let mut findings = Findings::default();
+    let mut model = Model::from_state(&*state, |unreadable| {
+        findings.unreadable.push(format!("a part of the state: {}", unreadable.reason));
+    })?;
+    let manifest = state.get(RUNS)?.unwrap_or_default();
+    let (mut runs, damaged) = Runs::open(runs, RunSettings::default(), &manifest)?;
+    findings.unreadable.extend(damaged.iter().map(ToString::to_string));
+    read_runs(&mut runs, &mut model, &mut findings)?;
+    read_unrouted(&*state, &mut model, &mut findings)?;
+    let first = state.get(FIRST_SEGMENT)?;
+    let first = first.and_then(|value| Reader::new(&value).long("segment").ok()).unwrap_or(0);
+    let (log, summary) = Log::open_from(first, disk, settings, repair, |recovered| {
+        model.apply(decode(recovered.bytes).map_err(|error| error.to_string())?);
+        Ok(())
+    })?;
+    findings.log = summary;
+    let stored = runs.version();
+    Ok(Opened { log, archive: Archive { state, runs, stored }, model, findings })
+}
+
+/// Reads everything that waits in runs.
+fn read_runs(
+    runs: &mut Runs,
+    model: &mut Model,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    runs.retain(|queue| model.sessions.contains_key(&queue));
+    let queues: Vec<(u64, u64)> =
+        model.sessions.iter().map(|(name, known)| (*name, known.progress.up_to())).collect();
+    for (queue, up_to) in queues {
+        runs.finish(queue, up_to);
+        let mut from = up_to.saturating_add(1);
+        loop {
+            let mut records = Vec::new();
+            let slice =
+                runs.read(queue, from, &SLICE, |found| records.push(spilled::read(queue, &found)))?;
+            findings.unreadable.extend(slice.damaged.iter().map(ToString::to_string));
+            for record in records {
+                match record {
+                    Ok(record) => {
+                        findings.spilled += 1;
+                        model.apply(record);
+                    }
+                    Err(error) => findings.unreadable.push(format!("a message in a run: {error}")),
+                }
+            }
+            if !slice.has_more {
+                break;
+            }
+            from = slice.next;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the QoS 2 publications that were received and perhaps not routed to all.
+fn read_unrouted(
+    state: &dyn State,
+    model: &mut Model,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    state.scan(UNROUTED, &mut |_, value| match decode(value) {
+        Ok(noctule_broker_core::Record::Received { session, publication, message, .. }) => {
+            model.unrouted(publication, session, message);
+        }
+        Ok(_) => findings.unreadable.push("a publication in the state: it is none".into()),
+        Err(error) => findings.unreadable.push(format!("a publication in the state: {error}")),
+    })?;
+    state.scan(GOT, &mut |key, value| {
+        let Some(publication) = key.get(GOT.len()..).and_then(|name| name.try_into().ok()) else {
+            return;
+        };
+        let publication = u64::from_be_bytes(publication);
+        let sessions = value.chunks_exact(8).filter_map(|name| name.try_into().ok());
+        model.queued.entry(publication).or_default().extend(sessions.map(u64::from_le_bytes));
+    })
+}
