@@ -3,15 +3,17 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use noctule_broker_core::{
-    Features, LimitOutOfRange, Limits, ListenerId, ListenerSettings, Placement, ReadRules,
-    Settings, ShardId, SharedStrategy,
+    Durability, Features, LimitOutOfRange, Limits, ListenerId, ListenerSettings, Placement,
+    ReadRules, Settings, ShardId, SharedStrategy, Timestamp,
 };
 use noctule_packet::{TextRules, Version};
+use noctule_store::Repair;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -24,6 +26,7 @@ use crate::life::Life;
 use crate::listener::{Listener, OpenListener};
 use crate::request::Request;
 use crate::run::Start;
+use crate::storage::{OpenStorage, Storage};
 use crate::threads;
 
 /// Publications of the host program that wait for the broker's thread; behind them,
@@ -68,6 +71,7 @@ pub struct Builder {
     shards: Option<u16>,
     allow_anonymous: Option<bool>,
     raise_descriptor_limit: bool,
+    data: Option<PathBuf>,
 }
 
 impl Default for Builder {
@@ -78,6 +82,7 @@ impl Default for Builder {
             shards: None,
             allow_anonymous: None,
             raise_descriptor_limit: true,
+            data: None,
         }
     }
 }
@@ -157,6 +162,14 @@ impl Builder {
         self
     }
 
+    /// Keeps sessions that outlive their connections, what waits for them, and retained messages in
+    /// this directory, which is made if there is none: what is acknowledged is on disk. By default
+    /// everything is in memory and gone with the process.
+    pub fn data(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data = Some(directory.into());
+        self
+    }
+
     /// Whether the process's limit of open descriptors is raised as far as it goes; it is by
     /// default.
     pub fn raise_descriptor_limit(mut self, raise: bool) -> Self {
@@ -176,6 +189,11 @@ impl Builder {
         self.check()?;
         let shards = self.shards.unwrap_or_else(shards_by_default);
         let descriptor_limit = self.settle_descriptors(shards);
+        info!(target: "noctule", shards, "starting");
+        self.settings.placement = Placement::new(random_key(), shards);
+        let placement = self.settings.placement;
+        // Until everything is there, nobody is let wait: who comes earlier tries again.
+        let opened = self.open_storage()?;
         let mut listeners = Vec::new();
         for mut listener in std::mem::take(&mut self.listeners) {
             if let Some(allow) = self.allow_anonymous {
@@ -186,13 +204,12 @@ impl Builder {
         let host_listener = self.settle_listeners(&listeners);
         let connections_max = self.settings.limits.connections_max;
         let local_addrs = listeners.iter().map(|listener| listener.address.clone()).collect();
-
-        info!(target: "noctule", shards, "starting");
-        self.settings.placement = Placement::new(random_key(), shards);
-        let placement = self.settings.placement;
         let life = Arc::new(Life::new(shards));
         let (publications, publications_end) = mpsc::channel(PUBLICATIONS_WAITING_MAX);
         let (mut starts, requests) = self.starts(host_listener, &life);
+        if let Some(opened) = opened {
+            share_out(opened, &mut starts);
+        }
         if let Some(first) = starts.first_mut() {
             first.listeners = listeners;
             first.publications = Some(publications_end);
@@ -208,6 +225,13 @@ impl Builder {
             descriptor_limit,
             connections_max,
         }))
+    }
+
+    /// Opens the store, if there is to be one.
+    fn open_storage(&self) -> Result<Option<OpenStorage>, StartError> {
+        let Some(path) = &self.data else { return Ok(None) };
+        let opened = Storage::open(path, Repair::Salvage, self.settings.placement);
+        opened.map(Some).map_err(|source| StartError::Store { path: path.clone(), source })
     }
 
     /// What each shard's thread starts with, and the way to each.
@@ -230,7 +254,10 @@ impl Builder {
                 seed: random(),
                 inboxes: Arc::clone(&inboxes),
                 started,
+                began_at: Timestamp::default(),
                 requests: requests_end,
+                share: None,
+                storage: None,
                 publications: None,
                 life: Arc::clone(life),
             };
@@ -290,6 +317,18 @@ impl Builder {
         all.push(host_settings);
         self.settings.listeners = all;
         host
+    }
+}
+
+/// Gives each shard its share of an open store.
+fn share_out(opened: OpenStorage, starts: &mut [Start]) {
+    let OpenStorage { storage, age, shares } = opened;
+    for (start, share) in starts.iter_mut().zip(shares) {
+        start.settings.durability = Durability::Stored;
+        // Its clock goes on behind that of the last broker.
+        start.began_at = Timestamp::default() + age;
+        start.share = Some(share);
+        start.storage = Some(Arc::clone(&storage));
     }
 }
 

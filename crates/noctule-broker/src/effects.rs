@@ -1,5 +1,5 @@
-//! What the driver does about each effect. In memory mode every question to the outside is answered
-//! at once; what is for another shard goes to its inbox.
+//! What the driver does about each effect. Questions about clients are answered at once; what is to
+//! be kept goes to the store, and what is for another shard to its inbox.
 
 use std::mem;
 
@@ -34,8 +34,8 @@ impl ShardDriver {
             Effect::Authorize { token, client_id: _, principal: _, question: _ } => {
                 self.answer(now, Input::Authorized { token, allowed: true });
             }
-            // In memory mode there are none.
-            Effect::Persist { record: _, is_urgent: _ } | Effect::Restored => {}
+            Effect::Persist { record, is_urgent } => self.keep(record, is_urgent),
+            Effect::Restored => self.signals().restored.raise(),
             Effect::ToShard { to, message } => {
                 self.send_letter(to, Letter::Message { from: self.mail.shard(), message });
             }

@@ -1,9 +1,11 @@
 //! What can go wrong for the program that embeds the broker: one type per operation.
 
 use std::io;
+use std::path::PathBuf;
 
 use noctule_broker_core::LimitOutOfRange;
 use noctule_packet::{QoS, ReasonCode};
+use noctule_store::StoreError;
 use thiserror::Error;
 
 /// Why a broker did not start. The operating system's reason, if there is one, is the
@@ -54,6 +56,14 @@ pub enum StartError {
     /// A limit has a value that no broker can work with.
     #[error(transparent)]
     Limit(#[from] LimitOutOfRange),
+    /// The store cannot be opened.
+    #[error("cannot open the store in {}", .path.display())]
+    Store {
+        /// Its directory.
+        path: PathBuf,
+        /// Why not.
+        source: StoreError,
+    },
     /// A thread or its runtime could not be made.
     #[error("cannot start the broker's threads")]
     Thread(#[source] io::Error),

@@ -102,6 +102,7 @@ impl ShardDriver {
     /// Ends a turn: hands over what is for other shards, and writes once to each connection that
     /// has something to write. Whether some were left for a later turn.
     fn flush(&mut self) -> bool {
+        self.post_records();
         let is_holding = self.may_hold();
         if !is_holding || self.mail.is_due() {
             self.mail.post();

@@ -19,6 +19,8 @@ pub(crate) struct Life {
 struct State {
     farewell: Option<Farewell>,
     failure: Option<BrokerError>,
+    /// Shards that have everything that was stored in its place.
+    restored: u16,
     /// Shards that have said good-bye to their clients and pass on no more connections.
     quiet: u16,
     /// Shards that have no connection left.
@@ -51,6 +53,16 @@ impl Life {
             state.failure.get_or_insert(error);
             is_first
         });
+    }
+
+    /// A shard has everything that was stored in its place.
+    pub(crate) fn note_restored(&self) {
+        self.state.send_modify(|state| state.restored += 1);
+    }
+
+    /// Waits until all shards have.
+    pub(crate) async fn all_restored(&self) {
+        self.wait_for(|state| state.restored == self.shards).await;
     }
 
     /// A shard has said good-bye, and what it has for other shards is in their inboxes.

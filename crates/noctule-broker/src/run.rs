@@ -10,7 +10,7 @@ use std::sync::mpsc as std_mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use noctule_broker_core::{Input, ListenerId, Settings};
+use noctule_broker_core::{Input, ListenerId, Restored, Settings, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -21,10 +21,12 @@ use crate::farewell::Farewell;
 use crate::flush::flush_loop;
 use crate::host;
 use crate::inbox::{Inbox, inbox_loop};
+use crate::keeping::keep_loop;
 use crate::life::Life;
 use crate::listener::{AsyncAcceptor, OpenListener, accept_loop};
 use crate::request::{PublishRequest, Request};
-use crate::shard::{ShardDriver, SharedDriver};
+use crate::shard::{Clock, ShardDriver, SharedDriver};
+use crate::storage::{Share, Storage};
 use crate::task::spawn;
 
 /// Everything that a shard's thread starts with.
@@ -36,8 +38,13 @@ pub(crate) struct Start {
     pub(crate) settings: Settings,
     pub(crate) seed: u64,
     pub(crate) inboxes: Arc<[Inbox]>,
-    /// When all shards' clocks began: what one says about time must mean the same to another.
+    /// When all shards' clocks began, and what they showed then: what one says about time must mean
+    /// the same to another, and to whoever opens the store the next time.
     pub(crate) started: Instant,
+    pub(crate) began_at: Timestamp,
+    /// What was stored, and the way to the store.
+    pub(crate) share: Option<Share>,
+    pub(crate) storage: Option<Arc<Storage>>,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
     /// One thread publishes for the host.
     pub(crate) publications: Option<mpsc::Receiver<PublishRequest>>,
@@ -58,7 +65,7 @@ pub(crate) fn run(start: Start, ready: &std_mpsc::Sender<io::Result<()>>) {
 
 async fn serve(start: Start, ready: &std_mpsc::Sender<io::Result<()>>) {
     let life = Arc::clone(&start.life);
-    let (driver, acceptors) = match launch(start) {
+    let (driver, acceptors) = match launch(start).await {
         Ok(launched) => launched,
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -89,17 +96,28 @@ async fn serve(start: Start, ready: &std_mpsc::Sender<io::Result<()>>) {
         }
         stopped.as_mut().poll(context)
     })
-    .await
+    .await;
+    // What has come to an end with the last connections.
+    driver.borrow_mut().post_records();
 }
 
-/// Makes the driver and starts its tasks; those that accept connections are given back.
-fn launch(start: Start) -> io::Result<(SharedDriver, Vec<JoinHandle<()>>)> {
-    let Start { listeners, host_listener, settings, seed, inboxes, started, .. } = start;
+/// Makes the driver and starts its tasks; those that accept connections are given back. They begin
+/// when everything that was stored is in its place, on all shards.
+async fn launch(start: Start) -> io::Result<(SharedDriver, Vec<JoinHandle<()>>)> {
+    let Start { listeners, host_listener, settings, seed, inboxes, .. } = start;
+    let clock = Clock { started: start.started, began_at: start.began_at };
     let driver = Rc::new_cyclic(|this| {
         let this = this.clone();
-        RefCell::new(ShardDriver::new(this, settings, seed, host_listener, inboxes, started))
+        RefCell::new(ShardDriver::new(this, settings, seed, host_listener, inboxes, clock))
     });
     let failure = Rc::clone(driver.borrow().failure());
+    spawn(&failure, flush_loop(Rc::clone(&driver)));
+    spawn(&failure, timer_loop(Rc::clone(&driver)));
+    spawn(&failure, inbox_loop(Rc::clone(&driver)));
+    if let Some(share) = start.share {
+        restore(&driver, &start.life, share).await;
+        spawn(&failure, keep_loop(Rc::clone(&driver)));
+    }
     let mut acceptors = Vec::new();
     for (index, listener) in listeners.into_iter().enumerate() {
         let id = ListenerId(u16::try_from(index).unwrap_or(u16::MAX));
@@ -107,14 +125,37 @@ fn launch(start: Start) -> io::Result<(SharedDriver, Vec<JoinHandle<()>>)> {
         info!(target: "noctule", address = %listener.address, "listening");
         acceptors.push(spawn(&failure, accept_loop(Rc::clone(&driver), acceptor, id)));
     }
-    spawn(&failure, flush_loop(Rc::clone(&driver)));
-    spawn(&failure, timer_loop(Rc::clone(&driver)));
-    spawn(&failure, inbox_loop(Rc::clone(&driver)));
     spawn(&failure, host::request_loop(Rc::clone(&driver), start.requests));
     if let Some(publications) = start.publications {
         spawn(&failure, host::publish_loop(Rc::clone(&driver), publications));
     }
     Ok((driver, acceptors))
+}
+
+/// Gives the shard what was stored, and lets it go on when all others have what is theirs.
+async fn restore(driver: &SharedDriver, life: &Life, share: Share) {
+    let Share { keeper, restored } = share;
+    driver.borrow_mut().keeper = Some(keeper);
+    for restored in restored {
+        let _ = driver.borrow_mut().input(Input::Restore(restored));
+    }
+    let signals = Rc::clone(driver.borrow().signals());
+    let (mut failed, mut all_restored) = (
+        pin!(life.failed()),
+        pin!(async {
+            signals.restored.raised().await;
+            life.note_restored();
+            life.all_restored().await;
+        }),
+    );
+    poll_fn(|context| {
+        if failed.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        all_restored.as_mut().poll(context)
+    })
+    .await;
+    let _ = driver.borrow_mut().input(Input::Restore(Restored::GoOn));
 }
 
 /// Says good-bye to all clients and waits, within the deadline, until the last one has gone, here

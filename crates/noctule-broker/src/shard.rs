@@ -16,6 +16,7 @@ use crate::event_log::EventLog;
 use crate::flush::Dirty;
 use crate::host::HostClient;
 use crate::inbox::{Inbox, Mail};
+use crate::keeping::Keeper;
 use crate::publisher::PublisherDoor;
 use crate::signal::Signal;
 use crate::task::Failure;
@@ -34,6 +35,8 @@ pub(crate) struct Signals {
     pub(crate) connection_ended: Signal,
     /// The host's publishing connection may take more.
     pub(crate) publisher: Signal,
+    /// Everything that was stored is in its place.
+    pub(crate) restored: Signal,
 }
 
 /// One end of a connection that the shard serves.
@@ -43,6 +46,14 @@ pub(crate) enum Connection {
     Socket(Socket),
     /// The host program's.
     Host(Box<HostClient>),
+}
+
+/// The clock of all shards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    pub(crate) started: Instant,
+    /// What it showed then: the age of the store.
+    pub(crate) began_at: Timestamp,
 }
 
 /// A shard and everything around it.
@@ -61,6 +72,8 @@ pub(crate) struct ShardDriver {
     pub(crate) event_log: EventLog,
     pub(crate) host_listener: ListenerId,
     pub(crate) publisher: PublisherDoor,
+    /// `None` in memory mode.
+    pub(crate) keeper: Option<Keeper>,
     /// Connections of the host whose packets wait for another turn of the shard.
     pub(crate) waiting_hosts: Vec<ConnectionId>,
     /// From this many written bytes on the shard is told that the buffer has drained.
@@ -68,8 +81,7 @@ pub(crate) struct ShardDriver {
     pub(crate) dirty: Dirty,
     /// Some connection has let others pass in this turn and reads on in the next.
     pub(crate) goes_on: bool,
-    /// When all shards' clocks began.
-    started: Instant,
+    clock: Clock,
     /// The deadline that the timer task knows of.
     armed: Option<Timestamp>,
     is_stopping: bool,
@@ -84,13 +96,13 @@ impl ShardDriver {
         seed: u64,
         host_listener: ListenerId,
         inboxes: Arc<[Inbox]>,
-        started: Instant,
+        clock: Clock,
     ) -> Self {
         let mail = Mail::new(settings.shard, inboxes);
         let flushed_bytes_min = settings.limits.outbound_bytes_max as usize / 2;
         Self {
             this,
-            shard: Shard::new(settings, Timestamp::default(), seed),
+            shard: Shard::new(settings, clock.began_at, seed),
             connections: Connections::new(),
             mail,
             next_arrival: 0,
@@ -100,9 +112,10 @@ impl ShardDriver {
             event_log: EventLog::default(),
             host_listener,
             publisher: PublisherDoor::new(),
+            keeper: None,
             waiting_hosts: Vec::new(),
             flushed_bytes_min,
-            started,
+            clock,
             dirty: Dirty::default(),
             goes_on: false,
             armed: None,
@@ -121,7 +134,7 @@ impl ShardDriver {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::default() + self.started.elapsed()
+        self.clock.began_at + self.clock.started.elapsed()
     }
 
     pub(crate) fn connections_open(&self) -> usize {
@@ -192,7 +205,7 @@ impl ShardDriver {
     /// When the timer task must act, if the shard waits for anything.
     pub(crate) fn arm(&mut self) -> Option<Instant> {
         self.armed = self.shard.poll_timeout();
-        self.armed.map(|at| self.started + at.since(Timestamp::default()))
+        self.armed.map(|at| self.clock.started + at.since(self.clock.began_at))
     }
 
     fn note_timeout(&mut self) {

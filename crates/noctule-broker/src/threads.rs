@@ -27,14 +27,20 @@ pub(crate) fn start(shards: Vec<Start>, life: &Arc<Life>) -> io::Result<()> {
         }
     }
     drop(ready);
+    if result.is_err() {
+        life.fail(not_all());
+    }
     for _ in 0..threads.len() {
         let started = is_ready.recv();
         result = result.and(
             started.unwrap_or_else(|_| Err(io::Error::other("a shard's thread ended at once"))),
         );
+        if result.is_err() {
+            // The others may wait for it.
+            life.fail(not_all());
+        }
     }
     if result.is_err() {
-        life.fail(BrokerError::ShardPanicked { message: "not all threads started".to_owned() });
         for thread in threads {
             // Its outcome would be nobody's.
             let _ = thread.join();
@@ -43,14 +49,21 @@ pub(crate) fn start(shards: Vec<Start>, life: &Arc<Life>) -> io::Result<()> {
     result
 }
 
-fn spawn(start: Start, ready: std_mpsc::Sender<io::Result<()>>) -> io::Result<JoinHandle<()>> {
+fn not_all() -> BrokerError {
+    BrokerError::ShardPanicked { message: "not all threads started".to_owned() }
+}
+
+fn spawn(mut start: Start, ready: std_mpsc::Sender<io::Result<()>>) -> io::Result<JoinHandle<()>> {
     let name = format!("noctule-shard-{}", start.settings.shard.0);
     let life = Arc::clone(&start.life);
     thread::Builder::new().name(name).spawn(move || {
+        // The last one closes the store, before anybody can know that the broker has ended.
+        let storage = start.storage.take();
         let end = catch_unwind(AssertUnwindSafe(|| run::run(start, &ready)));
         if let Err(payload) = end {
             life.fail(BrokerError::ShardPanicked { message: panic_message(payload.as_ref()) });
         }
+        drop(storage);
         life.note_ended();
     })
 }

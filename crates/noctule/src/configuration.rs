@@ -1,5 +1,6 @@
 //! Everything that `noctule serve` can be told, as values.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use noctule_broker::{
@@ -22,6 +23,7 @@ pub(crate) struct Configuration {
     pub(crate) listen: Vec<String>,
     pub(crate) listeners: Vec<ListenerConfiguration>,
     pub(crate) allow_anonymous: Option<bool>,
+    pub(crate) data: Option<PathBuf>,
     pub(crate) shards: Option<u16>,
     pub(crate) stop_deadline: Duration,
     pub(crate) log_level: tracing::Level,
@@ -49,6 +51,7 @@ impl Default for Configuration {
             listen: Vec::new(),
             listeners: Vec::new(),
             allow_anonymous: None,
+            data: None,
             shards: None,
             stop_deadline: Duration::from_secs(10),
             log_level: tracing::Level::INFO,
@@ -76,6 +79,9 @@ impl Configuration {
             .close_on_refused_publish(self.close_on_refused_publish);
         if let Some(allow) = self.allow_anonymous {
             builder = builder.allow_anonymous(allow);
+        }
+        if let Some(directory) = &self.data {
+            builder = builder.data(directory);
         }
         if let Some(shards) = self.shards {
             builder = builder.shards(shards);

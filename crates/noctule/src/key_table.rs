@@ -106,6 +106,22 @@ pub(crate) const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "data",
+        kind: Kind::Text,
+        help: "A directory in which everything is kept that outlives a connection: what is \
+               acknowledged is on disk. Not finished: the directory only shrinks when the broker \
+               starts [default: everything is in memory, and gone with the process]",
+        show: |configuration| {
+            let data = configuration.data.as_ref()?;
+            Some(Value::Text(data.display().to_string()))
+        },
+        set: |configuration, value| {
+            if let Value::Text(directory) = value {
+                configuration.data = Some(directory.into());
+            }
+        },
+    },
+    Key {
         name: "shards",
         kind: Kind::Count { min: 1, max: 1_024 },
         help: "Threads that serve clients [default: the processors but one; one if there are two]",

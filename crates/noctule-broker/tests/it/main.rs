@@ -7,6 +7,7 @@ mod contradictory;
 mod cycles;
 mod deaf;
 mod descriptors;
+mod durable;
 mod exactly_once;
 mod fairness;
 mod hostile;
