@@ -183,6 +183,10 @@ impl Stage {
         if let Some(link) = &mut client.link {
             link.keep(rest);
         }
+        if self.is_stopping {
+            // A broker that is asked to stop need not let anybody in.
+            notes.retain(|event| !matches!(event, Event::Refused { .. }));
+        }
         self.note_all(notes);
         Ok(())
     }
