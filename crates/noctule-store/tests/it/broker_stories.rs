@@ -115,6 +115,11 @@ fn a_session_with_another_name_ends_the_older_one_of_its_client() {
     records.push(Record::Subscribed { session: ONE, subscription: subscription("x") });
     records.extend(queued(ONE, [1]));
     records.push(started(TWO, 60));
+    let mut state = empty_state();
+    checkpoint(&mut state, &records, 3);
+    let mut keys = Vec::new();
+    state.scan(b"s", &mut |key, _| keys.push(key.to_vec())).expect("it can be read");
+    assert_eq!(keys, [[b"s", &TWO.to_be_bytes()[..], &[1]].concat()]);
     // What comes late of the older one is nobody's.
     records.push(Record::Subscribed { session: ONE, subscription: subscription("y") });
     records.extend(queued(ONE, [2]));
@@ -178,22 +183,23 @@ fn packet_identifiers_follow_one_another_and_begin_again_behind_the_last() {
 fn a_packet_identifier_that_is_used_again_stands_for_another_message() {
     let mut records = vec![started(ONE, 60)];
     let mut next = 1;
-    for sequence in 1..=70_000 {
+    // As often as marks of so many messages go around once.
+    for sequence in 1..=65_535 {
         records.extend(queued(ONE, [sequence]));
         records.push(Record::Pubrec { session: ONE, packet_id: id(next) });
         records.push(Record::Pubcomp { session: ONE, packet_id: id(next) });
         next = if next == 65_535 { 1 } else { next + 1 };
-        if sequence % 100 == 0 {
+        if sequence % 255 == 0 {
             let mark = Record::Acknowledged { session: ONE, up_to: sequence, next: id(next) };
             // All of it may be read twice.
-            let start = records.len() - 300;
+            let start = records.len() - 3 * 255;
             records.push(mark);
             records.extend_from_within(start..);
         }
     }
-    records.extend(queued(ONE, 70_001..70_101));
+    records.extend(queued(ONE, 65_536..65_636));
     let stored = sessions(after(&records)).remove(0);
-    assert_eq!(stored.next.value(), next);
+    assert_eq!((stored.next.value(), next), (1, 1));
     assert_eq!(stored.messages.len(), 100);
     assert!(stored.messages.iter().all(|message| message.step == Step::Published));
 }
