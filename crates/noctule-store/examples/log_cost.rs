@@ -132,7 +132,10 @@ fn bare(folder: &Path, batch: u64, commits: u64) -> Answer<String> {
 }
 
 fn main() -> Answer<()> {
-    let folder = std::env::args().nth(1).ok_or("which directory, to be filled and emptied?")?;
+    let Some(folder) = std::env::args().nth(1) else {
+        println!("Name a directory on the disk that is meant: it is filled and emptied.");
+        return Ok(());
+    };
     let folder = Path::new(&folder).join("log-cost");
     println!("us of CPU for a record of {RECORD_BYTES} bytes: best / median; commits a second");
     for (batch, commits) in [(1, 500), (16, 500), (256, 400), (1_024, 200)] {

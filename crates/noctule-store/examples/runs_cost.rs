@@ -160,7 +160,8 @@ fn cost(path: &Path, load: Load) -> Answer<()> {
 
 fn main() -> Answer<()> {
     let Some(directory) = std::env::args_os().nth(1) else {
-        return Err("name a directory that may be filled".into());
+        println!("Name a directory on the disk that is meant: it is filled and emptied.");
+        return Ok(());
     };
     let path = Path::new(&directory).join("runs-cost");
     let large = Load { name: "", queues: 1_000, each: 5_000, shared: 1, runs_max: 1_000 };

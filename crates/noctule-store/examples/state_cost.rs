@@ -75,7 +75,10 @@ fn cost(name: &str, open: &dyn Fn() -> Answer<Box<dyn State>>) -> Answer<()> {
 }
 
 fn main() -> Answer<()> {
-    let folder = std::env::args().nth(1).ok_or("which directory, to be filled and removed?")?;
+    let Some(folder) = std::env::args().nth(1) else {
+        println!("Name a directory on the disk that is meant: it is filled and emptied.");
+        return Ok(());
+    };
     let folder = Path::new(&folder).join("state-cost");
     cost("in memory, with a log", &|| {
         let disk = Box::new(RealDisk::open(folder.join("logged"))?);
