@@ -109,8 +109,9 @@ pub(crate) const KEYS: &[Key] = &[
         name: "data",
         kind: Kind::Text,
         help: "A directory in which everything is kept that outlives a connection: what is \
-               acknowledged is on disk. Not finished: the directory only shrinks when the broker \
-               starts [default: everything is in memory, and gone with the process]",
+               acknowledged is on disk. Not finished: queues are whole in memory, too, and what \
+               waits for a shared subscription is not kept [default: everything is in memory, and \
+               gone with the process]",
         show: |configuration| {
             let data = configuration.data.as_ref()?;
             Some(Value::Text(data.display().to_string()))
