@@ -85,6 +85,8 @@ async fn serve(start: Start, ready: &std_mpsc::Sender<io::Result<()>>) {
         // An aborted task, and its socket with it, is dropped by the next turn.
         yield_now().await;
         stop(&driver, &life, farewell).await;
+        // What has come to an end with the last connections. A shard that fails says nothing more.
+        driver.borrow_mut().post_records();
     });
     poll_fn(|context| {
         if let Poll::Ready(message) = failure.poll_message(context) {
@@ -96,9 +98,7 @@ async fn serve(start: Start, ready: &std_mpsc::Sender<io::Result<()>>) {
         }
         stopped.as_mut().poll(context)
     })
-    .await;
-    // What has come to an end with the last connections.
-    driver.borrow_mut().post_records();
+    .await
 }
 
 /// Makes the driver and starts its tasks; those that accept connections are given back. They begin
