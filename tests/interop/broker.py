@@ -47,7 +47,7 @@ class Broker:
         binary = os.environ.get("NOCTULE_BIN")
         binary = binary or os.path.join(target_folder(self.root), "debug", "noctule")
         listeners = ["--listen", f"127.0.0.1:{self.port}", "--listen", f"unix:{self.unix}"]
-        system = ["--system-interval-seconds", "1"]
+        system = ["--system-interval-seconds", "1", "--data", os.path.join(self.folder, "data")]
         return [binary, "serve", *listeners, *system, *os.environ.get("NOCTULE_ARGS", "").split()]
 
     def start(self):

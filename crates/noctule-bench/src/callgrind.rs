@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use crate::core_load::CoreLoad;
 use crate::engine::Engine;
 use crate::load::Load;
-use crate::process::{Running, free_port, noctule_arguments, noctule_program};
+use crate::process::{IN_MEMORY, Running, free_port, noctule_arguments, noctule_program};
 
 /// What was executed in user space.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,7 +37,7 @@ fn broker(load: &'static Load, messages: u64) -> Result<(Counts, u64)> {
     let file = env::temp_dir().join(format!("noctule-bench-{port}.callgrind"));
     let mut command = callgrind(&file);
     command.arg("--collect-systime=yes").arg(noctule_program()?);
-    command.args(noctule_arguments(port, 1));
+    command.args(noctule_arguments(port, 1)).args(IN_MEMORY);
     let running = Running::broker(command, port)?;
     let mut engine = Engine::connect(load, running.target())?;
     engine.run_messages(messages)?;

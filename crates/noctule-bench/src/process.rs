@@ -66,7 +66,7 @@ impl Running {
     pub(crate) fn noctule(shards: u16) -> Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(noctule_program()?);
-        command.args(noctule_arguments(port, shards));
+        command.args(noctule_arguments(port, shards)).args(IN_MEMORY);
         Self::broker(command, port)
     }
 
@@ -184,7 +184,10 @@ impl Drop for Running {
     }
 }
 
-/// How noctule is started, wherever it runs.
+/// Has noctule keep nothing on disk.
+pub(crate) const IN_MEMORY: [&str; 2] = ["--durability", "memory"];
+
+/// How noctule is started, wherever it runs, but for where it keeps its data.
 pub(crate) fn noctule_arguments(port: u16, shards: u16) -> Vec<String> {
     let listen = format!("127.0.0.1:{port}");
     let shards = shards.to_string();

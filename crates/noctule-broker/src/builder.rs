@@ -165,6 +165,13 @@ impl Builder {
     /// Keeps sessions that outlive their connections, what waits for them, and retained messages in
     /// this directory, which is made if there is none: what is acknowledged is on disk. By default
     /// everything is in memory and gone with the process.
+    ///
+    /// ```no_run
+    /// # use noctule_broker::Broker;
+    /// let broker = Broker::builder().data("/var/lib/my-program").listen("127.0.0.1:1883");
+    /// let broker = broker.start()?;
+    /// # Ok::<(), noctule_broker::StartError>(())
+    /// ```
     pub fn data(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data = Some(directory.into());
         self
@@ -229,7 +236,11 @@ impl Builder {
 
     /// Opens the store, if there is to be one.
     fn open_storage(&self) -> Result<Option<OpenStorage>, StartError> {
-        let Some(path) = &self.data else { return Ok(None) };
+        let Some(path) = &self.data else {
+            info!(target: "noctule", durability = "memory",
+                "everything is in memory, and gone with the process");
+            return Ok(None);
+        };
         let opened = Storage::open(path, Repair::Salvage, self.settings.placement);
         opened.map(Some).map_err(|source| StartError::Store { path: path.clone(), source })
     }

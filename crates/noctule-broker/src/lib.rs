@@ -46,6 +46,7 @@ mod storage;
 mod stream;
 mod subscriber;
 mod subscription;
+mod tally;
 mod task;
 mod threads;
 mod transit;

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use noctule_broker_core::{Placement, Restored};
-use noctule_store::broker::{self, CONTENT, Opened};
+use noctule_store::broker::{self, CONTENT, Findings, Opened};
 use noctule_store::{Committer, LogSettings, LoggedState, RealDisk, Repair, StoreError, Wake};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::checkpoints::Checkpoints;
 use crate::keeping::Keeper;
+use crate::tally::Tally;
 
 /// The bytes of a segment of the log, and how many are kept to be used again.
 const SEGMENT_BYTES: u64 = 32 * 1024 * 1024;
@@ -63,7 +64,7 @@ impl Storage {
         repair: Repair,
         placement: Placement,
     ) -> Result<OpenStorage, StoreError> {
-        let Opened { log, archive, model, .. } = open_all(path, repair)?;
+        let Opened { log, archive, model, findings } = open_all(path, repair)?;
         let age = log.ages().now();
         let bells: Vec<_> = (0..placement.shards()).map(|_| Arc::new(Notify::new())).collect();
         let wake = |bell: &Arc<Notify>| {
@@ -79,7 +80,9 @@ impl Storage {
         let checkpoints = Checkpoints::start(Arc::clone(&committer), archive).map_err(thread)?;
         let keepers = appenders.into_iter().zip(bells);
         let keepers = keepers.map(|(appender, bell)| Keeper::new(appender, bell));
-        let shares = keepers.zip(model.into_restored(&placement));
+        let restored = model.into_restored(&placement);
+        tell(path, &Tally::of(&restored), &findings);
+        let shares = keepers.zip(restored);
         let shares = shares.map(|(keeper, restored)| Share { keeper, restored }).collect();
         let threads = Mutex::new(Some(Threads { committer, checkpoints }));
         let storage = Arc::new(Self { threads, path: path.to_owned() });
@@ -102,15 +105,18 @@ fn open_all(path: &Path, repair: Repair) -> Result<Opened, StoreError> {
         free_segments_max: FREE_SEGMENTS_MAX,
         ..LogSettings::default()
     };
-    let opened = broker::open(Box::new(disk), Box::new(runs), Box::new(state), settings, repair)?;
-    let findings = &opened.findings;
-    if findings.is_intact() {
-        info!(target: "noctule", path = %path.display(), records = findings.log.records,
-            spilled = findings.spilled, "the store is open");
-    } else {
+    broker::open(Box::new(disk), Box::new(runs), Box::new(state), settings, repair)
+}
+
+/// Says in one line where everything is kept, and what of it is there.
+fn tell(path: &Path, tally: &Tally, findings: &Findings) {
+    let Tally { sessions, subscriptions, messages, retained } = tally;
+    let unfinished_bytes = findings.log.torn.as_ref().map_or(0, |torn| torn.bytes);
+    info!(target: "noctule", path = %path.display(), durability = "local", sessions, subscriptions,
+        messages, retained, unfinished_bytes, "everything is kept on disk");
+    if !findings.is_intact() {
         warn!(target: "noctule", path = %path.display(), %findings, "the store was damaged");
     }
-    Ok(opened)
 }
 
 impl Drop for Storage {

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Result;
 use noctule_broker::{
     Broker, Builder, Features, Limits, Listener, SharedStrategy, TextRules, Version,
 };
+
+use crate::data_directory;
 
 /// Where the broker listens when nobody says otherwise. A machine without IPv6 has only the first.
 pub(crate) const DEFAULT_ADDRESSES: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
@@ -17,6 +20,15 @@ pub(crate) enum LogFormat {
     Text,
 }
 
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// What was acknowledged is on disk.
+    Local,
+    /// It is in memory, and gone with the process.
+    Memory,
+}
+
 /// The settings of `noctule serve`.
 #[derive(Clone, Debug)]
 pub(crate) struct Configuration {
@@ -24,6 +36,7 @@ pub(crate) struct Configuration {
     pub(crate) listeners: Vec<ListenerConfiguration>,
     pub(crate) allow_anonymous: Option<bool>,
     pub(crate) data: Option<PathBuf>,
+    pub(crate) durability: Durability,
     pub(crate) shards: Option<u16>,
     pub(crate) stop_deadline: Duration,
     pub(crate) log_level: tracing::Level,
@@ -52,6 +65,7 @@ impl Default for Configuration {
             listeners: Vec::new(),
             allow_anonymous: None,
             data: None,
+            durability: Durability::Local,
             shards: None,
             stop_deadline: Duration::from_secs(10),
             log_level: tracing::Level::INFO,
@@ -69,7 +83,11 @@ impl Default for Configuration {
 
 impl Configuration {
     /// The broker that was described.
-    pub(crate) fn builder(&self) -> Builder {
+    ///
+    /// # Errors
+    ///
+    /// If it is to have a directory and there is no place for one.
+    pub(crate) fn builder(&self) -> Result<Builder> {
         let mut builder = Broker::builder()
             .limits(self.limits.clone())
             .features(self.features.clone())
@@ -80,8 +98,8 @@ impl Configuration {
         if let Some(allow) = self.allow_anonymous {
             builder = builder.allow_anonymous(allow);
         }
-        if let Some(directory) = &self.data {
-            builder = builder.data(directory);
+        if self.durability == Durability::Local {
+            builder = builder.data(self.data.clone().map_or_else(data_directory::by_default, Ok)?);
         }
         if let Some(shards) = self.shards {
             builder = builder.shards(shards);
@@ -91,11 +109,11 @@ impl Configuration {
         }
         if self.listen.is_empty() && self.listeners.is_empty() {
             let [first, second] = DEFAULT_ADDRESSES;
-            return builder.listen(first).listen(Listener::new(second).optional(true));
+            return Ok(builder.listen(first).listen(Listener::new(second).optional(true)));
         }
         let plain = self.listen.iter().map(|address| Listener::new(address.as_str()));
         let detailed = self.listeners.iter().map(ListenerConfiguration::listener);
-        plain.chain(detailed).fold(builder, Builder::listen)
+        Ok(plain.chain(detailed).fold(builder, Builder::listen))
     }
 }
 

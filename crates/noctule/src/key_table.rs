@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use noctule_broker::{QoS, SharedStrategy, TextRules};
 
-use crate::configuration::LogFormat;
+use crate::configuration::{Durability, LogFormat};
 use crate::key::Key;
 use crate::value::{Kind, Value};
 
@@ -107,11 +107,11 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "data",
-        kind: Kind::Text,
-        help: "A directory in which everything is kept that outlives a connection: what is \
-               acknowledged is on disk. Not finished: queues are whole in memory, too, and what \
-               waits for a shared subscription is not kept [default: everything is in memory, and \
-               gone with the process]",
+        kind: Kind::Directory,
+        help: "The directory in which everything is kept that outlives a connection; it is made if \
+               there is none, for its owner only [default: /var/lib/noctule for root; for others \
+               noctule in $XDG_STATE_HOME or ~/.local/state, on macOS in \
+               ~/Library/Application Support]",
         show: |configuration| {
             let data = configuration.data.as_ref()?;
             Some(Value::Text(data.display().to_string()))
@@ -122,6 +122,13 @@ pub(crate) const KEYS: &[Key] = &[
             }
         },
     },
+    choice!(
+        "durability",
+        |configuration| configuration.durability,
+        ["local" => Durability::Local, "memory" => Durability::Memory],
+        "What an acknowledgement means: local, that it is on disk; memory, that it is in memory, \
+         and gone with the process"
+    ),
     Key {
         name: "shards",
         kind: Kind::Count { min: 1, max: 1_024 },
@@ -401,7 +408,7 @@ mod tests {
                 | Kind::Seconds { min, max } => {
                     vec![Value::Number(min), Value::Number(max)]
                 }
-                Kind::Text => vec![Value::Text("x".to_owned())],
+                Kind::Directory | Kind::Text => vec![Value::Text("x".to_owned())],
                 Kind::List => vec![Value::List(vec!["x".to_owned()])],
             };
             for value in values {

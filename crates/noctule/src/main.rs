@@ -5,6 +5,7 @@ mod client;
 mod command_line;
 mod config_file;
 mod configuration;
+mod data_directory;
 mod key;
 mod key_table;
 mod logging;

@@ -50,6 +50,7 @@ fn example(kind: Kind) -> Value {
         Kind::Choice(words) => Value::Text(words.concat()),
         Kind::Count { max, .. } => Value::Number(max.min(4)),
         Kind::Bytes { max, .. } | Kind::Seconds { max, .. } => Value::Number(max),
+        Kind::Directory => Value::Text("/var/lib/noctule".to_owned()),
         Kind::Text => Value::Text("replies/".to_owned()),
     }
 }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::config_file;
 use crate::configuration::Configuration;
 use crate::key_table::KEYS;
-use crate::{logging, print_config};
+use crate::{data_directory, logging, print_config};
 
 /// The subcommand's name.
 pub(crate) const NAME: &str = "serve";
@@ -27,7 +27,7 @@ const SAME_WISH: Duration = Duration::from_millis(250);
 
 pub(crate) fn command() -> Command {
     Command::new(NAME)
-        .about("Run a broker; without arguments on 127.0.0.1:1883 and [::1]:1883")
+        .about("Run a broker; without arguments on 127.0.0.1:1883 and [::1]:1883, its data on disk")
         .arg(
             Arg::new(CONFIG)
                 .long(CONFIG)
@@ -75,7 +75,7 @@ fn print() -> Result<()> {
 async fn serve(configuration: &Configuration) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let broker = configuration.builder().start()?;
+    let broker = data_directory::explain(configuration.builder()?.start())?;
     tokio::select! {
         result = broker.finished() => return Ok(result?),
         name = either(&mut interrupt, &mut terminate) => {

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Count { min: u64, max: u64 },
     /// Whole seconds.
     Seconds { min: u64, max: u64 },
+    /// The path of a directory.
+    Directory,
     /// A text that fits a string of the protocol.
     Text,
     /// Texts; a flag for it can be given more than once.
@@ -43,7 +45,7 @@ impl Kind {
             Self::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
             Self::Bytes { .. } => bytes(text).map(Value::Number),
             Self::Count { .. } | Self::Seconds { .. } => text.parse().ok().map(Value::Number),
-            Self::Text => Some(Value::Text(text.to_owned())),
+            Self::Directory | Self::Text => Some(Value::Text(text.to_owned())),
             Self::List => Some(Value::List(vec![text.to_owned()])),
         };
         value.filter(|value| self.is_in_range(value)).ok_or_else(|| self.to_string())
@@ -69,7 +71,7 @@ impl Kind {
     /// A text in a file: for a size it may have a suffix, for a flag or a count it is no value.
     fn parse_quoted(self, text: &str) -> Result<Value, String> {
         match self {
-            Self::Bytes { .. } | Self::Choice(_) | Self::Text => self.parse(text),
+            Self::Bytes { .. } | Self::Choice(_) | Self::Directory | Self::Text => self.parse(text),
             Self::Flag | Self::Count { .. } | Self::Seconds { .. } | Self::List => {
                 Err(self.to_string())
             }
@@ -82,6 +84,7 @@ impl Kind {
                 Self::Bytes { min, max } | Self::Count { min, max } | Self::Seconds { min, max },
                 Value::Number(number),
             ) => (min..=max).contains(number),
+            (Self::Directory, Value::Text(text)) => !text.is_empty() && !text.contains('\0'),
             (Self::Text, Value::Text(text)) => text.len() <= TEXT_BYTES_MAX && !text.contains('\0'),
             _ => true,
         }
@@ -95,6 +98,7 @@ impl Kind {
             Self::Bytes { .. } => "BYTES",
             Self::Count { .. } => "COUNT",
             Self::Seconds { .. } => "SECONDS",
+            Self::Directory => "DIR",
             Self::Text => "TEXT",
             Self::List => "ADDRESS",
         }
@@ -114,6 +118,7 @@ impl fmt::Display for Kind {
             Self::Seconds { min, max } => {
                 write!(formatter, "a number of seconds from {min} to {max}")
             }
+            Self::Directory => formatter.write_str("the path of a directory"),
             Self::Text => {
                 write!(formatter, "a text of at most {TEXT_BYTES_MAX} bytes without U+0000")
             }

@@ -88,7 +88,11 @@ impl Recipe {
                 command.arg("--data").arg(folder);
                 command
             }
-            Self::NoctuleMemory => noctule(port, shards)?,
+            Self::NoctuleMemory => {
+                let mut command = noctule(port, shards)?;
+                command.args(process::IN_MEMORY);
+                command
+            }
             Self::Rumqttd => rumqttd(folder, ports)?,
         })
     }

@@ -13,10 +13,15 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Long enough for anything that works.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The binary with these arguments.
+/// The binary with these arguments. A broker that is told nothing about its data keeps none, so
+/// that no test leaves something in its user's directory.
 pub(crate) fn noctule(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_noctule"));
     command.args(arguments).stdin(Stdio::null());
+    let says = |what: &&str| ["--data", "--durability"].contains(what);
+    if arguments.first() == Some(&"serve") && !arguments.iter().any(says) {
+        command.args(["--durability", "memory"]);
+    }
     command
 }
 
@@ -70,9 +75,12 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut command = noctule(&["serve"]);
-        let mut child =
-            command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        Self::of(noctule(&[&["serve"], arguments].concat()))
+    }
+
+    /// A broker that is started in some other way.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {

@@ -1,6 +1,7 @@
 //! The binary as a user meets it: flags, files, signals, log lines.
 
 mod broker;
+mod durability;
 mod errors;
 mod log;
 mod mosquitto;

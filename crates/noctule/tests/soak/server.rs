@@ -14,7 +14,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_noctule"));
-        command.args(["serve", "--listen", "127.0.0.1:0"]).stdin(Stdio::null());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--durability", "memory"]);
+        command.stdin(Stdio::null());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let address = loop {
