@@ -13,7 +13,6 @@ use noctule_broker_core::{
     ReadRules, Settings, ShardId, SharedStrategy, Timestamp,
 };
 use noctule_packet::{TextRules, Version};
-use noctule_store::Repair;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -24,6 +23,7 @@ use crate::handle::{Handle, Shared};
 use crate::inbox::Mail;
 use crate::life::Life;
 use crate::listener::{Listener, OpenListener};
+use crate::recovery::Recovery;
 use crate::request::Request;
 use crate::run::Start;
 use crate::storage::{OpenStorage, Storage};
@@ -72,6 +72,7 @@ pub struct Builder {
     allow_anonymous: Option<bool>,
     raise_descriptor_limit: bool,
     data: Option<PathBuf>,
+    recovery: Recovery,
 }
 
 impl Default for Builder {
@@ -83,6 +84,7 @@ impl Default for Builder {
             allow_anonymous: None,
             raise_descriptor_limit: true,
             data: None,
+            recovery: Recovery::default(),
         }
     }
 }
@@ -177,6 +179,13 @@ impl Builder {
         self
     }
 
+    /// What is done if the content of [`data`](Self::data) is damaged; by default the broker starts
+    /// with whatever can be read.
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
     /// Whether the process's limit of open descriptors is raised as far as it goes; it is by
     /// default.
     pub fn raise_descriptor_limit(mut self, raise: bool) -> Self {
@@ -241,8 +250,7 @@ impl Builder {
                 "everything is in memory, and gone with the process");
             return Ok(None);
         };
-        let opened = Storage::open(path, Repair::Salvage, self.settings.placement);
-        opened.map(Some).map_err(|source| StartError::Store { path: path.clone(), source })
+        Storage::open(path, self.recovery, self.settings.placement).map(Some)
     }
 
     /// What each shard's thread starts with, and the way to each.

@@ -64,6 +64,20 @@ pub enum StartError {
         /// Why not.
         source: StoreError,
     },
+    /// What there is in the store's directory is damaged, and [`Recovery::Refuse`] was asked for.
+    ///
+    /// [`Recovery::Refuse`]: crate::Recovery::Refuse
+    #[error(
+        "the store in {} is damaged, and recovery is \"refuse\"; \"repair\" starts with what can \
+         be read, \"empty\" with nothing: {findings}",
+        .path.display()
+    )]
+    Damaged {
+        /// Its directory.
+        path: PathBuf,
+        /// What is damaged, and what there is besides.
+        findings: String,
+    },
     /// A thread or its runtime could not be made.
     #[error("cannot start the broker's threads")]
     Thread(#[source] io::Error),

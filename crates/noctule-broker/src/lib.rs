@@ -38,6 +38,7 @@ mod life;
 mod listener;
 mod publication;
 mod publisher;
+mod recovery;
 mod request;
 mod run;
 mod shard;
@@ -63,4 +64,5 @@ pub use noctule_broker_core::{
 };
 pub use noctule_packet::{QoS, ReasonCode, RetainHandling, TextRules, Version};
 pub use publication::{Publication, Received};
+pub use recovery::Recovery;
 pub use subscription::{Subscription, SubscriptionRequest};

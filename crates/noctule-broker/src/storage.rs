@@ -1,23 +1,22 @@
 //! The store of a broker: opened before its shards start, and closed when the last one has ended.
 
-use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use std::{fmt, fs};
 
 use noctule_broker_core::{Placement, Restored};
-use noctule_store::broker::{self, CONTENT, Findings, Opened};
-use noctule_store::{Committer, LogSettings, LoggedState, RealDisk, Repair, StoreError, Wake};
+use noctule_store::broker::{Findings, Opened};
+use noctule_store::{Committer, Wake};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::checkpoints::Checkpoints;
+use crate::error::StartError;
 use crate::keeping::Keeper;
+use crate::recovery::{self, Recovery};
 use crate::tally::Tally;
-
-/// The bytes of a segment of the log, and how many are kept to be used again.
-const SEGMENT_BYTES: u64 = 32 * 1024 * 1024;
-const FREE_SEGMENTS_MAX: usize = 4;
 
 /// What one shard may have on its way to the disk; what comes behind it waits, and so do its
 /// clients.
@@ -61,10 +60,10 @@ impl Storage {
     /// Opens the store in a directory, which is made if there is none.
     pub(crate) fn open(
         path: &Path,
-        repair: Repair,
+        recovery: Recovery,
         placement: Placement,
-    ) -> Result<OpenStorage, StoreError> {
-        let Opened { log, archive, model, findings } = open_all(path, repair)?;
+    ) -> Result<OpenStorage, StartError> {
+        let Opened { log, archive, model, findings } = recovery::open(path, recovery)?;
         let age = log.ages().now();
         let bells: Vec<_> = (0..placement.shards()).map(|_| Arc::new(Notify::new())).collect();
         let wake = |bell: &Arc<Notify>| {
@@ -72,12 +71,12 @@ impl Storage {
             let wake: Wake = Box::new(move || bell.notify_one());
             wake
         };
-        let thread = |source| StoreError::Io { action: "start", name: "a thread".into(), source };
         let wakes = bells.iter().map(wake).collect();
         let (committer, appenders) =
-            Committer::start(log, WAITING_BYTES_MAX, wakes).map_err(thread)?;
+            Committer::start(log, WAITING_BYTES_MAX, wakes).map_err(StartError::Thread)?;
         let committer = Arc::new(committer);
-        let checkpoints = Checkpoints::start(Arc::clone(&committer), archive).map_err(thread)?;
+        let checkpoints = Checkpoints::start(Arc::clone(&committer), archive);
+        let checkpoints = checkpoints.map_err(StartError::Thread)?;
         let keepers = appenders.into_iter().zip(bells);
         let keepers = keepers.map(|(appender, bell)| Keeper::new(appender, bell));
         let restored = model.into_restored(&placement);
@@ -90,32 +89,28 @@ impl Storage {
     }
 }
 
-/// Opens all parts of a store, each in its place: the log in the directory, and below it what is
-/// not in the log any more.
-fn open_all(path: &Path, repair: Repair) -> Result<Opened, StoreError> {
-    let disk = RealDisk::open(path)?;
-    let runs = RealDisk::open(path.join("runs"))?;
-    let state = RealDisk::open(path.join("state"))?;
-    let (state, summary) = LoggedState::open(Box::new(state), CONTENT, repair)?;
-    if !summary.is_intact() {
-        warn!(target: "noctule", path = %path.display(), %summary, "the state was damaged");
-    }
-    let settings = LogSettings {
-        segment_bytes: SEGMENT_BYTES,
-        free_segments_max: FREE_SEGMENTS_MAX,
-        ..LogSettings::default()
-    };
-    broker::open(Box::new(disk), Box::new(runs), Box::new(state), settings, repair)
-}
-
 /// Says in one line where everything is kept, and what of it is there.
 fn tell(path: &Path, tally: &Tally, findings: &Findings) {
     let Tally { sessions, subscriptions, messages, retained } = tally;
-    let unfinished_bytes = findings.log.torn.as_ref().map_or(0, |torn| torn.bytes);
+    let torn = [&findings.state, &findings.log].into_iter().filter_map(|part| part.torn.as_ref());
+    let unfinished_bytes: u64 = torn.map(|torn| torn.bytes).sum();
     info!(target: "noctule", path = %path.display(), durability = "local", sessions, subscriptions,
         messages, retained, unfinished_bytes, "everything is kept on disk");
     if !findings.is_intact() {
-        warn!(target: "noctule", path = %path.display(), %findings, "the store was damaged");
+        warn!(target: "noctule", path = %path.display(), %findings,
+            "the store was damaged: what cannot be read is set aside, everything else is used");
+    }
+    warn_of_others(path);
+}
+
+/// Whoever else may write there could put other files in place of the broker's.
+fn warn_of_others(path: &Path) {
+    let Ok(mode) = fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777) else {
+        return;
+    };
+    if mode & 0o022 != 0 {
+        warn!(target: "noctule", path = %path.display(), mode = format_args!("{mode:03o}"),
+            "others may write to the broker's directory: chmod 700 makes it the broker's alone");
     }
 }
 

@@ -12,6 +12,7 @@
 mod changes;
 mod checkpoint;
 mod damaged;
+mod directory;
 mod keys;
 mod message;
 mod model;
@@ -28,6 +29,7 @@ mod subscription;
 pub use changes::Changes;
 pub use checkpoint::Archive;
 pub use damaged::{Damaged, Unreadable};
+pub use directory::{look, open_directory};
 pub use model::Model;
 pub use opening::{Findings, Opened, open};
 pub use record::{decode, encode};

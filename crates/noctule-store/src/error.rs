@@ -20,6 +20,16 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
+    /// A symbolic link stands where a directory of the store belongs.
+    #[error(
+        "{} is a symbolic link, which is not followed out of the store's directory: put the \
+         directory there",
+        .path.display()
+    )]
+    Link {
+        /// Where it stands.
+        path: PathBuf,
+    },
     /// The system cannot do something.
     #[error("the store cannot {action} {name}: {source}{}", advice(.source))]
     Io {

@@ -44,6 +44,7 @@
 #![deny(unsafe_code)]
 
 mod age;
+mod aside;
 #[cfg(feature = "broker")]
 pub mod broker;
 mod committer;
@@ -68,6 +69,7 @@ mod state_disk;
 mod state_logged;
 mod summary;
 mod trim;
+mod unchanged;
 mod upkeep;
 mod view;
 
@@ -87,4 +89,5 @@ pub use simulated::{Cut, SimulatedDisk};
 pub use state::{KEY_BYTES_MAX, State, StateBatch};
 pub use state_logged::LoggedState;
 pub use summary::{Quarantined, Summary, Torn};
+pub use unchanged::UnchangedDisk;
 pub use view::LogView;

@@ -16,20 +16,40 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes the lock of a directory.
     pub(crate) fn take(directory: &Path) -> Result<Self, StoreError> {
-        let path = directory.join(LOCK_NAME);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        owner_only(&mut options);
-        #[cfg(windows)]
-        std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, 0);
-        let name = path.display().to_string();
-        let file = options.open(path).map_err(StoreError::io("open", &name))?;
+        let name = name(directory);
+        let file = open(directory, &mut options).map_err(StoreError::io("open", name))?;
+        Self::hold(file, directory)
+    }
+
+    /// Takes the lock of a directory that is not to be changed. Where none is, nobody has it.
+    pub(crate) fn take_if_there(directory: &Path) -> Result<Option<Self>, StoreError> {
+        match open(directory, OpenOptions::new().read(true)) {
+            Ok(file) => Self::hold(file, directory).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("open", name(directory))(error)),
+        }
+    }
+
+    fn hold(file: File, directory: &Path) -> Result<Self, StoreError> {
         match exclusive(&file) {
             Ok(true) => Ok(Self { _file: file }),
             Ok(false) => Err(StoreError::Locked { path: directory.to_owned() }),
-            Err(error) => Err(StoreError::io("lock", name)(error)),
+            Err(error) => Err(StoreError::io("lock", name(directory))(error)),
         }
     }
+}
+
+fn name(directory: &Path) -> String {
+    directory.join(LOCK_NAME).display().to_string()
+}
+
+fn open(directory: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    owner_only(options);
+    #[cfg(windows)]
+    std::os::windows::fs::OpenOptionsExt::share_mode(options, 0);
+    options.open(directory.join(LOCK_NAME))
 }
 
 /// Takes the file for this process alone. Whether nobody else has it.

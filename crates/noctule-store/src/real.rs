@@ -32,12 +32,27 @@ impl RealDisk {
         let path = path.as_ref().to_owned();
         let mut builder = DirBuilder::new();
         builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        owner_only_directory(&mut builder);
         let name = path.display().to_string();
         builder.create(&path).map_err(StoreError::io("make the directory", name))?;
         let lock = Lock::take(&path)?;
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Opens a directory in this one, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and if it is a symbolic link.
+    pub fn below(&self, name: &str) -> Result<Self, StoreError> {
+        let path = self.path.join(name);
+        refuse_link(&path)?;
+        Self::open(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn options(&self) -> OpenOptions {
@@ -46,6 +61,47 @@ impl RealDisk {
         owner_only(&mut options);
         options
     }
+}
+
+/// New directories are their owner's alone.
+pub(crate) fn owner_only_directory(builder: &mut DirBuilder) {
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
+    #[cfg(not(unix))]
+    let _ = builder;
+}
+
+/// A link may lead out of the directory that somebody has chosen.
+pub(crate) fn refuse_link(path: &Path) -> Result<(), StoreError> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(StoreError::Link { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// The names of all files in a directory.
+pub(crate) fn names_in(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        // A name that is no text is none of ours.
+        if let Ok(name) = entry?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(unix)]
+pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    use std::io::{Read, Seek};
+
+    file.seek(io::SeekFrom::Start(offset))?;
+    file.read_exact(bytes)
 }
 
 /// New files are their owner's alone, and what is opened is no link to somewhere else.
@@ -80,14 +136,7 @@ fn close_to_others(file: &File) -> io::Result<()> {
 
 impl Disk for RealDisk {
     fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            // A name that is no text is none of ours.
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        names_in(&self.path)
     }
 
     fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -148,17 +197,8 @@ impl DiskFile for RealFile {
         Ok(self.file.metadata()?.len())
     }
 
-    #[cfg(unix)]
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.file, bytes, offset)
-    }
-
-    #[cfg(not(unix))]
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        use std::io::{Read, Seek};
-
-        (&self.file).seek(io::SeekFrom::Start(offset))?;
-        (&self.file).read_exact(bytes)
+        read_at(&self.file, bytes, offset)
     }
 
     #[cfg(unix)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use noctule_broker::{
-    Broker, Builder, Features, Limits, Listener, SharedStrategy, TextRules, Version,
+    Broker, Builder, Features, Limits, Listener, Recovery, SharedStrategy, TextRules, Version,
 };
 
 use crate::data_directory;
@@ -37,6 +37,7 @@ pub(crate) struct Configuration {
     pub(crate) allow_anonymous: Option<bool>,
     pub(crate) data: Option<PathBuf>,
     pub(crate) durability: Durability,
+    pub(crate) recovery: Recovery,
     pub(crate) shards: Option<u16>,
     pub(crate) stop_deadline: Duration,
     pub(crate) log_level: tracing::Level,
@@ -66,6 +67,7 @@ impl Default for Configuration {
             allow_anonymous: None,
             data: None,
             durability: Durability::Local,
+            recovery: Recovery::default(),
             shards: None,
             stop_deadline: Duration::from_secs(10),
             log_level: tracing::Level::INFO,
@@ -89,6 +91,7 @@ impl Configuration {
     /// If it is to have a directory and there is no place for one.
     pub(crate) fn builder(&self) -> Result<Builder> {
         let mut builder = Broker::builder()
+            .recovery(self.recovery)
             .limits(self.limits.clone())
             .features(self.features.clone())
             .shared_strategy(self.shared_strategy)

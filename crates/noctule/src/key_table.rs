@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use noctule_broker::{QoS, SharedStrategy, TextRules};
+use noctule_broker::{QoS, Recovery, SharedStrategy, TextRules};
 
 use crate::configuration::{Durability, LogFormat};
 use crate::key::Key;
@@ -128,6 +128,17 @@ pub(crate) const KEYS: &[Key] = &[
         ["local" => Durability::Local, "memory" => Durability::Memory],
         "What an acknowledgement means: local, that it is on disk; memory, that it is in memory, \
          and gone with the process"
+    ),
+    choice!(
+        "recovery",
+        |configuration| configuration.recovery,
+        [
+            "repair" => Recovery::Repair,
+            "refuse" => Recovery::Refuse,
+            "empty" => Recovery::Empty
+        ],
+        "What is done about damaged data: repair, set aside what cannot be read and start with the \
+         rest; refuse, do not start; empty, set everything aside and start with nothing"
     ),
     Key {
         name: "shards",

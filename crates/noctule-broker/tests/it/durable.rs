@@ -14,10 +14,10 @@ use crate::{DEADLINE, start};
 const VERSIONS: [Version; 2] = [Version::V3_1_1, Version::V5_0];
 
 /// A directory of one test, which goes with it.
-struct Directory(PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("noctule-durable-{}-{number}", std::process::id());
@@ -37,7 +37,7 @@ impl Directory {
         copy
     }
 
-    fn start(&self) -> (Handle, SocketAddr) {
+    pub(crate) fn start(&self) -> (Handle, SocketAddr) {
         start(Broker::builder().data(&self.0))
     }
 }
@@ -56,7 +56,7 @@ fn lasting(version: Version, client_id: &str) -> OwnedConnect {
 
 /// A client with a session that stays, and whether there was one.
 #[track_caller]
-fn open(address: SocketAddr, version: Version, client_id: &str) -> (Peer, bool) {
+pub(crate) fn open(address: SocketAddr, version: Version, client_id: &str) -> (Peer, bool) {
     let mut peer = Peer::connect(address);
     let session_present = peer.open(&lasting(version, client_id)).session_present;
     (peer, session_present)

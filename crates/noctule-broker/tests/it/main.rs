@@ -24,6 +24,7 @@ mod process;
 mod properties;
 mod queues;
 mod raw;
+mod recovery;
 mod requests;
 mod retained;
 mod rules;

@@ -35,6 +35,8 @@ pub struct Opened {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Findings {
+    /// In the state.
+    pub state: Summary,
     /// In the log.
     pub log: Summary,
     /// Messages that were read out of runs.
@@ -47,13 +49,16 @@ pub struct Findings {
 impl Findings {
     /// Whether nothing that was ever promised is missing.
     pub fn is_intact(&self) -> bool {
-        self.log.is_intact() && self.unreadable.is_empty()
+        self.state.is_intact() && self.log.is_intact() && self.unreadable.is_empty()
     }
 }
 
 impl fmt::Display for Findings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}; {} messages in runs", self.log, self.spilled)?;
+        if !self.state.is_clean() {
+            write!(formatter, "; the state: {}", self.state)?;
+        }
         for unreadable in &self.unreadable {
             write!(formatter, "; {unreadable}")?;
         }

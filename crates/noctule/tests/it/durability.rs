@@ -83,6 +83,22 @@ fn message(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
+/// Spoils what was stored of a message.
+fn damage(folder: &Path, payload: &str) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(mut bytes) = fs::read(&path) else { continue };
+        // There is little in it, and much room behind that.
+        let written = &bytes[..bytes.len().min(4_096)];
+        let place = written.windows(payload.len()).position(|found| found == payload.as_bytes());
+        if let Some(at) = place {
+            bytes[at] ^= 1;
+            return fs::write(path, bytes).unwrap();
+        }
+    }
+    panic!("{payload} is in no file");
+}
+
 fn lasting(client_id: &str) -> OwnedConnect {
     let connect = OwnedConnect::v5(client_id);
     OwnedConnect { clean_start: false, session_expiry_interval: Some(1_000), ..connect }
@@ -143,6 +159,39 @@ fn a_directory_that_cannot_be_is_named_with_a_way_out() {
         assert!(message.contains(part), "{part} is missing in: {message}");
     }
     assert_eq!(message.trim_end().lines().last().unwrap().matches("Not a dir").count(), 1);
+}
+
+#[test]
+fn damage_is_named_and_dealt_with_as_was_asked_for() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let arguments = ["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let with = |recovery| [&arguments[..], &["--recovery", recovery]].concat();
+    let serving = Serving::start(&arguments);
+    let address = serving.address();
+    Peer::connect_with(address, &lasting("reader")).subscribe(&[("t", QoS::AtLeastOnce)]);
+    let mut publisher = Peer::v5(address, "publisher");
+    publisher.publish("t", "spoilt", QoS::AtLeastOnce);
+    publisher.publish("t", "kept", QoS::AtLeastOnce);
+    drop(serving);
+    damage(&data, "spoilt");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o770)).unwrap();
+
+    let (status, _, message) = run(&[&["serve"], &with("refuse")[..]].concat());
+    assert_eq!(status.code(), Some(1));
+    for part in [data.to_str().unwrap(), "is damaged", "\"repair\"", "set aside"] {
+        assert!(message.contains(part), "{part} is missing in: {message}");
+    }
+    let serving = Serving::start(&with("repair"));
+    assert!(serving.line_with("everything is kept on disk").contains("messages=1"));
+    let line = serving.line_with("the store was damaged");
+    assert!(line.contains("WARN") && line.contains("set aside at"), "{line}");
+    let line = serving.line_with("others may write");
+    assert!(line.contains("WARN") && line.contains("mode=770"), "{line}");
+    drop(serving);
+    let serving = Serving::start(&with("empty"));
+    assert!(serving.line_with("is begun again").contains("aside-"));
+    assert!(serving.line_with("everything is kept on disk").contains("sessions=0"));
 }
 
 #[test]

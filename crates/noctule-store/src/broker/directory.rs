@@ -1,0 +1,55 @@
+//! A broker's store in the file system: the log in a directory, and in two below it what is not in
+//! the log any more.
+
+use std::path::Path;
+
+use super::opening::{self, Opened};
+use super::{CONTENT, Findings};
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::log::LogSettings;
+use crate::real::RealDisk;
+use crate::recovery::Repair;
+use crate::state_logged::LoggedState;
+use crate::unchanged::UnchangedDisk;
+
+const RUNS: &str = "runs";
+const STATE: &str = "state";
+
+/// The bytes of a segment of the log, and how many are kept to be used again.
+const SETTINGS: LogSettings =
+    LogSettings { content: CONTENT, segment_bytes: 32 * 1_024 * 1_024, free_segments_max: 4 };
+
+/// Opens the store in a directory, which is made if there is none. Damage is set aside.
+///
+/// # Errors
+///
+/// If another process has it open, if a part of it is of a newer format or of another kind, if a
+/// symbolic link leads out of it, or if the system cannot read it.
+pub fn open_directory(path: &Path) -> Result<Opened, StoreError> {
+    let disk = RealDisk::open(path)?;
+    let (runs, state) = (disk.below(RUNS)?, disk.below(STATE)?);
+    open_parts(Box::new(disk), Box::new(runs), Box::new(state))
+}
+
+/// Says what there is in a directory, and what of it is damaged, and changes nothing. What is
+/// returned can be read; it can keep nothing.
+///
+/// # Errors
+///
+/// As [`open_directory`].
+pub fn look(disk: UnchangedDisk) -> Result<Opened, StoreError> {
+    let (runs, state) = (disk.below(RUNS)?, disk.below(STATE)?);
+    open_parts(Box::new(disk), Box::new(runs), Box::new(state))
+}
+
+fn open_parts(
+    log: Box<dyn Disk>,
+    runs: Box<dyn Disk>,
+    state: Box<dyn Disk>,
+) -> Result<Opened, StoreError> {
+    let (state, summary) = LoggedState::open(state, CONTENT, Repair::Salvage)?;
+    let opened = opening::open(log, runs, Box::new(state), SETTINGS, Repair::Salvage)?;
+    let findings = Findings { state: summary, ..opened.findings };
+    Ok(Opened { findings, ..opened })
+}
