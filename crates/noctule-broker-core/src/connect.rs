@@ -170,8 +170,12 @@ impl Shard {
         let Some(connecting) = self.connecting(id) else { return };
         let (will, receive_maximum) = (connecting.will.clone(), connecting.receive_maximum);
         let Some(session) = self.registry.session_mut(key) else { return };
-        if !session.may_return() && !will.as_ref().is_some_and(|will| will.is_kept()) {
+        let is_needed = will.as_ref().is_some_and(|will| will.is_kept())
+            // Its client is still to get it, although nothing of it comes back.
+            || session.backlog().is_some();
+        if !session.may_return() && !is_needed {
             if let Some(kept) = session.kept.take() {
+                self.records.forget_session(kept.name);
                 self.record(Record::SessionEnded { session: kept.name }, effects);
             }
             return;
@@ -181,6 +185,7 @@ impl Shard {
         let Some(session) = self.registry.session_mut(key) else { return };
         let kept = session.kept.get_or_insert_with(|| Box::new(Kept::new(name)));
         kept.has_will = will.is_some();
+        self.records.note_session(name, key);
         let terms = StoredTerms {
             session: name,
             client_id: Arc::clone(&session.client_id),

@@ -63,7 +63,7 @@ impl Shard {
             return;
         }
         // Where memory is short, only one at a time passes by the queue.
-        let may_send = session.sender.is_open()
+        let may_send = session.is_open()
             && !(qos == QoS::ExactlyOnce && session.is_stored())
             && (session.sender.in_flight() == 0 || self.memory.shortage().is_none());
         let open = may_send && connection.is_some_and(|id| self.has_room(id));
@@ -132,6 +132,8 @@ impl Shard {
         let bytes = publication.bytes() as u64;
         if self.queue_full(terms.session, bytes).is_some() {
             self.drop_expired(terms.session, effects);
+            // Perhaps what is not in memory has expired.
+            self.read_on(terms.session, effects);
         }
         if let Some(limit) = self.queue_full(terms.session, bytes) {
             self.drop_message(terms, publication, DropCause::QueueFull, Some(limit), effects);
@@ -168,7 +170,7 @@ impl Shard {
     fn queue_full(&self, key: SessionKey, bytes: u64) -> Option<Limit> {
         let session = self.registry.session(key)?;
         let limits = &self.settings.limits;
-        let (messages, bytes) = (session.sender.waiting() as u64 + 1, session.queued_bytes + bytes);
+        let (messages, bytes) = (session.waiting() + 1, session.queued_bytes + bytes);
         if messages > u64::from(limits.queue_messages_max) {
             let maximum = u64::from(limits.queue_messages_max);
             Some(Limit { setting: "limits.queue_messages_max", maximum, wanted: messages })
@@ -195,6 +197,7 @@ impl Shard {
                 break;
             }
         }
+        self.read_on(key, effects);
         self.pull_from_groups(key, effects);
         self.replay(key, effects);
     }
@@ -246,7 +249,7 @@ impl Shard {
     /// Drops messages at the head of the queue that expired before they were ever sent. What was
     /// sent once waits there no more, and is never given up for its age.
     // [MQTT5-3.3.2-5] [MQTT5-4.3.3-7]
-    fn drop_expired(&mut self, key: SessionKey, effects: &mut Effects) {
+    pub(crate) fn drop_expired(&mut self, key: SessionKey, effects: &mut Effects) {
         let now = self.now;
         loop {
             let Some(session) = self.registry.session_mut(key) else { return };

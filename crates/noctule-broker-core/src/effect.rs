@@ -137,6 +137,17 @@ pub enum Effect {
         /// is urgent.
         is_urgent: bool,
     },
+    /// Read a part of a session's queue, of which [`Input::Spilled`](crate::Input::Spilled) or what
+    /// was [restored](crate::Away) has told that it is in the store;
+    /// [`Input::QueueRead`](crate::Input::QueueRead) gives it back.
+    ReadQueue {
+        /// Which session.
+        session: u64,
+        /// The place of the first message, at the earliest.
+        from: u64,
+        /// How many bytes of messages, about: one message in any case.
+        bytes_max: u64,
+    },
     /// Everything that was given back with [`Input::Restore`](crate::Input::Restore) is in its
     /// place, here and in what other shards know of it.
     Restored,

@@ -2,12 +2,13 @@
 //! took.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use noctule_packet::ReasonCode;
 
 use crate::effect::{Principal, Token};
 use crate::peer::Peer;
-use crate::restored::Restored;
+use crate::restored::{Restored, StoredMessage};
 use crate::shard_message::ShardMessage;
 
 /// A network connection, named by the driver: a slot that is used again, and how often it was.
@@ -87,6 +88,25 @@ pub enum Input<'a> {
     Persisted {
         /// How many, since the shard was made.
         records: u64,
+    },
+    /// Answers [`Effect::ReadQueue`](crate::Effect::ReadQueue).
+    QueueRead {
+        /// Which session.
+        session: u64,
+        /// What was asked for.
+        from: u64,
+        /// The messages, in order. What cannot be read is missing.
+        messages: Vec<StoredMessage>,
+        /// From which place on there may be others that were stored when it was read.
+        next: Option<u64>,
+    },
+    /// What waits for a session is, up to a place in its queue, where it may stay and can be read:
+    /// it need not be in memory.
+    Spilled {
+        /// Which session.
+        session: u64,
+        /// The last place.
+        up_to: u64,
     },
     /// What was stored, before anything else happens.
     Restore(Restored),

@@ -31,6 +31,7 @@ extern crate std;
 mod access;
 mod acknowledge;
 mod authorize;
+mod backlog;
 mod connect;
 mod connection;
 mod credit;
@@ -104,7 +105,7 @@ pub use placement::Placement;
 #[cfg(feature = "planted-faults")]
 pub use planted::PlantedFault;
 pub use registry::SessionKey;
-pub use restored::{Restored, Step, StoredMessage, StoredSession};
+pub use restored::{Away, Restored, Step, StoredMessage, StoredSession};
 pub use settings::{Durability, Features, LimitOutOfRange, Limits, Settings, SharedStrategy};
 pub use shard::Shard;
 pub use shard_message::ShardMessage;

@@ -255,7 +255,7 @@ impl Shard {
         if session.queued_shared == 0 {
             return;
         }
-        let waiting = session.sender.take_waiting(|waits| waits.group().is_some_and(&leaves));
+        let waiting = session.take_waiting(|waits| waits.group().is_some_and(&leaves));
         for (delivery, _) in waiting {
             if let Some(session) = self.registry.session_mut(key) {
                 session.note_dequeued(&delivery);

@@ -37,7 +37,7 @@ impl Outlet<'_> {
     #[inline]
     pub(crate) fn takes(&mut self, payload: &[u8], qos: QoS) -> bool {
         let is_kept = qos > QoS::AtMostOnce;
-        let waits = is_kept && (self.is_stored || !self.session.sender.is_open());
+        let waits = is_kept && (self.is_stored || !self.session.is_open());
         !waits
             && payload.len() < SHARE_BYTES
             && !self.memory.is_short()

@@ -5,7 +5,7 @@
 //! record that was handed out.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use noctule_packet::{PacketId, QoS};
@@ -38,6 +38,23 @@ pub(crate) struct Records {
     acknowledged: Vec<SessionKey>,
     /// Counts what needs a name for ever: stored sessions, and QoS 2 publications.
     names: u64,
+    /// The stored sessions by their names.
+    sessions: BTreeMap<u64, SessionKey>,
+}
+
+impl Records {
+    /// The session that the store knows by this name.
+    pub(crate) fn session(&self, name: u64) -> Option<SessionKey> {
+        self.sessions.get(&name).copied()
+    }
+
+    pub(crate) fn note_session(&mut self, name: u64, key: SessionKey) {
+        self.sessions.insert(name, key);
+    }
+
+    pub(crate) fn forget_session(&mut self, name: u64) {
+        self.sessions.remove(&name);
+    }
 }
 
 /// What goes on as soon as a record is durable.
@@ -187,7 +204,7 @@ impl Shard {
         let Some(kept) = session.queue_kept() else { return };
         kept.skipped = self.records.handed_out + 1;
         let (name, sequence) = (kept.name, kept.sequence_of(delivery));
-        let is_last = session.sender.peek_waiting().is_none();
+        let is_last = session.waiting() == 0;
         self.record(Record::Skipped { session: name, sequence }, effects);
         if !is_last {
             self.await_durable(Awaiting::Queue { session: key, sequence }, effects);

@@ -106,6 +106,6 @@ impl Shard {
         }
         let Some(session) = self.registry.session(member.session) else { return false };
         let Some(id) = session.connection else { return false };
-        (!queued || session.sender.is_open()) && self.has_room(id)
+        (!queued || session.is_open()) && self.has_room(id)
     }
 }

@@ -19,7 +19,7 @@ use crate::origin::{Origin, Positions, Row, Seen};
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::retained::{Position, filter_levels};
-use crate::session::{Identifiers, SubscriptionIdentifier};
+use crate::session::{Identifiers, Session, SubscriptionIdentifier};
 use crate::shard::Shard;
 use crate::shard_message::{AskRetained, Body, GiveRetained};
 
@@ -431,8 +431,8 @@ impl Shard {
 
     /// Whether a retained message could be sent now.
     fn takes_more(&mut self, id: ConnectionId, key: SessionKey, replay: &Replay) -> bool {
-        let open = replay.is_at_most_once()
-            || self.registry.session(key).is_some_and(|session| session.sender.is_open());
+        let open =
+            replay.is_at_most_once() || self.registry.session(key).is_some_and(Session::is_open);
         open && self.is_online(id) && self.has_room(id)
     }
 

@@ -10,7 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use noctule_packet::PacketId;
+use noctule_packet::{PacketId, QoS};
 
 use crate::effect::{Effect, Effects, Principal, Token, Waiting};
 use crate::fan_out::Then;
@@ -89,7 +89,7 @@ impl Shard {
     }
 
     fn restore_session(&mut self, stored: StoredSession, effects: &mut Effects) {
-        let StoredSession { terms, was_connected, subscriptions, messages, received, .. } = stored;
+        let StoredSession { terms, was_connected, subscriptions, received, .. } = stored;
         let mut session = Session::new(terms.client_id, terms.version);
         session.principal = Principal { user_name: terms.user_name };
         session.expiry_interval = terms.expiry_interval;
@@ -105,13 +105,21 @@ impl Shard {
         } else {
             Sent::UpTo(stored.sent)
         };
-        restore_queue(&mut session, stored.next, &sent, messages);
+        restore_queue(&mut session, stored.next, &sent, stored.messages);
+        if let Some(away) = stored.away {
+            session.restore_backlog(away);
+        }
+        for stored in stored.behind {
+            let (delivery, qos) = delivery_of(stored);
+            session.enqueue(delivery, qos);
+        }
         self.memory.grow(session.held_bytes);
         if !was_connected {
             session.expires_at = stored.expires_at;
             session.will_at = stored.will_at;
         }
         let key = self.registry.insert(session);
+        self.records.note_session(name, key);
         self.restoring.sessions.insert(name, (key, was_connected));
         for request in subscriptions.into_iter().map(Request::from_stored) {
             let (_, change) = self.add_subscription(key, &request);
@@ -192,14 +200,12 @@ fn restore_queue(
     let mut released = Vec::new();
     let mut packet_id = first;
     for (at, stored) in messages.into_iter().enumerate() {
-        let StoredMessage { message, sequence, qos, retain, identifiers, step } = stored;
+        let (step, bytes) = (stored.step, stored.message.bytes() as u64);
         let may_be_sent = match sent {
             Sent::Messages(count) => at < *count,
-            Sent::UpTo(place) => sequence <= *place,
+            Sent::UpTo(place) => stored.sequence <= *place,
         };
-        let bytes = message.bytes() as u64;
-        let mut delivery = Delivery::new(message, retain, identifiers.into(), None);
-        delivery.set_sequence(sequence);
+        let (delivery, qos) = delivery_of(stored);
         if !may_be_sent && at >= begun {
             session.enqueue(delivery, qos);
             continue;
@@ -223,6 +229,14 @@ fn restore_queue(
             session.held_bytes -= delivery.message.bytes() as u64;
         }
     }
+}
+
+/// A message that waits for a session, as the session has it.
+pub(crate) fn delivery_of(stored: StoredMessage) -> (Delivery, QoS) {
+    let StoredMessage { message, sequence, qos, retain, identifiers, .. } = stored;
+    let mut delivery = Delivery::new(message, retain, identifiers.into(), None);
+    delivery.set_sequence(sequence);
+    (delivery, qos)
 }
 
 /// The packet identifier behind another one.

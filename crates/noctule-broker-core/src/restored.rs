@@ -38,6 +38,19 @@ pub enum Step {
     Done,
 }
 
+/// The part of a queue that is not in memory: the store has it where it may stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away {
+    /// The place of its first message, at the earliest.
+    pub from: u64,
+    /// The place of its last message.
+    pub up_to: u64,
+    /// How many messages it has.
+    pub messages: u64,
+    /// Their bytes, as near as the store knows.
+    pub bytes: u64,
+}
+
 /// A session as a store gives it back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredSession {
@@ -51,8 +64,12 @@ pub struct StoredSession {
     pub will_at: Option<Timestamp>,
     /// Its subscriptions.
     pub subscriptions: Vec<StoredSubscription>,
-    /// What waits for it, in order.
+    /// What waits for it, in order, and at least everything that may have been sent.
     pub messages: Vec<StoredMessage>,
+    /// What waits behind that, and is read when its turn comes.
+    pub away: Option<Away>,
+    /// What waits behind that, in order.
+    pub behind: Vec<StoredMessage>,
     /// The last place in its queue whose message may have been sent, unless it had a connection.
     pub sent: u64,
     /// The packet identifier of the first message.

@@ -9,6 +9,7 @@ use noctule_packet::{PacketId, QoS, SubscriptionOptions, Version};
 use noctule_session::{Oldest, Receiver, Sender, Timestamp};
 use smallvec::SmallVec;
 
+use crate::backlog::Backlog;
 use crate::effect::Principal;
 use crate::groups::{GroupKey, Tag};
 use crate::input::ConnectionId;
@@ -97,6 +98,8 @@ pub(crate) struct Kept {
     pub(crate) has_acknowledged: bool,
     /// Whether the store has a will of its client.
     pub(crate) has_will: bool,
+    /// What stands behind all that waits in memory.
+    pub(crate) backlog: Option<Box<Backlog>>,
 }
 
 impl Kept {
@@ -109,6 +112,7 @@ impl Kept {
             done: 0,
             has_acknowledged: false,
             has_will: false,
+            backlog: None,
         }
     }
 
@@ -144,7 +148,17 @@ impl Session {
 
     /// Whether nothing waits for the connection to take more.
     pub(crate) fn is_settled(&self) -> bool {
-        self.sender.is_open() && self.groups().is_empty() && self.replays.is_empty()
+        self.is_open() && self.groups().is_empty() && self.replays.is_empty()
+    }
+
+    /// Whether a message that comes now is sent at once, because none waits.
+    pub(crate) fn is_open(&self) -> bool {
+        self.sender.is_open() && self.backlog().is_none()
+    }
+
+    /// How many messages wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.sender.waiting() as u64 + self.backlog().map_or(0, Backlog::len)
     }
 
     /// Whether it goes on without its connection.
@@ -166,20 +180,20 @@ impl Session {
     /// `None` if that cannot be said now.
     pub(crate) fn done_up_to(&self) -> Option<(u64, PacketId)> {
         let kept = self.kept.as_deref()?;
-        let next = match self.sender.oldest() {
-            Oldest::Published(delivery) => Some(delivery),
+        let up_to = match self.sender.oldest() {
+            Oldest::Published(delivery) => kept.sequence_of(delivery).saturating_sub(1),
             Oldest::Released => return None,
-            Oldest::None => self.sender.peek_waiting(),
+            Oldest::None => self.sent_up_to(),
         };
-        let up_to = next.map_or(kept.sequence, |next| kept.sequence_of(next).saturating_sub(1));
         Some((up_to, self.sender.oldest_packet_id()))
     }
 
     /// The last place in its queue whose message has a packet identifier, or is done.
     pub(crate) fn sent_up_to(&self) -> u64 {
         let Some(kept) = self.kept.as_deref() else { return 0 };
-        let waiting = self.sender.peek_waiting();
-        waiting.map_or(kept.sequence, |next| kept.sequence_of(next).saturating_sub(1))
+        let waiting = self.sender.peek_waiting().map(|next| kept.sequence_of(next));
+        let next = waiting.or_else(|| Some(kept.backlog.as_deref()?.from()));
+        next.map_or(kept.sequence, |next| next.saturating_sub(1))
     }
 
     /// Whether a publication that arrives with QoS 1 may be acknowledged on this connection without
@@ -194,7 +208,10 @@ impl Session {
         self.queued_bytes += bytes;
         self.held_bytes += bytes;
         self.queued_shared += u32::from(delivery.group().is_some());
-        self.sender.enqueue(delivery, qos);
+        match self.backlog_mut() {
+            Some(backlog) => backlog.push(delivery, qos),
+            None => self.sender.enqueue(delivery, qos),
+        }
     }
 
     /// A message waits no more.

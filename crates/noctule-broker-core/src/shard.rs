@@ -210,6 +210,10 @@ impl Shard {
                 }
             }
             Input::Persisted { records } => self.on_persisted(records, effects),
+            Input::QueueRead { session, from, messages, next } => {
+                self.on_queue_read(session, from, messages, next, effects);
+            }
+            Input::Spilled { session, up_to } => self.on_spilled(session, up_to),
             Input::Restore(restored) => self.on_restore(restored, effects),
             Input::FromShard { from, message } => self.on_shard_message(from, message, effects),
             Input::Command(command) => self.on_command(&command, effects),
@@ -283,7 +287,7 @@ impl Shard {
         };
         for session in self.registry.iter() {
             gauges.clients_connected += u64::from(session.connection.is_some());
-            gauges.queued_messages += session.sender.waiting() as u64;
+            gauges.queued_messages += session.waiting();
             gauges.queued_bytes += session.queued_bytes;
             gauges.in_flight_messages += session.sender.in_flight() as u64;
         }
@@ -301,7 +305,7 @@ impl Shard {
                 peer: connection.map(|connection| connection.peer.clone()),
                 user_name: session.principal.user_name.clone(),
                 subscriptions: session.subscriptions.len(),
-                queued_messages: session.sender.waiting(),
+                queued_messages: session.waiting(),
                 in_flight_messages: session.sender.in_flight(),
                 session_expiry_interval: session.expiry_interval,
             }

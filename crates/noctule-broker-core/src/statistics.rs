@@ -148,7 +148,7 @@ pub struct ClientSummary {
     /// How many subscriptions it has.
     pub subscriptions: usize,
     /// How many messages wait for it.
-    pub queued_messages: usize,
+    pub queued_messages: u64,
     /// How many QoS 1 and 2 messages are on their way to it.
     pub in_flight_messages: usize,
     /// The Session Expiry Interval in seconds.

@@ -401,6 +401,18 @@ impl<M> Sender<M> {
         taken
     }
 
+    /// What waits, in order.
+    pub fn iter_waiting(&self) -> impl Iterator<Item = (&M, QoS)> {
+        let waiting = self.backlog.iter().flat_map(|backlog| &backlog.waiting);
+        waiting.map(|(message, qos)| (message, *qos))
+    }
+
+    /// Takes everything that waits but the first `count` messages, in order.
+    pub fn take_waiting_behind(&mut self, count: usize) -> VecDeque<(M, QoS)> {
+        let Some(backlog) = &mut self.backlog else { return VecDeque::new() };
+        backlog.waiting.split_off(count.min(backlog.waiting.len()))
+    }
+
     /// Takes everything that waits and that `leaves` says yes to, in order.
     pub fn take_waiting(&mut self, mut leaves: impl FnMut(&M) -> bool) -> Vec<(M, QoS)> {
         let Some(backlog) = &mut self.backlog else { return Vec::new() };

@@ -65,7 +65,7 @@ impl World {
                 }
             }
             // Nothing is given back: no shard of a run stops.
-            Effect::Restored => {}
+            Effect::ReadQueue { .. } | Effect::Restored => {}
             Effect::ToShard { to, message } => {
                 let to = usize::from(to.0);
                 let delay = self.random.between(0, self.profile.shard_delay);

@@ -14,10 +14,10 @@ pub(crate) fn check(shard: &Shard) {
         sessions += 1;
         connected += u64::from(client.connection.is_some());
         subscriptions += client.subscriptions as u64;
-        queued += client.queued_messages as u64;
+        queued += client.queued_messages;
         in_flight += client.in_flight_messages as u64;
         assert!(client.subscriptions <= limits.subscriptions_max as usize, "{client:?}");
-        assert!(client.queued_messages <= limits.queue_messages_max as usize, "{client:?}");
+        assert!(client.queued_messages <= limits.queue_messages_max.into(), "{client:?}");
         assert!(client.in_flight_messages <= usize::from(limits.in_flight_max), "{client:?}");
         let longest = limits.session_expiry_interval_max_seconds;
         assert!(client.session_expiry_interval <= longest, "{client:?}");

@@ -326,6 +326,8 @@ impl World {
                     self.records[shard] += 1;
                     What::Persist(self.records[shard])
                 }
+                // Nothing is ever put away.
+                Effect::ReadQueue { .. } => continue,
                 Effect::Restored => {
                     self.restored += 1;
                     continue;
@@ -434,6 +436,8 @@ fn stored_session() -> StoredSession {
         will_at: None,
         subscriptions: vec![subscription("a", QoS::AtLeastOnce)],
         messages: Vec::new(),
+        away: None,
+        behind: Vec::new(),
         sent: 0,
         next: PacketId::MIN,
         sequence: 0,

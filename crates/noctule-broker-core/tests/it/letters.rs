@@ -1,8 +1,8 @@
 //! What the shards of a [`Broker`] ask and say to each other, held until a test lets it go on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use noctule_broker_core::{Effect, Input, Record, Restored, ShardId};
+use noctule_broker_core::{Effect, Input, Record, Restored, ShardId, StoredMessage};
 
 use crate::broker::Broker;
 use crate::world::name_of;
@@ -117,6 +117,52 @@ impl Broker {
             Effect::Persist { record, .. } => record,
             asked => panic!("{asked:?}"),
         }
+    }
+
+    /// The store puts everything where it may stay that waits for anybody.
+    pub(crate) fn spill(&self) {
+        self.spill_up_to(u64::MAX);
+    }
+
+    /// The store puts of each queue where it may stay what stands up to a place.
+    pub(crate) fn spill_up_to(&self, place: u64) {
+        let mut world = self.world.borrow_mut();
+        let queues: Vec<_> =
+            world.queues.iter().map(|(name, queue)| (*name, queue.clone())).collect();
+        for (session, queue) in queues {
+            let Some((up_to, _)) = queue.range(..=place).next_back() else { continue };
+            for shard in world.shards.ids() {
+                world.input(shard, Input::Spilled { session, up_to: *up_to });
+            }
+        }
+    }
+
+    /// What the store has of queues, by the names of sessions.
+    pub(crate) fn stored_queues(&self, queues: BTreeMap<u64, BTreeMap<u64, StoredMessage>>) {
+        self.world.borrow_mut().queues = queues;
+    }
+
+    /// From now on a part of a queue is read when [`Broker::read`] says so.
+    pub(crate) fn hold_reads(&self) {
+        self.world.borrow_mut().holds_reads = true;
+    }
+
+    /// The session and the place of the oldest read that is held.
+    #[track_caller]
+    pub(crate) fn reading(&self) -> (u64, u64) {
+        match self.world.borrow().reads.front() {
+            Some((_, Effect::ReadQueue { session, from, .. })) => (*session, *from),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Answers the oldest read that is held. Whether there was one.
+    pub(crate) fn read(&self) -> bool {
+        let mut world = self.world.borrow_mut();
+        let Some((shard, read)) = world.reads.pop_front() else { return false };
+        world.answer(shard, read);
+        world.settle();
+        true
     }
 
     /// All records that are held, of all shards; they are not kept yet.

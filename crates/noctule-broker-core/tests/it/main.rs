@@ -4,6 +4,7 @@
 mod alias_in;
 mod alias_out;
 mod authorize;
+mod backlog;
 mod broker;
 mod client_id;
 mod connack;

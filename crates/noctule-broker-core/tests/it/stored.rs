@@ -50,6 +50,8 @@ pub(crate) fn stored_session(number: u64, client_id: &str) -> StoredSession {
         will_at: None,
         subscriptions: Vec::new(),
         messages: Vec::new(),
+        away: None,
+        behind: Vec::new(),
         sent: 0,
         next: PacketId::MIN,
         sequence: 1_000,

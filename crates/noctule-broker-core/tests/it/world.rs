@@ -1,12 +1,12 @@
 //! The world around the shards of a [`Broker`](crate::broker::Broker): time, the driver's answers,
 //! and what shards say to each other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use noctule_broker_core::{
     ClientSummary, Command, Effect, Effects, Event, Gauges, Input, ListenerId, Principal, Question,
-    Reading, Record, Restored, Settings, Shard, ShardId, ShardMessage, Statistics, Timestamp,
-    Token,
+    Reading, Record, Restored, Settings, Shard, ShardId, ShardMessage, Statistics, Step,
+    StoredMessage, Timestamp, Token,
 };
 
 use crate::wire::Link;
@@ -35,6 +35,12 @@ pub(crate) struct World {
     pub(crate) unkept: VecDeque<(ShardId, u64)>,
     /// Records that nobody waits for.
     pub(crate) leisurely: Vec<Record>,
+    /// What waits for sessions, by their names and by its places.
+    pub(crate) queues: BTreeMap<u64, BTreeMap<u64, StoredMessage>>,
+    /// Whether parts of queues are read only when a test says so.
+    pub(crate) holds_reads: bool,
+    /// The reads that are held.
+    pub(crate) reads: VecDeque<(ShardId, Effect)>,
     /// How many shards have what was stored.
     pub(crate) restored: usize,
     /// What shards say to each other is held too.
@@ -92,6 +98,9 @@ impl World {
             records: shards.ids().map(|_| 0).collect(),
             unkept: VecDeque::new(),
             leisurely: Vec::new(),
+            queues: BTreeMap::new(),
+            holds_reads: false,
+            reads: VecDeque::new(),
             restored: 0,
             shards,
             now,
@@ -153,6 +162,8 @@ impl World {
             | Input::FromShard { .. }
             | Input::Persisted { .. }
             | Input::Restore(_)
+            | Input::QueueRead { .. }
+            | Input::Spilled { .. }
             | Input::Timeout => ShardId(0),
         }
     }
@@ -189,7 +200,14 @@ impl World {
                 if self.holds_mail || !matches!(effect, Effect::ToShard { .. }) {
                     self.trace.push(name_of(&effect));
                 }
+                if let Effect::Persist { record, .. } = &effect {
+                    self.note_queued(record);
+                }
                 match effect {
+                    Effect::ReadQueue { .. } if self.holds_reads => {
+                        self.reads.push_back((shard, effect));
+                    }
+                    Effect::ReadQueue { .. } => questions.push((shard, effect)),
                     Effect::Close { connection } => {
                         self.links[connection.slot as usize].closed = true;
                     }
@@ -229,6 +247,30 @@ impl World {
         }
     }
 
+    fn note_queued(&mut self, record: &Record) {
+        let Record::Queued { message, references, .. } = record else { return };
+        for reference in references {
+            let stored = StoredMessage {
+                message: message.clone(),
+                sequence: reference.sequence,
+                qos: reference.qos,
+                retain: reference.retain,
+                identifiers: reference.identifiers.clone(),
+                step: Step::Published,
+            };
+            self.queues.entry(reference.session).or_default().insert(stored.sequence, stored);
+        }
+    }
+
+    /// A part of a queue, as a store gives it: two messages at most, so that there is always more.
+    fn read_queue(&self, session: u64, from: u64) -> Input<'static> {
+        let queue = self.queues.get(&session);
+        let mut rest = queue.into_iter().flat_map(|queue| queue.range(from..)).map(|(_, at)| at);
+        let messages = rest.by_ref().take(2).cloned().collect();
+        let next = rest.next().map(|behind| behind.sequence);
+        Input::QueueRead { session, from, messages, next }
+    }
+
     fn note_asker(&mut self, shard: ShardId, asked: &Effect) {
         if let Effect::Authenticate { token, .. } | Effect::Authorize { token, .. } = asked {
             self.askers.push((*token, shard));
@@ -252,6 +294,7 @@ impl World {
                 };
                 Input::Persisted { records }
             }
+            Effect::ReadQueue { session, from, .. } => self.read_queue(session, from),
             Effect::ToShard { to, message } => {
                 let _ = self.turn(to, Input::FromShard { from: shard, message });
                 return;

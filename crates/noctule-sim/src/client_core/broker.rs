@@ -229,7 +229,7 @@ impl Broker {
             }
             Effect::Authorize { token, .. } => Input::Authorized { token, allowed: true },
             // It keeps everything in memory.
-            Effect::Persist { .. } | Effect::Restored => return,
+            Effect::Persist { .. } | Effect::ReadQueue { .. } | Effect::Restored => return,
             Effect::ToShard { to, message } => {
                 let from = ShardId(shard as u16);
                 return self.turn(usize::from(to.0), Input::FromShard { from, message });

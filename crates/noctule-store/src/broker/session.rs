@@ -115,6 +115,8 @@ impl Session {
             sent: self.left.map_or(u64::MAX, |left| left.sent),
             subscriptions: self.subscriptions.into_values().collect(),
             messages: messages.collect(),
+            away: None,
+            behind: Vec::new(),
             next: self.progress.next(),
             sequence: last.max(self.progress.last()),
             received: self.received.into_iter().collect(),
