@@ -104,7 +104,9 @@ pub(crate) fn recover(
     let segments = segments.iter().map(|segment| {
         // Behind what was committed, a file that is used again has nothing of this life.
         let end = ends.get(&segment.number).copied().unwrap_or(SEGMENT_HEADER_BYTES as u64);
-        (segment.number, if settings.uses_again() { end } else { segment.length })
+        // One whose header was torn is cut off to nothing.
+        let end = if settings.uses_again() { end.min(segment.length) } else { segment.length };
+        (segment.number, end)
     });
     Ok(Remains {
         segments: segments.collect(),
