@@ -21,7 +21,8 @@ impl Tally {
                 Restored::Session(session) => {
                     tally.sessions += 1;
                     tally.subscriptions += session.subscriptions.len() as u64;
-                    tally.messages += session.messages.len() as u64;
+                    tally.messages += (session.messages.len() + session.behind.len()) as u64;
+                    tally.messages += session.away.map_or(0, |away| away.messages);
                 }
                 Restored::Retained(_) => tally.retained += 1,
                 _ => {}

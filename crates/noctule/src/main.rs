@@ -15,6 +15,7 @@ mod publishing;
 mod receiving;
 mod rpc;
 mod serve;
+mod store;
 mod subscribe;
 mod value;
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
             let is_quiet = flags.as_ref().is_ok_and(|flags| flags.connect.quiet);
             finish(rpc::PROGRAM, is_quiet, flags.and_then(|flags| wait(rpc::run(&flags))))
         }
+        Some((store::NAME, matches)) => store::run(matches),
         _ => ExitCode::SUCCESS,
     }
 }
@@ -94,6 +96,7 @@ fn command() -> Command {
         .subcommand(publish::command())
         .subcommand(subscribe::command())
         .subcommand(rpc::command())
+        .subcommand(store::command())
 }
 
 #[cfg(test)]

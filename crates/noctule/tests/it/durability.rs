@@ -19,10 +19,10 @@ const NOBODY: u32 = 65_534;
 const LISTEN: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 
 /// A folder that is gone with its test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("noctule-durability-{}-{number}", std::process::id());
@@ -31,7 +31,7 @@ impl Folder {
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -84,7 +84,7 @@ fn message(output: &Output) -> &str {
 }
 
 /// Spoils what was stored of a message.
-fn damage(folder: &Path, payload: &str) {
+pub(crate) fn damage(folder: &Path, payload: &str) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let Ok(mut bytes) = fs::read(&path) else { continue };
@@ -99,7 +99,7 @@ fn damage(folder: &Path, payload: &str) {
     panic!("{payload} is in no file");
 }
 
-fn lasting(client_id: &str) -> OwnedConnect {
+pub(crate) fn lasting(client_id: &str) -> OwnedConnect {
     let connect = OwnedConnect::v5(client_id);
     OwnedConnect { clean_start: false, session_expiry_interval: Some(1_000), ..connect }
 }

@@ -16,4 +16,5 @@ mod rpc;
 mod serving;
 mod srv;
 mod statuses;
+mod store;
 mod subscribe;
