@@ -136,6 +136,7 @@ impl Shard {
             }
             return self.open_session(id, effects);
         }
+        self.check_stored_sessions(id, known)?;
         let before = self.recorded();
         if let Some(key) = known {
             self.take_over(key, clean_start, effects);
@@ -160,6 +161,31 @@ impl Shard {
         let token = Token(Waiting::Packet { connection: id, step });
         self.await_durable(Awaiting::Packet(token), effects);
         Ok(Flow::Wait)
+    }
+
+    /// Bounds what is kept for clients that never come back.
+    fn check_stored_sessions(
+        &mut self,
+        id: ConnectionId,
+        known: Option<SessionKey>,
+    ) -> Result<(), Refused> {
+        let wants_one = self.connecting(id).is_some_and(|known| known.session_expiry_interval > 0);
+        let known = known.and_then(|key| self.registry.session(key));
+        if !wants_one || known.is_some_and(|session| session.is_counted) {
+            return Ok(());
+        }
+        let maximum = self.settings.limits.stored_sessions_max;
+        let count = self.settings.totals.stored_sessions.count();
+        if count < u64::from(maximum) {
+            return Ok(());
+        }
+        Err(Refused::limit(
+            ReasonCode::QuotaExceeded,
+            "too many sessions are kept",
+            "limits.stored_sessions_max",
+            maximum,
+            count + 1,
+        ))
     }
 
     /// Lets the store know on which terms a session goes on.
@@ -414,8 +440,19 @@ impl Shard {
         }
         self.check_user_properties(will.properties.user_properties.len())?;
         self.check_topic(will.topic)?;
-        let maximum = self.settings.limits.will_delay_interval_max_seconds;
-        Ok(Some(Box::new(Will::new(will, maximum))))
+        let limits = &self.settings.limits;
+        let will = Will::new(will, limits.will_delay_interval_max_seconds);
+        if will.bytes() > limits.will_bytes_max as usize {
+            return Err(Refused::limit(
+                ReasonCode::QuotaExceeded,
+                "the will is too large",
+                "limits.will_bytes_max",
+                limits.will_bytes_max,
+                will.bytes() as u64,
+            )
+            .into());
+        }
+        Ok(Some(Box::new(will)))
     }
 
     /// Bounds what one packet can carry along.
@@ -491,6 +528,7 @@ impl Shard {
         session.version = connecting.version;
         session.principal = connecting.principal.clone();
         session.expiry_interval = connecting.session_expiry_interval;
+        session.count(&self.settings.totals.stored_sessions);
         session.sender.resume(connecting.receive_maximum.min(in_flight_max));
         #[cfg(feature = "planted-faults")]
         session

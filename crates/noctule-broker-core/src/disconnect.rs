@@ -32,6 +32,7 @@ impl Shard {
                 return Err(ProtocolError::SessionExpiryFromZero.into());
             }
             session.expiry_interval = interval.min(maximum);
+            session.count(&self.settings.totals.stored_sessions);
         }
         #[cfg(feature = "planted-faults")]
         if self.is_planted(crate::planted::PlantedFault::PublishWillAnyway) {

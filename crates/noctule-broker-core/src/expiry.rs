@@ -120,7 +120,8 @@ impl Shard {
         self.publish_will(key, effects);
         self.give_back_unfinished(key, effects);
         let Some(session) = self.registry.remove(key) else { return };
-        let Session { client_id, expires_at, subscriptions, held_bytes, .. } = session;
+        let Session { client_id, expires_at, subscriptions, held_bytes, is_counted, .. } = session;
+        self.settings.totals.stored_sessions.subtract(is_counted.into());
         self.memory.shrink(held_bytes);
         self.budget = self.budget.saturating_sub(subscriptions.len());
         for filter in subscriptions.filters() {

@@ -75,10 +75,9 @@ impl Shard {
         // [MQTT5-3.3.2-4] [MQTT5-3.3.2-15] [MQTT5-3.3.2-16] [MQTT5-3.3.2-17] [MQTT5-3.3.2-18]
         // [MQTT5-3.3.2-20]
         publication.properties = Cow::Owned(ForwardedProperties::from_publish(&publish.properties));
-        publication.expires_at = publish
-            .properties
-            .message_expiry_interval
-            .map(|seconds| self.now.plus_seconds(seconds));
+        let asked = publish.properties.message_expiry_interval;
+        let interval = self.settings.limits.message_expiry_interval(asked);
+        publication.expires_at = interval.map(|seconds| self.now.plus_seconds(seconds));
         publication.publisher = Publisher::Session(key);
         let user_properties = publish.properties.user_properties.len();
         let checked = if routed.is_some() { Ok(()) } else { self.check_topic(topic) };

@@ -93,6 +93,7 @@ impl Shard {
         let mut session = Session::new(terms.client_id, terms.version);
         session.principal = Principal { user_name: terms.user_name };
         session.expiry_interval = terms.expiry_interval;
+        session.count(&self.settings.totals.stored_sessions);
         session.will = terms.will;
         let (name, sequence) = (terms.session, stored.sequence);
         session.kept = Some(Box::new(Kept { sequence, durable: sequence, ..Kept::new(name) }));

@@ -16,6 +16,7 @@ use crate::input::ConnectionId;
 use crate::message::Message;
 use crate::replay::Replays;
 use crate::subscriptions::Subscriptions;
+use crate::totals::Total;
 use crate::will::Will;
 
 /// A Session Expiry Interval that never ends.
@@ -52,6 +53,8 @@ pub(crate) struct Session {
     pub(crate) replays: Replays,
     /// Whether the replays wait for a turn.
     pub(crate) replay_scheduled: bool,
+    /// Whether it counts among those that outlive their connections.
+    pub(crate) is_counted: bool,
 }
 
 impl Session {
@@ -76,6 +79,7 @@ impl Session {
             will_at: None,
             replays: Replays::default(),
             replay_scheduled: false,
+            is_counted: false,
         }
     }
 }
@@ -164,6 +168,17 @@ impl Session {
     /// Whether it goes on without its connection.
     pub(crate) fn may_return(&self) -> bool {
         self.expiry_interval > 0
+    }
+
+    /// Counts it among those that go on without their connections, if it does.
+    pub(crate) fn count(&mut self, total: &Total) {
+        let (was_counted, is_counted) = (self.is_counted, self.may_return());
+        self.is_counted = is_counted;
+        match (was_counted, is_counted) {
+            (false, true) => total.add(1),
+            (true, false) => total.subtract(1),
+            _ => {}
+        }
     }
 
     /// Whether what waits for it is kept, because it goes on without its connection.

@@ -159,6 +159,13 @@ pub struct Limits {
     pub session_expiry_interval_max_seconds: u32,
     /// The longest Will Delay Interval, in seconds.
     pub will_delay_interval_max_seconds: u32,
+    /// Sessions that outlive their connections. Beyond it, whoever wants one more is not let in.
+    pub stored_sessions_max: u32,
+    /// The longest Message Expiry Interval, in seconds, and that of messages that have none,
+    /// retained ones too; `u32::MAX` leaves all as they are.
+    pub message_expiry_interval_max_seconds: u32,
+    /// Bytes of a will: topic, payload and properties. Its payload alone has 65,535 at most.
+    pub will_bytes_max: u32,
     /// QoS 1 and 2 messages on their way to one client, within its Receive Maximum.
     pub in_flight_max: u16,
     /// Messages that wait for one session.
@@ -206,6 +213,9 @@ impl Default for Limits {
             keep_alive_max_seconds: u16::MAX,
             session_expiry_interval_max_seconds: u32::MAX,
             will_delay_interval_max_seconds: u32::MAX,
+            stored_sessions_max: 1_000_000,
+            message_expiry_interval_max_seconds: u32::MAX,
+            will_bytes_max: 128 * 1024,
             in_flight_max: 1_024,
             queue_messages_max: 100_000,
             queue_bytes_max: 64 * 1024 * 1024,
@@ -242,6 +252,12 @@ pub struct LimitOutOfRange {
 const PACKET_BYTES_MAX: u64 = 268_435_460;
 
 impl Limits {
+    /// The Message Expiry Interval of a message that was published with this one.
+    pub(crate) fn message_expiry_interval(&self, asked: Option<u32>) -> Option<u32> {
+        let maximum = self.message_expiry_interval_max_seconds;
+        if maximum == u32::MAX { asked } else { Some(asked.unwrap_or(maximum).min(maximum)) }
+    }
+
     /// Refuses values that contradict the protocol or leave room for nothing, such as a Receive
     /// Maximum of 0. What is unusual is allowed.
     ///

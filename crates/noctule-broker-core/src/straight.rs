@@ -93,6 +93,7 @@ pub(crate) fn is_free(settings: &Settings) -> bool {
     settings.authorization == Authorization::AllowAll
         && settings.read_rules.is_none()
         && settings.features.maximum_qos >= QoS::AtLeastOnce
+        && settings.limits.message_expiry_interval(None).is_none()
 }
 
 impl Shard {

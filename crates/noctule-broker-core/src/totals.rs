@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Totals {
     pub(crate) connections: Total,
+    pub(crate) stored_sessions: Total,
     pub(crate) retained_messages: Total,
     pub(crate) retained_bytes: Total,
     pub(crate) memory_bytes: Total,

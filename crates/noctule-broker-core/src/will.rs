@@ -49,6 +49,11 @@ impl Will {
         }
     }
 
+    /// Bytes of its topic, its payload and its properties.
+    pub(crate) fn bytes(&self) -> usize {
+        self.topic.len() + self.payload.len() + self.properties.as_bytes().len()
+    }
+
     /// Whether it is kept even for a session that is not.
     pub(crate) fn is_kept(&self) -> bool {
         self.retain || self.qos > QoS::AtMostOnce
@@ -100,7 +105,8 @@ impl Shard {
         let client_id = Arc::clone(&session.client_id);
         let principal = session.principal.clone();
         let Will { topic, payload, qos, retain, properties, message_expiry_interval, .. } = *will;
-        let expires_at = message_expiry_interval.map(|seconds| now.plus_seconds(seconds));
+        let interval = self.settings.limits.message_expiry_interval(message_expiry_interval);
+        let expires_at = interval.map(|seconds| now.plus_seconds(seconds));
         // [MQTT5-3.1.2-14] [MQTT5-3.1.2-15] [MQTT311-3.1.2-9] [MQTT311-3.1.2-16]
         // [MQTT311-3.1.2-17] [MQTT31-3.1-14]
         let message = Arc::new(Message { topic, payload, qos, retain, properties, expires_at });

@@ -249,6 +249,22 @@ pub(crate) const KEYS: &[Key] = &[
         "The longest Will Delay Interval"
     ),
     number!(
+        limits.stored_sessions_max,
+        Kind::Count { min: 0, max: U32 },
+        "Sessions that outlive their connections; whoever wants one more is not let in"
+    ),
+    number!(
+        limits.message_expiry_interval_max_seconds,
+        Kind::Seconds { min: 0, max: U32 },
+        "How long a message waits at most, also if it is retained or says nothing about it; \
+         4294967295 is for ever"
+    ),
+    number!(
+        limits.will_bytes_max,
+        Kind::Bytes { min: 0, max: PACKET_BYTES_MAX },
+        "The size of a will: topic, payload and properties"
+    ),
+    number!(
         limits.in_flight_max,
         Kind::Count { min: 1, max: U16 },
         "QoS 1 and 2 messages on their way to one client, within its Receive Maximum"

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use noctule_broker_core::{Authentication, Ended, Event, Limit, Settings};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
-use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS, packet_bytes};
+use noctule_testkit::{
+    OwnedConnect, OwnedDisconnect, OwnedPublish, OwnedWill, VERSIONS, packet_bytes,
+};
 
-use crate::broker::{Broker, ended_with};
+use crate::broker::{Broker, ended_with, lasting};
 
 /// The reason of the only connection that the broker has ended since the last call.
 #[track_caller]
@@ -224,4 +226,67 @@ fn more_publications_than_the_receive_maximum_name_their_limit() {
         (code, limit.setting, limit.maximum),
         (ReasonCode::ReceiveMaximumExceeded, "limits.receive_maximum", 1)
     );
+}
+
+/// Expects that a CONNECT is refused for this limit.
+#[track_caller]
+fn refuses(broker: &Broker, connect: &OwnedConnect, expected: Limit) {
+    let mut client = broker.open();
+    broker.events();
+    client.send_connect(connect);
+    if connect.version.is_v5() {
+        client.expect_connack_with(ReasonCode::QuotaExceeded);
+    } else {
+        // There is nothing nearer than that the server is unavailable.
+        client.expect_bytes(&[0x20, 2, 0, 3]);
+    }
+    client.expect_closed();
+    assert_eq!(ended_for(broker), (ReasonCode::QuotaExceeded, expected));
+}
+
+#[test]
+fn who_wants_one_session_too_many_is_refused_and_those_that_are_there_go_on() {
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| settings.limits.stored_sessions_max = 2);
+        let expected = limit("limits.stored_sessions_max", 2, 3);
+        let _first = broker.lasting(version, "a");
+        drop(broker.lasting(version, "b"));
+        refuses(&broker, &lasting(version, "c"), expected);
+        // Whoever keeps nothing is welcome, and whoever has a session keeps it or begins it anew.
+        drop(broker.client(version, "d"));
+        drop(broker.lasting(version, "b"));
+        drop(broker.connect(&lasting(version, "b").clean_start(version.is_v5())));
+        refuses(&broker, &lasting(version, "c"), expected);
+        // Who gives a session up makes room for another.
+        drop(broker.client(version, "a"));
+        drop(broker.lasting(version, "c"));
+        refuses(&broker, &lasting(version, "a"), expected);
+    }
+}
+
+#[test]
+fn a_session_that_ends_in_time_or_by_disconnect_makes_room_for_another() {
+    let broker = Broker::with(|settings| settings.limits.stored_sessions_max = 1);
+    let mut first = broker.connect(&OwnedConnect::v5("a").resumable(10));
+    let mut disconnect = OwnedDisconnect::new(ReasonCode::Success);
+    disconnect.session_expiry_interval = Some(0);
+    first.send_disconnect_with(&disconnect);
+    first.expect_closed();
+    drop(broker.connect(&OwnedConnect::v5("b").resumable(10)));
+    let expected = limit("limits.stored_sessions_max", 1, 2);
+    refuses(&broker, &OwnedConnect::v5("c").resumable(10), expected);
+    broker.advance_seconds(10);
+    drop(broker.connect(&OwnedConnect::v5("c").resumable(10)));
+}
+
+#[test]
+fn a_will_that_is_too_large_is_refused() {
+    for version in VERSIONS {
+        let with_will = |payload: usize| {
+            OwnedConnect::new(version, "a").will(OwnedWill::new("will", vec![b'x'; payload]))
+        };
+        let broker = Broker::with(|settings| settings.limits.will_bytes_max = 100);
+        drop(broker.connect(&with_will(96)));
+        refuses(&broker, &with_will(97), limit("limits.will_bytes_max", 100, 101));
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use noctule_broker_core::{Authorization, DropCause, Event};
+use noctule_broker_core::{Authorization, DropCause, Event, Settings};
 use noctule_packet::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use noctule_packet::{Version, spec};
-use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
+use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
 
 use crate::broker::{Broker, Client, lasting};
 
@@ -162,5 +162,42 @@ fn what_was_sent_once_does_not_expire() {
         assert_eq!((again.id(), again.dup, again.text()), (first.id(), true, "x"));
         assert_eq!(again.message_expiry_interval, Some(0));
         subscriber.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn the_longest_expiry_of_a_message_is_a_setting() {
+    for version in VERSIONS {
+        let limit = |settings: &mut Settings| {
+            settings.limits.message_expiry_interval_max_seconds = 10;
+        };
+        let broker = Broker::with(limit);
+        let mut subscriber = broker.lasting(version, "s");
+        subscriber.subscribe(&[("#", ExactlyOnce)]);
+        drop(subscriber);
+        let will = OwnedWill::new("will", "will").qos(AtLeastOnce);
+        drop(broker.connect(&OwnedConnect::new(version, "w").will(will)));
+        let mut publisher = broker.client(Version::V5_0, "p");
+        publisher.publish("t", "says nothing", AtLeastOnce);
+        publisher.publish("t", "again", AtLeastOnce);
+        publisher.publish_with(&expiring("wants more", 1_000));
+        publisher.publish_with(&expiring("wants less", 2));
+        let retained = OwnedPublish::new("r", "retained", AtLeastOnce).retain(true);
+        publisher.publish_with(&retained.packet_id(9));
+        broker.advance_seconds(9);
+        let mut subscriber = broker.lasting(version, "s");
+        for expected in ["will", "says nothing", "again", "wants more", "retained"] {
+            let message = subscriber.receive();
+            assert_eq!(message.text(), expected);
+            let left = version.is_v5().then_some(1);
+            assert_eq!(message.message_expiry_interval, left, "{expected}");
+        }
+        drop(subscriber);
+        publisher.publish("t", "late", AtLeastOnce);
+        broker.advance_seconds(10);
+        let mut subscriber = broker.lasting(version, "s");
+        subscriber.expect_nothing_before_pong();
+        publisher.subscribe(&[("r", AtLeastOnce)]);
+        publisher.expect_nothing_before_pong();
     }
 }
