@@ -30,8 +30,8 @@ pub trait Disk: fmt::Debug + Send {
     fn sync_names(&mut self) -> io::Result<()>;
 }
 
-/// One file of a store.
-pub trait DiskFile: fmt::Debug + Send {
+/// One file of a store. Several threads may read it at a time.
+pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Its bytes.
     fn length(&self) -> io::Result<u64>;
 

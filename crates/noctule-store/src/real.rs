@@ -96,12 +96,20 @@ pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
 }
 
-#[cfg(not(unix))]
-pub(crate) fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    use std::io::{Read, Seek};
-
-    file.seek(io::SeekFrom::Start(offset))?;
-    file.read_exact(bytes)
+#[cfg(windows)]
+pub(crate) fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                bytes = bytes.split_at_mut(read).1;
+                offset += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// New files are their owner's alone, and what is opened is no link to somewhere else.
@@ -206,7 +214,7 @@ impl DiskFile for RealFile {
         std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
     }
 
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         use std::io::{Seek, Write};
 

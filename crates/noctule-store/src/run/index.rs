@@ -281,8 +281,7 @@ impl Index {
             Chunks::InBlocks { keys, .. } => keys.capacity() * size_of::<(u64, u64)>(),
             Chunks::InMemory(chunks) => chunks.capacity() * size_of::<Located>(),
         };
-        size_of::<Self>()
-            + chunks
+        chunks
             + self.groups.capacity() * size_of::<Group>()
             + self.parts.capacity() * size_of::<Part>()
     }

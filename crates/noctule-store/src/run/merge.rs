@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::run::chunk::{Body, Message};
 use crate::run::index::{Extent, Place};
 use crate::run::new_run::NewRun;
-use crate::run::reader::{Buffers, DamagedPart, Reading, Run};
-use crate::run::set::{Bits, RunSettings};
+use crate::run::reader::{Bits, Buffers, DamagedPart, Reading, Run};
+use crate::run::set::RunSettings;
 
 /// How far each run is read ahead.
 const AHEAD_BYTES: u64 = 256 * 1_024;
@@ -80,7 +81,8 @@ enum Phase {
 
 #[derive(Debug)]
 struct Source {
-    run: Run,
+    run: Arc<Run>,
+    /// Which of its queues were done when it began.
     done: Bits,
     buffers: Buffers,
     place: Place,
@@ -107,7 +109,8 @@ const UNREAD: u64 = u64::MAX;
 const REFERENCES: usize = 16 * 1_024;
 
 impl Source {
-    fn new((run, done): (Run, Bits)) -> Self {
+    fn new(run: Arc<Run>) -> Self {
+        let done = run.done.copy();
         let buffers = Buffers { ahead: AHEAD_BYTES, ..Buffers::default() };
         let place = Place::default();
         let (shared, shared_max) = (Vec::new(), REFERENCES);
@@ -146,7 +149,7 @@ impl Source {
 }
 
 impl Merge {
-    pub(crate) fn new(run: NewRun, sources: Vec<(Run, Bits)>, marks: BTreeMap<u64, u64>) -> Self {
+    pub(crate) fn new(run: NewRun, sources: Vec<Arc<Run>>, marks: BTreeMap<u64, u64>) -> Self {
         let sources = sources.into_iter().map(Source::new).collect();
         Self { run, sources, marks, phase: Phase::Counting(0), damaged: Vec::new() }
     }

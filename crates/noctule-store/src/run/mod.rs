@@ -14,6 +14,7 @@ mod reader;
 mod rebuild;
 mod set;
 mod spill;
+mod view;
 mod window;
 
 pub use merge::Merge;
@@ -21,3 +22,4 @@ pub use new_run::NewRun;
 pub use reader::{DamagedPart, QueueMessage, Slice, SliceLimits};
 pub use set::{RunSettings, Runs};
 pub use spill::Spill;
+pub use view::RunsView;

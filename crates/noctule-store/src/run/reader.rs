@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
@@ -85,8 +85,37 @@ impl fmt::Display for DamagedPart {
 pub(crate) struct Run {
     pub(crate) number: u64,
     pub(crate) bytes: u64,
-    pub(crate) index: Arc<Index>,
+    pub(crate) index: Index,
+    /// Which of its queues are done.
+    pub(crate) done: Bits,
     file: Box<dyn DiskFile>,
+}
+
+/// A bit for each queue of a run.
+#[derive(Debug)]
+pub(crate) struct Bits(Box<[AtomicU64]>);
+
+impl Bits {
+    fn new(count: usize) -> Self {
+        Self((0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    pub(crate) fn is_set(&self, at: usize) -> bool {
+        let word = self.0.get(at / 64).map_or(0, |word| word.load(Ordering::Relaxed));
+        word & (1 << (at % 64)) != 0
+    }
+
+    pub(crate) fn set(&self, at: usize) {
+        if let Some(word) = self.0.get(at / 64) {
+            word.fetch_or(1 << (at % 64), Ordering::Relaxed);
+        }
+    }
+
+    /// As they are now.
+    pub(crate) fn copy(&self) -> Self {
+        let words = self.0.iter().map(|word| AtomicU64::new(word.load(Ordering::Relaxed)));
+        Self(words.collect())
+    }
 }
 
 /// What reading needs besides the run, kept for the next time.
@@ -130,8 +159,9 @@ pub(crate) type Each<'e> = dyn FnMut(
     + 'e;
 
 impl Run {
-    pub(crate) fn new(number: u64, bytes: u64, index: Arc<Index>, file: Box<dyn DiskFile>) -> Self {
-        Self { number, bytes, index, file }
+    pub(crate) fn new(number: u64, bytes: u64, index: Index, file: Box<dyn DiskFile>) -> Self {
+        let done = Bits::new(index.queues());
+        Self { number, bytes, index, done, file }
     }
 
     /// Opens a run that should have so many bytes, and says what of it cannot be read.
@@ -144,14 +174,21 @@ impl Run {
         let name = format::name(number);
         let file = disk.open(&name).map_err(StoreError::io("open", &name))?;
         let index = rebuild::load(&*file, number, bytes, damaged)?;
-        Ok(Self { number, bytes, index: Arc::new(index), file })
+        Ok(Self::new(number, bytes, index, file))
     }
 
-    /// The same run once more, for another thread.
-    pub(crate) fn again(&self, disk: &mut dyn Disk) -> Result<Self, StoreError> {
-        let name = format::name(self.number);
-        let file = disk.open(&name).map_err(StoreError::io("open", &name))?;
-        Ok(Self { index: Arc::clone(&self.index), file, ..*self })
+    /// Where a queue's messages are, if they are needed.
+    pub(crate) fn needed(&self, queue: u64) -> Option<Extent> {
+        self.index.find(queue).filter(|extent| !self.done.is_set(extent.part))
+    }
+
+    /// The last seq that is needed of a queue.
+    pub(crate) fn last(&self, queue: u64) -> Option<u64> {
+        self.needed(queue).map(|extent| extent.last)
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.index.memory_bytes() + self.done.0.len() * 8
     }
 
     fn damage(&self, offset: u64, bytes: u64, reason: &'static str) -> DamagedPart {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::run::format;
-use crate::run::index::Extent;
 use crate::run::manifest::Manifest;
 use crate::run::merge::{self, Merge};
 use crate::run::new_run::NewRun;
-use crate::run::reader::{Buffers, DamagedPart, QueueMessage, Run, Slice, SliceLimits};
+use crate::run::reader::{DamagedPart, QueueMessage, Run, Slice, SliceLimits};
+use crate::run::view::RunsView;
 use crate::run::window::Window;
 
 /// How much damage is set aside in files of its own.
@@ -50,69 +50,38 @@ pub struct Runs {
     /// How often the manifest has changed.
     version: u64,
     is_merging: bool,
-    buffers: Buffers,
+    /// What others see of it, and how it is read here.
+    view: RunsView,
     set_aside_bytes: u64,
 }
 
 /// A run and what of it is needed.
 #[derive(Debug)]
 pub(crate) struct Member {
-    pub(crate) run: Run,
-    /// Which of its queues are done, a bit for each.
-    pub(crate) done: Bits,
+    pub(crate) run: Arc<Run>,
     alive_queues: usize,
     pub(crate) alive_bytes: u64,
     pub(crate) all_bytes: u64,
 }
 
-/// A bit for each queue of a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Bits(Vec<u64>);
-
-impl Bits {
-    fn new(count: usize) -> Self {
-        Self(vec![0; count.div_ceil(64)])
-    }
-
-    pub(crate) fn is_set(&self, at: usize) -> bool {
-        self.0.get(at / 64).is_some_and(|word| word & (1 << (at % 64)) != 0)
-    }
-
-    fn set(&mut self, at: usize) {
-        if let Some(word) = self.0.get_mut(at / 64) {
-            *word |= 1 << (at % 64);
-        }
-    }
-}
-
 impl Member {
     fn new(run: Run) -> Self {
         let all_bytes = run.index.extents().map(|extent| extent.bytes).sum();
-        let (done, alive_queues) = (Bits::new(run.index.queues()), run.index.queues());
-        Self { run, done, alive_queues, alive_bytes: all_bytes, all_bytes }
-    }
-
-    /// Where a queue's messages are, if they are needed.
-    fn needed(&self, queue: u64) -> Option<Extent> {
-        self.run.index.find(queue).filter(|extent| !self.done.is_set(extent.part))
-    }
-
-    /// The last seq that is needed of a queue.
-    fn last(&self, queue: u64) -> Option<u64> {
-        self.needed(queue).map(|extent| extent.last)
+        let alive_queues = run.index.queues();
+        Self { run: Arc::new(run), alive_queues, alive_bytes: all_bytes, all_bytes }
     }
 
     /// Notes that a queue is done up to there. Whether something of it is left here, if something
     /// of it was ever here.
     fn finish(&mut self, queue: u64, upto: u64) -> Option<bool> {
         let extent = self.run.index.find(queue)?;
-        if self.done.is_set(extent.part) {
+        if self.run.done.is_set(extent.part) {
             return Some(false);
         }
         if extent.last > upto {
             return Some(true);
         }
-        self.done.set(extent.part);
+        self.run.done.set(extent.part);
         self.alive_queues -= 1;
         self.alive_bytes = self.alive_bytes.saturating_sub(extent.bytes);
         Some(false)
@@ -167,11 +136,12 @@ impl Runs {
             next,
             version: u64::from(is_changed),
             is_merging: false,
-            buffers: Buffers::default(),
+            view: RunsView::default(),
             set_aside_bytes: 0,
         };
         set.set_aside(&damaged);
         set.drop_done();
+        set.show();
         Ok((set, damaged))
     }
 
@@ -202,8 +172,19 @@ impl Runs {
             self.members.push(member);
             self.version += 1;
             self.drop_done();
+            self.show();
         }
         Ok(())
+    }
+
+    /// Shows others which runs there are.
+    fn show(&self) {
+        self.view.show(self.members.iter().map(|member| Arc::clone(&member.run)).collect());
+    }
+
+    /// What other threads see of the runs.
+    pub fn view(&self) -> RunsView {
+        self.view.clone()
     }
 
     /// Makes the name of a run durable that was written, and removes any other.
@@ -215,8 +196,8 @@ impl Runs {
         };
         match (finished, named) {
             (Some(finished), Ok(())) => {
-                let index = Arc::new(finished.index);
-                let mut member = Member::new(Run::new(number, finished.bytes, index, file));
+                let run = Run::new(number, finished.bytes, finished.index, file);
+                let mut member = Member::new(run);
                 // What was done while it was written.
                 for (queue, mark) in &self.marks {
                     member.finish(*queue, *mark);
@@ -241,35 +222,16 @@ impl Runs {
         queue: u64,
         from: u64,
         limits: &SliceLimits,
-        mut deliver: impl FnMut(QueueMessage<'_>),
+        deliver: impl FnMut(QueueMessage<'_>),
     ) -> Result<Slice, StoreError> {
-        let mut slice = Slice { next: from, ..Slice::default() };
-        let mut members = self.members.iter();
-        // What a run has of a queue comes behind what those before it have.
-        for member in members.by_ref() {
-            let Some(extent) = member.needed(queue).filter(|it| it.last >= slice.next) else {
-                continue;
-            };
-            let (run, buffers) = (&member.run, &mut self.buffers);
-            let flow = slice.read(run, &extent, limits, buffers, &mut deliver)?;
-            slice.has_more = flow.is_break();
-            if flow.is_break() || slice.messages >= limits.messages {
-                break;
-            }
-        }
-        let next = slice.next;
-        slice.has_more = slice.has_more
-            || members.any(|member| member.last(queue).is_some_and(|last| last >= next));
-        self.buffers.shrink();
-        if !slice.damaged.is_empty() {
-            self.set_aside(&slice.damaged);
-        }
-        Ok(slice)
+        let slice = self.view.read(queue, from, limits, deliver);
+        self.set_aside_seen();
+        slice
     }
 
     /// The last seq that the runs have of a queue which is not done with it.
     pub fn last(&self, queue: u64) -> Option<u64> {
-        self.members.iter().filter_map(|member| member.last(queue)).max()
+        self.members.iter().filter_map(|member| member.run.last(queue)).max()
     }
 
     /// Notes that a queue is done with everything up to this seq. A queue that is gone is done with
@@ -299,7 +261,7 @@ impl Runs {
         let mut gone = Vec::new();
         for member in &self.members {
             for extent in member.run.index.extents() {
-                if !member.done.is_set(extent.part) && !keep(extent.queue) {
+                if !member.run.done.is_set(extent.part) && !keep(extent.queue) {
                     gone.push(extent.queue);
                 }
             }
@@ -321,6 +283,7 @@ impl Runs {
         });
         if self.dropped.len() > before {
             self.version = version;
+            self.show();
         }
     }
 
@@ -338,6 +301,7 @@ impl Runs {
 
     /// The manifest of this version is durable: the files go that it does not name.
     pub fn stored(&mut self, version: u64) {
+        self.set_aside_seen();
         let Self { disk, dropped, .. } = self;
         dropped.retain(|(without, number)| {
             if *without > version {
@@ -353,7 +317,7 @@ impl Runs {
     ///
     /// # Errors
     ///
-    /// If the system cannot open or create a file.
+    /// If the system cannot create a file.
     pub fn begin_merge(&mut self) -> Result<Option<Merge>, StoreError> {
         if self.is_merging {
             return Ok(None);
@@ -361,11 +325,8 @@ impl Runs {
         let alive: Vec<_> =
             self.members.iter().map(|member| (member.alive_bytes, member.all_bytes)).collect();
         let Some(chosen) = merge::choose(&alive, &self.settings) else { return Ok(None) };
-        let mut sources = Vec::new();
-        for member in self.members.get(chosen).unwrap_or_default() {
-            let run = member.run.again(&mut *self.disk)?;
-            sources.push((run, member.done.clone()));
-        }
+        let sources = self.members.get(chosen).unwrap_or_default().iter();
+        let sources = sources.map(|member| Arc::clone(&member.run)).collect();
         let run = self.begin()?;
         self.is_merging = true;
         Ok(Some(Merge::new(run, sources, self.marks.clone())))
@@ -398,9 +359,16 @@ impl Runs {
             }
         }
         let Self { marks, members, .. } = self;
-        marks.retain(|queue, _| members.iter().any(|member| member.last(*queue).is_some()));
+        marks.retain(|queue, _| members.iter().any(|member| member.run.last(*queue).is_some()));
         self.drop_done();
+        self.show();
         Ok(if is_whole { damaged } else { Vec::new() })
+    }
+
+    /// Sets aside what whoever has read could not read.
+    fn set_aside_seen(&mut self) {
+        let seen = self.view.take_damaged();
+        self.set_aside(&seen);
     }
 
     /// Keeps what cannot be read in files of its own, before its run goes. That it is kept is a
@@ -447,10 +415,9 @@ impl Runs {
 
     /// The bytes that all of this takes in memory.
     pub fn memory_bytes(&self) -> usize {
-        let members = self.members.iter().map(|member| {
-            size_of::<Member>() + member.run.index.memory_bytes() + member.done.0.capacity() * 8
-        });
+        let members =
+            self.members.iter().map(|member| size_of::<Member>() + member.run.memory_bytes());
         // A node of a tree is two thirds full.
-        members.sum::<usize>() + self.marks.len() * 24 + self.buffers.memory_bytes()
+        members.sum::<usize>() + self.marks.len() * 24 + self.view.memory_bytes()
     }
 }

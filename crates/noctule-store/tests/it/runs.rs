@@ -7,3 +7,4 @@ mod fixture;
 mod model;
 mod power_cut;
 mod random;
+mod view;
