@@ -18,6 +18,7 @@ mod message;
 mod model;
 mod opening;
 mod progress;
+mod queues;
 mod reader;
 mod record;
 mod references;
@@ -32,6 +33,7 @@ pub use damaged::{Damaged, Unreadable};
 pub use directory::{look, open_directory};
 pub use model::Model;
 pub use opening::{Findings, Opened, open};
+pub use queues::{Queues, Slice};
 pub use record::{decode, encode};
 
 /// What [`LogSettings::content`](crate::LogSettings::content) is for the log of a broker, and the

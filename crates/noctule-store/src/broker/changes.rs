@@ -92,22 +92,40 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Whether a message is still to be delivered, as far as these records say.
+    /// Whether a session may wait for something up to this place, as far as these records say.
     ///
     /// # Errors
     ///
     /// If the state cannot be read.
-    pub(super) fn wants(&mut self, reference: &Reference) -> Result<bool, StoreError> {
-        self.touch(reference.session)?;
-        let session = self.model.sessions.get(&reference.session).filter(|known| known.lasts());
-        Ok(session.is_some_and(|session| session.progress.wants(reference.sequence)))
+    pub(super) fn waits_up_to(&mut self, session: u64, last: u64) -> Result<bool, StoreError> {
+        self.touch(session)?;
+        Ok(self.lasting(session).is_some_and(|known| known.progress.up_to() < last))
     }
 
-    /// The sessions that were touched, and up to where their queues are done.
-    pub(super) fn done(&self) -> Vec<(u64, u64)> {
-        let known = |name| self.model.sessions.get(name).filter(|known| known.lasts());
-        let up_to = |name| known(name).map_or(u64::MAX, |session| session.progress.up_to());
-        self.before.keys().map(|name| (*name, up_to(name))).collect()
+    /// Whether a message is still to be delivered to a session that was touched.
+    pub(super) fn wants(&self, reference: &Reference) -> bool {
+        let session = self.lasting(reference.session);
+        session.is_some_and(|session| session.progress.wants(reference.sequence))
+    }
+
+    fn lasting(&self, session: u64) -> Option<&Session> {
+        self.model.sessions.get(&session).filter(|known| known.lasts())
+    }
+
+    /// The sessions that were touched, and how far their queues are, unless they are over.
+    pub(super) fn progress(&self) -> impl Iterator<Item = (u64, Option<&Progress>)> {
+        let progress = |name: &u64| self.lasting(*name).map(|session| &session.progress);
+        self.before.keys().map(move |name| (*name, progress(name)))
+    }
+
+    /// The sessions that go on without what they had before.
+    pub(super) fn forgotten(&self) -> impl Iterator<Item = u64> {
+        let forgotten = self.model.sessions.iter().filter(|(_, known)| known.has_forgotten);
+        forgotten.map(|(name, _)| *name)
+    }
+
+    pub(super) fn note_name(&mut self, name: u64) {
+        self.model.note_name(name);
     }
 
     /// What is to be changed, together with what else the caller changes.

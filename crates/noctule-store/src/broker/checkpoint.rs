@@ -5,32 +5,53 @@
 //! one batch, from which segment on the log counts. A crash before that batch leaves a run that
 //! nobody names; behind it the segment is void.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 
-use noctule_broker_core::{Message, Record, Reference};
+use noctule_broker_core::Record;
 
 use super::changes::{Changes, bytes};
+use super::damaged::Damaged;
 use super::keys::{FIRST_SEGMENT, RUNS, got, unrouted};
+use super::progress::Progress;
+use super::queues::Queues;
+use super::record::{QueuedBytes, decode};
 use super::spilled;
 use crate::error::StoreError;
-use crate::run::{Runs, Spill};
+use crate::run::{Merge, Runs, Spill};
 use crate::state::{State, StateBatch};
+use crate::summary::Summary;
 use crate::view::LogView;
 
 /// The long-lived part of a broker's store: what is not in the log any more.
 #[derive(Debug)]
 pub struct Archive {
-    pub(super) state: Box<dyn State>,
-    pub(super) runs: Runs,
-    /// The manifest of the runs that is stored.
-    pub(super) stored: u64,
+    state: Box<dyn State>,
+    runs: Runs,
+    queues: Queues,
+    /// The version of their manifest that is stored.
+    stored: u64,
+    merge: Option<Merge>,
+    /// What has left the segment that was begun with, if it is in a run already.
+    spilled: Option<Spilled>,
+    unreadable: Vec<String>,
+}
+
+/// What has left a segment.
+#[derive(Clone, Debug)]
+struct Spilled {
+    segment: u64,
+    /// The sessions it was for, and the last place of each.
+    lasts: BTreeMap<u64, u64>,
 }
 
 /// What a segment has that may have to stay.
 #[derive(Debug, Default)]
 struct Remains {
-    queued: Vec<(Arc<Message>, Vec<Reference>)>,
+    /// The last place in each queue that has a message here.
+    lasts: HashMap<u64, u64>,
+    /// The sessions of the record that is looked at.
+    of_record: Vec<u64>,
     /// QoS 2 publications that are not routed to all: the records, by name.
     received: BTreeMap<u64, Record>,
     /// Who has got which publication.
@@ -39,15 +60,45 @@ struct Remains {
 }
 
 impl Remains {
-    fn note(&mut self, record: Record) {
-        match record {
-            Record::Queued { publication, message, references } => {
-                if publication != 0 {
-                    let sessions = references.iter().map(|reference| reference.session);
-                    self.got.entry(publication).or_default().extend(sessions);
-                }
-                self.queued.push((message, references));
+    /// Looks at all of a segment, and applies it to what it changes in the state.
+    fn of(
+        log: &LogView,
+        segment: u64,
+        changes: &mut Changes<'_>,
+    ) -> Result<(Self, Summary), StoreError> {
+        let (mut remains, mut applied) = (Self::default(), Ok(()));
+        let summary = log.read(segment, |recovered| {
+            let noted = remains.note(recovered.bytes, changes);
+            let noted = noted.map_err(|error| error.to_string())?;
+            if applied.is_ok() {
+                applied = noted;
             }
+            Ok(())
+        })?;
+        applied.map(|()| (remains, summary))
+    }
+
+    fn note(
+        &mut self,
+        bytes: &[u8],
+        changes: &mut Changes<'_>,
+    ) -> Result<Result<(), StoreError>, Damaged> {
+        let Self { lasts, of_record, .. } = self;
+        of_record.clear();
+        let queued = QueuedBytes::look(bytes, |reference| {
+            lasts.insert(reference.session, reference.sequence);
+            of_record.push(reference.session);
+        })?;
+        if let Some(QueuedBytes { publication, .. }) = queued {
+            if publication != 0 {
+                changes.note_name(publication);
+                self.got.entry(publication).or_default().extend(&self.of_record);
+            }
+            return Ok(Ok(()));
+        }
+        let record = decode(bytes)?;
+        let applied = changes.apply(&record);
+        match record {
             Record::Received { publication, .. } => {
                 self.received.insert(publication, record);
             }
@@ -58,63 +109,140 @@ impl Remains {
             }
             _ => {}
         }
+        Ok(applied)
+    }
+
+    /// Puts what still waits into a run. The sessions it is for, and the last place of each.
+    fn spill(
+        &self,
+        log: &LogView,
+        segment: u64,
+        changes: &mut Changes<'_>,
+        runs: &mut Runs,
+    ) -> Result<BTreeMap<u64, u64>, StoreError> {
+        let (mut lasts, mut spill) = (BTreeMap::new(), Spill::new());
+        let mut waits = false;
+        for (session, last) in &self.lasts {
+            waits |= changes.waits_up_to(*session, *last)?;
+        }
+        if !waits {
+            return Ok(lasts);
+        }
+        let (mut identity, mut pushed) = (0, Ok(()));
+        log.read(segment, |recovered| {
+            let mut references = Vec::new();
+            let queued = QueuedBytes::look(recovered.bytes, |it| references.push(it));
+            let Ok(Some(QueuedBytes { message, .. })) = queued else { return Ok(()) };
+            identity += 1;
+            for reference in references.iter().filter(|reference| changes.wants(reference)) {
+                lasts.insert(reference.session, reference.sequence);
+                if pushed.is_ok() {
+                    pushed = spilled::push(&mut spill, identity, message, reference);
+                }
+            }
+            Ok(())
+        })?;
+        pushed?;
+        if !spill.is_empty() {
+            let mut run = runs.begin()?;
+            let written = spill.write(&mut run);
+            // What was not written goes.
+            runs.end(run)?;
+            written?;
+        }
+        Ok(lasts)
     }
 }
 
 impl Archive {
+    pub(super) fn new(state: Box<dyn State>, runs: Runs, queues: Queues) -> Self {
+        let stored = 0;
+        let (spilled, merge, unreadable) = (None, None, Vec::new());
+        Self { state, runs, queues, stored, spilled, merge, unreadable }
+    }
+
+    /// What has left the log, for whoever reads queues.
+    pub fn queues(&self) -> Queues {
+        self.queues.clone()
+    }
+
     /// Moves what is alive in a segment out of it, which is the oldest one. When this returns, the
-    /// log counts from the next one on, and that is durable.
+    /// log counts from the next one on, and that is durable. Of each session of which something
+    /// has moved to where [`Queues`] finds it, the last place is told: nothing that waits before it
+    /// is in the log any more.
     ///
     /// # Errors
     ///
     /// If the disk does not take it, or the segment cannot be read. Then everything is as before,
     /// and it may be tried again.
-    pub fn take_in(&mut self, log: &LogView, segment: u64) -> Result<(), StoreError> {
-        let mut remains = Remains::default();
-        let mut changes = Changes::new(&*self.state)?;
-        let mut failed = None;
-        log.read(segment, |recovered| {
-            let record = super::decode(recovered.bytes).map_err(|error| error.to_string())?;
-            if let Err(error) = changes.apply(&record) {
-                failed.get_or_insert(error);
+    pub fn take_in(&mut self, log: &LogView, segment: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+        let Self { state, runs, queues, spilled, .. } = self;
+        let mut changes = Changes::new(&**state)?;
+        let (remains, summary) = Remains::of(log, segment, &mut changes)?;
+        // What has become a run is not written again when only the state has failed.
+        if spilled.as_ref().is_none_or(|spilled| spilled.segment != segment) {
+            for session in changes.forgotten() {
+                runs.finish(session, runs.last(session).unwrap_or(0));
             }
-            remains.note(record);
-            Ok(())
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
+            let lasts = remains.spill(log, segment, &mut changes, runs)?;
+            *spilled = Some(Spilled { segment, lasts });
         }
-        let mut spill = Spill::new();
-        for (identity, (message, references)) in (0..).zip(&remains.queued) {
-            for reference in references {
-                if changes.wants(reference)? {
-                    spilled::push(&mut spill, identity, message, reference)?;
-                }
-            }
+        for (session, progress) in changes.progress() {
+            runs.finish(session, progress.map_or(u64::MAX, Progress::up_to));
+            queues.skip(session, progress);
         }
-        let (done, mut batch) = (changes.done(), changes.finish()?);
-        self.write_run(&mut spill)?;
-        for (queue, up_to) in done {
-            self.runs.finish(queue, up_to);
-        }
+        let mut batch = changes.finish()?;
         self.put_unrouted(&remains, &mut batch)?;
-        batch.put(RUNS, self.runs.manifest())?;
         batch.put(FIRST_SEGMENT, (segment + 1).to_le_bytes())?;
+        self.store(batch)?;
+        if !summary.is_intact() {
+            self.unreadable.push(format!("a part of the log: {summary}"));
+        }
+        let spilled = self.spilled.take();
+        Ok(spilled.map_or_else(Vec::new, |spilled| spilled.lasts.into_iter().collect()))
+    }
+
+    /// Goes on for some megabytes with writing runs anew, if there are too many or too little of
+    /// one is needed, and gives back the room of those that nobody needs. Whether there is more to
+    /// do.
+    ///
+    /// # Errors
+    ///
+    /// If the disk does not take it. Then everything is as before, and it may be tried again.
+    pub fn tend(&mut self) -> Result<bool, StoreError> {
+        if self.runs.version() != self.stored {
+            self.store(StateBatch::new())?;
+        }
+        let merge = match self.merge.take() {
+            Some(merge) => Some(merge),
+            None => self.runs.begin_merge()?,
+        };
+        let Some(mut merge) = merge else { return Ok(false) };
+        let stepped = merge.step();
+        if matches!(stepped, Ok(true)) {
+            self.merge = Some(merge);
+            return Ok(true);
+        }
+        let damaged = self.runs.end_merge(merge)?;
+        self.unreadable.extend(damaged.iter().map(ToString::to_string));
+        stepped?;
+        self.store(StateBatch::new())?;
+        Ok(true)
+    }
+
+    /// What could not be read since this was last asked, with the reason: it is gone.
+    pub fn take_unreadable(&mut self) -> Vec<String> {
+        mem::take(&mut self.unreadable)
+    }
+
+    /// Makes changes durable, and with them which runs there are.
+    fn store(&mut self, mut batch: StateBatch) -> Result<(), StoreError> {
+        batch.put(RUNS, self.runs.manifest())?;
         let version = self.runs.version();
         self.state.apply(&batch)?;
         self.runs.stored(version);
         self.stored = version;
         Ok(())
-    }
-
-    /// Writes what still waits as a run.
-    fn write_run(&mut self, spill: &mut Spill) -> Result<(), StoreError> {
-        if spill.is_empty() {
-            return Ok(());
-        }
-        let mut run = self.runs.begin()?;
-        spill.write(&mut run)?;
-        self.runs.end(run)
     }
 
     fn put_unrouted(&self, remains: &Remains, batch: &mut StateBatch) -> Result<(), StoreError> {

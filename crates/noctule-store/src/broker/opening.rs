@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use noctule_broker_core::{Record, Reference, StoredMessage};
+
 use super::checkpoint::Archive;
 use super::keys::{FIRST_SEGMENT, GOT, RUNS, UNROUTED};
 use super::model::Model;
+use super::queues::Queues;
 use super::reader::Reader;
 use super::{CONTENT, decode, spilled};
 use crate::disk::Disk;
@@ -97,8 +100,11 @@ pub fn open(
         Ok(())
     })?;
     findings.log = summary;
-    let stored = runs.version();
-    Ok(Opened { log, archive: Archive { state, runs, stored }, model, findings })
+    let queues = Queues::new(runs.view());
+    for (session, known) in &model.sessions {
+        queues.skip(*session, Some(&known.progress));
+    }
+    Ok(Opened { log, archive: Archive::new(state, runs, queues), model, findings })
 }
 
 /// Reads everything that waits in runs.
@@ -115,14 +121,20 @@ fn read_runs(
         let mut from = up_to.saturating_add(1);
         loop {
             let mut records = Vec::new();
-            let slice =
-                runs.read(queue, from, &SLICE, |found| records.push(spilled::read(queue, &found)))?;
+            let slice = runs.read(queue, from, &SLICE, |found| {
+                records.push(spilled::read(&found));
+            })?;
             findings.unreadable.extend(slice.damaged.iter().map(ToString::to_string));
             for record in records {
                 match record {
-                    Ok(record) => {
+                    Ok(found) => {
                         findings.spilled += 1;
-                        model.apply(record);
+                        let StoredMessage { message, sequence, qos, retain, identifiers, .. } =
+                            found;
+                        let session = queue;
+                        let reference = Reference { session, sequence, qos, retain, identifiers };
+                        let references = vec![reference];
+                        model.apply(Record::Queued { publication: 0, message, references });
                     }
                     Err(error) => findings.unreadable.push(format!("a message in a run: {error}")),
                 }
@@ -143,7 +155,7 @@ fn read_unrouted(
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     state.scan(UNROUTED, &mut |_, value| match decode(value) {
-        Ok(noctule_broker_core::Record::Received { session, publication, message, .. }) => {
+        Ok(Record::Received { session, publication, message, .. }) => {
             model.unrouted(publication, session, message);
         }
         Ok(_) => findings.unreadable.push("a publication in the state: it is none".into()),

@@ -63,6 +63,11 @@ impl Progress {
         sequence > self.up_to && !self.skipped.contains(&sequence)
     }
 
+    /// The places whose messages are gone without having had a packet identifier.
+    pub(super) const fn skipped(&self) -> &BTreeSet<u64> {
+        &self.skipped
+    }
+
     /// The last place that is known to have been taken.
     pub(super) fn last(&self) -> u64 {
         self.skipped.last().copied().unwrap_or(0).max(self.up_to)

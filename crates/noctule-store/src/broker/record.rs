@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Record, StoredTerms};
+use noctule_broker_core::{Record, Reference, StoredTerms};
 use noctule_packet::{PacketId, Version};
 
 use super::damaged::Damaged;
 use super::message::{put_message, put_will, read_message, read_will};
 use super::reader::{Reader, put_sized, put_tagged, put_tagged_with, put_time};
-use super::references::{put_references, read_references};
+use super::references::{each_reference, put_references, read_references};
 use super::subscription::{put_subscription, read_subscription};
 
 const SESSION_STARTED: u8 = 1;
@@ -245,6 +245,37 @@ fn read_queued(mut reader: Reader<'_>) -> Result<Record, Damaged> {
         Ok(())
     })?;
     Ok(Record::Queued { publication, message: Arc::new(message), references })
+}
+
+/// A message that waits, as its bytes: what does not wait any more needs no more of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueuedBytes<'a> {
+    /// As it stands where a message stands alone.
+    pub(super) message: &'a [u8],
+    pub(super) publication: u64,
+}
+
+impl<'a> QueuedBytes<'a> {
+    /// Looks at a record. Nothing if it is another one.
+    pub(super) fn look(
+        bytes: &'a [u8],
+        visit: impl FnMut(Reference),
+    ) -> Result<Option<Self>, Damaged> {
+        let mut reader = Reader::new(bytes);
+        if reader.byte("kind")? != QUEUED {
+            return Ok(None);
+        }
+        each_reference(&mut reader, visit)?;
+        let (message, mut publication) = (reader.rest(), 0);
+        let _ = (reader.byte("flags")?, reader.sized("topic")?, reader.sized("payload")?);
+        reader.tagged(|tag, field| {
+            if tag == PUBLICATION {
+                publication = field.long("publication")?;
+            }
+            Ok(())
+        })?;
+        Ok(Some(Self { message, publication }))
+    }
 }
 
 #[cfg(test)]

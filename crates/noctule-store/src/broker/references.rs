@@ -26,10 +26,19 @@ pub(super) fn put_references(references: &[Reference], out: &mut Vec<u8>) {
 }
 
 pub(super) fn read_references(reader: &mut Reader<'_>) -> Result<Vec<Reference>, Damaged> {
-    let count = reader.word("references")?;
     // What the count says is believed as far as there are bytes for it.
+    let count = Reader::word(&mut { *reader }, "references")?;
     let mut references = Vec::with_capacity(at_most(count, reader.left() / REFERENCE_BYTES));
-    for _ in 0..count {
+    each_reference(reader, |reference| references.push(reference))?;
+    Ok(references)
+}
+
+/// Shows references one after the other, so that none takes memory.
+pub(super) fn each_reference(
+    reader: &mut Reader<'_>,
+    mut visit: impl FnMut(Reference),
+) -> Result<(), Damaged> {
+    for _ in 0..reader.word("references")? {
         let (session, sequence) = (reader.long("references")?, reader.long("references")?);
         let flags = reader.byte("references")?;
         let (qos, retain) = read_flags(flags, HAS_IDENTIFIERS)?;
@@ -41,9 +50,9 @@ pub(super) fn read_references(reader: &mut Reader<'_>) -> Result<Vec<Reference>,
                 identifiers.push(reader.identifier()?);
             }
         }
-        references.push(Reference { session, sequence, qos, retain, identifiers });
+        visit(Reference { session, sequence, qos, retain, identifiers });
     }
-    Ok(references)
+    Ok(())
 }
 
 fn at_most(count: u32, room: usize) -> usize {

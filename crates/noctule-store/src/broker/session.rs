@@ -29,6 +29,8 @@ pub(super) struct Session {
     /// QoS 2 packet identifiers that its client has not released.
     pub(super) received: BTreeSet<PacketId>,
     pub(super) progress: Progress,
+    /// Whether it did not last for a moment: what it had before is gone.
+    pub(super) has_forgotten: bool,
     messages: BTreeMap<u64, (Arc<Message>, Reference)>,
 }
 
@@ -40,6 +42,7 @@ impl Session {
             subscriptions: BTreeMap::new(),
             received: BTreeSet::new(),
             progress: Progress::default(),
+            has_forgotten: false,
             messages: BTreeMap::new(),
         }
     }
@@ -70,6 +73,7 @@ impl Session {
             self.subscriptions.clear();
             self.received.clear();
             self.progress = Progress::default();
+            self.has_forgotten = true;
             self.messages.clear();
         }
     }

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Message, Record, Reference};
+use noctule_broker_core::{Record, Reference, Step, StoredMessage};
 
 use super::changes::bytes;
 use super::damaged::Damaged;
-use super::message::{put_message, read_message};
+use super::message::read_message;
 use super::reader::{Reader, flags, read_flags};
 use super::record::decode;
 use crate::error::StoreError;
@@ -20,33 +20,40 @@ const IDENTIFIERS_MAX: usize = 32;
 /// Identities of bodies that belong to one reference alone.
 const OWN: u64 = 1 << 63;
 
-/// Takes a message that waits for a session.
+/// Takes a message that waits for a session, as its bytes.
 pub(super) fn push(
     spill: &mut Spill,
     identity: u64,
-    message: &Arc<Message>,
+    message: &[u8],
     reference: &Reference,
 ) -> Result<(), StoreError> {
     let Reference { session, sequence, qos, retain, identifiers } = reference;
-    if identifiers.len() > IDENTIFIERS_MAX {
-        let (message, references) = (Arc::clone(message), vec![reference.clone()]);
-        let body = bytes(&Record::Queued { publication: 0, message, references });
-        let identity = OWN | spill.len() as u64;
-        return spill.push(*session, *sequence, &[], identity, &body);
-    }
     let mut of_reference = vec![flags(*qos, *retain)];
-    for identifier in identifiers {
-        of_reference.extend_from_slice(&identifier.to_le_bytes());
+    if identifiers.len() <= IDENTIFIERS_MAX {
+        for identifier in identifiers {
+            of_reference.extend_from_slice(&identifier.to_le_bytes());
+        }
+        return spill.push(*session, *sequence, &of_reference, identity, message);
     }
-    let mut body = Vec::new();
-    put_message(message, &mut body);
-    spill.push(*session, *sequence, &of_reference, identity, &body)
+    // What cannot be read is told when it is to be delivered.
+    if let Ok(message) = read_message(Reader::new(message), |_, _| Ok(())) {
+        let (message, references) = (Arc::new(message), vec![reference.clone()]);
+        let body = bytes(&Record::Queued { publication: 0, message, references });
+        spill.push(*session, *sequence, &[], OWN | spill.len() as u64, &body)?;
+    }
+    Ok(())
 }
 
-/// The record that a message in a run stands for.
-pub(super) fn read(session: u64, found: &QueueMessage<'_>) -> Result<Record, Damaged> {
+/// The message that was spilled.
+pub(super) fn read(found: &QueueMessage<'_>) -> Result<StoredMessage, Damaged> {
+    let step = Step::Published;
     if found.flags.is_empty() {
-        return decode(found.body);
+        let Record::Queued { message, mut references, .. } = decode(found.body)? else {
+            return Err(Damaged::Misplaced);
+        };
+        let Reference { sequence, qos, retain, identifiers, .. } =
+            references.pop().ok_or(Damaged::Misplaced)?;
+        return Ok(StoredMessage { message, sequence, qos, retain, identifiers, step });
     }
     let mut reader = Reader::new(found.flags);
     let (qos, retain) = read_flags(reader.byte("flags")?, 0)?;
@@ -54,8 +61,6 @@ pub(super) fn read(session: u64, found: &QueueMessage<'_>) -> Result<Record, Dam
     while reader.left() > 0 {
         identifiers.push(reader.identifier()?);
     }
-    let message = read_message(Reader::new(found.body), |_, _| Ok(()))?;
-    let sequence = found.seq;
-    let reference = Reference { session, sequence, qos, retain, identifiers };
-    Ok(Record::Queued { publication: 0, message: Arc::new(message), references: vec![reference] })
+    let message = Arc::new(read_message(Reader::new(found.body), |_, _| Ok(()))?);
+    Ok(StoredMessage { message, sequence: found.seq, qos, retain, identifiers, step })
 }
