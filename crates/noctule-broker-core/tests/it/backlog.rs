@@ -19,7 +19,7 @@ fn absent(broker: &Broker, version: Version) {
 fn publish(publisher: &mut Client, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let qos = if number % 3 == 0 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
-        publisher.publish("t", &number.to_string(), qos);
+        publisher.publish("t", number.to_string(), qos);
     }
 }
 
@@ -157,7 +157,7 @@ fn what_has_expired_in_the_store_is_dropped_when_it_is_read_and_makes_room() {
     absent(&broker, Version::V5_0);
     let mut publisher = broker.client(Version::V5_0, "publisher");
     for number in 0..4 {
-        let message = OwnedPublish::new("t", &number.to_string(), QoS::AtLeastOnce);
+        let message = OwnedPublish::new("t", number.to_string(), QoS::AtLeastOnce);
         publisher.send_publish(&message.packet_id(9).message_expiry_interval(10));
         publisher.expect_puback(9);
     }
@@ -185,7 +185,7 @@ fn a_slow_client_has_a_part_of_its_queue_in_memory() {
     client.subscribe(&[("t", QoS::AtLeastOnce)]);
     let mut publisher = broker.client(Version::V5_0, "publisher");
     for number in 0..300 {
-        publisher.publish("t", &format!("{number:01000}"), QoS::AtLeastOnce);
+        publisher.publish("t", format!("{number:01000}"), QoS::AtLeastOnce);
     }
     let memory = || broker.look(|shard| shard.gauges()).memory_bytes;
     assert!(memory() > 300_000);
