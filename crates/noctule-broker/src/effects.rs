@@ -35,8 +35,9 @@ impl ShardDriver {
                 self.answer(now, Input::Authorized { token, allowed: true });
             }
             Effect::Persist { record, is_urgent } => self.keep(record, is_urgent),
-            // Nothing has said yet that a message is anywhere but in memory.
-            Effect::ReadQueue { .. } => {}
+            Effect::ReadQueue { session, from, bytes_max } => {
+                self.read_queue(session, from, bytes_max);
+            }
             Effect::Restored => self.signals().restored.raise(),
             Effect::ToShard { to, message } => {
                 self.send_letter(to, Letter::Message { from: self.mail.shard(), message });

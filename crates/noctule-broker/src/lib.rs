@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod backlogs;
 mod blocking;
 mod builder;
 mod checkpoints;

@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, LocalSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
+use crate::backlogs::backlog_loop;
 use crate::error::BrokerError;
 use crate::farewell::Farewell;
 use crate::flush::flush_loop;
@@ -117,6 +118,7 @@ async fn launch(start: Start) -> io::Result<(SharedDriver, Vec<JoinHandle<()>>)>
     if let Some(share) = start.share {
         restore(&driver, &start.life, share).await;
         spawn(&failure, keep_loop(Rc::clone(&driver)));
+        spawn(&failure, backlog_loop(Rc::clone(&driver)));
     }
     let mut acceptors = Vec::new();
     for (index, listener) in listeners.into_iter().enumerate() {
@@ -134,8 +136,9 @@ async fn launch(start: Start) -> io::Result<(SharedDriver, Vec<JoinHandle<()>>)>
 
 /// Gives the shard what was stored, and lets it go on when all others have what is theirs.
 async fn restore(driver: &SharedDriver, life: &Life, share: Share) {
-    let Share { keeper, restored } = share;
+    let Share { keeper, backlogs, restored } = share;
     driver.borrow_mut().keeper = Some(keeper);
+    driver.borrow_mut().backlogs = Some(backlogs);
     for restored in restored {
         let _ = driver.borrow_mut().input(Input::Restore(restored));
     }

@@ -10,6 +10,7 @@ use noctule_broker_core::{
 };
 use tokio::time::Instant;
 
+use crate::backlogs::Backlogs;
 use crate::connection::{READ_AHEAD_BYTES, READ_BYTES_MAX, Socket};
 use crate::connections::Connections;
 use crate::event_log::EventLog;
@@ -74,6 +75,8 @@ pub(crate) struct ShardDriver {
     pub(crate) publisher: PublisherDoor,
     /// `None` in memory mode.
     pub(crate) keeper: Option<Keeper>,
+    /// `None` in memory mode.
+    pub(crate) backlogs: Option<Backlogs>,
     /// Connections of the host whose packets wait for another turn of the shard.
     pub(crate) waiting_hosts: Vec<ConnectionId>,
     /// From this many written bytes on the shard is told that the buffer has drained.
@@ -113,6 +116,7 @@ impl ShardDriver {
             host_listener,
             publisher: PublisherDoor::new(),
             keeper: None,
+            backlogs: None,
             waiting_hosts: Vec::new(),
             flushed_bytes_min,
             clock,

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fmt, fs};
 
-use noctule_broker_core::{Placement, Restored};
+use noctule_broker_core::{Placement, Restored, ShardId};
 use noctule_store::broker::{Findings, Opened};
 use noctule_store::{Committer, Wake};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use crate::backlogs::{Backlogs, Postboxes, Reader};
 use crate::checkpoints::Checkpoints;
 use crate::error::StartError;
 use crate::keeping::Keeper;
@@ -31,6 +32,7 @@ pub(crate) struct Storage {
 struct Threads {
     committer: Arc<Committer>,
     checkpoints: Checkpoints,
+    reader: Reader,
 }
 
 /// A store that was opened.
@@ -47,6 +49,7 @@ pub(crate) struct OpenStorage {
 #[derive(Debug)]
 pub(crate) struct Share {
     pub(crate) keeper: Keeper,
+    pub(crate) backlogs: Backlogs,
     pub(crate) restored: Vec<Restored>,
 }
 
@@ -75,15 +78,21 @@ impl Storage {
         let (committer, appenders) =
             Committer::start(log, WAITING_BYTES_MAX, wakes).map_err(StartError::Thread)?;
         let committer = Arc::new(committer);
-        let checkpoints = Checkpoints::start(Arc::clone(&committer), archive);
+        let postboxes = Postboxes::new(placement.shards());
+        let reader = Reader::start(archive.queues(), postboxes.clone());
+        let reader = reader.map_err(StartError::Thread)?;
+        let doors = (0..placement.shards()).map(|shard| reader.door(ShardId(shard), &postboxes));
+        let doors: Vec<_> = doors.collect();
+        let checkpoints = Checkpoints::start(Arc::clone(&committer), archive, postboxes);
         let checkpoints = checkpoints.map_err(StartError::Thread)?;
         let keepers = appenders.into_iter().zip(bells);
         let keepers = keepers.map(|(appender, bell)| Keeper::new(appender, bell));
         let restored = model.into_restored(&placement);
         tell(path, &Tally::of(&restored), &findings);
-        let shares = keepers.zip(restored);
-        let shares = shares.map(|(keeper, restored)| Share { keeper, restored }).collect();
-        let threads = Mutex::new(Some(Threads { committer, checkpoints }));
+        let shares = keepers.zip(doors).zip(restored);
+        let share = |((keeper, backlogs), restored)| Share { keeper, backlogs, restored };
+        let shares = shares.map(share).collect();
+        let threads = Mutex::new(Some(Threads { committer, checkpoints, reader }));
         let storage = Arc::new(Self { threads, path: path.to_owned() });
         Ok(OpenStorage { storage, age, shares })
     }
@@ -118,8 +127,9 @@ impl Drop for Storage {
     /// Keeps what is on its way.
     fn drop(&mut self) {
         let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Threads { committer, checkpoints }) = threads else { return };
+        let Some(Threads { committer, checkpoints, reader }) = threads else { return };
         checkpoints.stop();
+        reader.stop();
         let Some(committer) = Arc::into_inner(committer) else { return };
         if let Err(error) = committer.stop() {
             error!(target: "noctule", %error, "what was on its way to the store is lost: \
