@@ -13,6 +13,13 @@ pub struct Totals {
     pub(crate) memory_bytes: Total,
 }
 
+impl Totals {
+    /// The bytes that [`Limits::memory_bytes_max`](crate::Limits::memory_bytes_max) bounds.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.count()
+    }
+}
+
 /// One count.
 #[derive(Debug, Default)]
 pub(crate) struct Total(AtomicU64);

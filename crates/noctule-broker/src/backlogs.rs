@@ -132,7 +132,8 @@ struct Reading {
 impl Reading {
     fn work(mut self, orders: &Receiver<Order>) {
         loop {
-            let wait = self.again.front().map(|(at, _)| at.saturating_duration_since(Instant::now()));
+            let wait =
+                self.again.front().map(|(at, _)| at.saturating_duration_since(Instant::now()));
             let order = match wait {
                 None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(wait) => orders.recv_timeout(wait),
@@ -207,7 +208,8 @@ impl ShardDriver {
 
 /// Lets the shard know what was read, and what was spilled.
 pub(crate) async fn backlog_loop(driver: SharedDriver) {
-    let found = driver.borrow().backlogs.as_ref().map(|found| (found.shard, found.postboxes.clone()));
+    let found =
+        driver.borrow().backlogs.as_ref().map(|found| (found.shard, found.postboxes.clone()));
     let Some((shard, postboxes)) = found else { return };
     let Some(postbox) = postboxes.0.get(usize::from(shard.0)) else { return };
     loop {

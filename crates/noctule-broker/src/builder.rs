@@ -250,7 +250,7 @@ impl Builder {
                 "everything is in memory, and gone with the process");
             return Ok(None);
         };
-        Storage::open(path, self.recovery, self.settings.placement).map(Some)
+        Storage::open(path, self.recovery, &self.settings).map(Some)
     }
 
     /// What each shard's thread starts with, and the way to each.

@@ -5,15 +5,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use noctule_broker_core::{Settings, Totals};
 use noctule_store::broker::Archive;
 use noctule_store::{Committer, LogView};
 use tracing::{debug, error};
+
+use crate::backlogs::Postboxes;
 
 /// So many finished segments stay: nearly all of what is in them dies by itself meanwhile.
 const SEGMENTS_MAX: usize = 4;
 
 /// How often is looked at how many there are.
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// After a failure the same is tried again after so long.
 const RETRY: Duration = Duration::from_secs(5);
@@ -31,7 +34,13 @@ fn lock(mutex: &Mutex<bool>) -> MutexGuard<'_, bool> {
 }
 
 impl Checkpoints {
-    pub(crate) fn start(committer: Arc<Committer>, mut archive: Archive) -> io::Result<Self> {
+    /// Starts it; all shards are told what need not be in memory any more.
+    pub(crate) fn start(
+        committer: Arc<Committer>,
+        mut archive: Archive,
+        postboxes: Postboxes,
+        memory: Memory,
+    ) -> io::Result<Self> {
         let is_stopping = Arc::new((Mutex::new(false), Condvar::new()));
         let stopping = Arc::clone(&is_stopping);
         let work = move || {
@@ -39,7 +48,9 @@ impl Checkpoints {
             // What other processes have left is too much already.
             let mut wait = Duration::ZERO;
             while !waits(&stopping, wait) {
-                wait = if empty(&view, &committer, &mut archive) { INTERVAL } else { RETRY };
+                let kept = if memory.is_tight() { 0 } else { SEGMENTS_MAX };
+                let is_empty = empty(&view, kept, &committer, &mut archive, &postboxes);
+                wait = if is_empty { INTERVAL } else { RETRY };
             }
         };
         let thread = Builder::new().name("noctule-checkpoint".into()).spawn(work)?;
@@ -67,14 +78,43 @@ fn waits(stopping: &(Mutex<bool>, Condvar), wait: Duration) -> bool {
     }
 }
 
-/// Empties what is too much. Whether the disk took it.
-fn empty(view: &LogView, committer: &Committer, archive: &mut Archive) -> bool {
+/// How much memory messages take, of what they may.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    totals: Arc<Totals>,
+    maximum: u64,
+}
+
+impl Memory {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let maximum = settings.limits.memory_bytes_max;
+        Self { totals: Arc::clone(&settings.totals), maximum }
+    }
+
+    /// Whether it is time to have messages on disk only.
+    fn is_tight(&self) -> bool {
+        self.totals.memory_bytes() > self.maximum / 2
+    }
+}
+
+/// Empties all finished segments but `kept` of them. Whether the disk took it.
+fn empty(
+    view: &LogView,
+    kept: usize,
+    committer: &Committer,
+    archive: &mut Archive,
+    postboxes: &Postboxes,
+) -> bool {
     let sealed = view.sealed();
-    let excess = sealed.len().saturating_sub(SEGMENTS_MAX);
+    let excess = sealed.len().saturating_sub(kept);
     for segment in sealed.into_iter().take(excess) {
-        if let Err(error) = archive.take_in(view, segment) {
-            error!(target: "noctule", %error, segment, "the log cannot be emptied now and grows");
-            return false;
+        match archive.take_in(view, segment) {
+            Ok(spilled) => postboxes.tell_spilled(spilled),
+            Err(error) => {
+                error!(target: "noctule", %error, segment,
+                    "the log cannot be emptied now and grows");
+                return false;
+            }
         }
         committer.trim(segment + 1);
         debug!(target: "noctule", segment, "a segment of the log is empty");

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fmt, fs};
 
-use noctule_broker_core::{Placement, Restored, ShardId};
+use noctule_broker_core::{Restored, Settings, ShardId};
 use noctule_store::broker::{Findings, Opened};
 use noctule_store::{Committer, Wake};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::backlogs::{Backlogs, Postboxes, Reader};
-use crate::checkpoints::Checkpoints;
+use crate::checkpoints::{Checkpoints, Memory};
 use crate::error::StartError;
 use crate::keeping::Keeper;
 use crate::recovery::{self, Recovery};
@@ -64,9 +64,10 @@ impl Storage {
     pub(crate) fn open(
         path: &Path,
         recovery: Recovery,
-        placement: Placement,
+        settings: &Settings,
     ) -> Result<OpenStorage, StartError> {
         let Opened { log, archive, model, findings } = recovery::open(path, recovery)?;
+        let placement = settings.placement;
         let age = log.ages().now();
         let bells: Vec<_> = (0..placement.shards()).map(|_| Arc::new(Notify::new())).collect();
         let wake = |bell: &Arc<Notify>| {
@@ -83,7 +84,8 @@ impl Storage {
         let reader = reader.map_err(StartError::Thread)?;
         let doors = (0..placement.shards()).map(|shard| reader.door(ShardId(shard), &postboxes));
         let doors: Vec<_> = doors.collect();
-        let checkpoints = Checkpoints::start(Arc::clone(&committer), archive, postboxes);
+        let checkpoints =
+            Checkpoints::start(Arc::clone(&committer), archive, postboxes, Memory::of(settings));
         let checkpoints = checkpoints.map_err(StartError::Thread)?;
         let keepers = appenders.into_iter().zip(bells);
         let keepers = keepers.map(|(appender, bell)| Keeper::new(appender, bell));

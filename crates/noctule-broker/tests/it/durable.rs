@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use noctule_broker::{Broker, Handle, QoS, Version};
+use noctule_broker::{Broker, Handle, Limits, QoS, Version};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, Peer};
 
 use crate::{DEADLINE, start};
@@ -202,4 +202,49 @@ fn a_directory_belongs_to_one_broker() {
     assert!(text.contains("in use by another process"), "{text}");
     broker.stop_blocking(DEADLINE).unwrap();
     directory.start().0.stop_blocking(DEADLINE).unwrap();
+}
+
+#[test]
+fn a_queue_that_is_longer_than_memory_waits_on_disk_and_comes_back_in_order() {
+    let directory = Directory::new();
+    let limits = || {
+        let mut limits = Limits::default();
+        limits.queue_bytes_max = u64::MAX;
+        limits.memory_bytes_max = 80 * 1024 * 1024;
+        limits
+    };
+    let broker = || start(Broker::builder().data(&directory.0).limits(limits()));
+    let (first, address) = broker();
+    let (mut receiver, _) = open(address, Version::V5_0, "receiver");
+    receiver.subscribe(&[("t", QoS::ExactlyOnce)]);
+    drop(receiver);
+    let mut publisher = Peer::connect_with(address, &OwnedConnect::v5("publisher"));
+    let payload = |number: usize| [&number.to_be_bytes(), &*vec![b'.'; 64 * 1024]].concat();
+    let mut published = 0..;
+    let mut publish = |publisher: &mut Peer, count: usize| {
+        for number in published.by_ref().take(count) {
+            let qos = if number % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+            publisher.publish("t", payload(number), qos);
+        }
+    };
+    // More than may be in memory, and most of it in segments that are full.
+    publish(&mut publisher, 2_000);
+    let (mut receiver, present) = open(address, Version::V5_0, "receiver");
+    assert!(present);
+    for number in 0..500 {
+        assert_eq!(receiver.receive().payload, payload(number), "{number}");
+    }
+    drop(receiver);
+    first.stop_blocking(DEADLINE).unwrap();
+    let (_second, address) = broker();
+    let mut publisher = Peer::connect_with(address, &OwnedConnect::v5("publisher"));
+    publish(&mut publisher, 10);
+    let (mut receiver, present) = open(address, Version::V5_0, "receiver");
+    assert!(present);
+    for number in 500..2_010 {
+        let message = receiver.receive();
+        // What was on its way when the first connection broke comes again.
+        assert!(message.payload == payload(number), "{number}");
+    }
+    receiver.expect_nothing_before_pong();
 }
