@@ -6,10 +6,15 @@ use std::sync::Arc;
 
 use noctule_broker_core::{Message, Placement, Record, Reference, Timestamp};
 use noctule_packet::{PacketId, QoS};
-use noctule_store::broker::{self, CONTENT, Model, Opened, encode};
-use noctule_store::{Batch, Cut, LogSettings, LoggedState, Repair, SimulatedDisk, StoreError};
+use noctule_store::broker::{self, CONTENT, Model, Opened, Queues, encode};
+use noctule_store::{
+    Batch, Cut, Disk, Log, LogSettings, LoggedState, Repair, SimulatedDisk, SliceLimits, StoreError,
+};
 
 use crate::broker_changes::{after, message, subscription, terms};
+
+const SETTINGS: LogSettings =
+    LogSettings { content: CONTENT, segment_bytes: 2_048, free_segments_max: 2 };
 
 /// A small generator of chance.
 struct Chance(u64);
@@ -180,9 +185,21 @@ impl Story {
 fn open(disk: &SimulatedDisk) -> Result<Opened, StoreError> {
     let part = || Box::new(disk.clone());
     let state = LoggedState::open(part(), CONTENT, Repair::Refuse)?.0;
-    let settings =
-        LogSettings { segment_bytes: 2_048, free_segments_max: 2, ..LogSettings::default() };
-    broker::open(part(), part(), Box::new(state), settings, Repair::Refuse)
+    broker::open(part(), part(), Box::new(state), SETTINGS, Repair::Refuse)
+}
+
+fn commit(log: &mut Log, records: &[Record]) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    for record in records {
+        batch.push(|out| assert!(encode(record, out))).expect("it is small");
+    }
+    log.commit(&mut batch)
+}
+
+fn queued(session: u64, sequence: u64) -> Record {
+    let (qos, retain, identifiers) = (QoS::AtLeastOnce, false, Vec::new());
+    let references = vec![Reference { session, sequence, qos, retain, identifiers }];
+    Record::Queued { publication: 0, message: message(&"-".repeat(50), qos), references }
 }
 
 fn restored(model: Model) -> String {
@@ -196,11 +213,7 @@ fn write(disk: &SimulatedDisk, seed: u64, batches: usize) -> (Vec<Record>, Vec<R
     let Ok(Opened { mut log, mut archive, .. }) = open(disk) else { return (promised, vec![]) };
     for _ in 0..batches {
         let records = story.batch();
-        let mut batch = Batch::new();
-        for record in &records {
-            batch.push(|out| assert!(encode(record, out))).expect("it is small");
-        }
-        if log.commit(&mut batch).is_err() {
+        if commit(&mut log, &records).is_err() {
             return (promised, records);
         }
         promised.extend(records);
@@ -227,6 +240,94 @@ fn check(disk: &SimulatedDisk, promised: &[Record], coming: &[Record]) -> Option
         return None;
     }
     Some(format!("found {found}\nnot {}", restored(after(promised))))
+}
+
+/// The places that a session's queue has where it may stay, from one on.
+fn places(queues: &Queues, session: u64, from: u64) -> Vec<u64> {
+    let limits = SliceLimits { messages: 3, bytes: 200 };
+    let (mut places, mut next) = (Vec::new(), from);
+    loop {
+        let slice = queues.read(session, next, &limits).expect("there is power");
+        assert_eq!(slice.unreadable, [] as [String; 0]);
+        assert!(slice.next > next || !slice.has_more);
+        places.extend(slice.messages.iter().map(|message| message.sequence));
+        next = slice.next;
+        if !slice.has_more {
+            return places;
+        }
+    }
+}
+
+#[test]
+fn what_has_left_the_log_is_told_and_read_in_slices() {
+    for seed in 0..20 {
+        let (disk, mut story) = (SimulatedDisk::new(), Story::new(seed));
+        let Opened { mut log, mut archive, .. } = open(&disk).expect("it is empty");
+        let (queues, mut told) = (archive.queues(), BTreeMap::new());
+        for _ in 0..300 {
+            commit(&mut log, &story.batch()).expect("there is power");
+            let view = log.view();
+            for segment in view.sealed() {
+                told.extend(archive.take_in(&view, segment).expect("there is power"));
+                while archive.tend().expect("there is room") {}
+                log.trim(segment + 1);
+                log.keep_up();
+            }
+            for (session, known) in &story.sessions {
+                let last = told.get(session).copied().unwrap_or(0);
+                let found = places(&queues, *session, known.queue.first().copied().unwrap_or(1));
+                let found: Vec<_> = found.iter().filter(|it| known.queue.contains(it)).collect();
+                let waiting: Vec<_> = known.queue.iter().filter(|it| **it <= last).collect();
+                assert_eq!(found, waiting, "seed {seed}, session {session}");
+            }
+        }
+        assert_eq!(archive.take_unreadable(), [] as [String; 0]);
+        assert!(told.len() > 3);
+    }
+}
+
+#[test]
+fn what_fails_on_its_way_into_the_state_is_not_written_as_a_run_again() {
+    let disk = SimulatedDisk::new();
+    let state_disk = SimulatedDisk::new();
+    let state = LoggedState::open(Box::new(state_disk.clone()), CONTENT, Repair::Refuse);
+    let state = Box::new(state.expect("it is empty").0);
+    let part = || Box::new(disk.clone());
+    let opened = broker::open(part(), part(), state, SETTINGS, Repair::Refuse);
+    let Opened { mut log, mut archive, .. } = opened.expect("it is empty");
+    let session = 1 << 16;
+    let started = Record::SessionStarted(Box::new(terms(session, "c", 60)));
+    commit(&mut log, &[started]).expect("there is power");
+    let mut sequence = 0;
+    while log.view().sealed().is_empty() {
+        sequence += 1;
+        commit(&mut log, &[queued(session, sequence)]).expect("there is power");
+    }
+    let view = log.view();
+    let oldest = view.sealed()[0];
+    let runs = || disk.names().expect("there is power").len();
+    state_disk.fail_at(0, u64::MAX);
+    let before = runs();
+    for _ in 0..3 {
+        assert!(archive.take_in(&view, oldest).is_err());
+        assert_eq!(runs(), before + 1, "the run that is there stays the only one");
+    }
+    state_disk.fail_at(0, 0);
+    let told = archive.take_in(&view, oldest).expect("it does again");
+    assert_eq!(told.first().map(|told| told.0), Some(session));
+    assert_eq!(places(&archive.queues(), session, 1).len() as u64, told[0].1);
+    // And one that cannot be written leaves nothing.
+    while view.sealed().len() < 2 {
+        sequence += 1;
+        commit(&mut log, &[queued(session, sequence)]).expect("there is power");
+    }
+    let before = (runs(), disk.bytes());
+    disk.set_capacity(Some(before.1 + 100));
+    let error = archive.take_in(&view, oldest + 1).expect_err("there is no room");
+    assert!(error.is_full(), "{error}");
+    assert_eq!((runs(), disk.bytes()), before);
+    disk.set_capacity(None);
+    archive.take_in(&view, oldest + 1).expect("there is room again");
 }
 
 #[test]
