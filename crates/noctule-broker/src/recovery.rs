@@ -23,8 +23,12 @@ pub enum Recovery {
     Repair,
 }
 
-/// Opens the store in a directory.
-pub(crate) fn open(path: &Path, recovery: Recovery) -> Result<Opened, StartError> {
+/// Opens the store in a directory, of a broker that sends a client so many messages at a time.
+pub(crate) fn open(
+    path: &Path,
+    recovery: Recovery,
+    in_flight_max: u16,
+) -> Result<Opened, StartError> {
     let failed = |source| StartError::Store { path: path.to_owned(), source };
     if let Some(folder) = finish_setting_aside(path).map_err(failed)? {
         info!(target: "noctule", folder = %folder.display(), "the damaged data is aside now");
@@ -44,7 +48,7 @@ pub(crate) fn open(path: &Path, recovery: Recovery) -> Result<Opened, StartError
             }
         }
     }
-    broker::open_directory(path).map_err(failed)
+    broker::open_directory(path, in_flight_max).map_err(failed)
 }
 
 /// What is damaged; nobody has the directory open behind this.

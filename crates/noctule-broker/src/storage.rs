@@ -66,8 +66,9 @@ impl Storage {
         recovery: Recovery,
         settings: &Settings,
     ) -> Result<OpenStorage, StartError> {
-        let Opened { log, archive, model, findings } = recovery::open(path, recovery)?;
-        let placement = settings.placement;
+        let (placement, in_flight_max) = (settings.placement, settings.limits.in_flight_max);
+        let opened = recovery::open(path, recovery, in_flight_max)?;
+        let Opened { log, archive, model, findings } = opened;
         let age = log.ages().now();
         let bells: Vec<_> = (0..placement.shards()).map(|_| Arc::new(Notify::new())).collect();
         let wake = |bell: &Arc<Notify>| {

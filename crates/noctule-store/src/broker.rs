@@ -9,6 +9,7 @@
 //!
 //! The bytes are drawn in `docs/storage-format.md`.
 
+mod backlog;
 mod changes;
 mod checkpoint;
 mod damaged;
@@ -32,7 +33,7 @@ pub use checkpoint::Archive;
 pub use damaged::{Damaged, Unreadable};
 pub use directory::{look, open_directory};
 pub use model::Model;
-pub use opening::{Findings, Opened, open};
+pub use opening::{Findings, Opened, Settings, open};
 pub use queues::{Queues, Slice};
 pub use record::{decode, encode};
 

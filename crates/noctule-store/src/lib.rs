@@ -82,8 +82,8 @@ pub use log::{Log, LogSettings};
 pub use real::RealDisk;
 pub use recovery::{Recovered, Repair};
 pub use run::{
-    DamagedPart, Merge, NewRun, QueueMessage, RunSettings, Runs, RunsView, Slice, SliceLimits,
-    Spill,
+    DamagedPart, Merge, NewRun, QueueMessage, QueuePart, RunSettings, Runs, RunsView, Slice,
+    SliceLimits, Spill,
 };
 #[cfg(feature = "simulated")]
 pub use simulated::{Cut, SimulatedDisk};

@@ -18,10 +18,13 @@ use super::queues::Queues;
 use super::record::{QueuedBytes, decode};
 use super::spilled;
 use crate::error::StoreError;
-use crate::run::{Merge, Runs, Spill};
+use crate::run::{Merge, Runs, SliceLimits, Spill};
 use crate::state::{State, StateBatch};
 use crate::summary::Summary;
 use crate::view::LogView;
+
+/// What is read of a queue at a time, by whoever looks through all of them.
+const SLICE: SliceLimits = SliceLimits { messages: 10_000, bytes: 4 * 1_024 * 1_024 };
 
 /// The long-lived part of a broker's store: what is not in the log any more.
 #[derive(Debug)]
@@ -228,6 +231,27 @@ impl Archive {
         stepped?;
         self.store(StateBatch::new())?;
         Ok(true)
+    }
+
+    /// Reads all that stands in runs, and says what of it cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot read it.
+    pub(super) fn read_all(&self, mut unreadable: impl FnMut(String)) -> Result<(), StoreError> {
+        let mut queues = BTreeSet::new();
+        self.runs.each_part(&mut |part| {
+            queues.insert(part.queue);
+        })?;
+        for queue in queues {
+            let (mut next, mut has_more) = (0, true);
+            while has_more {
+                let slice = self.queues.read(queue, next, &SLICE)?;
+                slice.unreadable.into_iter().for_each(&mut unreadable);
+                (next, has_more) = (slice.next, slice.has_more);
+            }
+        }
+        Ok(())
     }
 
     /// What could not be read since this was last asked, with the reason: it is gone.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::opening::{self, Opened};
+use super::opening::{self, Opened, Settings};
 use super::{CONTENT, Findings};
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -20,16 +20,17 @@ const STATE: &str = "state";
 const SETTINGS: LogSettings =
     LogSettings { content: CONTENT, segment_bytes: 32 * 1_024 * 1_024, free_segments_max: 4 };
 
-/// Opens the store in a directory, which is made if there is none. Damage is set aside.
+/// Opens the store in a directory, which is made if there is none. Damage is set aside. No client
+/// was sent more than `in_flight_max` messages at a time.
 ///
 /// # Errors
 ///
 /// If another process has it open, if a part of it is of a newer format or of another kind, if a
 /// symbolic link leads out of it, or if the system cannot read it.
-pub fn open_directory(path: &Path) -> Result<Opened, StoreError> {
+pub fn open_directory(path: &Path, in_flight_max: u16) -> Result<Opened, StoreError> {
     let disk = RealDisk::open(path)?;
     let (runs, state) = (disk.below(RUNS)?, disk.below(STATE)?);
-    open_parts(Box::new(disk), Box::new(runs), Box::new(state))
+    open_parts(Box::new(disk), Box::new(runs), Box::new(state), in_flight_max)
 }
 
 /// Says what there is in a directory, and what of it is damaged, and changes nothing. What is
@@ -40,16 +41,20 @@ pub fn open_directory(path: &Path) -> Result<Opened, StoreError> {
 /// As [`open_directory`].
 pub fn look(disk: UnchangedDisk) -> Result<Opened, StoreError> {
     let (runs, state) = (disk.below(RUNS)?, disk.below(STATE)?);
-    open_parts(Box::new(disk), Box::new(runs), Box::new(state))
+    let mut opened = open_parts(Box::new(disk), Box::new(runs), Box::new(state), 0)?;
+    opened.archive.read_all(|unreadable| opened.findings.unreadable.push(unreadable))?;
+    Ok(opened)
 }
 
 fn open_parts(
     log: Box<dyn Disk>,
     runs: Box<dyn Disk>,
     state: Box<dyn Disk>,
+    in_flight_max: u16,
 ) -> Result<Opened, StoreError> {
     let (state, summary) = LoggedState::open(state, CONTENT, Repair::Salvage)?;
-    let opened = opening::open(log, runs, Box::new(state), SETTINGS, Repair::Salvage)?;
+    let settings = Settings { in_flight_max, ..Settings::from(SETTINGS) };
+    let opened = opening::open(log, runs, Box::new(state), settings, Repair::Salvage)?;
     let findings = Findings { state: summary, ..opened.findings };
     Ok(Opened { findings, ..opened })
 }

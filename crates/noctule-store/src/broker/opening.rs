@@ -1,25 +1,40 @@
-//! Opening a broker's store: what the state has, then what waits in runs, then the log behind them.
+//! Opening a broker's store: what the state has, then the log behind it, then of the runs as much as
+//! has to be in memory.
 
 use std::fmt;
 
-use noctule_broker_core::{Record, Reference, StoredMessage};
+use noctule_broker_core::Record;
 
 use super::checkpoint::Archive;
 use super::keys::{FIRST_SEGMENT, GOT, RUNS, UNROUTED};
 use super::model::Model;
 use super::queues::Queues;
 use super::reader::Reader;
-use super::{CONTENT, decode, spilled};
+use super::{CONTENT, backlog, decode};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::log::{Log, LogSettings};
 use crate::recovery::Repair;
-use crate::run::{RunSettings, Runs, SliceLimits};
+use crate::run::{RunSettings, Runs};
 use crate::state::State;
 use crate::summary::Summary;
 
-/// What is read of a run at a time.
-const SLICE: SliceLimits = SliceLimits { messages: 10_000, bytes: 4 * 1_024 * 1_024 };
+/// How a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What its log is, besides being one of [`CONTENT`].
+    pub log: LogSettings,
+    /// When its runs are written anew.
+    pub runs: RunSettings,
+    /// How many messages a client may have been sent at a time, whatever its Receive Maximum is.
+    pub in_flight_max: u16,
+}
+
+impl From<LogSettings> for Settings {
+    fn from(log: LogSettings) -> Self {
+        Self { log, runs: RunSettings::default(), in_flight_max: u16::MAX }
+    }
+}
 
 /// A store that was opened.
 #[derive(Debug)]
@@ -42,7 +57,7 @@ pub struct Findings {
     pub state: Summary,
     /// In the log.
     pub log: Summary,
-    /// Messages that were read out of runs.
+    /// Messages that wait in runs, about.
     pub spilled: u64,
     /// Parts of the state and of runs that cannot be read, with the reason; what was in them is
     /// gone.
@@ -80,72 +95,29 @@ pub fn open(
     disk: Box<dyn Disk>,
     runs: Box<dyn Disk>,
     state: Box<dyn State>,
-    settings: LogSettings,
+    settings: impl Into<Settings>,
     repair: Repair,
 ) -> Result<Opened, StoreError> {
-    let settings = LogSettings { content: CONTENT, ..settings };
+    let settings = settings.into();
+    let log_settings = LogSettings { content: CONTENT, ..settings.log };
     let mut findings = Findings::default();
     let mut model = Model::from_state(&*state, |unreadable| {
         findings.unreadable.push(format!("a part of the state: {}", unreadable.reason));
     })?;
     let manifest = state.get(RUNS)?.unwrap_or_default();
-    let (mut runs, damaged) = Runs::open(runs, RunSettings::default(), &manifest)?;
+    let (mut runs, damaged) = Runs::open(runs, settings.runs, &manifest)?;
     findings.unreadable.extend(damaged.iter().map(ToString::to_string));
-    read_runs(&mut runs, &mut model, &mut findings)?;
     read_unrouted(&*state, &mut model, &mut findings)?;
     let first = state.get(FIRST_SEGMENT)?;
     let first = first.and_then(|value| Reader::new(&value).long("segment").ok()).unwrap_or(0);
-    let (log, summary) = Log::open_from(first, disk, settings, repair, |recovered| {
+    let (log, summary) = Log::open_from(first, disk, log_settings, repair, |recovered| {
         model.apply(decode(recovered.bytes).map_err(|error| error.to_string())?);
         Ok(())
     })?;
     findings.log = summary;
     let queues = Queues::new(runs.view());
-    for (session, known) in &model.sessions {
-        queues.skip(*session, Some(&known.progress));
-    }
+    backlog::restore(&mut runs, &queues, &mut model, settings.in_flight_max, &mut findings)?;
     Ok(Opened { log, archive: Archive::new(state, runs, queues), model, findings })
-}
-
-/// Reads everything that waits in runs.
-fn read_runs(
-    runs: &mut Runs,
-    model: &mut Model,
-    findings: &mut Findings,
-) -> Result<(), StoreError> {
-    runs.retain(|queue| model.sessions.contains_key(&queue));
-    let queues: Vec<(u64, u64)> =
-        model.sessions.iter().map(|(name, known)| (*name, known.progress.up_to())).collect();
-    for (queue, up_to) in queues {
-        runs.finish(queue, up_to);
-        let mut from = up_to.saturating_add(1);
-        loop {
-            let mut records = Vec::new();
-            let slice = runs.read(queue, from, &SLICE, |found| {
-                records.push(spilled::read(&found));
-            })?;
-            findings.unreadable.extend(slice.damaged.iter().map(ToString::to_string));
-            for record in records {
-                match record {
-                    Ok(found) => {
-                        findings.spilled += 1;
-                        let StoredMessage { message, sequence, qos, retain, identifiers, .. } =
-                            found;
-                        let session = queue;
-                        let reference = Reference { session, sequence, qos, retain, identifiers };
-                        let references = vec![reference];
-                        model.apply(Record::Queued { publication: 0, message, references });
-                    }
-                    Err(error) => findings.unreadable.push(format!("a message in a run: {error}")),
-                }
-            }
-            if !slice.has_more {
-                break;
-            }
-            from = slice.next;
-        }
-    }
-    Ok(())
 }
 
 /// Reads the QoS 2 publications that were received and perhaps not routed to all.

@@ -123,6 +123,12 @@ impl Progress {
         known.map(|step| step.unwrap_or(Step::Published)).chain(std::iter::repeat(Step::Published))
     }
 
+    /// How many messages there are up to the last one of which more is known than that it waits.
+    pub(super) fn begun(&self) -> usize {
+        let far = self.steps.keys().map(|packet_id| distance(self.next, *packet_id)).max();
+        far.map_or(0, |far| usize::from(far) + 1)
+    }
+
     /// Appends it as it stands in the state.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.up_to.to_le_bytes());

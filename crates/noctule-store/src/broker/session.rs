@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Message, Reference, StoredMessage, StoredSession, StoredSubscription, StoredTerms, Timestamp,
+    Away, Message, Reference, Step, StoredMessage, StoredSession, StoredSubscription, StoredTerms,
+    Timestamp,
 };
 use noctule_packet::PacketId;
 
@@ -32,6 +33,8 @@ pub(super) struct Session {
     /// Whether it did not last for a moment: what it had before is gone.
     pub(super) has_forgotten: bool,
     messages: BTreeMap<u64, (Arc<Message>, Reference)>,
+    /// What of its queue stands in runs alone.
+    pub(super) away: Option<Away>,
 }
 
 impl Session {
@@ -44,6 +47,7 @@ impl Session {
             progress: Progress::default(),
             has_forgotten: false,
             messages: BTreeMap::new(),
+            away: None,
         }
     }
 
@@ -99,18 +103,31 @@ impl Session {
         }
     }
 
+    /// How many messages from a place on have to be in memory at least when its shard gets it back,
+    /// if so many before it are.
+    pub(super) fn wanted(&self, window: u16, next: u64, before: usize) -> usize {
+        let in_flight = match self.left {
+            None => window.into(),
+            Some(_) => 0,
+        };
+        let begun = self.progress.begun().max(in_flight).saturating_sub(before);
+        let sent = self.left.map_or(0, |left| left.sent.saturating_add(1).saturating_sub(next));
+        begun.max(usize::try_from(sent).unwrap_or(usize::MAX))
+    }
+
     /// As its shard gets it back.
     pub(super) fn into_stored(self) -> StoredSession {
         let last = self.messages.last_key_value().map_or(0, |(sequence, _)| *sequence);
-        let messages = self.messages.into_values().zip(self.progress.steps());
-        let messages = messages.map(|((message, reference), step)| StoredMessage {
-            message,
-            sequence: reference.sequence,
-            qos: reference.qos,
-            retain: reference.retain,
-            identifiers: reference.identifiers,
-            step,
-        });
+        let last = self.away.map_or(last, |away| last.max(away.up_to));
+        let (mut messages, mut behind) = (self.messages, BTreeMap::new());
+        if let Some(away) = &self.away {
+            behind = messages.split_off(&away.from).split_off(&away.up_to.saturating_add(1));
+        }
+        let stored = |((message, reference), step): ((Arc<Message>, Reference), Step)| {
+            let Reference { sequence, qos, retain, identifiers, .. } = reference;
+            StoredMessage { message, sequence, qos, retain, identifiers, step }
+        };
+        let behind = behind.into_values().map(|message| (message, Step::Published));
         StoredSession {
             terms: self.terms,
             was_connected: self.left.is_none(),
@@ -118,9 +135,9 @@ impl Session {
             will_at: self.left.and_then(|left| left.will_at),
             sent: self.left.map_or(u64::MAX, |left| left.sent),
             subscriptions: self.subscriptions.into_values().collect(),
-            messages: messages.collect(),
-            away: None,
-            behind: Vec::new(),
+            messages: messages.into_values().zip(self.progress.steps()).map(stored).collect(),
+            away: self.away,
+            behind: behind.map(stored).collect(),
             next: self.progress.next(),
             sequence: last.max(self.progress.last()),
             received: self.received.into_iter().collect(),

@@ -19,7 +19,7 @@ mod window;
 
 pub use merge::Merge;
 pub use new_run::NewRun;
-pub use reader::{DamagedPart, QueueMessage, Slice, SliceLimits};
+pub use reader::{DamagedPart, QueueMessage, QueuePart, Slice, SliceLimits};
 pub use set::{RunSettings, Runs};
 pub use spill::Spill;
 pub use view::RunsView;

@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
-use crate::run::chunk::{self, Body, CHUNK_BYTES, Message, Messages};
-use crate::run::format::{self, BODY_HEADER_BYTES};
+use crate::run::chunk::{self, Body, CHUNK_BYTES, ChunkHeader, Message, Messages};
+use crate::run::format::{self, BODY_HEADER_BYTES, HEADER_BYTES};
 use crate::run::index::{
     BLOCK_BYTES, BLOCK_ENTRIES, Chunks, Extent, Index, Located, blocks_bytes, decode_block,
 };
 use crate::run::rebuild;
 use crate::run::window::Window;
 
+/// What a message takes at most whose body is shared, if little is said about it.
+const SHARED_BYTES_MAX: u64 = 32;
 /// A queue that takes no more in a run is read at once, without a look into the index.
 const WHOLE_BYTES: u64 = 2 * CHUNK_BYTES as u64;
 /// How much of a larger one is read at once.
@@ -34,6 +36,21 @@ pub struct QueueMessage<'a> {
     pub flags: &'a [u8],
     /// The body.
     pub body: &'a [u8],
+}
+
+/// Some messages of a queue that stand together, as far as is known without reading them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuePart {
+    /// Which queue.
+    pub queue: u64,
+    /// The seq of the first one.
+    pub first: u64,
+    /// The seq of the last one.
+    pub last: u64,
+    /// How many.
+    pub messages: u64,
+    /// Their bytes, about, each with its whole body.
+    pub bytes: u64,
 }
 
 /// How much a slice may have. It has at least one message, if there is one.
@@ -352,6 +369,31 @@ impl Run {
         });
         found.truncate(end.map_or(found.len(), |at| at + 1));
         Ok(found)
+    }
+
+    /// Shows what there is of each queue, as far as the index says.
+    pub(crate) fn each_part(&self, visit: &mut dyn FnMut(QueuePart)) -> Result<(), StoreError> {
+        let Index { chunks_begin, bodies, .. } = self.index;
+        let shared = chunks_begin.saturating_sub(HEADER_BYTES as u64) / bodies.max(1);
+        let mut show = |Located { chunk, .. }: &Located| {
+            let ChunkHeader { queue, first, last, bytes, messages } = *chunk;
+            let (messages, own) = (u64::from(messages), u64::from(bytes));
+            // Nothing but places of bodies that others have, too.
+            let is_shared = bodies > 0 && own <= messages.saturating_mul(SHARED_BYTES_MAX);
+            let bytes = if is_shared { messages.saturating_mul(shared) } else { own };
+            visit(QueuePart { queue, first, last, messages, bytes });
+        };
+        match &self.index.chunks {
+            Chunks::InMemory(chunks) => chunks.iter().for_each(show),
+            Chunks::InBlocks { begin, chunks, keys } => {
+                for block in 0..keys.len() {
+                    // One that cannot be read any more is told when somebody needs it.
+                    let located = self.block(*begin, *chunks, block)?;
+                    located.iter().flatten().for_each(&mut show);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn block(

@@ -12,7 +12,7 @@ use crate::run::format;
 use crate::run::manifest::Manifest;
 use crate::run::merge::{self, Merge};
 use crate::run::new_run::NewRun;
-use crate::run::reader::{DamagedPart, QueueMessage, Run, Slice, SliceLimits};
+use crate::run::reader::{DamagedPart, QueueMessage, QueuePart, Run, Slice, SliceLimits};
 use crate::run::view::RunsView;
 use crate::run::window::Window;
 
@@ -232,6 +232,15 @@ impl Runs {
     /// The last seq that the runs have of a queue which is not done with it.
     pub fn last(&self, queue: u64) -> Option<u64> {
         self.members.iter().filter_map(|member| member.run.last(queue)).max()
+    }
+
+    /// Shows what the runs have of each queue, part by part, without reading any message.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot read it.
+    pub fn each_part(&self, visit: &mut dyn FnMut(QueuePart)) -> Result<(), StoreError> {
+        self.members.iter().try_for_each(|member| member.run.each_part(visit))
     }
 
     /// Notes that a queue is done with everything up to this seq. A queue that is gone is done with

@@ -4,17 +4,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use noctule_broker_core::{Message, Placement, Record, Reference, Timestamp};
+use noctule_broker_core::{
+    Message, Placement, Record, Reference, Restored, StoredMessage, StoredSession, Timestamp,
+};
 use noctule_packet::{PacketId, QoS};
-use noctule_store::broker::{self, CONTENT, Model, Opened, Queues, encode};
+use noctule_store::broker::{self, CONTENT, Model, Opened, Queues, Settings, encode};
 use noctule_store::{
-    Batch, Cut, Disk, Log, LogSettings, LoggedState, Repair, SimulatedDisk, SliceLimits, StoreError,
+    Batch, Cut, Disk, Log, LogSettings, LoggedState, Repair, RunSettings, SimulatedDisk,
+    SliceLimits, StoreError,
 };
 
 use crate::broker_changes::{after, message, subscription, terms};
 
-const SETTINGS: LogSettings =
-    LogSettings { content: CONTENT, segment_bytes: 2_048, free_segments_max: 2 };
+/// Less than what the sessions' clients take.
+const IN_FLIGHT_MAX: u16 = 3;
+
+const SETTINGS: Settings = Settings {
+    log: LogSettings { content: CONTENT, segment_bytes: 2_048, free_segments_max: 2 },
+    runs: RunSettings { runs_max: 2, alive_percent_min: 60 },
+    in_flight_max: IN_FLIGHT_MAX,
+};
 
 /// A small generator of chance.
 struct Chance(u64);
@@ -206,6 +215,46 @@ fn restored(model: Model) -> String {
     format!("{:?}", model.into_restored(&Placement::new([7; 16], 2)))
 }
 
+/// What is found, with everything that is not in memory read behind what is. How much that is.
+fn found(opened: Opened) -> Result<(String, usize), String> {
+    let (queues, mut away) = (opened.archive.queues(), 0);
+    let mut shards = opened.model.into_restored(&Placement::new([7; 16], 2));
+    for restored in shards.iter_mut().flatten() {
+        if let Restored::Session(session) = restored {
+            away += complete(session, &queues)?;
+        }
+    }
+    Ok((format!("{shards:?}"), away))
+}
+
+/// Reads what a session has on disk alone.
+fn complete(session: &mut StoredSession, queues: &Queues) -> Result<usize, String> {
+    let Some(away) = session.away.take() else {
+        assert_eq!(session.behind, []);
+        return Ok(0);
+    };
+    let front = session.messages.len();
+    let window = usize::from(session.terms.receive_maximum.min(IN_FLIGHT_MAX));
+    if session.was_connected && front < window
+        || !session.was_connected && away.from <= session.sent
+    {
+        return Err(format!("too little is in memory: {session:?} {away:?}"));
+    }
+    let is_before = |message: &StoredMessage| message.sequence < away.from;
+    assert!(session.messages.iter().all(is_before) && away.from <= away.up_to);
+    assert!(away.messages > 0 && away.bytes > 0, "{away:?}");
+    let places = places(queues, session.terms.session, away.from);
+    let limits = SliceLimits { messages: usize::MAX, bytes: usize::MAX };
+    let slice =
+        queues.read(session.terms.session, away.from, &limits).map_err(|it| it.to_string())?;
+    assert!(slice.messages.iter().map(|message| message.sequence).eq(places));
+    assert!(slice.messages.iter().all(|message| message.sequence <= away.up_to));
+    session.messages.extend(slice.messages);
+    session.messages.append(&mut session.behind);
+    assert!(session.messages.is_sorted_by_key(|message| message.sequence));
+    Ok(session.messages.len() - front)
+}
+
 /// Commits a story's batches, and empties the log as it goes. What was promised, and what was on
 /// its way when the power went.
 fn write(disk: &SimulatedDisk, seed: u64, batches: usize) -> (Vec<Record>, Vec<Record>) {
@@ -225,15 +274,18 @@ fn write(disk: &SimulatedDisk, seed: u64, batches: usize) -> (Vec<Record>, Vec<R
             log.trim(oldest + 1);
             log.keep_up();
         }
+        if archive.tend().is_err() {
+            return (promised, vec![]);
+        }
     }
     (promised, vec![])
 }
 
 /// What is wrong with what is found.
 fn check(disk: &SimulatedDisk, promised: &[Record], coming: &[Record]) -> Option<String> {
-    let found = match open(disk) {
-        Ok(opened) => restored(opened.model),
-        Err(error) => return Some(error.to_string()),
+    let found = match open(disk).map_err(|error| error.to_string()).and_then(found) {
+        Ok((found, _)) => found,
+        Err(error) => return Some(error),
     };
     let more = promised.iter().chain(coming);
     if found == restored(after(promised)) || found == restored(after(more)) {
@@ -332,14 +384,17 @@ fn what_fails_on_its_way_into_the_state_is_not_written_as_a_run_again() {
 
 #[test]
 fn what_stands_is_the_same_however_much_of_it_has_left_the_log() {
+    let mut away = 0;
     for seed in 0..40 {
         let disk = SimulatedDisk::new();
         let (promised, _) = write(&disk, seed, 400);
         assert!(promised.len() > 400);
         assert_eq!(check(&disk, &promised, &[]), None, "seed {seed}");
-        let log = open(&disk).expect("it is whole").log;
-        assert!(log.segments() <= 3, "{} segments", log.segments());
+        let opened = open(&disk).expect("it is whole");
+        assert!(opened.log.segments() <= 3, "{} segments", opened.log.segments());
+        away += found(opened).expect("it is whole").1;
     }
+    assert!(away > 40 * 10, "{away} messages were not in memory");
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! What of the runs a session gets back when a store is opened, and what stays there until its
+//! client has come so far: so that what the start costs does not go by what waits.
+
+use std::collections::HashMap;
+
+use noctule_broker_core::{Away, Reference, StoredMessage};
+
+use super::model::Model;
+use super::opening::Findings;
+use super::queues::Queues;
+use super::session::Session;
+use crate::error::StoreError;
+use crate::run::{QueuePart, Runs, SliceLimits};
+
+/// What is read of a run at a time.
+const MESSAGES: usize = 10_000;
+const BYTES: usize = 4 * 1_024 * 1_024;
+
+/// Gives each session what it may have been sent out of the runs, and says what else they have.
+pub(super) fn restore(
+    runs: &mut Runs,
+    queues: &Queues,
+    model: &mut Model,
+    in_flight_max: u16,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    runs.retain(|queue| model.sessions.get(&queue).is_some_and(Session::lasts));
+    let mut aways = HashMap::new();
+    for (name, session) in &mut model.sessions {
+        let mut done = session.progress.up_to();
+        if session.has_forgotten {
+            done = done.max(runs.last(*name).unwrap_or(0));
+        }
+        runs.finish(*name, done);
+        let Some(up_to) = runs.last(*name) else { continue };
+        queues.skip(*name, Some(&session.progress));
+        let window = session.terms.receive_maximum.min(in_flight_max);
+        let from = read_front(*name, session, queues, window, findings)?;
+        if from <= up_to {
+            aways.insert(*name, Away { from, up_to, messages: 0, bytes: 0 });
+        }
+    }
+    runs.each_part(&mut |part| {
+        if let Some(away) = aways.get_mut(&part.queue) {
+            count(away, &part);
+        }
+    })?;
+    for (name, away) in aways {
+        findings.spilled += away.messages;
+        if let Some(session) = model.sessions.get_mut(&name) {
+            session.away = Some(away);
+        }
+    }
+    Ok(())
+}
+
+/// Reads what a session may have been sent, and says up to where it has read.
+fn read_front(
+    name: u64,
+    session: &mut Session,
+    queues: &Queues,
+    window: u16,
+    findings: &mut Findings,
+) -> Result<u64, StoreError> {
+    let mut next = session.progress.up_to().saturating_add(1);
+    let mut read = 0;
+    loop {
+        let wanted = session.wanted(window, next, read);
+        if wanted == 0 {
+            return Ok(next);
+        }
+        let limits = SliceLimits { messages: wanted.min(MESSAGES), bytes: BYTES };
+        let slice = queues.read(name, next, &limits)?;
+        findings.unreadable.extend(slice.unreadable);
+        findings.spilled += slice.messages.len() as u64;
+        read += slice.messages.len();
+        for StoredMessage { message, sequence, qos, retain, identifiers, .. } in slice.messages {
+            let reference = Reference { session: name, sequence, qos, retain, identifiers };
+            session.queue(&message, reference);
+        }
+        if !slice.has_more {
+            return Ok(u64::MAX);
+        }
+        next = slice.next;
+    }
+}
+
+/// Counts what a part has of a queue; of one that is begun what stands behind, as far as one can
+/// guess.
+fn count(away: &mut Away, part: &QueuePart) {
+    if part.last < away.from {
+        return;
+    }
+    let all = u128::from(part.last.saturating_sub(part.first)) + 1;
+    let left = u128::from(part.last - away.from.max(part.first)) + 1;
+    let share = |of: u64| u64::try_from((u128::from(of) * left).div_ceil(all)).unwrap_or(of);
+    away.messages = away.messages.saturating_add(share(part.messages));
+    away.bytes = away.bytes.saturating_add(share(part.bytes));
+}
