@@ -1,4 +1,4 @@
-//! Opening a broker's store: what the state has, then the log behind it, then of the runs as much as
+//! Opening a broker's store: the state, then the log behind it, then what must be read of runs.
 //! has to be in memory.
 
 use std::fmt;
