@@ -1,9 +1,10 @@
-//! The thread that empties the log from its front, so that its segments can be used again.
+//! The thread that empties the log from its front, so that its segments can be used again, and
+//! keeps the runs small in which what waits for long stands.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use noctule_broker_core::{Settings, Totals};
 use noctule_store::broker::Archive;
@@ -17,6 +18,10 @@ const SEGMENTS_MAX: usize = 4;
 
 /// How often is looked at how many there are.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Nothing stays in the log for much longer than twice this, so that a broker that has little to do
+/// gives back what its clients have drained.
+const AGE: Duration = Duration::from_secs(15);
 
 /// After a failure the same is tried again after so long.
 const RETRY: Duration = Duration::from_secs(5);
@@ -46,11 +51,16 @@ impl Checkpoints {
         let work = move || {
             let view = committer.view();
             // What other processes have left is too much already.
-            let mut wait = Duration::ZERO;
+            let (mut wait, mut aging) = (Duration::ZERO, Aging::of(&view));
             while !waits(&stopping, wait) {
                 let kept = if memory.is_tight() { 0 } else { SEGMENTS_MAX };
-                let is_empty = empty(&view, kept, &committer, &mut archive, &postboxes);
-                wait = if is_empty { INTERVAL } else { RETRY };
+                let old = aging.look(&view, &committer);
+                let is_empty = empty(&view, kept, old, &committer, &mut archive, &postboxes);
+                wait = match is_empty.then(|| tend(&mut archive)) {
+                    Some(Some(true)) => Duration::ZERO,
+                    Some(Some(false)) => INTERVAL,
+                    Some(None) | None => RETRY,
+                };
             }
         };
         let thread = Builder::new().name("noctule-checkpoint".into()).spawn(work)?;
@@ -97,17 +107,51 @@ impl Memory {
     }
 }
 
-/// Empties all finished segments but `kept` of them. Whether the disk took it.
+/// How old what is in the log is, about.
+struct Aging {
+    /// The segment that was written to when this was looked at last.
+    active: u64,
+    at: Instant,
+    /// What comes before this one is old.
+    old: u64,
+}
+
+impl Aging {
+    fn of(view: &LogView) -> Self {
+        Self { active: view.active(), at: Instant::now(), old: 0 }
+    }
+
+    /// Before which segment all are old. One that does not fill up is ended.
+    fn look(&mut self, view: &LogView, committer: &Committer) -> u64 {
+        if self.at.elapsed() >= AGE {
+            let active = view.active();
+            if active == self.active {
+                committer.seal();
+            }
+            *self = Self { active, at: Instant::now(), old: self.active };
+        }
+        self.old
+    }
+}
+
+/// Empties the finished segments that are old, and all others but `kept` of them. Whether the disk
+/// took it.
 fn empty(
     view: &LogView,
     kept: usize,
+    old: u64,
     committer: &Committer,
     archive: &mut Archive,
     postboxes: &Postboxes,
 ) -> bool {
     let sealed = view.sealed();
     let excess = sealed.len().saturating_sub(kept);
-    for segment in sealed.into_iter().take(excess) {
+    let due = sealed.into_iter().enumerate();
+    let due = due.filter(|(at, segment)| *at < excess || *segment < old);
+    for (_, segment) in due {
+        if archive.has_taken_in(segment) {
+            continue;
+        }
         match archive.take_in(view, segment) {
             Ok(spilled) => postboxes.tell_spilled(spilled),
             Err(error) => {
@@ -120,4 +164,17 @@ fn empty(
         debug!(target: "noctule", segment, "a segment of the log is empty");
     }
     true
+}
+
+/// Goes on with writing runs anew. Whether there is more to do; nothing if the disk did not take it.
+fn tend(archive: &mut Archive) -> Option<bool> {
+    let tended = archive.tend();
+    for reason in archive.take_unreadable() {
+        error!(target: "noctule", reason, "a part of what was kept cannot be read, and is set aside");
+    }
+    tended
+        .inspect_err(
+            |error| error!(target: "noctule", %error, "what waits on disk cannot be tended"),
+        )
+        .ok()
 }

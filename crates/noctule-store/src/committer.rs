@@ -92,12 +92,14 @@ struct Desk {
     is_asleep: bool,
     /// From which segment on the log is needed, if that is news.
     trim_before: Option<u64>,
+    /// Whether the segment that is written to is to end.
+    seals: bool,
     is_stopping: bool,
 }
 
 impl Desk {
     fn is_idle(&self) -> bool {
-        self.is_empty && self.trim_before.is_none() && !self.is_stopping
+        self.is_empty && self.trim_before.is_none() && !self.seals && !self.is_stopping
     }
 }
 
@@ -134,6 +136,7 @@ impl Committer {
                 rides_along: false,
                 is_asleep: false,
                 trim_before: None,
+                seals: false,
                 is_stopping: false,
             }),
             work: Condvar::new(),
@@ -172,6 +175,12 @@ impl Committer {
         let mut desk = lock(&self.shared.desk);
         desk.trim_before = desk.trim_before.max(Some(before));
         drop(desk);
+        self.shared.work.notify_all();
+    }
+
+    /// Ends the segment that is written to, soon, as [`Log::seal`] does.
+    pub fn seal(&self) {
+        lock(&self.shared.desk).seals = true;
         self.shared.work.notify_all();
     }
 
@@ -359,6 +368,7 @@ impl Round {
             }
         }
         let trim_before = desk.trim_before.take();
+        let seals = mem::take(&mut desk.seals);
         desk.rides_along = false;
         desk.is_empty = true;
         for (posted, taken) in desk.posted.iter_mut().zip(&mut self.taken) {
@@ -373,7 +383,18 @@ impl Round {
             self.frame.take_from(taken);
         }
         log.trim_to(trim_before.unwrap_or(0));
+        if seals {
+            self.seal(log);
+        }
         is_stopping
+    }
+
+    fn seal(&mut self, log: &mut Log) {
+        if let Some(helper) = &mut self.helper {
+            helper.hand_over(log);
+        }
+        // If that fails, so does the next commit, which tells it.
+        let _ = log.seal();
     }
 
     /// Says that the frame is durable.

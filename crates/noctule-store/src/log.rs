@@ -257,7 +257,7 @@ impl Log {
     }
 
     /// The segment that comes next.
-    fn begin_segment(&mut self) -> Result<Active, StoreError> {
+    pub(crate) fn begin_segment(&mut self) -> Result<Active, StoreError> {
         if !self.settings.uses_again() {
             return self.begin_growing_segment();
         }

@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use crate::error::StoreError;
 use crate::log::{Active, Log};
 use crate::segment;
 use crate::upkeep::{self, Done, Preparation, Upkeep};
@@ -13,6 +14,24 @@ impl Log {
     pub fn trim(&mut self, before: u64) {
         self.trim_to(before);
         self.keep_up();
+    }
+
+    /// Ends the segment that is written to, if it has anything, so that it can be emptied although
+    /// little comes; and keeps no files for a flood that does not come.
+    ///
+    /// # Errors
+    ///
+    /// If the next segment cannot be begun. The one that was written to has ended even so.
+    pub fn seal(&mut self) -> Result<(), StoreError> {
+        self.must_remove |= !self.free.is_empty();
+        self.obsolete.append(&mut self.free);
+        let Some(mut active) = self.active.take_if(|active| !active.is_new) else { return Ok(()) };
+        self.active = Some(self.begin_segment()?);
+        if self.settings.uses_again() {
+            // What it has beyond its frames is of no use. That it stays costs room alone.
+            let _ = active.file.truncate(active.length);
+        }
+        Ok(())
     }
 
     /// Gets the next segment ready when the one that is written to fills up, so that no commit has

@@ -45,6 +45,11 @@ impl LogView {
         self.segments().range(..self.active()).map(|(number, _)| *number).collect()
     }
 
+    /// Whether anything was written to the segment that is written to.
+    pub fn has_begun(&self) -> bool {
+        self.segments().contains_key(&self.active())
+    }
+
     /// The bytes of all segments.
     pub fn bytes(&self) -> u64 {
         self.segments().values().sum()

@@ -32,6 +32,8 @@ pub struct Archive {
     state: Box<dyn State>,
     runs: Runs,
     queues: Queues,
+    /// From which segment on the log counts.
+    first: u64,
     /// The version of their manifest that is stored.
     stored: u64,
     merge: Option<Merge>,
@@ -158,10 +160,10 @@ impl Remains {
 }
 
 impl Archive {
-    pub(super) fn new(state: Box<dyn State>, runs: Runs, queues: Queues) -> Self {
+    pub(super) fn new(state: Box<dyn State>, runs: Runs, queues: Queues, first: u64) -> Self {
         let stored = 0;
         let (spilled, merge, unreadable) = (None, None, Vec::new());
-        Self { state, runs, queues, stored, spilled, merge, unreadable }
+        Self { state, runs, queues, first, stored, spilled, merge, unreadable }
     }
 
     /// What has left the log, for whoever reads queues.
@@ -179,6 +181,9 @@ impl Archive {
     /// If the disk does not take it, or the segment cannot be read. Then everything is as before,
     /// and it may be tried again.
     pub fn take_in(&mut self, log: &LogView, segment: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+        if self.has_taken_in(segment) {
+            return Ok(Vec::new());
+        }
         let Self { state, runs, queues, spilled, .. } = self;
         let mut changes = Changes::new(&**state)?;
         let (remains, summary) = Remains::of(log, segment, &mut changes)?;
@@ -198,11 +203,18 @@ impl Archive {
         self.put_unrouted(&remains, &mut batch)?;
         batch.put(FIRST_SEGMENT, (segment + 1).to_le_bytes())?;
         self.store(batch)?;
+        self.first = segment + 1;
         if !summary.is_intact() {
             self.unreadable.push(format!("a part of the log: {summary}"));
         }
         let spilled = self.spilled.take();
         Ok(spilled.map_or_else(Vec::new, |spilled| spilled.lasts.into_iter().collect()))
+    }
+
+    /// Whether a segment was moved out of already, although its file is there: the last one with
+    /// records always is.
+    pub const fn has_taken_in(&self, segment: u64) -> bool {
+        segment < self.first
     }
 
     /// Goes on for some megabytes with writing runs anew, if there are too many or too little of

@@ -117,7 +117,7 @@ pub fn open(
     findings.log = summary;
     let queues = Queues::new(runs.view());
     backlog::restore(&mut runs, &queues, &mut model, settings.in_flight_max, &mut findings)?;
-    Ok(Opened { log, archive: Archive::new(state, runs, queues), model, findings })
+    Ok(Opened { log, archive: Archive::new(state, runs, queues, first), model, findings })
 }
 
 /// Reads the QoS 2 publications that were received and perhaps not routed to all.

@@ -8,7 +8,7 @@ use noctule_broker_core::{
     Message, Placement, Record, Reference, Restored, StoredMessage, StoredSession, Timestamp,
 };
 use noctule_packet::{PacketId, QoS};
-use noctule_store::broker::{self, CONTENT, Model, Opened, Queues, Settings, encode};
+use noctule_store::broker::{self, Archive, CONTENT, Model, Opened, Queues, Settings, encode};
 use noctule_store::{
     Batch, Cut, Disk, Log, LogSettings, LoggedState, Repair, RunSettings, SimulatedDisk,
     SliceLimits, StoreError,
@@ -266,6 +266,9 @@ fn write(disk: &SimulatedDisk, seed: u64, batches: usize) -> (Vec<Record>, Vec<R
             return (promised, records);
         }
         promised.extend(records);
+        if story.chance.below(20) == 0 && log.seal().is_err() {
+            return (promised, vec![]);
+        }
         let view = log.view();
         while let [oldest, _, ..] = view.sealed()[..] {
             if archive.take_in(&view, oldest).is_err() {
@@ -336,6 +339,52 @@ fn what_has_left_the_log_is_told_and_read_in_slices() {
         assert_eq!(archive.take_unreadable(), [] as [String; 0]);
         assert!(told.len() > 3);
     }
+}
+
+/// Empties the log and tends the runs until there is nothing to do.
+fn settle(log: &mut Log, archive: &mut Archive) {
+    log.seal().expect("there is room");
+    let view = log.view();
+    for segment in view.sealed() {
+        archive.take_in(&view, segment).expect("there is room");
+        log.trim(segment + 1);
+    }
+    while archive.tend().expect("there is room") {}
+    log.keep_up();
+}
+
+#[test]
+fn a_store_of_which_everything_was_drained_gives_its_room_back() {
+    let disk = SimulatedDisk::new();
+    let Opened { mut log, mut archive, .. } = open(&disk).expect("it is empty");
+    let session = 1 << 16;
+    let started = Record::SessionStarted(Box::new(terms(session, "c", 60)));
+    commit(&mut log, &[started]).expect("there is power");
+    for sequence in 1..=1_000 {
+        commit(&mut log, &[queued(session, sequence)]).expect("there is power");
+        if sequence % 100 == 0 {
+            settle(&mut log, &mut archive);
+        }
+    }
+    let files = |ends| {
+        let names = disk.names().expect("there is power");
+        names.iter().filter(|name| name.ends_with(ends)).count()
+    };
+    assert!(disk.bytes() > 100_000 && files(".run") > 0);
+    assert_eq!(places(&archive.queues(), session, 1).len(), 1_000);
+    let next = PacketId::new(1_001).expect("it is small");
+    let done = Record::Acknowledged { session, up_to: 1_000, next };
+    commit(&mut log, &[done]).expect("there is power");
+    for _ in 0..2 {
+        settle(&mut log, &mut archive);
+    }
+    // The state is a log of its own; what the last segment says is how old the store is.
+    assert_eq!((files(".run"), log.view().has_begun()), (0, false));
+    assert!(disk.bytes() < 60_000, "{} bytes", disk.bytes());
+    let segments = disk.names().expect("there is power");
+    let segments = segments.iter().filter(|name| name.starts_with("log-")).count();
+    assert!(segments <= 2, "{segments} segments");
+    assert_eq!(places(&archive.queues(), session, 1), []);
 }
 
 #[test]
