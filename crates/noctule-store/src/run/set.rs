@@ -29,9 +29,10 @@ pub struct RunSettings {
 }
 
 impl Default for RunSettings {
-    /// 32 runs, which each slice of a queue has to ask, and a quarter alive.
+    /// 8 runs, each of which a slice of a queue has to ask, and two fifths alive: with what a merge
+    /// needs meanwhile, less than three times as much as what is needed.
     fn default() -> Self {
-        Self { runs_max: 32, alive_percent_min: 25 }
+        Self { runs_max: 8, alive_percent_min: 40 }
     }
 }
 

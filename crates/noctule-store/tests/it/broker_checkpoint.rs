@@ -206,9 +206,13 @@ fn commit(log: &mut Log, records: &[Record]) -> Result<(), StoreError> {
 }
 
 fn queued(session: u64, sequence: u64) -> Record {
+    sized(session, sequence, 50)
+}
+
+fn sized(session: u64, sequence: u64, bytes: usize) -> Record {
     let (qos, retain, identifiers) = (QoS::AtLeastOnce, false, Vec::new());
     let references = vec![Reference { session, sequence, qos, retain, identifiers }];
-    Record::Queued { publication: 0, message: message(&"-".repeat(50), qos), references }
+    Record::Queued { publication: 0, message: message(&"-".repeat(bytes), qos), references }
 }
 
 fn restored(model: Model) -> String {
@@ -370,7 +374,7 @@ fn a_store_of_which_everything_was_drained_gives_its_room_back() {
         let names = disk.names().expect("there is power");
         names.iter().filter(|name| name.ends_with(ends)).count()
     };
-    assert!(disk.bytes() > 100_000 && files(".run") > 0);
+    assert!(disk.bytes() > 50_000 && files(".run") > 0, "{} bytes", disk.bytes());
     assert_eq!(places(&archive.queues(), session, 1).len(), 1_000);
     let next = PacketId::new(1_001).expect("it is small");
     let done = Record::Acknowledged { session, up_to: 1_000, next };
@@ -380,11 +384,148 @@ fn a_store_of_which_everything_was_drained_gives_its_room_back() {
     }
     // The state is a log of its own; what the last segment says is how old the store is.
     assert_eq!((files(".run"), log.view().has_begun()), (0, false));
-    assert!(disk.bytes() < 60_000, "{} bytes", disk.bytes());
+    assert!(disk.bytes() < 20_000, "{} bytes", disk.bytes());
     let segments = disk.names().expect("there is power");
     let segments = segments.iter().filter(|name| name.starts_with("log-")).count();
     assert!(segments <= 2, "{segments} segments");
     assert_eq!(places(&archive.queues(), session, 1), []);
+}
+
+/// A store with the first messages of a session in runs, and one more run behind it.
+fn with_runs() -> SimulatedDisk {
+    let disk = SimulatedDisk::new();
+    let Opened { mut log, mut archive, .. } = open(&disk).expect("it is empty");
+    let session = 1 << 16;
+    let started = Record::SessionStarted(Box::new(terms(session, "c", 60)));
+    commit(&mut log, &[started]).expect("there is power");
+    for sequence in 1..=60 {
+        commit(&mut log, &[sized(session, sequence, 3_000)]).expect("there is power");
+        if sequence % 30 == 0 {
+            log.seal().expect("there is room");
+            let view = log.view();
+            for segment in view.sealed() {
+                archive.take_in(&view, segment).expect("there is room");
+                log.trim(segment + 1);
+            }
+        }
+    }
+    while archive.tend().expect("there is room") {}
+    disk
+}
+
+fn run_names(disk: &SimulatedDisk) -> Vec<String> {
+    let names = disk.names().expect("there is power").into_iter();
+    let mut runs: Vec<_> = names.filter(|name| name.ends_with(".run")).collect();
+    runs.sort();
+    runs
+}
+
+#[test]
+fn a_damaged_part_of_a_queue_is_told_by_whoever_reads_it_and_stepped_over() {
+    let disk = with_runs();
+    let run = run_names(&disk).swap_remove(0);
+    // Behind what is read at the start.
+    disk.damage(&run, |bytes| {
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+    });
+    let opened = open(&disk).expect("it is readable");
+    assert!(opened.findings.is_intact(), "{}", opened.findings);
+    let limits = SliceLimits { messages: usize::MAX, bytes: usize::MAX };
+    let slice = opened.archive.queues().read(1 << 16, 1, &limits).expect("there is power");
+    assert_eq!((slice.unreadable.len(), slice.has_more), (1, false), "{:?}", slice.unreadable);
+    assert!((40..60).contains(&slice.messages.len()), "{}", slice.messages.len());
+    assert_eq!(slice.messages.last().map(|last| last.sequence), Some(60));
+}
+
+#[test]
+fn a_run_that_is_missing_or_anothers_is_told_and_a_newer_one_refused() {
+    let (disk, other) = (with_runs(), with_runs());
+    let run = run_names(&disk).swap_remove(0);
+    let content = |disk: &SimulatedDisk, name: &str| {
+        let mut content = Vec::new();
+        disk.damage(name, |bytes| content.clone_from(bytes));
+        content
+    };
+    let mut foreign = content(&other, &run);
+    foreign[12] ^= 0x55;
+    let mut missing = disk.after(Cut::Nothing);
+    missing.remove(&run).expect("it is there");
+    let opened = open(&missing).expect("the rest is readable");
+    assert!(opened.findings.to_string().contains("its file is missing"), "{}", opened.findings);
+    let changed = disk.after(Cut::Nothing);
+    changed.damage(&run, |bytes| *bytes = foreign);
+    let opened = open(&changed).expect("the rest is readable");
+    assert!(opened.findings.to_string().contains("its header is damaged"), "{}", opened.findings);
+    let newer = disk.after(Cut::Nothing);
+    newer.damage(&run, |bytes| {
+        bytes[8] = 2;
+        let checksum = crc32(&bytes[..20]).to_le_bytes();
+        bytes[20..24].copy_from_slice(&checksum);
+    });
+    let error = open(&newer).expect_err("it is newer");
+    assert!(matches!(error, StoreError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+    assert_eq!(run_names(&newer), run_names(&disk), "nothing was removed");
+}
+
+/// CRC-32 of Ethernet and gzip.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        let fold = |crc: u32, _| if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0xEDB8_8320 };
+        (0..8).fold(crc ^ u32::from(*byte), fold)
+    })
+}
+
+#[test]
+fn twenty_times_of_what_waits_goes_through_a_directory_three_times_as_large() {
+    const SESSIONS: u64 = 10;
+    const WAITING: u64 = 200;
+    let disk = SimulatedDisk::new();
+    let state = LoggedState::open(Box::new(disk.clone()), CONTENT, Repair::Refuse);
+    let log = LogSettings { segment_bytes: 32 * 1_024, ..SETTINGS.log };
+    let settings = Settings { runs: RunSettings::default(), log, ..SETTINGS };
+    let part = || Box::new(disk.clone());
+    let opened = broker::open(
+        part(),
+        part(),
+        Box::new(state.expect("it is empty").0),
+        settings,
+        Repair::Refuse,
+    );
+    let Opened { mut log, mut archive, .. } = opened.expect("it is empty");
+    let sessions = || (1..=SESSIONS).map(|session| session << 16);
+    let started = sessions().map(|session| terms(session, &session.to_string(), 60));
+    let started: Vec<_> = started.map(|it| Record::SessionStarted(Box::new(it))).collect();
+    commit(&mut log, &started).expect("there is power");
+    let (mut disk_max, mut done) = (0, vec![0; SESSIONS as usize]);
+    for sequence in 1..=21 * WAITING {
+        let mut records: Vec<_> = sessions().map(|session| sized(session, sequence, 256)).collect();
+        for (at, session) in sessions().enumerate() {
+            // Some drain all the time, and others now and then.
+            let pause = [1, 7, 50][at % 3];
+            let up_to = sequence.saturating_sub(WAITING);
+            if up_to > 0 && up_to % pause == 0 {
+                done[at] = up_to;
+                let next = PacketId::new(1 + (up_to % 65_535) as u16).expect("it is not 0");
+                records.push(Record::Acknowledged { session, up_to, next });
+            }
+        }
+        commit(&mut log, &records).expect("there is room");
+        let view = log.view();
+        while let [oldest, _, ..] = view.sealed()[..] {
+            archive.take_in(&view, oldest).expect("there is room");
+            log.trim(oldest + 1);
+            log.keep_up();
+        }
+        archive.tend().expect("there is room");
+        disk_max = disk_max.max(disk.bytes());
+    }
+    let live = SESSIONS * WAITING * 256;
+    assert!(disk_max < 3 * live, "{disk_max} bytes for {live}");
+    for (session, done) in sessions().zip(done) {
+        let last = places(&archive.queues(), session, done + 1);
+        assert!(last.is_sorted() && last.first() == Some(&(done + 1)), "{last:?}");
+    }
 }
 
 #[test]
