@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use noctule_broker_core::{Settings, Totals};
 use noctule_store::broker::Archive;
-use noctule_store::{Committer, LogView};
+use noctule_store::{Committer, LogView, StoreError};
 use tracing::{debug, error};
 
 use crate::backlogs::Postboxes;
@@ -166,15 +166,13 @@ fn empty(
     true
 }
 
-/// Goes on with writing runs anew. Whether there is more to do; nothing if the disk did not take it.
+/// Goes on with writing runs anew. Whether there is more to do; nothing if the disk fails.
 fn tend(archive: &mut Archive) -> Option<bool> {
     let tended = archive.tend();
     for reason in archive.take_unreadable() {
-        error!(target: "noctule", reason, "a part of what was kept cannot be read, and is set aside");
+        error!(target: "noctule", reason, "a part of what was kept cannot be read");
     }
-    tended
-        .inspect_err(
-            |error| error!(target: "noctule", %error, "what waits on disk cannot be tended"),
-        )
-        .ok()
+    let failed =
+        |error: &StoreError| error!(target: "noctule", %error, "the runs cannot be written anew");
+    tended.inspect_err(failed).ok()
 }
