@@ -301,6 +301,7 @@ impl Shard {
             Version::V5_0 => connect.properties.session_expiry_interval.unwrap_or(0),
         };
         let session_expiry_interval = requested.min(limits.session_expiry_interval_max_seconds);
+        self.check_store_room(&client_id, session_expiry_interval, will.as_deref())?;
         let properties = &connect.properties;
         Ok(Connecting {
             client_id,

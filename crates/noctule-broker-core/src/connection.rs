@@ -88,8 +88,8 @@ pub(crate) enum Parked {
     /// Nothing waits: a CONNECT with this client identifier is about to be refused.
     Refused(Box<str>),
     Publish(Box<ParkedPublish>),
-    /// A publication that another shard has no room for yet.
-    Credit(Box<ParkedPublish>),
+    /// A publication that another shard, or the store, has no room for yet.
+    Room(Box<ParkedPublish>),
     Subscribe(Box<ParkedSubscribe>),
     Unsubscribe(Box<ParkedUnsubscribe>),
     /// A fan-out that goes on in later turns.

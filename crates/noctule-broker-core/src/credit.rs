@@ -74,7 +74,7 @@ impl Shard {
         shard: ShardId,
         parked: ParkedPublish,
     ) {
-        self.park(id, Parked::Credit(alloc::boxed::Box::new(parked)));
+        self.park(id, Parked::Room(alloc::boxed::Box::new(parked)));
         self.statistics.publish_paused += 1;
         if let Some(window) = self.windows.of(shard) {
             window.waiting.push_back(id);
@@ -97,11 +97,11 @@ impl Shard {
         }
     }
 
-    /// A publication that waited for credit may go on, or wait for another shard.
-    fn try_again(&mut self, id: ConnectionId, effects: &mut Effects) {
+    /// A publication that waited for room may go on, or wait for it elsewhere.
+    pub(crate) fn try_again(&mut self, id: ConnectionId, effects: &mut Effects) {
         let Some(connection) = self.connections.find_mut(id) else { return };
         match connection.parked.take() {
-            Some(Parked::Credit(parked)) => {
+            Some(Parked::Room(parked)) => {
                 let flow = self.accept_parked(id, *parked, effects);
                 self.settle(id, flow, effects);
             }

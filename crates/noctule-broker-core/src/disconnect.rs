@@ -139,7 +139,7 @@ impl Shard {
                     self.release_session(key, effects);
                 }
             }
-            Some(Parked::Publish(parked) | Parked::Credit(parked)) => {
+            Some(Parked::Publish(parked) | Parked::Room(parked)) => {
                 self.withdraw(parked.session, parked.acknowledgement);
             }
             Some(Parked::Refused(_) | Parked::Subscribe(_) | Parked::Unsubscribe(_))

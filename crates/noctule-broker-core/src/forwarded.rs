@@ -42,12 +42,16 @@ impl Shard {
         match message.0 {
             Body::Forward(forward) => self.on_forward(from, forward, effects),
             Body::Run(passed) => self.on_run(from, &passed, effects),
-            Body::Answers { session, first, count } => self.on_run_answered(session, first, count),
+            Body::Answers { session, first, count } => {
+                self.on_run_answered(session, first, count, effects);
+            }
             Body::Answer { token, refused } => match token.0 {
                 Waiting::Acknowledgement { session, answer } => {
                     self.on_answered(session, answer, refused, effects);
                 }
-                Waiting::Alone { session, answer } => self.on_run_answered(session, answer, 1),
+                Waiting::Alone { session, answer } => {
+                    self.on_run_answered(session, answer, 1, effects);
+                }
                 _ => {}
             },
             Body::Credit { bytes } => self.on_credit(from, bytes, effects),
@@ -158,14 +162,16 @@ impl Shard {
         self.finish_recorded_forward(forwarded, self.recorded() > before, effects);
     }
 
-    /// Answers a forward as soon as what it has led to is durable.
+    /// Answers a forward as soon as what it has led to is durable. It is dealt with before: what
+    /// the disk has not taken must not hold up what needs no disk.
     pub(crate) fn finish_recorded_forward(
         &mut self,
-        forwarded: Forwarded,
+        mut forwarded: Forwarded,
         is_recorded: bool,
         effects: &mut Effects,
     ) {
         if is_recorded {
+            self.repay(forwarded.from, core::mem::take(&mut forwarded.bytes), effects);
             self.await_durable(Awaiting::Forward(Box::new(forwarded)), effects);
         } else {
             self.finish_forward(forwarded, effects);

@@ -110,6 +110,12 @@ pub enum Input<'a> {
     },
     /// What was stored, before anything else happens.
     Restore(Restored),
+    /// Whether there is room for records on their way to the store. While there is none, whoever
+    /// wants something kept waits, and nobody else.
+    StoreRoom {
+        /// There is at first.
+        has_room: bool,
+    },
     /// Another shard has said something with
     /// [`Effect::ToShard`](crate::Effect::ToShard). What one shard says to another must come in
     /// the order in which it was said.

@@ -81,6 +81,7 @@ mod shard_message;
 mod shared;
 mod spares;
 mod statistics;
+mod store_room;
 mod stored;
 mod straight;
 mod subscribe;

@@ -164,7 +164,10 @@ impl Shard {
         }
         let connection = self.registry.session(key).and_then(|session| session.connection);
         match connection {
-            Some(id) => self.acknowledge(id, key, answer, done.reason),
+            Some(id) => {
+                self.acknowledge(id, key, answer, done.reason);
+                self.on_room_behind(id, effects);
+            }
             None => {
                 if let Some(session) = self.registry.session_mut(key) {
                     session.receiver.complete(AnswerId::from_value(answer), done.reason);

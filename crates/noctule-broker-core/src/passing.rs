@@ -142,13 +142,20 @@ impl Shard {
     }
 
     /// Publications of a client of this shard have been dealt with where they were passed on to.
-    pub(crate) fn on_run_answered(&mut self, key: SessionKey, first: u64, count: u64) {
+    pub(crate) fn on_run_answered(
+        &mut self,
+        key: SessionKey,
+        first: u64,
+        count: u64,
+        effects: &mut Effects,
+    ) {
         let Some(session) = self.registry.session_mut(key) else { return };
         for answer in first..first.saturating_add(count) {
             session.receiver.complete(AnswerId::from_value(answer), ReasonCode::Success);
         }
         if let Some(id) = session.connection {
             self.send_acknowledgements(id, key);
+            self.on_room_behind(id, effects);
         }
     }
 }

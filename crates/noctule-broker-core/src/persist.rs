@@ -246,6 +246,9 @@ impl Shard {
     /// Hands out what clients have acknowledged since the last call, in one record for each. A
     /// driver calls it once a turn: what it misses is sent again after a crash.
     pub fn record_acknowledgements(&mut self, effects: &mut Effects) {
+        if self.lacks_store_room() {
+            return;
+        }
         while let Some(key) = self.records.acknowledged.pop() {
             let Some(session) = self.registry.session_mut(key) else { continue };
             let done = session.done_up_to();

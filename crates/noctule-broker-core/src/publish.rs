@@ -155,10 +155,14 @@ impl Shard {
     ) -> Result<Flow, Fault> {
         let matches = self.route_once(publication.topic, routed);
         let owner = self.retained_elsewhere(publication);
-        if let Some(shard) = self.blocked_by(matches, owner) {
+        let blocked_by = self.blocked_by(matches, owner);
+        if blocked_by.is_some() || self.waits_for_room(key, publication, matches) {
             let message = publication.message();
             let parked = ParkedPublish { message, session: key, acknowledgement };
-            self.wait_for_credit(id, shard, parked);
+            match blocked_by {
+                Some(shard) => self.wait_for_credit(id, shard, parked),
+                None => self.wait_for_room(id, parked),
+            }
             return Ok(Flow::Wait);
         }
         if let Err(refused) = self.check_retained(publication) {

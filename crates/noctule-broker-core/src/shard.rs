@@ -38,6 +38,7 @@ use crate::settings::Settings;
 use crate::shard_message::AskRetained;
 use crate::spares::Spares;
 use crate::statistics::{ClientSummary, Gauges, Statistics};
+use crate::store_room::StoreRoom;
 use crate::system::{Counters, Loads};
 use crate::timers::{Timer, Timers};
 use crate::will::DueWills;
@@ -96,6 +97,7 @@ pub struct Shard {
     pub(crate) loads: Loads,
     pub(crate) stopping: Option<ReasonCode>,
     pub(crate) records: Records,
+    pub(crate) store_room: StoreRoom,
     pub(crate) restoring: Restoring,
 }
 
@@ -162,6 +164,7 @@ impl Shard {
             loads: Loads::new(now),
             stopping: None,
             records: Records::default(),
+            store_room: StoreRoom::default(),
             restoring: Restoring::default(),
             settings: Arc::new(settings),
         }
@@ -215,6 +218,7 @@ impl Shard {
             }
             Input::Spilled { session, up_to } => self.on_spilled(session, up_to),
             Input::Restore(restored) => self.on_restore(restored, effects),
+            Input::StoreRoom { has_room } => self.on_store_room(has_room, effects),
             Input::FromShard { from, message } => self.on_shard_message(from, message, effects),
             Input::Command(command) => self.on_command(&command, effects),
             Input::Timeout => {
@@ -283,6 +287,7 @@ impl Shard {
             queued_messages,
             queued_bytes,
             memory_bytes: self.memory.used(),
+            waiting_for_store: self.waiting_for_room(),
             ..Gauges::default()
         };
         for session in self.registry.iter() {
@@ -336,7 +341,9 @@ impl Shard {
                 return Consumed { bytes: bytes.len() - rest.len(), reading };
             }
             let (phase, version) = (connection.phase, connection.version);
-            if let Phase::Online(session) = phase {
+            if let Phase::Online(session) = phase
+                && !self.lacks_store_room()
+            {
                 let taken = self.go_straight(id, session, version, rest, effects);
                 if taken > 0 {
                     rest = rest.get(taken..).unwrap_or_default();
@@ -505,6 +512,7 @@ impl Shard {
     pub(crate) fn forget(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(id) {
             self.settings.totals.connections.subtract(1);
+            self.wait_for_room_no_more(id);
             self.memory.shrink(connection.counted as u64);
             if let Some(at) = connection.timer {
                 self.timers.cancel(at, Timer::Connection(id));

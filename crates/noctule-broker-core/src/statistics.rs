@@ -31,6 +31,8 @@ pub struct Statistics {
     pub publish_refused: u64,
     /// Publications that waited because another shard had no room for them.
     pub publish_paused: u64,
+    /// Publications that waited because the store had no room for them.
+    pub publish_unkept: u64,
     /// Publications whose clients were read on a little later because they were too fast.
     pub publish_throttled: u64,
     /// Sessions that came to their end.
@@ -58,6 +60,7 @@ impl Statistics {
             (&mut self.clients_disconnected, other.clients_disconnected),
             (&mut self.publish_refused, other.publish_refused),
             (&mut self.publish_paused, other.publish_paused),
+            (&mut self.publish_unkept, other.publish_unkept),
             (&mut self.publish_throttled, other.publish_throttled),
             (&mut self.sessions_ended, other.sessions_ended),
             (&mut self.wills_published, other.wills_published),
@@ -107,6 +110,8 @@ pub struct Gauges {
     /// Bytes of all messages that wait or are on their way, and of outbound buffers as of when they
     /// were last added to.
     pub memory_bytes: u64,
+    /// Connections with a publication for which the store has no room.
+    pub waiting_for_store: u64,
 }
 
 impl Gauges {
@@ -124,6 +129,7 @@ impl Gauges {
             (&mut self.queued_bytes, other.queued_bytes),
             (&mut self.in_flight_messages, other.in_flight_messages),
             (&mut self.memory_bytes, other.memory_bytes),
+            (&mut self.waiting_for_store, other.waiting_for_store),
         ];
         for (sum, more) in pairs {
             *sum += more;

@@ -45,6 +45,7 @@ mod shared_shards;
 mod shared_sticky;
 mod slow_reader;
 mod statistics;
+mod store_room;
 mod stored;
 mod straight;
 mod subscribe;
