@@ -1,5 +1,5 @@
-//! Opening a broker's store: the state, then the log behind it, then what must be read of runs.
-//! has to be in memory.
+//! Opening a broker's store: what the state has, then the log behind it, then of the runs what has
+//! to be in memory.
 
 use std::fmt;
 
