@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
+use std::time::Duration;
 
 use noctule_broker_core::{
     Durability, Features, LimitOutOfRange, Limits, ListenerId, ListenerSettings, Placement,
@@ -73,6 +74,7 @@ pub struct Builder {
     raise_descriptor_limit: bool,
     data: Option<PathBuf>,
     recovery: Recovery,
+    sync_interval: Option<Duration>,
 }
 
 impl Default for Builder {
@@ -85,6 +87,7 @@ impl Default for Builder {
             raise_descriptor_limit: true,
             data: None,
             recovery: Recovery::default(),
+            sync_interval: None,
         }
     }
 }
@@ -179,6 +182,15 @@ impl Builder {
         self
     }
 
+    /// Acknowledges what is written to [`data`](Self::data) without waiting until the disk was told
+    /// to make it last, which it is so long after that at the latest. A power cut takes what was
+    /// acknowledged since; the death of the process takes nothing. By default nothing is
+    /// acknowledged before.
+    pub fn sync_interval(mut self, interval: Duration) -> Self {
+        self.sync_interval = Some(interval);
+        self
+    }
+
     /// What is done if the content of [`data`](Self::data) is damaged; by default the broker starts
     /// with whatever can be read.
     pub fn recovery(mut self, recovery: Recovery) -> Self {
@@ -250,7 +262,7 @@ impl Builder {
                 "everything is in memory, and gone with the process");
             return Ok(None);
         };
-        Storage::open(path, self.recovery, &self.settings).map(Some)
+        Storage::open(path, self.recovery, self.sync_interval, &self.settings).map(Some)
     }
 
     /// What each shard's thread starts with, and the way to each.

@@ -1,7 +1,7 @@
 //! What is done about a directory whose content is damaged.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use noctule_store::broker::{self, Findings, Opened};
 use noctule_store::{RealDisk, StoreError, UnchangedDisk};
@@ -23,11 +23,13 @@ pub enum Recovery {
     Repair,
 }
 
-/// Opens the store in a directory, of a broker that sends a client so many messages at a time.
+/// Opens the store in a directory, of a broker that sends a client so many messages at a time, and
+/// syncs after each write or after this interval.
 pub(crate) fn open(
     path: &Path,
     recovery: Recovery,
     in_flight_max: u16,
+    interval: Option<Duration>,
 ) -> Result<Opened, StartError> {
     let failed = |source| StartError::Store { path: path.to_owned(), source };
     if let Some(folder) = finish_setting_aside(path).map_err(failed)? {
@@ -48,7 +50,7 @@ pub(crate) fn open(
             }
         }
     }
-    broker::open_directory(path, in_flight_max).map_err(failed)
+    broker::open_directory(path, in_flight_max, interval).map_err(failed)
 }
 
 /// What is damaged; nobody has the directory open behind this.

@@ -64,10 +64,11 @@ impl Storage {
     pub(crate) fn open(
         path: &Path,
         recovery: Recovery,
+        interval: Option<Duration>,
         settings: &Settings,
     ) -> Result<OpenStorage, StartError> {
         let (placement, in_flight_max) = (settings.placement, settings.limits.in_flight_max);
-        let opened = recovery::open(path, recovery, in_flight_max)?;
+        let opened = recovery::open(path, recovery, in_flight_max, interval)?;
         let Opened { log, archive, model, findings } = opened;
         let age = log.ages().now();
         let bells: Vec<_> = (0..placement.shards()).map(|_| Arc::new(Notify::new())).collect();
@@ -91,7 +92,7 @@ impl Storage {
         let keepers = appenders.into_iter().zip(bells);
         let keepers = keepers.map(|(appender, bell)| Keeper::new(appender, bell));
         let restored = model.into_restored(&placement);
-        tell(path, &Tally::of(&restored), &findings);
+        tell(path, interval, &Tally::of(&restored), &findings);
         let shares = keepers.zip(doors).zip(restored);
         let share = |((keeper, backlogs), restored)| Share { keeper, backlogs, restored };
         let shares = shares.map(share).collect();
@@ -102,12 +103,18 @@ impl Storage {
 }
 
 /// Says in one line where everything is kept, and what of it is there.
-fn tell(path: &Path, tally: &Tally, findings: &Findings) {
+fn tell(path: &Path, interval: Option<Duration>, tally: &Tally, findings: &Findings) {
     let Tally { sessions, subscriptions, messages, retained } = tally;
     let torn = [&findings.state, &findings.log].into_iter().filter_map(|part| part.torn.as_ref());
     let unfinished_bytes: u64 = torn.map(|torn| torn.bytes).sum();
-    info!(target: "noctule", path = %path.display(), durability = "local", sessions, subscriptions,
+    let durability = if interval.is_some() { "interval" } else { "local" };
+    info!(target: "noctule", path = %path.display(), durability, sessions, subscriptions,
         messages, retained, unfinished_bytes, "everything is kept on disk");
+    if let Some(interval) = interval {
+        let interval_ms = interval.as_millis();
+        info!(target: "noctule", interval_ms,
+            "the disk is synced every so often: a power cut takes what was acknowledged since");
+    }
     if !findings.is_intact() {
         warn!(target: "noctule", path = %path.display(), %findings,
             "the store was damaged: what cannot be read is set aside, everything else is used");

@@ -51,6 +51,7 @@ mod committer;
 mod disk;
 mod error;
 mod frame;
+mod interval;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod linux;
 mod lock;
@@ -78,6 +79,7 @@ pub use committer::{Appender, Committer, Position, Wake};
 pub use disk::{Disk, DiskFile};
 pub use error::StoreError;
 pub use frame::Batch;
+pub use interval::IntervalDisk;
 pub use log::{Log, LogSettings};
 pub use real::RealDisk;
 pub use recovery::{Recovered, Repair};

@@ -23,6 +23,8 @@ pub(crate) enum LogFormat {
 /// What an acknowledgement means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
+    /// What was acknowledged is on disk, and the disk is told every so often to make that last.
+    Interval,
     /// What was acknowledged is on disk.
     Local,
     /// It is in memory, and gone with the process.
@@ -37,6 +39,7 @@ pub(crate) struct Configuration {
     pub(crate) allow_anonymous: Option<bool>,
     pub(crate) data: Option<PathBuf>,
     pub(crate) durability: Durability,
+    pub(crate) sync_interval: Duration,
     pub(crate) recovery: Recovery,
     pub(crate) shards: Option<u16>,
     pub(crate) stop_deadline: Duration,
@@ -67,6 +70,7 @@ impl Default for Configuration {
             allow_anonymous: None,
             data: None,
             durability: Durability::Local,
+            sync_interval: Duration::from_millis(100),
             recovery: Recovery::default(),
             shards: None,
             stop_deadline: Duration::from_secs(10),
@@ -101,7 +105,10 @@ impl Configuration {
         if let Some(allow) = self.allow_anonymous {
             builder = builder.allow_anonymous(allow);
         }
-        if self.durability == Durability::Local {
+        if self.durability == Durability::Interval {
+            builder = builder.sync_interval(self.sync_interval);
+        }
+        if self.durability != Durability::Memory {
             builder = builder.data(self.data.clone().map_or_else(data_directory::by_default, Ok)?);
         }
         if let Some(shards) = self.shards {

@@ -125,10 +125,29 @@ pub(crate) const KEYS: &[Key] = &[
     choice!(
         "durability",
         |configuration| configuration.durability,
-        ["local" => Durability::Local, "memory" => Durability::Memory],
-        "What an acknowledgement means: local, that it is on disk; memory, that it is in memory, \
-         and gone with the process"
+        [
+            "local" => Durability::Local,
+            "interval" => Durability::Interval,
+            "memory" => Durability::Memory
+        ],
+        "What an acknowledgement means: local, that it is on disk; interval, that a power cut \
+         takes it if it comes before the next sync; memory, that it is in memory, and gone with \
+         the process"
     ),
+    Key {
+        name: "sync_interval_milliseconds",
+        kind: Kind::Count { min: 1, max: 60_000 },
+        help: "How long after an acknowledgement the disk is synced, if durability is interval",
+        show: |configuration| {
+            let milliseconds = configuration.sync_interval.as_millis();
+            Some(Value::Number(u64::try_from(milliseconds).unwrap_or(u64::MAX)))
+        },
+        set: |configuration, value| {
+            if let Value::Number(milliseconds) = value {
+                configuration.sync_interval = Duration::from_millis(milliseconds);
+            }
+        },
+    },
     choice!(
         "recovery",
         |configuration| configuration.recovery,

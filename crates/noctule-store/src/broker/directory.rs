@@ -2,11 +2,13 @@
 //! the log any more.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::opening::{self, Opened, Settings};
 use super::{CONTENT, Findings};
 use crate::disk::Disk;
 use crate::error::StoreError;
+use crate::interval::IntervalDisk;
 use crate::log::LogSettings;
 use crate::real::RealDisk;
 use crate::recovery::Repair;
@@ -21,16 +23,28 @@ const SETTINGS: LogSettings =
     LogSettings { content: CONTENT, segment_bytes: 32 * 1_024 * 1_024, free_segments_max: 4 };
 
 /// Opens the store in a directory, which is made if there is none. Damage is set aside. No client
-/// was sent more than `in_flight_max` messages at a time.
+/// was sent more than `in_flight_max` messages at a time. With an interval, what is written to the
+/// log is synced so long after it was written at the latest, and counts as durable before.
 ///
 /// # Errors
 ///
 /// If another process has it open, if a part of it is of a newer format or of another kind, if a
 /// symbolic link leads out of it, or if the system cannot read it.
-pub fn open_directory(path: &Path, in_flight_max: u16) -> Result<Opened, StoreError> {
+pub fn open_directory(
+    path: &Path,
+    in_flight_max: u16,
+    interval: Option<Duration>,
+) -> Result<Opened, StoreError> {
     let disk = RealDisk::open(path)?;
     let (runs, state) = (disk.below(RUNS)?, disk.below(STATE)?);
-    open_parts(Box::new(disk), Box::new(runs), Box::new(state), in_flight_max)
+    let log: Box<dyn Disk> = match interval {
+        None => Box::new(disk),
+        Some(interval) => {
+            let disk = IntervalDisk::new(Box::new(disk), interval);
+            Box::new(disk.map_err(StoreError::io("start", "a thread"))?)
+        }
+    };
+    open_parts(log, Box::new(runs), Box::new(state), in_flight_max)
 }
 
 /// Says what there is in a directory, and what of it is damaged, and changes nothing. What is

@@ -10,6 +10,7 @@ mod committer;
 mod damage;
 mod failing;
 mod fixture;
+mod interval;
 mod ledger;
 mod power_cut;
 mod real;

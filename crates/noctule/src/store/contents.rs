@@ -100,9 +100,9 @@ impl Wanted<'_> {
 
     fn waiting(&self, client_id: &str, waiting: &StoredMessage) -> Line {
         let step = match waiting.step {
-            Step::Published => "published",
-            Step::Released(_) => "released",
-            Step::Done => "done",
+            Step::Published => None,
+            Step::Released(_) => Some("released"),
+            Step::Done => Some("done"),
         };
         let line = Line::of("message")
             .with("client_id", client_id)
@@ -110,7 +110,7 @@ impl Wanted<'_> {
             .with("topic", &*waiting.message.topic)
             .with("qos", level(waiting.qos))
             .with("retain", waiting.retain)
-            .with("step", step);
+            .maybe("step", step);
         self.rest(line, &waiting.message)
     }
 

@@ -195,6 +195,26 @@ fn damage_is_named_and_dealt_with_as_was_asked_for() {
 }
 
 #[test]
+fn the_mode_that_syncs_later_is_named_and_survives_a_kill() {
+    let folder = Folder::new();
+    let data = format!("{}/data", folder.path());
+    let arguments = ["--listen", "127.0.0.1:0", "--data", &data, "--durability", "interval"];
+    let arguments = [&arguments[..], &["--sync-interval-milliseconds", "60000"]].concat();
+    let serving = Serving::start(&arguments);
+    let line = serving.line_with("everything is kept on disk");
+    assert!(line.contains("durability=\"interval\""), "{line}");
+    let line = serving.line_with("a power cut takes");
+    assert!(line.contains("interval_ms=60000"), "{line}");
+    let address = serving.address();
+    Peer::connect_with(address, &lasting("reader")).subscribe(&[("t", QoS::AtLeastOnce)]);
+    Peer::v5(address, "publisher").publish("t", "kept", QoS::AtLeastOnce);
+    serving.signal(Signal::KILL);
+    drop(serving);
+    let serving = Serving::start(&arguments);
+    assert!(serving.line_with("everything is kept on disk").contains("messages=1"));
+}
+
+#[test]
 fn in_memory_no_file_is_left_even_where_a_directory_is_named() {
     let folder = Folder::new();
     let data = format!("{}/data", folder.path());
