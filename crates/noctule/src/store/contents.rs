@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use noctule_broker_core::{
-    Message, Restored, Step, StoredMessage, StoredSession, StoredSubscription, Timestamp, Will,
+    Away, Message, Restored, Step, StoredMessage, StoredSession, StoredSubscription, Timestamp,
+    Will,
 };
 use noctule_packet::{QoS, Version};
+use noctule_store::SliceLimits;
+use noctule_store::broker::Queues;
 use serde_json::Value;
 
 use super::line::Line;
 use crate::client::format_json::base64;
 
+/// What is read of a queue at a time.
+const SLICE: SliceLimits = SliceLimits { messages: 10_000, bytes: 4 * 1_024 * 1_024 };
+
 /// What of it is wanted.
 pub(super) struct Wanted<'a> {
+    pub(super) queues: &'a Queues,
     pub(super) now: Timestamp,
     pub(super) payloads: bool,
     pub(super) client_id: Option<&'a str>,
@@ -22,11 +30,11 @@ pub(super) struct Wanted<'a> {
 
 impl Wanted<'_> {
     /// Gives each line of a thing that was asked for.
-    pub(super) fn lines<E>(
+    pub(super) fn lines(
         &self,
         restored: &Restored,
-        mut give: impl FnMut(Line) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut give: impl FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
         match restored {
             Restored::Session(session) => self.session(session, give),
             Restored::Retained(message) if self.client_id.is_none() => {
@@ -39,11 +47,11 @@ impl Wanted<'_> {
         }
     }
 
-    fn session<E>(
+    fn session(
         &self,
         session: &StoredSession,
-        mut give: impl FnMut(Line) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut give: impl FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
         let client_id = &*session.terms.client_id;
         if self.client_id.is_some_and(|wanted| wanted != client_id) {
             return Ok(());
@@ -57,20 +65,52 @@ impl Wanted<'_> {
         if let Some(will) = &session.terms.will {
             self.about(&will.topic, || self.will(client_id, will), &mut give)?;
         }
-        for waiting in session.messages.iter().chain(&session.behind) {
+        self.all_waiting(client_id, &session.messages, &mut give)?;
+        if let Some(away) = &session.away {
+            self.away(session, away, &mut give)?;
+        }
+        self.all_waiting(client_id, &session.behind, &mut give)
+    }
+
+    /// What of a queue is on disk only, a part at a time.
+    fn away(
+        &self,
+        session: &StoredSession,
+        away: &Away,
+        give: &mut impl FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
+        let mut from = away.from;
+        loop {
+            let mut slice = self.queues.read(session.terms.session, from, &SLICE)?;
+            slice.messages.retain(|waiting| waiting.sequence <= away.up_to);
+            self.all_waiting(&session.terms.client_id, &slice.messages, give)?;
+            if !slice.has_more || slice.next > away.up_to {
+                return Ok(());
+            }
+            from = slice.next;
+        }
+    }
+
+    fn all_waiting(
+        &self,
+        client_id: &str,
+        messages: &[StoredMessage],
+        give: &mut impl FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
+        for waiting in messages {
             let line = || self.waiting(client_id, waiting);
-            self.about(&waiting.message.topic, line, &mut give)?;
+            self.about(&waiting.message.topic, line, give)?;
         }
         Ok(())
     }
 
     /// Gives a line about something with a topic, if that was asked for.
-    fn about<E>(
+    fn about(
         &self,
         topic: &str,
         line: impl FnOnce() -> Line,
-        give: &mut impl FnMut(Line) -> Result<(), E>,
-    ) -> Result<(), E> {
+        give: &mut impl FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
         if self.topic.is_none_or(|is_wanted| is_wanted(topic)) { give(line()) } else { Ok(()) }
     }
 

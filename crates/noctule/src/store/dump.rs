@@ -1,7 +1,8 @@
 //! `noctule store dump`: what is stored, a line for each thing.
 
-use std::io::{self, Write};
+use std::io::Write;
 
+use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use noctule_packet::{TopicFilter, TopicName};
 
@@ -45,20 +46,21 @@ pub(super) fn write(
     form: Form,
     matches: &ArgMatches,
     out: &mut impl Write,
-) -> io::Result<()> {
+) -> Result<()> {
     let filter = matches.get_one::<String>(TOPIC).and_then(|text| TopicFilter::new(text).ok());
     let is_wanted = |topic: &str| {
         let topic = TopicName::new(topic);
         filter.as_ref().is_none_or(|filter| topic.is_ok_and(|topic| filter.matches(topic)))
     };
     let wanted = Wanted {
+        queues: &reading.queues,
         now: reading.now,
         payloads: matches.get_flag(PAYLOADS),
         client_id: matches.get_one::<String>(CLIENT_ID).map(String::as_str),
         topic: filter.as_ref().map(|_| &is_wanted as &dyn Fn(&str) -> bool),
     };
     for restored in &reading.contents {
-        wanted.lines(restored, |line| line.write(form, out))?;
+        wanted.lines(restored, |line| Ok(line.write(form, out)?))?;
     }
     Ok(())
 }

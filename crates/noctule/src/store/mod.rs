@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
@@ -89,19 +89,24 @@ fn look(name: &str, path: &Path, matches: &ArgMatches) -> Result<bool> {
     let found = format!("{} is {state}: {}", path.display(), reading.findings);
     let mut out = BufWriter::new(io::stdout().lock());
     let written = match name {
-        CHECK => writeln!(out, "{found}"),
-        STATS => stats::write(reading, form(matches), &mut out),
+        CHECK => writeln!(out, "{found}").map_err(Error::from),
+        STATS => stats::write(reading, form(matches), &mut out).map_err(Error::from),
         _ => dump::write(reading, form(matches), matches, &mut out),
     };
-    match written.and_then(|()| out.flush()) {
+    match written.and_then(|()| Ok(out.flush()?)) {
         // Whoever reads has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        result => result.context("cannot write what was found")?,
+        Err(error) if is_broken_pipe(&error) => {}
+        result => result.context("cannot write all of what was found")?,
     }
     if !is_intact && name != CHECK {
         let _ = writeln!(io::stderr(), "noctule {NAME} {name}: {found}");
     }
     Ok(is_intact)
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn form(matches: &ArgMatches) -> Form {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use noctule_broker_core::{Placement, Restored, Timestamp};
-use noctule_store::broker::{self, Findings, Opened};
+use noctule_store::broker::{self, Findings, Opened, Queues};
 use noctule_store::{Disk, UnchangedDisk};
 
 /// What is over sooner needs no bar.
@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) struct Reading {
     pub(super) findings: Findings,
     pub(super) contents: Vec<Restored>,
+    /// What of the contents' queues is on disk only.
+    pub(super) queues: Queues,
     /// How old the store is now.
     pub(super) now: Timestamp,
     pub(super) sizes: Sizes,
@@ -47,11 +49,11 @@ impl Reading {
         let sizes = Sizes::of(path).with_context(|| format!("cannot read {}", path.display()))?;
         let bytes_read = disk.bytes_read();
         let total = sizes.log + sizes.runs + sizes.state;
-        let Opened { log, model, findings, .. } =
+        let Opened { log, archive, model, findings } =
             with_bar(total, &bytes_read, || broker::look(disk))?;
         let now = Timestamp::default() + log.ages().now();
         let contents = model.into_restored(&Placement::default()).into_iter().flatten().collect();
-        Ok(Self { findings, contents, now, sizes })
+        Ok(Self { findings, contents, queues: archive.queues(), now, sizes })
     }
 }
 
