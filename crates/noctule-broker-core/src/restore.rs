@@ -30,7 +30,7 @@ use crate::timers::Timer;
 const UNROUTED: u64 = 1 << 63;
 
 /// No more messages than that are in flight at a time.
-const WINDOW_MAX: u16 = u16::MAX - 1;
+const WINDOW_MAX: usize = 65_534;
 
 /// What is not finished of restoring.
 #[derive(Debug, Default)]
@@ -100,13 +100,10 @@ impl Shard {
         for packet_id in received {
             session.receiver.restore(packet_id);
         }
-        let window = terms.receive_maximum.min(self.settings.limits.in_flight_max);
-        let sent = if was_connected {
-            Sent::Messages(usize::from(window.min(WINDOW_MAX)))
-        } else {
-            Sent::UpTo(stored.sent)
-        };
-        restore_queue(&mut session, stored.next, &sent, stored.messages);
+        // How far its client was is recorded later than it was sent more, and what it is done with
+        // out of turn not at all: while it was connected, anything may have been sent.
+        let sent = if was_connected { u64::MAX } else { stored.sent };
+        restore_queue(&mut session, stored.next, sent, stored.messages);
         if let Some(away) = stored.away {
             session.restore_backlog(away);
         }
@@ -164,6 +161,8 @@ impl Shard {
                 self.timers.set(at, Timer::Will(key));
             }
         }
+        // What has come due meanwhile is over before the first client comes.
+        self.on_timeout(effects);
     }
 
     /// Whether a publication waits for a session already, since before the last crash.
@@ -179,22 +178,9 @@ pub(crate) const fn is_unrouted(answer: u64) -> bool {
     answer >= UNROUTED
 }
 
-/// Which messages of a queue may have been sent.
-enum Sent {
-    /// So many from the first one on: as many as the client takes at a time.
-    Messages(usize),
-    /// Those up to a place.
-    UpTo(u64),
-}
-
-/// Fills a queue. What may have been sent is sent again with its packet identifier, and its client
-/// is told so, because nobody knows whether it was.
-fn restore_queue(
-    session: &mut Session,
-    first: PacketId,
-    sent: &Sent,
-    messages: Vec<StoredMessage>,
-) {
+/// Fills a queue. What may have been sent, up to a place, is sent again with its packet identifier,
+/// and its client is told so, because nobody knows whether it was.
+fn restore_queue(session: &mut Session, first: PacketId, sent: u64, messages: Vec<StoredMessage>) {
     session.sender.restore_next(first);
     let is_begun = |message: &StoredMessage| message.step != Step::Published;
     let begun = messages.iter().rposition(is_begun).map_or(0, |last| last + 1);
@@ -202,10 +188,7 @@ fn restore_queue(
     let mut packet_id = first;
     for (at, stored) in messages.into_iter().enumerate() {
         let (step, bytes) = (stored.step, stored.message.bytes() as u64);
-        let may_be_sent = match sent {
-            Sent::Messages(count) => at < *count,
-            Sent::UpTo(place) => stored.sequence <= *place,
-        };
+        let may_be_sent = at < WINDOW_MAX && stored.sequence <= sent;
         let (delivery, qos) = delivery_of(stored);
         if !may_be_sent && at >= begun {
             session.enqueue(delivery, qos);

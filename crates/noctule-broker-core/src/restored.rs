@@ -70,7 +70,8 @@ pub struct StoredSession {
     pub away: Option<Away>,
     /// What waits behind that, in order.
     pub behind: Vec<StoredMessage>,
-    /// The last place in its queue whose message may have been sent, unless it had a connection.
+    /// The last place in its queue whose message may have been sent, unless it had a connection:
+    /// then any of `messages` may have been.
     pub sent: u64,
     /// The packet identifier of the first message.
     pub next: PacketId,

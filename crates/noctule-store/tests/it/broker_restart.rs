@@ -49,6 +49,8 @@ struct Broker {
     /// Whether nothing becomes durable.
     holds: bool,
     restored: usize,
+    /// What clients take at a time.
+    receive_maximum: Option<u16>,
     mail: VecDeque<(ShardId, ShardId, ShardMessage)>,
     connections: Vec<Connection>,
 }
@@ -75,6 +77,7 @@ impl Broker {
             handed_out: vec![0; usize::from(shards)],
             holds: false,
             restored: 0,
+            receive_maximum: None,
             mail: VecDeque::new(),
             connections: Vec::new(),
         }
@@ -193,8 +196,11 @@ impl Broker {
         let (connection, peer) = (Self::id(slot), "peer".into());
         let opened = Input::Opened { connection, listener: ListenerId(0), peer, moved: false };
         self.input(home, opened);
-        let properties =
-            ConnectProperties { session_expiry_interval: Some(expiry), ..Default::default() };
+        let properties = ConnectProperties {
+            session_expiry_interval: Some(expiry),
+            receive_maximum: self.receive_maximum,
+            ..Default::default()
+        };
         let connect = Connect {
             version: V5,
             clean_start: false,
@@ -335,6 +341,28 @@ fn what_was_in_flight_goes_on_where_it_was() {
         // The PUBACK behind what is not done is not recorded.
         assert_eq!(seen, ["6: m6 QoS 1 DUP", "7: new QoS 1 DUP", "PUBREL 5"]);
     }
+}
+
+#[test]
+fn what_was_sent_while_acknowledgements_are_lost_comes_again_as_a_repetition() {
+    let mut broker = Broker::new(1, Timestamp::from_millis(1_000));
+    broker.receive_maximum = Some(2);
+    let (client, _) = broker.connect("sub", HOUR, None);
+    broker.subscribe(client, "t");
+    let (publisher, _) = broker.connect("pub", 0, None);
+    for (payload, qos) in [("m1", 2), ("m2", 1), ("m3", 1), ("m4", 2)] {
+        let qos = QoS::from_level(qos).expect("one");
+        broker.publish_all(publisher, payload, qos);
+    }
+    // Behind the first, which is not done, there is more than its client takes at a time.
+    broker.send(client, &Packet::Puback(ack(2)));
+    broker.send(client, &Packet::Puback(ack(3)));
+    let seen = broker.seen(client);
+    assert_eq!(seen, ["1: m1 QoS 2", "2: m2 QoS 1", "3: m3 QoS 1", "4: m4 QoS 2"]);
+    let mut broker = broker.crash(1, Duration::from_secs(1));
+    let (client, _) = broker.connect("sub", HOUR, None);
+    let again = ["1: m1 QoS 2 DUP", "2: m2 QoS 1 DUP", "3: m3 QoS 1 DUP", "4: m4 QoS 2 DUP"];
+    assert_eq!(broker.seen(client), again);
 }
 
 #[test]
