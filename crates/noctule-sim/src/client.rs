@@ -30,6 +30,8 @@ pub(crate) struct Habits {
     pub(crate) acknowledges_within: u64,
     /// Never loses its connection by accident.
     pub(crate) is_steady: bool,
+    /// The largest packet identifier that it uses.
+    pub(crate) packet_ids_max: u16,
 }
 
 /// A publication that is not acknowledged to the end.
@@ -99,6 +101,8 @@ pub(crate) struct Client {
     pub(crate) pings_answered: u32,
     /// Acknowledges nothing for now.
     pub(crate) withholds: bool,
+    /// It cannot know which session the broker has, and begins a new one.
+    pub(crate) begins_anew: bool,
 }
 
 impl Client {
@@ -129,6 +133,7 @@ impl Client {
             pings_sent: 0,
             pings_answered: 0,
             withholds: false,
+            begins_anew: false,
         }
     }
 
@@ -136,7 +141,8 @@ impl Client {
     // MQTT5-2.2.1-3 MQTT5-2.2.1-4
     pub(crate) fn next_packet_id(&mut self) -> PacketId {
         loop {
-            self.last_packet_id = self.last_packet_id.checked_add(1).unwrap_or(1);
+            let next = self.last_packet_id.checked_add(1).unwrap_or(1);
+            self.last_packet_id = if next > self.habits.packet_ids_max { 1 } else { next };
             let wanted = self.last_packet_id;
             let used = self.unfinished.iter().any(|known| known.packet_id == wanted)
                 || self.requests.contains_key(&wanted);
@@ -198,6 +204,7 @@ impl Habits {
             group: random.index(crate::topics::GROUPS),
             acknowledges_within: random.pick(&[0, 0, 10, 80]),
             is_steady: random.chance(25),
+            packet_ids_max: u16::MAX,
         }
     }
 }

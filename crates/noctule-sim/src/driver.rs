@@ -27,6 +27,7 @@ impl World {
             self.carry_out_one(shard, effect);
         }
         self.shards[shard].effects = effects;
+        self.settle_later(shard);
         let mut dirty = Vec::new();
         self.shards[shard].shard.take_dirty(&mut dirty);
         for id in dirty {
@@ -56,16 +57,20 @@ impl World {
                 self.answer_later(shard, Input::Authorized { token, allowed: true });
             }
             // What nobody waits for becomes durable with what somebody waits for, and not before.
-            Effect::Persist { is_urgent, .. } => {
+            Effect::Persist { record, is_urgent } => {
                 let records = &mut self.shards[shard].records;
                 *records += 1;
                 let records = *records;
-                if is_urgent {
+                if self.power.is_some() {
+                    self.keep(shard, &record, is_urgent);
+                } else if is_urgent {
                     self.answer_later(shard, Input::Persisted { records });
                 }
             }
-            // Nothing is given back: no shard of a run stops.
-            Effect::ReadQueue { .. } | Effect::Restored => {}
+            Effect::Restored => self.shards[shard].is_restored = true,
+            Effect::ReadQueue { session, from, bytes_max } => {
+                self.read_queue(shard, session, from, bytes_max);
+            }
             Effect::ToShard { to, message } => {
                 let to = usize::from(to.0);
                 let delay = self.random.between(0, self.profile.shard_delay);
@@ -80,7 +85,7 @@ impl World {
         }
     }
 
-    fn answer_later(&mut self, shard: usize, input: Input<'static>) {
+    pub(crate) fn answer_later(&mut self, shard: usize, input: Input<'static>) {
         let at = self.now + self.random.between(0, self.profile.answer_delay);
         let driven = &mut self.shards[shard];
         driven.answers_last = driven.answers_last.max(at);
@@ -104,7 +109,7 @@ impl World {
 
     fn watch_deadline(&mut self, shard: usize) {
         let Some(deadline) = self.shards[shard].shard.poll_timeout() else { return };
-        let at = deadline.as_millis().max(self.now);
+        let at = self.virtual_time(deadline.as_millis()).max(self.now);
         if self.shards[shard].timer_at.is_none_or(|known| at < known) {
             self.shards[shard].timer_at = Some(at);
             let late = self.random.below(3);
@@ -115,7 +120,7 @@ impl World {
     pub(crate) fn deadline(&mut self, shard: usize) {
         self.shards[shard].timer_at = None;
         let due = self.shards[shard].shard.poll_timeout();
-        if due.is_some_and(|at| at.as_millis() <= self.now) {
+        if due.is_some_and(|at| at <= self.timestamp()) {
             self.input(shard, Input::Timeout);
         } else {
             self.watch_deadline(shard);

@@ -69,6 +69,7 @@ impl World {
         self.oracle.connack(client, present, self.links[link].let_in);
         let known = &mut self.clients[client];
         known.is_online = true;
+        known.begins_anew = false;
         known.server_receive_maximum = connack.properties.receive_maximum.unwrap_or(u16::MAX);
         known.server_alias_maximum = connack.properties.topic_alias_maximum.unwrap_or(0);
         // Whatever it was told: a CONNACK that it never got may have said that it was a new one.

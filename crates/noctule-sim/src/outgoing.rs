@@ -25,7 +25,8 @@ impl World {
         known.forget_connection();
         known.link = Some(link);
         self.oracle.offline(client);
-        let clean_start = clean_start || self.is_always_clean(client);
+        let begins_anew = self.clients[client].begins_anew;
+        let clean_start = clean_start || begins_anew || self.is_always_clean(client);
         let plan = if self.random.chance(40) { Some(self.plan_will(client)) } else { None };
         self.send_connect(link, client, clean_start, plan);
         // Nobody has to wait for CONNACK.

@@ -4,6 +4,7 @@
 use noctule_broker_core::{Authorization, Durability, Limits, SharedStrategy};
 
 use crate::random::Random;
+use crate::storage::Layout;
 
 /// The circumstances of one run.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Profile {
     pub(crate) shared_strategy: SharedStrategy,
     /// Whether packet identifiers are brought near their end first.
     pub(crate) wraps: bool,
+    pub(crate) placement_key: [u8; 16],
+    pub(crate) layout: Layout,
 }
 
 /// One seed of so many brings packet identifiers to their end, which takes as many messages.
@@ -81,6 +84,26 @@ impl Profile {
                 SharedStrategy::StickyTopic,
             ]),
             wraps,
+            placement_key: [0; 16],
+            layout: Layout { segment_bytes: 0, free_segments_max: 0, sealed_max: 0 },
         }
+    }
+
+    /// A broker that has a disk, whose power is cut.
+    pub(crate) fn on_disk(mut self, random: &mut Random, is_short: bool) -> Self {
+        self.durability = Durability::Stored;
+        self.limits.publish_rate_max = u32::MAX;
+        self.limits.connect_rate_max = u32::MAX;
+        self.layout = Layout {
+            segment_bytes: random.pick(&[1_500, 4_000, 16_000, 100_000]),
+            free_segments_max: random.pick(&[1, 2, 4]),
+            sealed_max: random.pick(&[0, 1, 3]),
+        };
+        self.actions = random.between(150, 400) as u32;
+        if is_short {
+            self.actions = random.between(30, 60) as u32;
+            self.clients = random.between(3, 5) as usize;
+        }
+        self
     }
 }

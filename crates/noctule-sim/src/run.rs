@@ -8,9 +8,11 @@ use crate::client::Client;
 use crate::link::BrokerEnd;
 use crate::oracle::Violation;
 use crate::oracle::subscription::Asked;
+use crate::power::Cuts;
 use crate::profile::Profile;
 use crate::random::Random;
 use crate::situation::Situations;
+use crate::store_fault::StoreFault;
 use crate::world::{Happening, World};
 
 /// How many rounds of quiet there are, and how long each is: longer than every delay and keep alive
@@ -26,6 +28,10 @@ const DISTURBED_MILLIS: u64 = 3_600_000;
 pub struct Options {
     /// Print everything that happens.
     pub prints: bool,
+    /// When the power goes; without that, the broker has no disk.
+    pub cuts: Cuts,
+    /// The fault to plant in the broker's store.
+    pub store_fault: Option<StoreFault>,
     /// The fault to plant in the broker.
     #[cfg(feature = "planted-faults")]
     pub planted_fault: Option<noctule_broker_core::PlantedFault>,
@@ -40,6 +46,8 @@ pub struct Outcome {
     pub actions: u32,
     /// How often the named situations were reached.
     pub situations: Situations,
+    /// How many operations of the disk there were before the power went first.
+    pub operations: u64,
     /// How many messages were published.
     pub publications: usize,
     /// How many random choices led here, in a way: equal runs have equal ones.
@@ -49,7 +57,10 @@ pub struct Outcome {
 /// Runs a seed.
 pub fn run(seed: u64, options: Options) -> Outcome {
     let mut random = Random::new(seed);
-    let profile = Profile::new(seed, &mut random);
+    let mut profile = Profile::new(seed, &mut random);
+    if options.cuts != Cuts::Never {
+        profile = profile.on_disk(&mut random, matches!(options.cuts, Cuts::At(..)));
+    }
     let mut settings = Settings::default();
     settings.system_interval_seconds = 0;
     settings.limits = profile.limits.clone();
@@ -57,6 +68,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     settings.authorization = profile.authorization;
     settings.shared_strategy = profile.shared_strategy;
     let key = u128::from(random.next()).to_le_bytes();
+    profile.placement_key = key;
     settings.placement = Placement::new(key, profile.shards);
     #[cfg(feature = "planted-faults")]
     {
@@ -65,10 +77,19 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     let mut world = World::new(profile, &settings, random);
     world.prints = options.prints;
     world.trace(|| format!("{:?}", world.profile));
-    if world.profile.wraps {
+    world.plug_in(&settings, options.cuts, options.store_fault);
+    if world.profile.wraps && world.power.is_none() {
         world.wear_packet_ids();
     }
     world.disturb_all();
+    if world.power.is_some() {
+        world.cut_perhaps();
+        if world.oracle.is_content() {
+            world.calm_down();
+        }
+        world.cut_perhaps();
+        world.let_power_stay();
+    }
     if world.oracle.is_content() {
         world.calm_down();
     }
@@ -79,6 +100,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
         violation: world.oracle.violation().cloned(),
         actions: world.actions_done,
         situations: world.situations,
+        operations: world.operations(),
         publications: world.oracle.count(),
         fingerprint: world.random.next(),
     }
@@ -109,6 +131,9 @@ impl World {
             }
         }
         for _ in 0..QUIET_ROUNDS {
+            if !self.oracle.is_content() {
+                return;
+            }
             for client in 0..self.clients.len() {
                 // A CONNECT that was overtaken by another one of a storm is never answered.
                 if !self.clients[client].is_online {

@@ -24,10 +24,18 @@ pub struct Situations {
     pub packet_ids_to_broker_wrap: u64,
     /// Many connections came with one client identifier.
     pub client_id_storm: u64,
+    /// The power was cut while the broker ran.
+    pub power_cuts: u64,
+    /// The power was cut while a store was opened after another cut.
+    pub power_cuts_in_opening: u64,
+    /// A part of a queue was read back.
+    pub queues_read: u64,
+    /// A segment of the log was emptied.
+    pub segments_emptied: u64,
 }
 
 impl Situations {
-    /// Each with its name.
+    /// What every simulation reaches, each with its name.
     pub fn counts(&self) -> [(&'static str, u64); 10] {
         [
             ("take-over with QoS 2 in flight", self.take_over_with_qos_2),
@@ -43,6 +51,16 @@ impl Situations {
         ]
     }
 
+    /// What only a broker with a disk reaches.
+    pub fn of_power(&self) -> [(&'static str, u64); 4] {
+        [
+            ("power cut", self.power_cuts),
+            ("power cut while a store is opened", self.power_cuts_in_opening),
+            ("segment of the log emptied", self.segments_emptied),
+            ("part of a queue read back", self.queues_read),
+        ]
+    }
+
     /// Adds what another run has reached.
     pub fn add(&mut self, other: &Self) {
         self.take_over_with_qos_2 += other.take_over_with_qos_2;
@@ -55,5 +73,9 @@ impl Situations {
         self.packet_ids_to_client_wrap += other.packet_ids_to_client_wrap;
         self.packet_ids_to_broker_wrap += other.packet_ids_to_broker_wrap;
         self.client_id_storm += other.client_id_storm;
+        self.power_cuts += other.power_cuts;
+        self.power_cuts_in_opening += other.power_cuts_in_opening;
+        self.segments_emptied += other.segments_emptied;
+        self.queues_read += other.queues_read;
     }
 }

@@ -36,6 +36,7 @@ impl World {
             Event::Disconnected { connection, ended, .. } => {
                 if let Some(link) = self.link_of(shard, *connection) {
                     self.note_disconnected(link, ended);
+                    self.note_unsettled(self.links[link].client, shard, false);
                 }
             }
             Event::Dropped { client_id, topic, .. } => self.oracle.dropped(client_id, topic),
@@ -43,6 +44,7 @@ impl World {
                 let client = self.clients.iter().position(|known| known.client_id == **client_id);
                 if let Some(client) = client {
                     self.oracle.session_ended(client);
+                    self.note_unsettled(client, shard, true);
                 }
             }
             Event::Subscribed { client_id, filter, .. } => {

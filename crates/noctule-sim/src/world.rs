@@ -12,6 +12,7 @@ use noctule_broker_core::{
 use crate::client::Client;
 use crate::link::{Link, LinkId};
 use crate::oracle::Oracle;
+use crate::power::Power;
 use crate::profile::Profile;
 use crate::random::Random;
 use crate::situation::Situations;
@@ -43,7 +44,10 @@ pub(crate) enum Happening {
     /// The broker gives up writing to a connection that it has ended.
     GiveUp(LinkId),
     /// A message reaches a shard from another one.
-    Between { from: usize, to: usize },
+    Between {
+        from: usize,
+        to: usize,
+    },
     /// A shard's deadline.
     Timer(usize),
     /// The oldest answer that a shard waits for is there.
@@ -52,6 +56,9 @@ pub(crate) enum Happening {
     Acknowledge(usize),
     /// A client's keep alive is due.
     Ping(LinkId),
+    /// What shards have to keep is taken for a commit, and the commit.
+    Gather,
+    Commit,
 }
 
 /// A shard and what its driver holds.
@@ -64,9 +71,36 @@ pub(crate) struct Driven {
     pub(crate) free: Vec<u32>,
     pub(crate) timer_at: Option<u64>,
     pub(crate) answers: VecDeque<Input<'static>>,
-    /// How many records it has handed out.
+    /// How many records it has handed out, and of how many it hears that they are durable.
     pub(crate) records: u64,
+    pub(crate) durable: u64,
+    /// Whether everything that was given back to it is in its place.
+    pub(crate) is_restored: bool,
     pub(crate) answers_last: u64,
+}
+
+impl Driven {
+    fn new(settings: &Settings, number: u16, now: Timestamp, seed: u64) -> Self {
+        let mut own = settings.clone();
+        own.shard = ShardId(number);
+        Self {
+            shard: Shard::new(own, now, seed),
+            effects: Effects::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            timer_at: None,
+            answers: VecDeque::new(),
+            records: 0,
+            durable: 0,
+            is_restored: false,
+            answers_last: 0,
+        }
+    }
+}
+
+fn channels(placement: &Placement) -> Vec<Vec<Channel>> {
+    let channel = || (0..placement.shards()).map(|_| Channel::default()).collect();
+    (0..placement.shards()).map(|_| channel()).collect()
 }
 
 /// Messages on their way from one shard to another, in their order.
@@ -85,13 +119,15 @@ pub(crate) struct World {
     pub(crate) placement: Placement,
     /// In milliseconds.
     pub(crate) now: u64,
-    due: BinaryHeap<Reverse<(u64, u64, Happening)>>,
+    pub(crate) due: BinaryHeap<Reverse<(u64, u64, Happening)>>,
     scheduled: u64,
     pub(crate) shards: Vec<Driven>,
     pub(crate) channels: Vec<Vec<Channel>>,
     pub(crate) links: Vec<Link>,
     pub(crate) clients: Vec<Client>,
     pub(crate) oracle: Oracle,
+    /// The broker's store, if it has one.
+    pub(crate) power: Option<Power>,
     pub(crate) situations: Situations,
     pub(crate) new_subscriptions: Vec<NewSubscription>,
     pub(crate) actions_done: u32,
@@ -105,23 +141,11 @@ impl World {
         let topics = Arc::new(Topics::new());
         let placement = settings.placement;
         let now = BEGINNING;
-        let mut shards = Vec::new();
+        let (mut shards, channels) = (Vec::new(), channels(&placement));
         for number in 0..placement.shards() {
-            let mut own = settings.clone();
-            own.shard = ShardId(number);
-            shards.push(Driven {
-                shard: Shard::new(own, Timestamp::from_millis(now), random.next()),
-                effects: Effects::new(),
-                slots: Vec::new(),
-                free: Vec::new(),
-                timer_at: None,
-                answers: VecDeque::new(),
-                records: 0,
-                answers_last: 0,
-            });
+            let seed = random.next();
+            shards.push(Driven::new(settings, number, Timestamp::from_millis(now), seed));
         }
-        let channel = || (0..placement.shards()).map(|_| Channel::default()).collect();
-        let channels = (0..placement.shards()).map(|_| channel()).collect();
         let clients: Vec<Client> =
             (0..profile.clients).map(|at| Client::new(at, &placement, &mut random)).collect();
         let is_stored = profile.durability == Durability::Stored;
@@ -139,11 +163,23 @@ impl World {
             links: Vec::new(),
             clients,
             oracle,
+            power: None,
             situations: Situations::default(),
             new_subscriptions: Vec::new(),
             actions_done: 0,
             is_quiet: false,
             prints: false,
+        }
+    }
+
+    /// Other shards begin, in the place of those that are gone.
+    pub(crate) fn make_shards(&mut self, settings: &Settings) {
+        let now = self.timestamp();
+        self.channels = channels(&settings.placement);
+        self.shards.clear();
+        for number in 0..settings.placement.shards() {
+            let seed = self.random.next();
+            self.shards.push(Driven::new(settings, number, now, seed));
         }
     }
 
@@ -165,7 +201,7 @@ impl World {
             && let Some(Reverse((at, _, happening))) = self.due.pop()
         {
             self.now = at;
-            self.oracle.tick(at);
+            self.oracle.tick(self.broker_now());
             self.let_happen(happening);
         }
         self.now = self.now.max(end);
@@ -187,6 +223,8 @@ impl World {
             Happening::Answer(shard) => self.answer(shard),
             Happening::Acknowledge(client) => self.acknowledge_due(client),
             Happening::Ping(link) => self.ping_due(link),
+            Happening::Gather => self.gather(),
+            Happening::Commit => self.commit(),
         }
     }
 
@@ -198,7 +236,7 @@ impl World {
     }
 
     pub(crate) fn timestamp(&self) -> Timestamp {
-        Timestamp::from_millis(self.now)
+        Timestamp::from_millis(self.broker_now())
     }
 
     /// The connection that a shard means.

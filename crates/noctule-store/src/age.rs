@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+#[cfg(feature = "simulated")]
+use crate::simulated_clock::SimulatedClock;
+
 /// Tells the wall clock's time, from 1970 on.
 pub(crate) type WallClock = fn() -> Duration;
 
@@ -13,6 +16,11 @@ pub struct Ages {
     before: Duration,
     started: Instant,
     wall: WallClock,
+    /// What the last process has written, until another clock than the system's is used.
+    #[cfg(feature = "simulated")]
+    last: Option<(Duration, Duration)>,
+    #[cfg(feature = "simulated")]
+    simulated: Option<(SimulatedClock, Duration)>,
 }
 
 impl fmt::Debug for Ages {
@@ -29,19 +37,46 @@ pub(crate) fn system_clock() -> Duration {
 impl Ages {
     /// Goes on behind what the last process has written, at its age and at its wall clock's time.
     pub(crate) fn behind(last: Option<(Duration, Duration)>, wall: WallClock) -> Self {
-        let before = last.map_or(Duration::ZERO, |(age, at)| age + wall().saturating_sub(at));
-        Self { before, started: Instant::now(), wall }
+        Self {
+            before: age_at(last, wall()),
+            started: Instant::now(),
+            wall,
+            #[cfg(feature = "simulated")]
+            last,
+            #[cfg(feature = "simulated")]
+            simulated: None,
+        }
+    }
+
+    /// Goes by another clock than the system's, from the opening on.
+    #[cfg(feature = "simulated")]
+    pub(crate) fn simulate(&mut self, clock: &SimulatedClock) {
+        self.before = age_at(self.last, clock.wall());
+        self.simulated = Some((clock.clone(), clock.running()));
     }
 
     /// How old the store is.
     pub fn now(&self) -> Duration {
+        #[cfg(feature = "simulated")]
+        if let Some((clock, started)) = &self.simulated {
+            return self.before + clock.running().saturating_sub(*started);
+        }
         self.before + self.started.elapsed()
     }
 
     /// What the wall clock says.
     pub(crate) fn wall(&self) -> Duration {
+        #[cfg(feature = "simulated")]
+        if let Some((clock, _)) = &self.simulated {
+            return clock.wall();
+        }
         (self.wall)()
     }
+}
+
+/// How old a store is when it is opened.
+fn age_at(last: Option<(Duration, Duration)>, wall: Duration) -> Duration {
+    last.map_or(Duration::ZERO, |(age, at)| age + wall.saturating_sub(at))
 }
 
 #[cfg(test)]

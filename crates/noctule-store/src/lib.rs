@@ -65,6 +65,8 @@ mod scan;
 mod segment;
 #[cfg(feature = "simulated")]
 mod simulated;
+#[cfg(feature = "simulated")]
+mod simulated_clock;
 mod state;
 mod state_disk;
 mod state_logged;
@@ -89,6 +91,8 @@ pub use run::{
 };
 #[cfg(feature = "simulated")]
 pub use simulated::{Cut, SimulatedDisk};
+#[cfg(feature = "simulated")]
+pub use simulated_clock::SimulatedClock;
 pub use state::{KEY_BYTES_MAX, State, StateBatch};
 pub use state_logged::LoggedState;
 pub use summary::{Quarantined, Summary, Torn};

@@ -151,6 +151,12 @@ impl Log {
         &self.ages
     }
 
+    /// Goes by a clock that a simulation sets, from the opening on.
+    #[cfg(feature = "simulated")]
+    pub fn simulate_clock(&mut self, clock: &crate::SimulatedClock) {
+        self.ages.simulate(clock);
+    }
+
     /// How many segments count. Each opening begins another one when it is written to.
     pub fn segments(&self) -> usize {
         self.view.segments().len()

@@ -81,6 +81,8 @@ impl Oracle {
                 && run.rounds.len() == 1
                 && first.granted.is_some()
                 && run.ending.is_none()
+                // A replay that a power cut interrupts is not gone on with.
+                && self.cuts_since(first.sent) == 0
                 // What QoS 0 replays leaves with its connection.
                 && (first.asked.qos > QoS::AtMostOnce || Some(first.link) == link)
                 && !topics.is_shared(run.filter);
@@ -121,7 +123,7 @@ impl Oracle {
             other.retain
                 && other.topic == topic
                 && other.qos == QoS::AtMostOnce
-                && !other.is_surely_before(value)
+                && !self.is_surely_before(other, value)
         })
     }
 
@@ -141,7 +143,7 @@ impl Oracle {
             if message.clears || message.is_will {
                 return None;
             }
-            if message.accepted.is_some_and(|accepted| accepted < step) {
+            if message.settled().is_some_and(|settled| settled < step) {
                 last = Some(PublicationId(number as u32));
             }
         }

@@ -5,6 +5,8 @@
 //! again has DUP set and its first packet identifier [MQTT5-3.3.1-1] [MQTT5-4.4.0-1]
 //! [MQTT311-4.4.0-1]; a subscriber gets a message once, not live and from what is retained.
 
+use noctule_packet::QoS;
+
 use super::Oracle;
 use super::arrival::{Arrived, Kind};
 use super::publication::PublicationId;
@@ -19,16 +21,26 @@ impl Oracle {
     ) {
         let got = self.sessions[session].got.entry(id).or_default();
         let was_there = std::mem::replace(&mut got.any, true);
-        // A repetition is no copy, except of what never came. QoS 2 repetitions do not come here.
-        let counts = !arrived.dup || !was_there;
+        // A repetition is no copy, except of what never came. One with QoS 2 that comes here was
+        // done already.
+        let counts = !arrived.dup || !was_there || arrived.qos == QoS::ExactlyOnce;
         match kind {
-            Kind::Live | Kind::Either if counts => got.live += 1,
+            Kind::Live | Kind::Either if counts => {
+                got.live += 1;
+                got.exactly_once += u32::from(arrived.qos == QoS::ExactlyOnce);
+            }
             Kind::Replay if counts => got.replayed += 1,
             Kind::Live | Kind::Either | Kind::Replay => {}
         }
         let got = *got;
         let message = self.publication(id);
-        if kind == Kind::Live && got.live > message.copies_max() {
+        // What is delivered with QoS 1 may be repeated behind a power cut, and what is for QoS 0
+        // may be routed again; only a will with QoS 2 may be published again.
+        let repeated = self.copies_of_cuts(message);
+        let exactly_once = if message.is_will { repeated } else { 0 };
+        let is_repeated = got.live > message.copies_max() + repeated
+            || got.exactly_once > message.copies_max() + exactly_once;
+        if kind == Kind::Live && is_repeated {
             let (client, sends) = (arrived.client, message.sends);
             let what = format!(
                 "client {client} got {} {} times, sent {sends} times",
@@ -37,7 +49,8 @@ impl Oracle {
             );
             self.find("[MQTT5-4.3.3-10] [MQTT5-4.3.3-13] [MQTT311-4.3.3-2] [MQTT5-3.3.1-1]", what);
         }
-        if got.live > 0 && got.replayed > 0 && self.publication(id).copies_max() == 1 {
+        let was_cut = self.copies_of_cuts(self.publication(id)) > 0;
+        if got.live > 0 && got.replayed > 0 && self.publication(id).copies_max() == 1 && !was_cut {
             self.check_not_both(session, id, arrived);
         }
     }
@@ -59,7 +72,10 @@ impl Oracle {
     /// A PUBLISH under a QoS 2 packet identifier that is not released.
     pub(crate) fn repeated(&mut self, arrived: &Arrived, known: PublicationId) {
         self.next_step();
-        if arrived.publication != Some(known) || !arrived.dup {
+        // Of what stands further behind than its client takes at a time, a broker that has lost its
+        // power does not know that it was sent.
+        let is_repetition = arrived.dup || self.copies_of_cuts(self.publication(known)) > 0;
+        if arrived.publication != Some(known) || !is_repetition {
             let what = format!(
                 "client {} got {:?} under the packet identifier of {}, which is not released",
                 arrived.client,

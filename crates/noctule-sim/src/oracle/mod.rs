@@ -8,6 +8,7 @@ pub(crate) mod arrival;
 mod completeness;
 mod exactly_once;
 mod order;
+pub(crate) mod power;
 pub(crate) mod publication;
 mod quota;
 mod retained;
@@ -52,6 +53,8 @@ pub(crate) struct Oracle {
     /// How many messages the broker says it has dropped, by client or shared subscription and
     /// topic.
     dropped: BTreeMap<(String, usize), u32>,
+    /// When the power was cut.
+    cuts: Vec<u64>,
     violation: Option<Violation>,
 }
 
@@ -67,6 +70,7 @@ impl Oracle {
             sessions: Vec::new(),
             wills: Vec::new(),
             dropped: BTreeMap::new(),
+            cuts: Vec::new(),
             violation: None,
         }
     }
@@ -142,6 +146,11 @@ impl Oracle {
 
     pub(crate) fn publication(&self, id: PublicationId) -> &Publication {
         &self.publications[id.0 as usize]
+    }
+
+    /// Whether a message surely takes effect before another one.
+    fn is_surely_before(&self, message: &Publication, other: &Publication) -> bool {
+        message.is_surely_before(other, self.is_stored)
     }
 
     fn publication_mut(&mut self, id: PublicationId) -> &mut Publication {

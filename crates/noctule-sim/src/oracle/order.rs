@@ -24,6 +24,9 @@ impl Oracle {
         let may_be_late = may_be_late
             || message.qos == QoS::AtMostOnce
                 && last.is_some_and(|last| self.publication(last).sent_on != message.sent_on);
+        // What is routed again behind a power cut reaches those who have subscribed since, too.
+        let is_known = self.expected(session, id).least.is_some();
+        let may_be_late = may_be_late || message.is_routed_again && !is_known;
         match last {
             Some(last) if last > id => {
                 if !may_be_late {

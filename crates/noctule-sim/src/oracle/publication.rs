@@ -24,8 +24,11 @@ pub(crate) struct Publication {
     /// When it was sent first; a will: when its connection ended.
     pub(crate) first_sent: Option<u64>,
     pub(crate) sent_on: LinkId,
-    /// When its publisher knew that the broker has it.
+    /// When its publisher knew that the broker has it, and the broker's time then.
     pub(crate) accepted: Option<u64>,
+    pub(super) accepted_at: u64,
+    /// The broker may route it once more, behind a power cut.
+    pub(super) is_routed_again: bool,
     pub(crate) is_refused: bool,
 }
 
@@ -57,11 +60,19 @@ impl Publication {
         if self.qos == QoS::AtLeastOnce { self.sends } else { 1 }
     }
 
-    /// Whether it was surely accepted before `other` was published.
-    pub(crate) fn is_surely_before(&self, other: &Self) -> bool {
-        let by_acknowledgement = self.accepted.zip(other.first_sent);
+    /// When it surely had its effect.
+    pub(super) fn settled(&self) -> Option<u64> {
+        self.accepted.filter(|_| !self.is_routed_again)
+    }
+
+    /// Whether it surely takes effect before `other`. One with QoS 2 `may_wait` for the store,
+    /// while others of its publisher do not.
+    pub(super) fn is_surely_before(&self, other: &Self, may_wait: bool) -> bool {
+        let by_acknowledgement = self.settled().zip(other.first_sent);
+        let waits = may_wait && self.qos == QoS::ExactlyOnce && other.qos != QoS::ExactlyOnce;
         let by_connection = self.publisher == other.publisher
             && self.sends == 1
+            && !waits
             && !self.is_will
             && !other.is_will
             && self.sent_on == other.sent_on
@@ -91,6 +102,8 @@ impl Oracle {
             first_sent,
             sent_on: link,
             accepted: None,
+            accepted_at: 0,
+            is_routed_again: false,
             is_refused: false,
         })
     }
@@ -110,8 +123,11 @@ impl Oracle {
     /// PUBACK or PUBREC has come.
     pub(crate) fn acknowledged(&mut self, id: PublicationId, code: ReasonCode) {
         let step = self.next_step();
+        let now = self.now;
         let publication = self.publication_mut(id);
-        publication.accepted.get_or_insert(step);
+        if publication.accepted.is_none() {
+            (publication.accepted, publication.accepted_at) = (Some(step), now);
+        }
         if code.is_error() {
             publication.is_refused = true;
             let what = format!("{} was refused with {code:?}", self.describe(id));

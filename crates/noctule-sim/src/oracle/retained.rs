@@ -27,7 +27,10 @@ impl Oracle {
         let known = self.sessions[session].retained.get(&arrived.topic);
         let newer = known.and_then(|known| {
             let mut all = known.iter().map(|(_, newer)| *newer);
-            all.find(|newer| message.is_surely_before(self.publication(*newer)))
+            all.find(|newer| {
+                let is_before = self.is_surely_before(message, self.publication(*newer));
+                is_before && !self.may_be_lost(*newer)
+            })
         });
         if let Some(newer) = newer
             && kind == Kind::Replay
@@ -81,8 +84,8 @@ impl Oracle {
         let replaced = self.publications.iter().any(|other| {
             other.retain
                 && other.topic == arrived.topic
-                && message.is_surely_before(other)
-                && other.accepted.is_some_and(|accepted| accepted < first.unwrap_or(asked))
+                && self.is_surely_before(&message, other)
+                && other.settled().is_some_and(|settled| settled < first.unwrap_or(asked))
         });
         if replaced && count == 1 && !arrived.dup {
             let what =
@@ -111,9 +114,9 @@ impl Oracle {
             };
             is_sure |= surely;
             // Replaced by what was surely accepted.
-            let replaced = all
-                .iter()
-                .any(|(_, other)| other.accepted.is_some() && message.is_surely_before(other));
+            let replaced = all.iter().any(|(_, other)| {
+                other.accepted.is_some() && self.is_surely_before(message, other)
+            });
             if !replaced {
                 possible.push(if message.clears { None } else { Some(id) });
             }

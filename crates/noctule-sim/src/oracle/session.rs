@@ -11,6 +11,7 @@ use noctule_broker_core::Ended;
 use noctule_packet::ReasonCode;
 
 use super::Oracle;
+use super::power::Standing;
 use super::publication::PublicationId;
 use super::subscription::Run;
 use crate::client::NEVER;
@@ -41,8 +42,8 @@ enum Left {
     Nothing,
     /// Its client is connected.
     Connected { expiry: u32 },
-    /// It is gone for so long.
-    Away { since: u64, expiry: u32 },
+    /// It is gone for so long, and perhaps not for so long.
+    Away { since: u64, latest: u64, expiry: u32 },
 }
 
 /// One session as its client knows it.
@@ -64,6 +65,7 @@ pub(crate) struct SessionModel {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Got {
     pub(super) live: u32,
+    pub(super) exactly_once: u32,
     pub(super) replayed: u32,
     pub(super) any: bool,
 }
@@ -84,11 +86,11 @@ impl Oracle {
             Left::Connected { expiry } => Some(expiry > 0),
             Left::Away { expiry: 0, .. } => Some(false),
             Left::Away { expiry: NEVER, .. } => Some(true),
-            Left::Away { since, expiry } => {
-                let (gone, most) = (self.now - since, u64::from(expiry) * 1_000);
-                if gone + LATE < most {
+            Left::Away { since, latest, expiry } => {
+                let most = u64::from(expiry) * 1_000;
+                if self.now.saturating_sub(since) + LATE < most {
                     Some(true)
-                } else if gone > most + LATE {
+                } else if self.now.saturating_sub(latest) > most + LATE {
                     Some(false)
                 } else {
                     None
@@ -107,7 +109,7 @@ impl Oracle {
         model.left = Left::Connected { expiry: known.session_expiry };
         model.sessions += u32::from(!present);
         self.will_of_next_connection(known.client, present, is_unclear);
-        self.will_is_armed(known.will);
+        self.will_is_armed(known.will, known.session_expiry);
     }
 
     /// A CONNECT was read and never answered.
@@ -118,7 +120,7 @@ impl Oracle {
     /// A client has a session from before the run, and is away.
     pub(crate) fn session_was_made(&mut self, client: usize, expiry: u32) {
         let model = &mut self.clients[client];
-        model.left = Left::Away { since: self.now, expiry };
+        model.left = Left::Away { since: self.now, latest: self.now, expiry };
         model.sessions += 1;
     }
 
@@ -135,7 +137,7 @@ impl Oracle {
     /// A connection has ended, says the broker.
     pub(crate) fn disconnected(&mut self, known: &Link, ended: &Ended) {
         let expiry = known.session_expiry;
-        self.clients[known.client].left = Left::Away { since: self.now, expiry };
+        self.clients[known.client].left = self.away(expiry);
         let client = known.client;
         let cause = match ended {
             Ended::ByClient(_) => known.sent_disconnect,
@@ -155,6 +157,28 @@ impl Oracle {
         }
         let quietly = matches!(ended, Ended::ByClient(ReasonCode::Success));
         self.connection_of_will_ended(known, quietly);
+    }
+
+    fn away(&self, expiry: u32) -> Left {
+        Left::Away { since: self.now, latest: self.now, expiry }
+    }
+
+    /// The broker has begun again: connections that it had are lost as of now.
+    pub(super) fn sessions_behind_cut(&mut self, standings: &[Standing]) {
+        let now = self.now;
+        for (model, standing) in self.clients.iter_mut().zip(standings) {
+            model.is_unclear |= standing.is_unclear;
+            let ends = matches!(model.left, Left::Connected { expiry: 0 });
+            model.sessions += u32::from(ends);
+            model.left = match model.left {
+                Left::Connected { expiry } => Left::Away { since: now, latest: now, expiry },
+                Left::Away { since, expiry, .. } if standing.is_unsettled => {
+                    // What was not kept has not been, if time has gone back.
+                    Left::Away { since: since.min(now), latest: now, expiry }
+                }
+                left => left,
+            };
+        }
     }
 
     /// CONNACK has come.

@@ -50,7 +50,7 @@ impl Run {
         let sent = message.first_sent.unwrap_or(u64::MAX);
         // What was sent again may have a first copy that is still on its way to some shard.
         let is_single = message.copies_max() == 1;
-        let accepted = message.accepted.filter(|_| is_single).unwrap_or(u64::MAX);
+        let accepted = message.settled().filter(|_| is_single).unwrap_or(u64::MAX);
         let is_over = self.ended.is_some_and(|ended| ended < sent);
         self.rounds.iter().enumerate().filter_map(move |(at, round)| {
             let later = self.rounds.iter().skip(at + 1).filter_map(|later| later.granted).min();
@@ -64,7 +64,7 @@ impl Run {
     /// be accepted, it may be accepted at any time.
     pub(crate) fn surely_covers(&self, message: &Publication) -> bool {
         let Some((granted, sent)) = self.granted().zip(message.first_sent) else { return false };
-        let accepted = message.accepted.unwrap_or(u64::MAX);
+        let accepted = message.settled().unwrap_or(u64::MAX);
         granted < sent && self.ending.is_none_or(|ending| accepted < ending)
     }
 }

@@ -8,6 +8,7 @@
 use noctule_packet::QoS;
 
 use super::Oracle;
+use super::power::{Standing, UNDER_WAY};
 use super::publication::{Publication, PublicationId};
 use crate::client::NEVER;
 use crate::link::{Link, LinkId};
@@ -34,6 +35,8 @@ pub(crate) struct WillModel {
     pub(super) publication: PublicationId,
     pub(super) client: usize,
     delay: u32,
+    /// What its session's is, once it is armed.
+    expiry: u32,
     pub(super) fate: Fate,
 }
 
@@ -66,10 +69,12 @@ impl Oracle {
             first_sent: None,
             sent_on: link,
             accepted: None,
+            accepted_at: 0,
+            is_routed_again: false,
             is_refused: false,
         });
         let (delay, fate) = (plan.delay, Fate::Unknown);
-        self.wills.push(WillModel { publication, client, delay, fate });
+        self.wills.push(WillModel { publication, client, delay, expiry: 0, fate });
         self.wills.len() - 1
     }
 
@@ -77,9 +82,9 @@ impl Oracle {
         self.wills[will].publication
     }
 
-    pub(super) fn will_is_armed(&mut self, will: Option<WillId>) {
+    pub(super) fn will_is_armed(&mut self, will: Option<WillId>, expiry: u32) {
         if let Some(will) = will {
-            self.wills[will].fate = Fate::Armed;
+            (self.wills[will].fate, self.wills[will].expiry) = (Fate::Armed, expiry);
         }
     }
 
@@ -100,6 +105,56 @@ impl Oracle {
         model.fate = Fate::Due { at: self.now + delay };
         let publication = model.publication;
         self.publication_mut(publication).first_sent = Some(step);
+    }
+
+    /// The power goes.
+    pub(super) fn wills_before_cut(&mut self, standings: &[Standing]) {
+        let now = self.now;
+        for at in 0..self.wills.len() {
+            let will = self.wills[at];
+            let standing = standings.get(will.client).copied().unwrap_or_default();
+            let message = self.publication(will.publication);
+            let is_kept = message.retain || message.qos > QoS::AtMostOnce;
+            let is_doubtful = match will.fate {
+                Fate::Unknown => standing.is_unclear,
+                Fate::Armed => standing.is_unclear || !is_kept,
+                // It is on its way to whom it is for, and what of that is durable nobody knows.
+                Fate::Due { at } if at <= now => now < at + UNDER_WAY,
+                Fate::Due { .. } => standing.is_unclear || standing.is_unsettled,
+                Fate::Void => standing.is_unsettled,
+                Fate::Uncertain => false,
+            };
+            if is_doubtful {
+                self.wills[at].fate = Fate::Uncertain;
+                self.begin_will(will.publication);
+            }
+        }
+    }
+
+    /// The broker has begun again, and whoever was connected is not any more.
+    pub(super) fn wills_behind_cut(&mut self, cut: u64) {
+        let now = self.now;
+        for at in 0..self.wills.len() {
+            let WillModel { publication, delay, expiry, fate, .. } = self.wills[at];
+            match fate {
+                Fate::Armed => {
+                    let delay = u64::from(delay.min(expiry)) * 1_000;
+                    self.wills[at].fate = Fate::Due { at: now + delay };
+                    self.begin_will(publication);
+                }
+                // It came due while nobody was there.
+                Fate::Due { at: due } if due > cut && due < now => {
+                    self.wills[at].fate = Fate::Due { at: now };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// From now on it may be published.
+    fn begin_will(&mut self, id: PublicationId) {
+        let step = self.next_step();
+        self.publication_mut(id).first_sent.get_or_insert(step);
     }
 
     /// The client is back: what was not due yet is void, if its session goes on.
