@@ -590,12 +590,12 @@ fn what_stands_is_the_same_however_much_of_it_has_left_the_log() {
 #[test]
 fn a_power_cut_at_any_operation_loses_nothing_that_was_promised() {
     let whole = SimulatedDisk::new();
-    write(&whole, 5, 60);
+    write(&whole, 5, 250);
     let operations = whole.operations();
     for at in 0..operations {
         let disk = SimulatedDisk::new();
         disk.stop_at(at);
-        let (promised, coming) = write(&disk, 5, 60);
+        let (promised, coming) = write(&disk, 5, 250);
         let cuts = [Cut::Nothing, Cut::Lost, Cut::Torn, Cut::Reordered, Cut::Random(at)];
         for cut in cuts {
             let found = check(&disk.after(cut), &promised, &coming);
