@@ -31,7 +31,7 @@ mod subscription;
 pub use changes::Changes;
 pub use checkpoint::Archive;
 pub use damaged::{Damaged, Unreadable};
-pub use directory::{look, open_directory};
+pub use directory::{look, open_directory, open_parts};
 pub use model::Model;
 pub use opening::{Findings, Opened, Settings, open};
 pub use queues::{Queues, Slice};

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::error::StoreError;
 use crate::frame::Batch;
 use crate::log::Log;
+use crate::status::{Counters, StoreStatus};
 use crate::upkeep::Helper;
 use crate::view::LogView;
 
@@ -79,6 +80,9 @@ struct Shared {
     durable: Box<[Durable]>,
     trouble: Mutex<Option<Arc<StoreError>>>,
     waiting_bytes_max: u64,
+    /// What all appenders together have posted and is not durable.
+    waiting_bytes: AtomicU64,
+    counters: Counters,
     view: LogView,
 }
 
@@ -143,6 +147,8 @@ impl Committer {
             durable: (0..count).map(|_| Durable::default()).collect(),
             trouble: Mutex::new(None),
             waiting_bytes_max: waiting_bytes_max.min(share),
+            waiting_bytes: AtomicU64::new(0),
+            counters: Counters::new(),
             view: log.view(),
         });
         let appenders = (0..count).map(|index| Appender {
@@ -161,6 +167,11 @@ impl Committer {
     /// Why nothing becomes durable now, if so. It goes on by itself when the disk does.
     pub fn trouble(&self) -> Option<Arc<StoreError>> {
         self.shared.trouble()
+    }
+
+    /// How the store is doing.
+    pub fn status(&self) -> StoreStatus {
+        self.shared.status()
     }
 
     /// What other threads see of the log: which segment is written to, and what is in the finished
@@ -202,6 +213,17 @@ impl Committer {
 impl Shared {
     fn trouble(&self) -> Option<Arc<StoreError>> {
         lock(&self.trouble).clone()
+    }
+
+    fn status(&self) -> StoreStatus {
+        let waiting_bytes = self.waiting_bytes.load(Ordering::Acquire);
+        let log_bytes = self.view.bytes();
+        StoreStatus { waiting_bytes, log_bytes, ..self.counters.status(self.trouble()) }
+    }
+
+    /// What may wait at most where there was too much: more would come and go all the time.
+    fn waiting_bytes_low(&self) -> u64 {
+        self.waiting_bytes_max / 2
     }
 }
 
@@ -249,7 +271,9 @@ impl Appender {
         if self.batch.is_empty() {
             return false;
         }
+        let bytes = self.batch.record_bytes() as u64;
         let mut desk = lock(&self.shared.desk);
+        self.shared.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
         if let Some(posted) = desk.posted.get_mut(self.index) {
             posted.take_from(&mut self.batch);
         }
@@ -272,9 +296,23 @@ impl Appender {
         self.appended.bytes - self.own().bytes.load(Ordering::Acquire)
     }
 
+    /// Whether all appenders together have no more waiting than one of them may. Once they had
+    /// more, so that `had_room` is false, half of that has to become durable first; all are woken
+    /// then.
+    pub fn has_room(&self, had_room: bool) -> bool {
+        let waiting = self.shared.waiting_bytes.load(Ordering::Acquire);
+        let Shared { waiting_bytes_max, .. } = *self.shared;
+        waiting < if had_room { waiting_bytes_max } else { self.shared.waiting_bytes_low() }
+    }
+
     /// Why nothing becomes durable now, if so.
     pub fn trouble(&self) -> Option<Arc<StoreError>> {
         self.shared.trouble()
+    }
+
+    /// How the store is doing.
+    pub fn status(&self) -> StoreStatus {
+        self.shared.status()
     }
 
     fn own(&self) -> &Durable {
@@ -332,10 +370,13 @@ impl Round {
         if self.frame.is_empty() {
             return Ok(());
         }
+        self.shared.counters.begin();
         if let Some(helper) = self.helper.as_mut().filter(|_| !log.has_room(&self.frame)) {
             helper.hand_over(log);
         }
-        log.commit(&mut self.frame)?;
+        let committed = log.commit(&mut self.frame);
+        self.shared.counters.end();
+        committed?;
         self.publish();
         Ok(())
     }
@@ -401,12 +442,18 @@ impl Round {
     fn publish(&mut self) {
         self.retry = RETRY_FIRST;
         let was_failing = lock(&self.shared.trouble).take().is_some();
+        let (records, bytes) = (self.extents.iter())
+            .fold((0, 0), |sum, extent| (sum.0 + extent.records, sum.1 + extent.bytes));
+        self.shared.counters.note_durable(records, bytes);
+        let low = self.shared.waiting_bytes_low();
+        let waiting = self.shared.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        let concerns_all = was_failing || (waiting >= low && waiting - bytes < low);
         let all = self.extents.iter_mut().zip(&self.shared.durable).zip(&self.wakes);
         for ((extent, durable), wake) in all {
             let Extent { records, bytes } = mem::take(extent);
             durable.bytes.fetch_add(bytes, Ordering::Release);
             durable.records.fetch_add(records, Ordering::Release);
-            if records > 0 || was_failing {
+            if records > 0 || concerns_all {
                 wake();
             }
         }
@@ -414,6 +461,7 @@ impl Round {
 
     /// Says that the disk fails, and gives it time; no longer than until it is to stop.
     fn wait_for_better(&mut self, error: StoreError) {
+        self.shared.counters.note_failed();
         let had_failed = lock(&self.shared.trouble).replace(Arc::new(error)).is_some();
         if !had_failed {
             self.wakes.iter().for_each(|wake| wake());

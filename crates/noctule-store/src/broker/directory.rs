@@ -44,7 +44,7 @@ pub fn open_directory(
             Box::new(disk.map_err(StoreError::io("start", "a thread"))?)
         }
     };
-    open_parts(log, Box::new(runs), Box::new(state), in_flight_max)
+    open_parts(log, Box::new(runs), Box::new(state), settings(in_flight_max))
 }
 
 /// Says what there is in a directory, and what of it is damaged, and changes nothing. What is
@@ -55,19 +55,27 @@ pub fn open_directory(
 /// As [`open_directory`].
 pub fn look(disk: UnchangedDisk) -> Result<Opened, StoreError> {
     let (runs, state) = (disk.below(RUNS)?, disk.below(STATE)?);
-    let mut opened = open_parts(Box::new(disk), Box::new(runs), Box::new(state), 0)?;
+    let mut opened = open_parts(Box::new(disk), Box::new(runs), Box::new(state), settings(0))?;
     opened.archive.read_all(|unreadable| opened.findings.unreadable.push(unreadable))?;
     Ok(opened)
 }
 
-fn open_parts(
+fn settings(in_flight_max: u16) -> Settings {
+    Settings { in_flight_max, ..Settings::from(SETTINGS) }
+}
+
+/// Opens a store whose parts are on these disks. Damage is set aside.
+///
+/// # Errors
+///
+/// As [`open_directory`].
+pub fn open_parts(
     log: Box<dyn Disk>,
     runs: Box<dyn Disk>,
     state: Box<dyn Disk>,
-    in_flight_max: u16,
+    settings: Settings,
 ) -> Result<Opened, StoreError> {
     let (state, summary) = LoggedState::open(state, CONTENT, Repair::Salvage)?;
-    let settings = Settings { in_flight_max, ..Settings::from(SETTINGS) };
     let opened = opening::open(log, runs, Box::new(state), settings, Repair::Salvage)?;
     let findings = Findings { state: summary, ..opened.findings };
     Ok(Opened { findings, ..opened })
