@@ -10,6 +10,7 @@ use crate::effect::{Principal, Token};
 use crate::peer::Peer;
 use crate::restored::{Restored, StoredMessage};
 use crate::shard_message::ShardMessage;
+use crate::store_report::StoreReport;
 
 /// A network connection, named by the driver: a slot that is used again, and how often it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +117,8 @@ pub enum Input<'a> {
         /// There is at first.
         has_room: bool,
     },
+    /// How the store is doing; what is said last stands in the `$SYS` topics.
+    StoreReport(StoreReport),
     /// Another shard has said something with
     /// [`Effect::ToShard`](crate::Effect::ToShard). What one shard says to another must come in
     /// the order in which it was said.

@@ -81,6 +81,7 @@ mod shard_message;
 mod shared;
 mod spares;
 mod statistics;
+mod store_report;
 mod store_room;
 mod stored;
 mod straight;
@@ -111,6 +112,7 @@ pub use settings::{Durability, Features, LimitOutOfRange, Limits, Settings, Shar
 pub use shard::Shard;
 pub use shard_message::ShardMessage;
 pub use statistics::{ClientSummary, Gauges, Statistics};
+pub use store_report::StoreReport;
 pub use stored::{Record, Reference, StoredSubscription, StoredTerms};
 pub use totals::Totals;
 pub use will::Will;

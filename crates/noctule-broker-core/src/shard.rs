@@ -218,6 +218,7 @@ impl Shard {
             }
             Input::Spilled { session, up_to } => self.on_spilled(session, up_to),
             Input::Restore(restored) => self.on_restore(restored, effects),
+            Input::StoreReport(report) => self.counters.note_store(report),
             Input::StoreRoom { has_room } => self.on_store_room(has_room, effects),
             Input::FromShard { from, message } => self.on_shard_message(from, message, effects),
             Input::Command(command) => self.on_command(&command, effects),

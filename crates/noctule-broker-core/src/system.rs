@@ -9,11 +9,13 @@ use alloc::vec::Vec;
 use noctule_packet::{QoS, TopicName};
 
 use crate::effect::Effects;
+use crate::event::DropCause;
 use crate::input::ShardId;
 use crate::publication::Publication;
 use crate::shard::Shard;
 use crate::shard_message::Body;
 use crate::statistics::{Gauges, Statistics};
+use crate::store_report::StoreReport;
 use crate::timers::Timer;
 
 /// A counter with its name.
@@ -37,6 +39,14 @@ pub(crate) struct Counters {
     round: u64,
     missing: u16,
     sum: (Statistics, Gauges),
+    /// What was said last of the store, if there is one.
+    store: Option<StoreReport>,
+}
+
+impl Counters {
+    pub(crate) fn note_store(&mut self, report: StoreReport) {
+        self.store = Some(report);
+    }
 }
 
 /// The load averages of all shards.
@@ -52,7 +62,8 @@ impl Shard {
         }
         let others = self.settings.placement.shards() - 1;
         let (round, sum) = (self.counters.round + 1, (self.statistics.clone(), self.gauges()));
-        self.counters = Counters { round, missing: others, sum };
+        let store = self.counters.store.take();
+        self.counters = Counters { round, missing: others, sum, store };
         for to in 1..=others {
             effects.tell(ShardId(to), Body::AskCounters { round });
         }
@@ -90,7 +101,8 @@ impl Shard {
     fn publish_system_topics(&mut self, effects: &mut Effects) {
         let statistics = &self.counters.sum.0;
         self.loads.update(self.now, LOADS.map(|(_, of)| of(statistics)));
-        for (name, value) in self.system_values().into_iter().chain(self.load_values()) {
+        let values = self.system_values().into_iter().chain(self.load_values());
+        for (name, value) in values.chain(self.drop_values()).chain(self.store_values()) {
             let topic = format!("$SYS/broker/{name}");
             let Ok(topic) = TopicName::new(&topic) else { continue };
             let mut publication = Publication::new(topic, value.as_bytes(), QoS::AtMostOnce);
@@ -123,6 +135,35 @@ impl Shard {
             ("retained messages/count", gauges.retained_messages.to_string()),
             ("store/messages/count", gauges.queued_messages.to_string()),
             ("store/messages/bytes", gauges.queued_bytes.to_string()),
+        ];
+        values.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect()
+    }
+
+    /// What was not delivered, by its cause.
+    fn drop_values(&self) -> Vec<(Cow<'static, str>, String)> {
+        let dropped = DropCause::ALL.iter().zip(self.counters.sum.0.dropped);
+        let name = |cause: &DropCause| format!("publish/messages/dropped/{}", cause.name());
+        dropped.map(|(cause, count)| (Cow::Owned(name(cause)), count.to_string())).collect()
+    }
+
+    /// What is said of the store, if there is one.
+    fn store_values(&self) -> Vec<(Cow<'static, str>, String)> {
+        let Some(store) = &self.counters.store else { return Vec::new() };
+        let (counted, gauges) = &self.counters.sum;
+        let failing = store.failing.map_or(0, |time| time.as_secs());
+        let values = [
+            ("store/records/written", store.records.to_string()),
+            ("store/bytes/written", store.bytes.to_string()),
+            ("store/bytes/waiting", store.waiting_bytes.to_string()),
+            ("store/log/bytes", store.log_bytes.to_string()),
+            ("store/commits", store.commits.to_string()),
+            ("store/commits/failed", store.commits_failed.to_string()),
+            ("store/commits/slow", store.commits_slow.to_string()),
+            ("store/commit/last", format!("{} microseconds", store.commit_last.as_micros())),
+            ("store/commit/longest", format!("{} microseconds", store.commit_longest.as_micros())),
+            ("store/failing", format!("{failing} seconds")),
+            ("store/clients/waiting", gauges.waiting_for_store.to_string()),
+            ("store/publish/waited", counted.publish_unkept.to_string()),
         ];
         values.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect()
     }

@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
@@ -14,11 +14,13 @@ use noctule_broker_core::{
     ReadRules, Settings, ShardId, SharedStrategy, Timestamp,
 };
 use noctule_packet::{TextRules, Version};
+use noctule_store::{Disk, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::descriptors;
+use crate::disks::Disks;
 use crate::error::StartError;
 use crate::handle::{Handle, Shared};
 use crate::inbox::Mail;
@@ -75,6 +77,7 @@ pub struct Builder {
     data: Option<PathBuf>,
     recovery: Recovery,
     sync_interval: Option<Duration>,
+    disks: Disks,
 }
 
 impl Default for Builder {
@@ -88,6 +91,7 @@ impl Default for Builder {
             data: None,
             recovery: Recovery::default(),
             sync_interval: None,
+            disks: Disks::default(),
         }
     }
 }
@@ -198,6 +202,19 @@ impl Builder {
         self
     }
 
+    /// Gives the store other disks than the file system's directories, room for so many bytes on
+    /// their way there, and segments of this size. For tests.
+    #[doc(hidden)]
+    pub fn disks(
+        mut self,
+        open: impl Fn(&Path) -> Result<Box<dyn Disk>, StoreError> + Send + Sync + 'static,
+        waiting_bytes_max: u64,
+        segment_bytes: u64,
+    ) -> Self {
+        self.disks = Disks::new(open, waiting_bytes_max, segment_bytes);
+        self
+    }
+
     /// Whether the process's limit of open descriptors is raised as far as it goes; it is by
     /// default.
     pub fn raise_descriptor_limit(mut self, raise: bool) -> Self {
@@ -262,7 +279,8 @@ impl Builder {
                 "everything is in memory, and gone with the process");
             return Ok(None);
         };
-        Storage::open(path, self.recovery, self.sync_interval, &self.settings).map(Some)
+        let (disks, interval) = (&self.disks, self.sync_interval);
+        Storage::open(path, disks, self.recovery, interval, &self.settings).map(Some)
     }
 
     /// What each shard's thread starts with, and the way to each.

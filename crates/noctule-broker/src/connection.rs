@@ -257,7 +257,6 @@ impl ShardDriver {
     }
 
     fn poll_turn(&mut self, id: ConnectionId, context: &mut Context<'_>) -> Poll<Turn> {
-        let is_choked = self.is_choked();
         let Some(socket) = self.socket(id) else { return Poll::Ready(Turn::Lost) };
         remember(&mut socket.task, context);
         if socket.writing == Writing::Blocked {
@@ -272,9 +271,6 @@ impl ShardDriver {
         if socket.writing == Writing::Failed {
             socket.writing = Writing::FailedAndSettled;
             return Poll::Ready(Turn::Yield);
-        }
-        if is_choked && matches!(socket.next, Next::Read | Next::Continue) {
-            return Poll::Pending;
         }
         match socket.next {
             Next::Read => {}

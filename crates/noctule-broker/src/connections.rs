@@ -50,11 +50,6 @@ impl<T> Connections<T> {
         slot.connection.as_deref_mut().filter(|_| slot.generation == id.generation)
     }
 
-    /// All that are open.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().filter_map(|slot| slot.connection.as_deref())
-    }
-
     /// Takes a connection out; its slot can be used again.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Box<T>> {
         self.find(id)?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use noctule_broker_core::{ClientSummary, Gauges, Placement, ShardId, Statistics};
+use noctule_store::StoreStatus;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::address::LocalAddress;
@@ -77,6 +78,11 @@ impl Handle {
             gauges.add(&held);
         }
         Ok((statistics, gauges))
+    }
+
+    /// How the store is doing; `None` if everything is in memory only.
+    pub async fn store_status(&self) -> Result<Option<StoreStatus>, Stopped> {
+        ask(self.way_to(ShardId(0))?, Request::StoreStatus).await.map_err(|_| Stopped)
     }
 
     /// All clients: those that are connected and those whose session waits for them. Clients

@@ -332,6 +332,9 @@ impl ShardDriver {
             Request::Statistics(reply) => {
                 let _ = reply.send((self.shard.statistics().clone(), self.shard.gauges()));
             }
+            Request::StoreStatus(reply) => {
+                let _ = reply.send(self.store_status());
+            }
             Request::Clients(reply) => {
                 let _ = reply.send(self.shard.clients().collect());
             }

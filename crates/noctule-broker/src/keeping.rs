@@ -6,23 +6,24 @@ use std::mem;
 use std::sync::Arc;
 
 use noctule_broker_core::{Input, Record};
-use noctule_store::{Appender, StoreError, broker};
+use noctule_store::{Appender, StoreError, StoreStatus, broker};
 use tokio::sync::Notify;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use crate::shard::{Connection, ShardDriver, SharedDriver};
+use crate::shard::{ShardDriver, SharedDriver};
 
 /// A shard's way to the store.
 pub(crate) struct Keeper {
     appender: Appender,
     /// Rung by the store's thread when more is durable, or when the disk begins or ceases to fail.
     bell: Arc<Notify>,
-    /// Records that found no room, in order. While there are any, nothing is read from clients.
+    /// Records that found no room, in order.
     waiting: VecDeque<Record>,
+    /// What the shard knows about that.
+    has_room: bool,
     /// What is posted at the end of the turn: nothing, what may go along with others, or what
     /// somebody waits for.
     posting: Posting,
-    is_in_trouble: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +45,7 @@ impl fmt::Debug for Keeper {
 impl Keeper {
     pub(crate) fn new(appender: Appender, bell: Arc<Notify>) -> Self {
         let (waiting, posting) = (VecDeque::new(), Posting::Nothing);
-        Self { appender, bell, waiting, posting, is_in_trouble: false }
+        Self { appender, bell, waiting, has_room: true, posting }
     }
 
     /// Puts a record behind all earlier ones.
@@ -72,16 +73,15 @@ impl Keeper {
         }
     }
 
-    /// Appends what found no room before. Whether some of it finds none even now.
-    fn catch_up(&mut self) -> bool {
+    /// Appends what found no room before, as far as it finds some now.
+    fn catch_up(&mut self) {
         while let Some(record) = self.waiting.pop_front() {
             if !self.append(&record) {
                 self.waiting.push_front(record);
-                return true;
+                return;
             }
             self.posting = Posting::Urgent;
         }
-        false
     }
 
     fn post(&mut self) {
@@ -92,20 +92,9 @@ impl Keeper {
         }
     }
 
-    /// Says once that the disk fails, and once that it does no more.
-    fn tell_trouble(&mut self) {
-        match self.appender.trouble() {
-            Some(trouble) if !self.is_in_trouble => {
-                self.is_in_trouble = true;
-                error!(target: "noctule", error = %trouble, "the store cannot keep anything now: \
-                    what must be kept is not acknowledged until it can");
-            }
-            None if self.is_in_trouble => {
-                self.is_in_trouble = false;
-                info!(target: "noctule", "the store keeps everything again");
-            }
-            Some(_) | None => {}
-        }
+    /// Whether the store takes more.
+    fn finds_room(&self) -> bool {
+        self.waiting.is_empty() && self.appender.has_room(self.has_room)
     }
 }
 
@@ -118,11 +107,6 @@ impl ShardDriver {
         }
     }
 
-    /// Whether clients have to wait because the store does not keep up.
-    pub(crate) fn is_choked(&self) -> bool {
-        self.keeper.as_ref().is_some_and(|keeper| !keeper.waiting.is_empty())
-    }
-
     /// Ends a turn: what it has kept goes to the store.
     pub(crate) fn post_records(&mut self) {
         if self.keeper.is_none() {
@@ -133,24 +117,40 @@ impl ShardDriver {
         if let Some(keeper) = &mut self.keeper {
             keeper.post();
         }
+        self.note_store_room();
+    }
+
+    /// How the store is doing, if there is one.
+    pub(crate) fn store_status(&self) -> Option<StoreStatus> {
+        self.keeper.as_ref().map(|keeper| keeper.appender.status())
     }
 
     /// More of it is durable.
     fn on_durable(&mut self) {
         let Some(keeper) = &mut self.keeper else { return };
         let records = keeper.appender.durable().0;
-        keeper.tell_trouble();
-        let was_choked = !keeper.waiting.is_empty();
-        let is_choked = keeper.catch_up();
+        keeper.catch_up();
         keeper.post();
         let _ = self.input(Input::Persisted { records });
-        if was_choked && !is_choked {
-            for connection in self.connections.iter() {
-                if let Connection::Socket(socket) = connection {
-                    socket.wake_task();
-                }
-            }
+        self.note_store_room();
+    }
+
+    /// Lets the shard know whether the store takes more, if that is news.
+    fn note_store_room(&mut self) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let has_room = keeper.finds_room();
+        if mem::replace(&mut keeper.has_room, has_room) == has_room {
+            return;
         }
+        let waiting_bytes = keeper.appender.waiting_bytes();
+        let shard = self.mail.shard().0;
+        if has_room {
+            info!(target: "noctule", shard, waiting_bytes, "the store takes more again");
+        } else {
+            warn!(target: "noctule", shard, waiting_bytes, "too much waits for the disk: \
+                clients that want something kept wait until it has taken some of it");
+        }
+        let _ = self.input(Input::StoreRoom { has_room });
     }
 }
 

@@ -26,6 +26,7 @@ mod checkpoints;
 mod connection;
 mod connections;
 mod descriptors;
+mod disks;
 mod effects;
 mod error;
 mod event_log;
@@ -52,6 +53,7 @@ mod tally;
 mod task;
 mod threads;
 mod transit;
+mod watch;
 
 pub use address::LocalAddress;
 pub use builder::{Broker, Builder};
@@ -64,6 +66,7 @@ pub use noctule_broker_core::{
     SharedStrategy, Statistics,
 };
 pub use noctule_packet::{QoS, ReasonCode, RetainHandling, TextRules, Version};
+pub use noctule_store::StoreStatus;
 pub use publication::{Publication, Received};
 pub use recovery::Recovery;
 pub use subscription::{Subscription, SubscriptionRequest};

@@ -2,6 +2,7 @@
 
 use noctule_broker_core::{ClientSummary, ConnectionId, Gauges, Statistics};
 use noctule_packet::{PacketId, QoS};
+use noctule_store::StoreStatus;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{PublishError, SubscribeError};
@@ -14,6 +15,8 @@ use crate::subscription::{Mailbox, SubscriptionRequest};
 pub(crate) enum Request {
     /// The counters and gauges.
     Statistics(oneshot::Sender<(Statistics, Gauges)>),
+    /// How the store is doing.
+    StoreStatus(oneshot::Sender<Option<StoreStatus>>),
     /// Every client that has its home there.
     Clients(oneshot::Sender<Vec<ClientSummary>>),
     /// Disconnect a client that has its home there; answers whether it was connected.

@@ -10,7 +10,7 @@ use std::sync::mpsc as std_mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use noctule_broker_core::{Input, ListenerId, Restored, Settings, Timestamp};
+use noctule_broker_core::{Input, ListenerId, Restored, Settings, ShardId, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -29,6 +29,7 @@ use crate::request::{PublishRequest, Request};
 use crate::shard::{Clock, ShardDriver, SharedDriver};
 use crate::storage::{Share, Storage};
 use crate::task::spawn;
+use crate::watch::watch_loop;
 
 /// Everything that a shard's thread starts with.
 #[derive(Debug)]
@@ -119,6 +120,9 @@ async fn launch(start: Start) -> io::Result<(SharedDriver, Vec<JoinHandle<()>>)>
         restore(&driver, &start.life, share).await;
         spawn(&failure, keep_loop(Rc::clone(&driver)));
         spawn(&failure, backlog_loop(Rc::clone(&driver)));
+        if driver.borrow().mail.shard() == ShardId(0) {
+            spawn(&failure, watch_loop(Rc::clone(&driver)));
+        }
     }
     let mut acceptors = Vec::new();
     for (index, listener) in listeners.into_iter().enumerate() {

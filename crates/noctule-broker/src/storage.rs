@@ -14,14 +14,11 @@ use tracing::{error, info, warn};
 
 use crate::backlogs::{Backlogs, Postboxes, Reader};
 use crate::checkpoints::{Checkpoints, Memory};
+use crate::disks::Disks;
 use crate::error::StartError;
 use crate::keeping::Keeper;
-use crate::recovery::{self, Recovery};
+use crate::recovery::Recovery;
 use crate::tally::Tally;
-
-/// What one shard may have on its way to the disk; what comes behind it waits, and so do its
-/// clients.
-const WAITING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// An open store.
 pub(crate) struct Storage {
@@ -63,12 +60,13 @@ impl Storage {
     /// Opens the store in a directory, which is made if there is none.
     pub(crate) fn open(
         path: &Path,
+        disks: &Disks,
         recovery: Recovery,
         interval: Option<Duration>,
         settings: &Settings,
     ) -> Result<OpenStorage, StartError> {
         let (placement, in_flight_max) = (settings.placement, settings.limits.in_flight_max);
-        let opened = recovery::open(path, recovery, in_flight_max, interval)?;
+        let opened = disks.open(path, recovery, in_flight_max, interval)?;
         let Opened { log, archive, model, findings } = opened;
         let age = log.ages().now();
         let bells: Vec<_> = (0..placement.shards()).map(|_| Arc::new(Notify::new())).collect();
@@ -79,7 +77,7 @@ impl Storage {
         };
         let wakes = bells.iter().map(wake).collect();
         let (committer, appenders) =
-            Committer::start(log, WAITING_BYTES_MAX, wakes).map_err(StartError::Thread)?;
+            Committer::start(log, disks.waiting_bytes_max, wakes).map_err(StartError::Thread)?;
         let committer = Arc::new(committer);
         let postboxes = Postboxes::new(placement.shards());
         let reader = Reader::start(archive.queues(), postboxes.clone());

@@ -164,6 +164,7 @@ impl World {
             | Input::Restore(_)
             | Input::QueueRead { .. }
             | Input::Spilled { .. }
+            | Input::StoreReport(_)
             | Input::StoreRoom { .. }
             | Input::Timeout => ShardId(0),
         }

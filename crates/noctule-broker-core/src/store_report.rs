@@ -1,0 +1,29 @@
+//! What a host tells of its store, for the `$SYS` topics.
+
+use core::time::Duration;
+
+/// How a store is doing, since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreReport {
+    /// Records that are durable.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Commits: each is one write and one sync.
+    pub commits: u64,
+    /// Commits that have failed.
+    pub commits_failed: u64,
+    /// Commits that took more than a second.
+    pub commits_slow: u64,
+    /// How long the last commit took.
+    pub commit_last: Duration,
+    /// How long the longest commit took.
+    pub commit_longest: Duration,
+    /// Bytes of records that are not durable.
+    pub waiting_bytes: u64,
+    /// Bytes of the log.
+    pub log_bytes: u64,
+    /// For how long nothing has become durable because the disk fails, if it does.
+    pub failing: Option<Duration>,
+}
