@@ -1,15 +1,14 @@
 //! The table of processor time per delivered message: the relay, Noctule and Mosquitto, one after
 //! the other in every round.
 
-use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::engine::{Engine, Target};
+use crate::cost::{Cost, load_through, machine, median, start_apart};
 use crate::load::{LOADS, Load};
-use crate::process::{self, Running, Subject};
+use crate::process::{self, Subject};
 
 const WARM_UP: Duration = Duration::from_millis(300);
 const ONE: Subject = Subject::Noctule { shards: 1 };
@@ -33,28 +32,6 @@ pub(crate) struct Options {
     /// on all processors, which the load then uses too
     #[arg(long)]
     shards: Option<u16>,
-}
-
-/// What one load through one broker cost.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cost {
-    /// The broker's processor time per delivered message.
-    microseconds: f64,
-    /// Delivered messages in a second.
-    rate: f64,
-    /// The share of a processor that the load itself used.
-    loader: f64,
-    /// The share of a processor that it waited for while something else ran there.
-    waited: f64,
-    /// The relay's system calls per delivered message.
-    calls: Option<f64>,
-}
-
-impl Cost {
-    /// Microseconds for each of the relay's system calls, which are nearly all that it does.
-    fn each_call(&self) -> f64 {
-        self.calls.map_or(f64::NAN, |calls| self.microseconds / calls)
-    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -143,9 +120,10 @@ fn measure(subject: Subject, load: &Load, options: &Options) -> Result<Cost> {
         Subject::Brokers { count } => &load.over(count.into()),
         _ => load,
     };
-    let running = start_apart(subject, load)?;
+    let running = start_apart(!subject.is_spread(), || subject.start(load))?;
     let duration = Duration::from_millis(options.milliseconds);
-    let cost = load_through(&running, load, duration).with_context(|| format!("{subject:?}"));
+    let cost =
+        load_through(&running, load, WARM_UP, duration).with_context(|| format!("{subject:?}"));
     let (mut cost, delivered) = cost?;
     if subject == Subject::Relay {
         // The connections are closed by now, which ends the relay.
@@ -153,61 +131,6 @@ fn measure(subject: Subject, load: &Load, options: &Options) -> Result<Cost> {
         cost.calls = Some(calls as f64 / delivered as f64);
     }
     Ok(cost)
-}
-
-/// The broker and the load each on a processor of their own, unless the broker wants all of them.
-fn start_apart(subject: Subject, load: &Load) -> Result<Running> {
-    let processors: Vec<usize> = (0..process::processors()).collect();
-    ensure!(processors.len() > 1, "the load and the broker need a processor each");
-    let is_apart = !subject.is_spread();
-    process::run_on(if is_apart { &processors[1..2] } else { &processors })?;
-    let running = subject.start(load);
-    process::run_on(if is_apart { &processors[..1] } else { &processors })?;
-    running
-}
-
-/// The cost, and how many messages were delivered in all.
-fn load_through(running: &Running, load: &Load, duration: Duration) -> Result<(Cost, u64)> {
-    let mut engine = Engine::connect(load, running.target())?;
-    engine.run_for(WARM_UP)?;
-    let (spent, own, delivered) = (running.processor_time()?, own_time()?, engine.delivered());
-    let waited = running.waiting_time()?;
-    let start = Instant::now();
-    engine.run_for(duration)?;
-    // Some are so slow that nothing has come through yet; what moves nothing at all is an error.
-    while engine.delivered() == delivered {
-        engine.run_for(duration)?;
-    }
-    let elapsed = start.elapsed().as_secs_f64();
-    let messages = (engine.delivered() - delivered) as f64;
-    let seconds = |after: Duration, before: Duration| after.saturating_sub(before).as_secs_f64();
-    let cost = Cost {
-        microseconds: seconds(running.processor_time()?, spent) / messages * 1e6,
-        rate: messages / elapsed,
-        loader: seconds(own_time()?, own) / elapsed,
-        waited: seconds(running.waiting_time()?, waited) / elapsed,
-        calls: None,
-    };
-    if matches!(running.target(), Target::Relay { .. }) {
-        engine.drain()?;
-    }
-    Ok((cost, engine.delivered()))
-}
-
-fn own_time() -> Result<Duration> {
-    process::processor_time(std::process::id())
-}
-
-fn median(mut costs: Vec<Cost>) -> Cost {
-    costs.sort_by(|a, b| a.microseconds.total_cmp(&b.microseconds));
-    costs.get(costs.len() / 2).copied().unwrap_or_default()
-}
-
-/// How busy the machine is with other things.
-fn machine() -> Result<String> {
-    let load = fs::read_to_string("/proc/loadavg")?;
-    let averages: Vec<&str> = load.split(' ').take(3).collect();
-    Ok(format!("load average {}", averages.join(" ")))
 }
 
 #[cfg(test)]

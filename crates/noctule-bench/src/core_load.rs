@@ -1,12 +1,14 @@
-//! Loads of the core alone, without sockets: what one message costs among many subscriptions, and
-//! what a retained message costs a subscriber with a wildcard.
+//! Loads of the core alone, without sockets: what one message costs among many subscriptions, what
+//! it costs to record it, and what a retained message costs a subscriber with a wildcard.
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use noctule_broker_core::{
-    ConnectionId, Effect, Effects, Input, ListenerId, Reading, Settings, Shard, Timestamp,
+    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Reading, Settings, Shard,
+    Timestamp,
 };
 use noctule_packet::{PacketType, QoS, Version};
+use noctule_store::{Batch, broker};
 
 use crate::callgrind::{start_counting, stop_counting};
 use crate::wire::{self, Stencil};
@@ -36,6 +38,9 @@ pub(crate) enum CoreLoad {
     /// QoS 1 from one client to another, acknowledgements included.
     #[value(name = "core-q1")]
     AtLeastOnce,
+    /// QoS 1 from one client to another whose session is stored, with the records.
+    #[value(name = "core-stored")]
+    Stored,
     /// 100 of 20,000 retained messages for a filter with a wildcard.
     #[value(name = "retained")]
     Retained,
@@ -48,6 +53,7 @@ impl CoreLoad {
             Self::MillionFilters => "match-1m",
             Self::AtMostOnce => "core-q0",
             Self::AtLeastOnce => "core-q1",
+            Self::Stored => "core-stored",
             Self::Retained => "retained",
         }
     }
@@ -56,7 +62,7 @@ impl CoreLoad {
     pub(crate) fn messages(self) -> u32 {
         match self {
             Self::TenThousandFilters | Self::MillionFilters => MESSAGES,
-            Self::AtMostOnce | Self::AtLeastOnce => BATCHES * BATCH,
+            Self::AtMostOnce | Self::AtLeastOnce | Self::Stored => BATCHES * BATCH,
             Self::Retained => RETAINED_FLEETS,
         }
     }
@@ -66,8 +72,9 @@ pub(crate) fn run(load: CoreLoad) -> Result<()> {
     match load {
         CoreLoad::TenThousandFilters => run_match(10_000),
         CoreLoad::MillionFilters => run_match(1_000_000),
-        CoreLoad::AtMostOnce => run_pair(QoS::AtMostOnce),
-        CoreLoad::AtLeastOnce => run_pair(QoS::AtLeastOnce),
+        CoreLoad::AtMostOnce => run_pair(World::new(), QoS::AtMostOnce),
+        CoreLoad::AtLeastOnce => run_pair(World::new(), QoS::AtLeastOnce),
+        CoreLoad::Stored => run_pair(World::with(Durability::Stored), QoS::AtLeastOnce),
         CoreLoad::Retained => run_retained(),
     }
 }
@@ -101,9 +108,8 @@ fn run_match(filters: u32) -> Result<()> {
 }
 
 /// One publisher, one subscriber, many messages in one read.
-fn run_pair(qos: QoS) -> Result<()> {
-    let mut world = World::new();
-    let subscriber = world.client("subscriber")?;
+fn run_pair(mut world: World, qos: QoS) -> Result<()> {
+    let subscriber = world.lasting_client("subscriber")?;
     world.send(subscriber, &wire::subscribe(VERSION, "load/0000", qos)?)?;
     let publisher = world.client("publisher")?;
     let publish = wire::publish(VERSION, "load/0000", &[b'.'; 16], qos, false)?;
@@ -189,11 +195,19 @@ struct World {
     dirty: Vec<ConnectionId>,
     /// How many bytes each client got.
     written: Vec<u64>,
+    /// What is on its way to the store, and how many records there were ever.
+    records: Batch,
+    recorded: u64,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(Durability::Memory)
+    }
+
+    fn with(durability: Durability) -> Self {
         let mut settings = Settings::default();
+        settings.durability = durability;
         settings.system_interval_seconds = 0;
         settings.limits.subscriptions_max = 2_000_000;
         let now = Timestamp::from_millis(1_000_000);
@@ -203,17 +217,28 @@ impl World {
             effects: Effects::new(),
             dirty: Vec::new(),
             written: Vec::new(),
+            records: Batch::new(),
+            recorded: 0,
         }
     }
 
     fn client(&mut self, client_id: &str) -> Result<ConnectionId> {
+        self.connect(&wire::connect(VERSION, client_id)?)
+    }
+
+    /// A client whose session is stored if anything is.
+    fn lasting_client(&mut self, client_id: &str) -> Result<ConnectionId> {
+        self.connect(&wire::connect_stored(VERSION, client_id)?)
+    }
+
+    fn connect(&mut self, connect: &[u8]) -> Result<ConnectionId> {
         let slot = u32::try_from(self.written.len())?;
         let connection = ConnectionId { slot, generation: 0 };
         self.written.push(0);
-        let peer = client_id.into();
+        let peer = "client".into();
         let opened = Input::Opened { connection, listener: ListenerId(0), peer, moved: false };
         let _ = self.shard.on_input(self.now, opened, &mut self.effects);
-        self.send(connection, &wire::connect(VERSION, client_id)?)?;
+        self.send(connection, connect)?;
         Ok(connection)
     }
 
@@ -249,6 +274,12 @@ impl World {
         loop {
             for effect in self.effects.drain() {
                 match effect {
+                    Effect::Persist { record, .. } => {
+                        self.recorded += 1;
+                        self.records.push(|out| {
+                            let _ = broker::encode(&record, out);
+                        })?;
+                    }
                     Effect::Resume { .. } => is_resumed = true,
                     Effect::Close { .. } => anyhow::bail!("a client was disconnected"),
                     _ => {}
@@ -261,10 +292,24 @@ impl World {
                 outbound.advance(count);
                 self.written[id.slot as usize] += count as u64;
             }
+            if self.commits() {
+                continue;
+            }
             if self.shard.poll_timeout().is_none_or(|at| at > self.now) {
                 return Ok(is_resumed);
             }
             let _ = self.shard.on_input(self.now, Input::Timeout, &mut self.effects);
         }
+    }
+    /// Ends a turn of the store, if there is anything for it.
+    fn commits(&mut self) -> bool {
+        if self.records.is_empty() {
+            return false;
+        }
+        self.records.clear();
+        self.shard.record_acknowledgements(&mut self.effects);
+        let persisted = Input::Persisted { records: self.recorded };
+        let _ = self.shard.on_input(self.now, persisted, &mut self.effects);
+        true
     }
 }

@@ -111,8 +111,13 @@ impl Engine {
             let group = self.load.group(*number);
             let address = brokers[group as usize % brokers.len()];
             let mut stream = TcpStream::connect(address).context("cannot connect")?;
-            let mut hello = wire::connect(VERSION, &format!("load-{number}"))?;
-            if *number >= self.load.sources() {
+            let name = format!("load-{number}");
+            let is_subscriber = *number >= self.load.sources();
+            let mut hello = match is_subscriber && self.load.is_stored {
+                true => wire::connect_stored(VERSION, &name)?,
+                false => wire::connect(VERSION, &name)?,
+            };
+            if is_subscriber {
                 let filter = self.load.filter(group);
                 hello.extend(wire::subscribe(VERSION, &filter, self.load.qos)?);
             }

@@ -19,6 +19,8 @@ pub(crate) struct Load {
     pub(crate) window: u32,
     /// The size of a message.
     pub(crate) payload_bytes: usize,
+    /// Whether the subscribers' sessions outlive their connections.
+    pub(crate) is_stored: bool,
 }
 
 /// How many pairs the p2p loads have: enough that one wake-up of the broker serves several, as it
@@ -28,9 +30,19 @@ const PAIRS: u32 = 16;
 const LARGE_PAIRS: u32 = 4;
 const MANY: u32 = 1_000;
 const SMALL: usize = 16;
+const MEDIUM: usize = 256;
 const LARGE: usize = 16 * 1024;
 
-/// Every load, in the order of the tables. A name ends in the QoS.
+/// To sessions that are stored, by how much is outstanding, at QoS 1.
+pub(crate) const STORED_LOADS: [Load; 5] = [
+    stored("stored-1", 1, 1),
+    stored("stored-64", 1, 64),
+    stored("stored-256", 1, 256),
+    stored("stored-1024", 1, 1_024),
+    stored("stored-4x256", 4, 256),
+];
+
+/// Every other load, in the order of the tables. A name ends in the QoS.
 pub(crate) const LOADS: [Load; 15] = [
     p2p("p2p-64-q0", QoS::AtMostOnce, 64),
     p2p("p2p-64-q1", QoS::AtLeastOnce, 64),
@@ -50,49 +62,43 @@ pub(crate) const LOADS: [Load; 15] = [
 ];
 
 const fn p2p(name: &'static str, qos: QoS, window: u32) -> Load {
-    Load { name, groups: PAIRS, publishers: 1, subscribers: 1, qos, window, payload_bytes: SMALL }
+    Load { groups: PAIRS, payload_bytes: SMALL, ..pairs(name, qos, window) }
+}
+
+/// One pair, whose messages are as large as most are at most.
+const fn pairs(name: &'static str, qos: QoS, window: u32) -> Load {
+    Load {
+        name,
+        groups: 1,
+        publishers: 1,
+        subscribers: 1,
+        qos,
+        window,
+        payload_bytes: MEDIUM,
+        is_stored: false,
+    }
+}
+
+const fn stored(name: &'static str, groups: u32, window: u32) -> Load {
+    Load { groups, is_stored: true, ..pairs(name, QoS::AtLeastOnce, window) }
 }
 
 const fn fan_out(name: &'static str, qos: QoS) -> Load {
-    Load {
-        name,
-        groups: 1,
-        publishers: 1,
-        subscribers: MANY,
-        qos,
-        window: 64,
-        payload_bytes: SMALL,
-    }
+    Load { subscribers: MANY, payload_bytes: SMALL, ..pairs(name, qos, 64) }
 }
 
 const fn fan_in(name: &'static str, qos: QoS) -> Load {
-    Load {
-        name,
-        groups: 1,
-        publishers: MANY,
-        subscribers: 1,
-        qos,
-        window: 16,
-        payload_bytes: SMALL,
-    }
+    Load { publishers: MANY, payload_bytes: SMALL, ..pairs(name, qos, 16) }
 }
 
 const fn large(name: &'static str, qos: QoS) -> Load {
-    Load {
-        name,
-        groups: LARGE_PAIRS,
-        publishers: 1,
-        subscribers: 1,
-        qos,
-        window: 16,
-        payload_bytes: LARGE,
-    }
+    Load { groups: LARGE_PAIRS, payload_bytes: LARGE, ..pairs(name, qos, 16) }
 }
 
 impl Load {
     /// The load with this name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        LOADS.iter().find(|load| load.name == name)
+        LOADS.iter().chain(&STORED_LOADS).find(|load| load.name == name)
     }
 
     /// The same over so many brokers that know nothing of each other, a share of the connections
@@ -144,7 +150,7 @@ mod tests {
 
     #[test]
     fn every_load_is_found_by_its_name() {
-        for load in &LOADS {
+        for load in LOADS.iter().chain(&STORED_LOADS) {
             let found = Load::named(load.name).map(|found| (found.qos, found.window));
             assert_eq!(found, Some((load.qos, load.window)), "{}", load.name);
         }

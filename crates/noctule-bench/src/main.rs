@@ -1,11 +1,12 @@
-//! `noctule-bench`: what a message costs, beside a bare relay and Mosquitto, the gates that keep it
-//! from growing, and what a crash costs.
+//! `noctule-bench`: what a message costs, beside a bare relay and Mosquitto, and on disk beside in
+//! memory; the gates that keep it from growing; and what a crash costs.
 
 #![deny(unsafe_code)]
 
 mod callgrind;
 mod compare;
 mod core_load;
+mod cost;
 mod crash;
 mod engine;
 mod gates;
@@ -15,6 +16,7 @@ mod load;
 mod loading;
 mod process;
 mod relay;
+mod stored;
 mod wire;
 
 use std::process::ExitCode;
@@ -44,6 +46,8 @@ enum Task {
     /// Move bytes from sources to sinks, to be compared with
     #[command(hide = true)]
     Relay { sources: usize, sinks: usize },
+    /// Compare what is kept on disk with what is not: throughput and processor time
+    Stored(stored::Options),
 }
 
 fn main() -> ExitCode {
@@ -64,5 +68,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Task::Gates => gates::run(),
         Task::Load(options) => loading::run(options),
         Task::Relay { sources, sinks } => relay::run(*sources, *sinks),
+        Task::Stored(options) => stored::run(options),
     }
 }

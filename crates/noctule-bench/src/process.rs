@@ -70,6 +70,14 @@ impl Running {
         Self::broker(command, port)
     }
 
+    /// One shard that keeps what it must in a folder.
+    pub(crate) fn noctule_with(data: &Path) -> Result<Self> {
+        let port = free_port()?;
+        let mut command = Command::new(noctule_program()?);
+        command.args(noctule_arguments(port, 1)).arg("--data").arg(data);
+        Self::broker(command, port)
+    }
+
     fn noctules(count: u16) -> Result<Self> {
         let mut all = Self::noctule(1)?;
         for _ in 1..count {

@@ -6,15 +6,30 @@ use noctule_packet::{
     SubscriptionList, SubscriptionOptions, TopicFilter, TopicName, UserProperties, Version,
 };
 
+const SESSION_EXPIRY_SECONDS: u32 = 3_600;
+
 /// CONNECT of a client with a clean start that need not ping while it is measured.
 pub(crate) fn connect(version: Version, client_id: &str) -> Result<Vec<u8>> {
+    connect_for(version, client_id, None)
+}
+
+/// The same of a client whose session outlives its connection.
+pub(crate) fn connect_stored(version: Version, client_id: &str) -> Result<Vec<u8>> {
+    connect_for(version, client_id, Some(SESSION_EXPIRY_SECONDS))
+}
+
+fn connect_for(version: Version, client_id: &str, expiry: Option<u32>) -> Result<Vec<u8>> {
+    let session_expiry_interval = expiry.filter(|_| version.is_v5());
     encode(
         version,
         &Packet::Connect(Box::new(Connect {
             version,
-            clean_start: true,
+            clean_start: expiry.is_none(),
             keep_alive: 3_600,
-            properties: ConnectProperties::default(),
+            properties: ConnectProperties {
+                session_expiry_interval,
+                ..ConnectProperties::default()
+            },
             client_id,
             will: None,
             user_name: None,

@@ -1,0 +1,144 @@
+//! The table of what it costs to keep messages on disk: the same loads through a broker that keeps
+//! what waits for stored sessions, and through one in memory mode, one after the other in every
+//! round.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use noctule_store::{Disk, RealDisk};
+
+use crate::cost::{Cost, load_through, machine, start_apart};
+use crate::load::{Load, STORED_LOADS};
+use crate::process::{self, Running, free_port};
+
+/// Long enough that the log uses its files again.
+const WARM_UP: Duration = Duration::from_millis(1_000);
+/// The bytes of a commit that has one message of these loads.
+const COMMIT_BYTES: usize = 44 + 8 + 300;
+/// How many bytes the bare syncs overwrite.
+const BARE_BYTES: u64 = 32 * 1024 * 1024;
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// How often each load is sent through each broker; the medians count
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long a load is kept up, in milliseconds
+    #[arg(long, default_value_t = 1_000)]
+    milliseconds: u64,
+    /// Only loads whose names begin like this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// A folder on the disk that is meant; what is written there is removed
+    #[arg(long, default_value_os_t = env::temp_dir())]
+    folder: PathBuf,
+}
+
+/// What one load cost in one round.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// In memory mode.
+    memory: Cost,
+    /// To stored sessions, on disk.
+    stored: Cost,
+    /// To sessions that end with their connections, of a broker that has a disk.
+    clean: Cost,
+    /// Syncs a second of the disk alone.
+    syncs: f64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure!(options.rounds > 0, "no rounds, no table");
+    process::build_noctule()?;
+    println!("messages at QoS 1, 256 bytes, to stored sessions; {}", machine()?);
+    println!("medians of {} rounds of {} ms\n", options.rounds, options.milliseconds);
+    println!(
+        "              messages/s                   microseconds               clean sessions   \
+         bare"
+    );
+    println!(
+        "outstanding    memory     stored  ratio    memory  stored  memory/stored    ratio  us    \
+         syncs/s"
+    );
+    for load in STORED_LOADS.iter().filter(|load| load.name.starts_with(&options.only)) {
+        let rounds: Result<Vec<Round>> =
+            (0..options.rounds).map(|_| measure(load, options)).collect();
+        print(load, &rounds?);
+    }
+    println!("\n{}", machine()?);
+    Ok(())
+}
+
+fn print(load: &Load, rounds: &[Round]) {
+    let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
+    println!(
+        "{:<12} {:9.0}  {:9.0} {:6.2} {:9.3} {:7.3} {:14.2} {:8.2} {:6.3} {:8.0}",
+        load.name,
+        of(|round| round.memory.rate),
+        of(|round| round.stored.rate),
+        of(|round| round.stored.rate / round.memory.rate),
+        of(|round| round.memory.microseconds),
+        of(|round| round.stored.microseconds),
+        of(|round| round.memory.microseconds / round.stored.microseconds),
+        of(|round| round.clean.rate / round.memory.rate),
+        of(|round| round.clean.microseconds),
+        of(|round| round.syncs),
+    );
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn measure(load: &Load, options: &Options) -> Result<Round> {
+    let duration = Duration::from_millis(options.milliseconds);
+    let clean_load = Load { is_stored: false, ..*load };
+    let memory = through(load, duration, || Running::noctule(1)).context("memory")?;
+    let stored = in_folder(&options.folder, |folder| {
+        through(load, duration, || Running::noctule_with(folder)).context("stored")
+    })?;
+    let clean = in_folder(&options.folder, |folder| {
+        through(&clean_load, duration, || Running::noctule_with(folder)).context("clean")
+    })?;
+    let syncs = in_folder(&options.folder, |folder| bare_syncs(folder, duration))?;
+    Ok(Round { memory, stored, clean, syncs })
+}
+
+fn through(
+    load: &Load,
+    duration: Duration,
+    start: impl FnOnce() -> Result<Running>,
+) -> Result<Cost> {
+    let running = start_apart(true, start)?;
+    Ok(load_through(&running, load, WARM_UP, duration)?.0)
+}
+
+/// Lends a new folder, which is gone afterwards.
+fn in_folder<T>(parent: &Path, act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let folder = parent.join(format!("noctule-bench-{}", free_port()?));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let result = act(&folder);
+    fs::remove_dir_all(&folder)?;
+    result
+}
+
+/// How often a second as much can be written durably as one message needs.
+fn bare_syncs(folder: &Path, duration: Duration) -> Result<f64> {
+    let mut disk = RealDisk::open(folder)?;
+    let mut file = disk.create("bare")?;
+    file.allocate(BARE_BYTES)?;
+    file.sync()?;
+    let bytes = [0xA5; COMMIT_BYTES];
+    let (start, mut count) = (Instant::now(), 0_u32);
+    while start.elapsed() < duration {
+        let at = u64::from(count) * COMMIT_BYTES as u64 % (BARE_BYTES - COMMIT_BYTES as u64);
+        file.write_durably(&bytes, at)?;
+        count += 1;
+    }
+    Ok(f64::from(count) / start.elapsed().as_secs_f64())
+}
