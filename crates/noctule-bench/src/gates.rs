@@ -29,7 +29,7 @@ enum Unit {
 type Measurement = (&'static str, Unit, f64);
 
 /// Each a little above what was reached: whoever reaches less lowers it.
-const BOUNDS: [Measurement; 17] = [
+const BOUNDS: [Measurement; 18] = [
     ("p2p-64-q0", Unit::Instructions, 450.0),
     ("p2p-64-q0", Unit::SystemCalls, 0.04),
     ("p2p-64-q1", Unit::Instructions, 1_000.0),
@@ -42,6 +42,7 @@ const BOUNDS: [Measurement; 17] = [
     ("fan-in-q0", Unit::SystemCalls, 0.1),
     ("core-q0", Unit::Instructions, 400.0),
     ("core-q1", Unit::Instructions, 950.0),
+    ("core-stored", Unit::Instructions, 2_000.0),
     ("match-10k", Unit::Instructions, 3_000.0),
     ("match-1m", Unit::Instructions, 5_500.0),
     ("retained", Unit::Instructions, 3_800.0),
@@ -52,9 +53,10 @@ const BOUNDS: [Measurement; 17] = [
 /// How many messages are published under Valgrind, unless each is delivered to many.
 const MESSAGES: u64 = 40_000;
 
-const CORE_LOADS: [CoreLoad; 5] = [
+const CORE_LOADS: [CoreLoad; 6] = [
     CoreLoad::AtMostOnce,
     CoreLoad::AtLeastOnce,
+    CoreLoad::Stored,
     CoreLoad::TenThousandFilters,
     CoreLoad::MillionFilters,
     CoreLoad::Retained,
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn what_is_above_its_bound_fails() {
         let error = judge(&all_at(1.01)).unwrap_err();
-        assert_eq!(error.to_string(), "17 measurements are above their bounds");
+        assert_eq!(error.to_string(), "18 measurements are above their bounds");
     }
 
     #[test]

@@ -133,8 +133,8 @@ impl Shard {
         let bytes = message.bytes() as u64;
         let mut forwarded = Forwarded { from, token, bytes, refused: None };
         let before = self.recorded();
-        if self.deliver_straight(&message).is_some() {
-            self.finish_forward(forwarded, effects);
+        if self.deliver_straight(&message, effects).is_some() {
+            self.finish_recorded_forward(forwarded, self.recorded() > before, effects);
             self.spares.keep(message);
             return;
         }

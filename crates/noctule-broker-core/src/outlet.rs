@@ -7,9 +7,11 @@ use noctule_packet::{PlainPublish, QoS};
 
 use crate::connection::Connection;
 use crate::delivery::SHARE_BYTES;
+use crate::effect::Effects;
 use crate::input::ConnectionId;
 use crate::memory::Memory;
 use crate::message::Message;
+use crate::persist::Records;
 use crate::registry::SessionKey;
 use crate::session::{Delivery, Session};
 use crate::shard::Shard;
@@ -22,8 +24,9 @@ pub(crate) struct Outlet<'a> {
     pub(crate) id: ConnectionId,
     session: &'a mut Session,
     connection: &'a mut Connection,
-    /// What is kept for a session that is stored must be durable first.
+    /// What is kept for a session that is stored is recorded.
     is_stored: bool,
+    records: &'a mut Records,
     bytes_max: usize,
     pub(crate) budget: &'a mut usize,
     spares: &'a mut Spares,
@@ -37,11 +40,16 @@ impl Outlet<'_> {
     #[inline]
     pub(crate) fn takes(&mut self, payload: &[u8], qos: QoS) -> bool {
         let is_kept = qos > QoS::AtMostOnce;
-        let waits = is_kept && (self.is_stored || !self.session.is_open());
+        let waits = is_kept && !self.session.is_open();
         !waits
             && payload.len() < SHARE_BYTES
             && !self.memory.is_short()
             && self.connection.has_room(self.bytes_max)
+    }
+
+    /// Whether a message with this QoS is recorded, so that its acknowledgement has to wait.
+    pub(crate) fn records(&self, qos: QoS) -> bool {
+        self.is_stored && qos > QoS::AtMostOnce
     }
 
     /// Delivers a message that it [`takes`](Self::takes); `share` gives it if it is to be kept.
@@ -51,15 +59,18 @@ impl Outlet<'_> {
         plain: &PlainPublish<'_>,
         qos: QoS,
         share: impl FnOnce(&mut Spares) -> Arc<Message>,
+        effects: &mut Effects,
     ) {
         let mut packet_id = None;
         if qos > QoS::AtMostOnce {
             let message = share(self.spares);
             let bytes = message.bytes() as u64;
+            let mut delivery = Delivery::plain(message);
+            if let Some(kept) = self.session.queue_kept() {
+                self.records.queue(kept, qos, &mut delivery, effects);
+            }
             // [MQTT5-4.3.2-1] [MQTT311-4.3.2-1]
-            let Ok(sent) = self.session.sender.send_now(Delivery::plain(message), qos) else {
-                return;
-            };
+            let Ok(sent) = self.session.sender.send_now(delivery, qos) else { return };
             packet_id = Some(sent);
             self.session.held_bytes += bytes;
             self.memory.grow(bytes);
@@ -89,6 +100,7 @@ impl Shard {
             session,
             connection,
             is_stored,
+            records: &mut self.records,
             bytes_max: self.settings.limits.outbound_bytes_max as usize,
             budget: &mut self.budget,
             spares: &mut self.spares,

@@ -12,10 +12,12 @@ use crate::input::ShardId;
 use crate::last_topic::{LastTopic, Only};
 use crate::message::{self, Message};
 use crate::origin::Origin;
+use crate::persist::Awaiting;
 use crate::publication::Publisher;
 use crate::registry::SessionKey;
 use crate::shard::Shard;
 use crate::shard_message::{Body, Forward};
+use crate::spares::Spares;
 use crate::straight::{RUN_MAX, Run, is_limited};
 
 /// Publications that went the straight way together.
@@ -28,6 +30,19 @@ pub(crate) struct Passed {
     /// Whom to answer those with QoS 1, and where their answers begin; the others follow.
     session: SessionKey,
     first: u64,
+}
+
+/// The publications of a run that waited until they are recorded.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    /// The publisher's shard.
+    pub(crate) to: ShardId,
+    pub(crate) session: SessionKey,
+    /// Where their answers begin; the others follow.
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    /// What they count against the credit of another shard.
+    pub(crate) bytes: u64,
 }
 
 impl Shard {
@@ -77,13 +92,13 @@ impl Shard {
         let (session, mut first) = (passed.session, passed.first);
         while !rest.is_empty() {
             let mut run = Run::new(rest, passed.version, u32::MAX);
-            let _ = self.deliver_run(&mut run);
-            let count = run.acknowledge.len() as u64;
-            if count > 0 {
-                effects.tell(from, Body::Answers { session, first, count });
-            }
-            if run.count > 0 {
-                self.repay(from, run.message_bytes, effects);
+            let _ = self.deliver_run(&mut run, effects);
+            let (count, bytes) = (run.acknowledge.len() as u64, run.message_bytes);
+            let awaited = Awaited { to: from, session, first, count, bytes };
+            if run.is_recorded {
+                self.await_durable(Awaiting::Run(Box::new(awaited)), effects);
+            } else if run.count > 0 {
+                self.answer_run(awaited, effects);
             }
             first += count;
             rest = rest.get(run.bytes..).unwrap_or_default();
@@ -95,18 +110,23 @@ impl Shard {
     }
 
     /// Delivers the front of a run to the one session that wants it and can take it at once.
-    fn deliver_run(&mut self, run: &mut Run<'_>) -> Option<()> {
+    fn deliver_run(&mut self, run: &mut Run<'_>, effects: &mut Effects) -> Option<()> {
         // Whoever waits for a turn has to have it first.
         if !self.work.is_empty() {
             return None;
         }
         let mut last = self.last_topic.take()?;
-        let done = self.deliver_run_on(&mut last, run);
+        let done = self.deliver_run_on(&mut last, run, effects);
         self.last_topic = Some(last);
         done
     }
 
-    fn deliver_run_on(&mut self, last: &mut LastTopic, run: &mut Run<'_>) -> Option<()> {
+    fn deliver_run_on(
+        &mut self,
+        last: &mut LastTopic,
+        run: &mut Run<'_>,
+        effects: &mut Effects,
+    ) -> Option<()> {
         let Some(Only::Session(receiver, granted)) = last.only(self.router.epoch()) else {
             return None;
         };
@@ -119,10 +139,12 @@ impl Shard {
             if *outlet.budget == 0 || !outlet.takes(plain.payload, qos) {
                 break;
             }
-            outlet.deliver(&plain, qos, |spares| {
+            run.is_recorded |= outlet.records(qos);
+            let share = |spares: &mut Spares| {
                 let topic = shared.get_or_insert_with(|| name.as_str().into());
                 spares.message(topic, plain.payload, plain.qos())
-            });
+            };
+            outlet.deliver(&plain, qos, share, effects);
             run.note(&plain, length);
         }
         Some(())
@@ -139,6 +161,18 @@ impl Shard {
         let (origin, publisher) = (Origin::default(), passed.publisher);
         let forward = Forward { token, message, origin, name: 0, publisher, keep_for: None };
         Some((forward, frame.length))
+    }
+
+    /// A run has been dealt with: its publisher may know, wherever it is.
+    pub(crate) fn answer_run(&mut self, run: Awaited, effects: &mut Effects) {
+        let Awaited { to, session, first, count, bytes } = run;
+        if to == self.settings.shard {
+            return self.on_run_answered(session, first, count, effects);
+        }
+        if count > 0 {
+            effects.tell(to, Body::Answers { session, first, count });
+        }
+        self.repay(to, bytes, effects);
     }
 
     /// Publications of a client of this shard have been dealt with where they were passed on to.

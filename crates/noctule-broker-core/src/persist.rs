@@ -6,6 +6,8 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use noctule_packet::{PacketId, QoS};
@@ -13,6 +15,7 @@ use noctule_packet::{PacketId, QoS};
 use crate::effect::{Effect, Effects, Token};
 use crate::forwarded::Forwarded;
 use crate::input::ConnectionId;
+use crate::passing::Awaited;
 use crate::publication::Publication;
 use crate::registry::SessionKey;
 use crate::session::{Delivery, Kept};
@@ -68,13 +71,17 @@ pub(crate) enum Awaiting {
     Forward(Box<Forwarded>),
     /// The PUBREL of a message whose PUBREC has come on this connection.
     Pubrel { connection: ConnectionId, packet_id: PacketId },
+    /// The acknowledgements of publications that went the straight way together.
+    Run(Box<Awaited>),
     /// What a session's queue has at this place, and what may stand behind it.
     Queue { session: SessionKey, sequence: u64 },
 }
 
 impl Reference {
-    /// For a message that has the last place in a queue.
-    fn new(kept: &Kept, qos: QoS, delivery: &Delivery) -> Self {
+    /// Gives a message the next place in a queue.
+    fn new(kept: &mut Kept, qos: QoS, delivery: &mut Delivery) -> Self {
+        kept.sequence += 1;
+        delivery.set_sequence(kept.sequence);
         Self {
             session: kept.name,
             sequence: kept.sequence,
@@ -82,6 +89,28 @@ impl Reference {
             retain: delivery.retain,
             identifiers: delivery.identifiers().to_vec(),
         }
+    }
+}
+
+impl Records {
+    /// Hands out a record that somebody may wait for.
+    fn hand_out(&mut self, record: Record, effects: &mut Effects) {
+        self.handed_out += 1;
+        self.urgent = self.handed_out;
+        effects.push(Effect::Persist { record, is_urgent: true });
+    }
+
+    /// Gives a message for one stored session alone its place in the queue, and records it.
+    pub(crate) fn queue(
+        &mut self,
+        kept: &mut Kept,
+        qos: QoS,
+        delivery: &mut Delivery,
+        effects: &mut Effects,
+    ) {
+        let references = vec![Reference::new(kept, qos, delivery)];
+        let message = Arc::clone(&delivery.message);
+        self.hand_out(Record::Queued { publication: 0, message, references }, effects);
     }
 }
 
@@ -93,9 +122,7 @@ impl Shard {
 
     /// Hands out a record that somebody may wait for.
     pub(crate) fn record(&mut self, record: Record, effects: &mut Effects) {
-        self.records.handed_out += 1;
-        self.records.urgent = self.records.handed_out;
-        effects.push(Effect::Persist { record, is_urgent: true });
+        self.records.hand_out(record, effects);
     }
 
     /// Hands out a record for which nobody waits, and which may be lost in a crash: then something
@@ -154,6 +181,7 @@ impl Shard {
                     self.send_pubrel(connection, packet_id);
                 }
             }
+            Awaiting::Run(run) => self.answer_run(*run, effects),
             Awaiting::Queue { session, sequence } => {
                 self.on_queue_durable(session, sequence, effects);
             }
@@ -165,8 +193,6 @@ impl Shard {
     pub(crate) fn note_queued(&mut self, key: SessionKey, qos: QoS, delivery: &mut Delivery) {
         let Some(session) = self.registry.session_mut(key) else { return };
         let Some(kept) = session.queue_kept() else { return };
-        kept.sequence += 1;
-        delivery.set_sequence(kept.sequence);
         let reference = Reference::new(kept, qos, delivery);
         self.records.references.push((key, reference));
     }

@@ -211,12 +211,6 @@ impl Session {
         next.map_or(kept.sequence, |next| next.saturating_sub(1))
     }
 
-    /// Whether a publication that arrives with QoS 1 may be acknowledged on this connection without
-    /// being noted before: nothing is owed for an earlier one.
-    pub(crate) fn acknowledges_at_once(&self, connection: ConnectionId) -> bool {
-        self.connection == Some(connection) && self.receiver.may_acknowledge_at_once()
-    }
-
     /// Lets a message wait behind all others.
     pub(crate) fn enqueue(&mut self, delivery: Delivery, qos: QoS) {
         let bytes = delivery.message.bytes() as u64;

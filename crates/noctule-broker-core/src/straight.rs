@@ -7,11 +7,13 @@
 //! run of such packets everything that they have in common is asked once. The outcome is that of
 //! the long way; whatever is otherwise takes it, and finds nothing changed.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use noctule_packet::{
     Ack, Framing, PacketId, PacketType, PlainPublish, QoS, ReasonCode, TopicName, Version, split,
 };
+use noctule_session::Arrival;
 use smallvec::SmallVec;
 
 use crate::access::Authorization;
@@ -19,10 +21,13 @@ use crate::effect::Effects;
 use crate::input::ConnectionId;
 use crate::last_topic::{LastTopic, Only};
 use crate::message::{self, Message};
+use crate::passing::Awaited;
+use crate::persist::Awaiting;
 use crate::rate::UNLIMITED;
 use crate::registry::SessionKey;
 use crate::settings::Settings;
 use crate::shard::Shard;
+use crate::spares::Spares;
 
 /// How many publications are taken at a time at most.
 pub(crate) const RUN_MAX: usize = 64;
@@ -47,12 +52,24 @@ pub(crate) struct Run<'a> {
     pub(crate) message_bytes: u64,
     /// Those that have QoS 1.
     pub(crate) acknowledge: SmallVec<[PacketId; RUN_MAX]>,
+    /// Whether they are acknowledged when they are durable.
+    pub(crate) is_recorded: bool,
 }
 
 impl<'a> Run<'a> {
     pub(crate) fn new(stream: &'a [u8], version: Version, packet_bytes_max: u32) -> Self {
         let (acknowledge, count, bytes, message_bytes) = (SmallVec::new(), 0, 0, 0);
-        Self { stream, version, packet_bytes_max, count, bytes, message_bytes, acknowledge }
+        let is_recorded = false;
+        Self {
+            stream,
+            version,
+            packet_bytes_max,
+            count,
+            bytes,
+            message_bytes,
+            acknowledge,
+            is_recorded,
+        }
     }
 
     /// Its packets.
@@ -135,14 +152,14 @@ impl Shard {
         let mut run = Run::new(bytes, version, self.settings.limits.maximum_packet_size);
         let _ = match only {
             Some(Only::Session(to, granted)) => {
-                self.run_to_session(id, key, (to, granted), &mut last, &mut run)
+                self.run_to_session(id, key, (to, granted), &mut last, &mut run, effects)
             }
             Some(Only::Shard(to)) => self.run_to_shard(key, to, &last, &mut run, effects),
             None => None,
         };
         self.last_topic = Some(last);
         if run.count > 0 {
-            self.finish_run(id, &run);
+            self.finish_run(id, key, &run, effects);
         }
         run.bytes
     }
@@ -156,6 +173,7 @@ impl Shard {
         (receiver, granted): (SessionKey, QoS),
         last: &mut LastTopic,
         run: &mut Run<'_>,
+        effects: &mut Effects,
     ) -> Option<()> {
         let LastTopic { name, shared, .. } = last;
         let name = name.name()?;
@@ -164,30 +182,43 @@ impl Shard {
         let is_limited = is_limited(&self.settings);
         let answers_max = 2 * self.settings.limits.outbound_bytes_max as usize;
         let answers_waiting = self.connections.find(id)?.outbound.len();
-        let is_answered = self.registry.session(key)?.acknowledges_at_once(id);
+        let session = self.registry.session(key).filter(|known| known.connection == Some(id))?;
+        let is_answered = session.receiver.may_acknowledge_at_once();
+        let owed_max = usize::from(session.receiver.quota());
         let mut outlet = self.outlet(receiver)?;
+        run.is_recorded = outlet.records(granted);
         let is_alone = outlet.id == id || is_limited;
         while run.count < if is_alone { 1 } else { RUN_MAX } {
             let (plain, length) = run.next(name)?;
             let qos = plain.qos().min(granted);
             let answers = answers_waiting + run.acknowledge.len() * PUBACK_BYTES;
-            let is_refused = plain.packet_id.is_some() && (!is_answered || answers >= answers_max);
+            let is_refused = plain.packet_id.is_some()
+                && if run.is_recorded {
+                    run.acknowledge.len() >= owed_max
+                } else {
+                    !is_answered || answers >= answers_max
+                };
             // One for the packet, one for its delivery.
             if is_refused || *outlet.budget < 2 || !outlet.takes(plain.payload, qos) {
                 return None;
             }
             *outlet.budget -= 1;
-            outlet.deliver(&plain, qos, |spares| {
+            let share = |spares: &mut Spares| {
                 let topic = shared.get_or_insert_with(|| name.as_str().into());
                 spares.message(topic, plain.payload, plain.qos())
-            });
+            };
+            outlet.deliver(&plain, qos, share, effects);
             run.note(&plain, length);
         }
         Some(())
     }
 
     /// Delivers another shard's publication. `None` if it has to take the long way.
-    pub(crate) fn deliver_straight(&mut self, message: &Arc<Message>) -> Option<()> {
+    pub(crate) fn deliver_straight(
+        &mut self,
+        message: &Arc<Message>,
+        effects: &mut Effects,
+    ) -> Option<()> {
         if !self.goes_straight || !self.work.is_empty() || !message.is_plain() || self.budget == 0 {
             return None;
         }
@@ -201,7 +232,8 @@ impl Shard {
                     let outlet = self.outlet(receiver);
                     outlet.filter(|_| qos < QoS::ExactlyOnce).and_then(|mut outlet| {
                         let takes = outlet.takes(plain.payload, qos);
-                        takes.then(|| outlet.deliver(&plain, qos, |_| Arc::clone(message)))
+                        let share = |_: &mut Spares| Arc::clone(message);
+                        takes.then(|| outlet.deliver(&plain, qos, share, effects))
                     })
                 }
                 Some(Only::Shard(_)) | None => None,
@@ -213,7 +245,13 @@ impl Shard {
     }
 
     /// Counts and acknowledges the publications of a run.
-    fn finish_run(&mut self, id: ConnectionId, run: &Run<'_>) {
+    fn finish_run(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        run: &Run<'_>,
+        effects: &mut Effects,
+    ) {
         self.statistics.bytes_received += run.bytes as u64;
         self.statistics.packets_received += run.count as u64;
         self.statistics.publish_received += run.count as u64;
@@ -223,9 +261,28 @@ impl Shard {
         if let Some(connection) = self.connections.find_mut(id) {
             connection.heard = self.now;
         }
+        if run.is_recorded {
+            return self.await_run(key, run, effects);
+        }
         for packet_id in &run.acknowledge {
             self.send_bare(id, PacketType::Puback, *packet_id);
         }
+    }
+
+    /// Lets the acknowledgements of a run wait until it is durable.
+    fn await_run(&mut self, key: SessionKey, run: &Run<'_>, effects: &mut Effects) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let mut first = None;
+        for packet_id in &run.acknowledge {
+            let arrival = session.receiver.on_publish(QoS::AtLeastOnce, *packet_id);
+            if let Ok(Arrival::New(answer)) = arrival {
+                first.get_or_insert(answer.value());
+            }
+        }
+        let Some(first) = first else { return };
+        let (to, count) = (self.settings.shard, run.acknowledge.len() as u64);
+        let awaited = Awaited { to, session: key, first, count, bytes: 0 };
+        self.await_durable(Awaiting::Run(Box::new(awaited)), effects);
     }
 
     /// Takes a run of PUBACKs, up to the first that lets something else happen.

@@ -191,6 +191,12 @@ impl Receiver {
         self.owed() == 0 && self.open < self.maximum
     }
 
+    /// How many more publications may come before something is acknowledged.
+    // [MQTT5-3.3.4-7]
+    pub fn quota(&self) -> u16 {
+        self.maximum.saturating_sub(self.open)
+    }
+
     /// A PUBLISH with QoS 1 or 2.
     pub fn on_publish(&mut self, qos: QoS, packet_id: PacketId) -> Result<Arrival, ReceiverError> {
         let known = match qos {

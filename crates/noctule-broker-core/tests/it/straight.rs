@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Durability, Event, ReadRules};
-use noctule_packet::{Framing, Packet, PacketType, QoS, TextRules, Version, split};
+use noctule_broker_core::{Durability, Event, ReadRules, Record, Settings};
+use noctule_packet::{Framing, Packet, PacketType, QoS, ReasonCode, TextRules, Version, split};
 use noctule_testkit::{OwnedConnect, OwnedPublish, packet_bytes};
 
-use crate::broker::{Broker, Client};
+use crate::broker::{Broker, Client, placement_of, shards};
 use crate::orders::{Choices, random_orders};
 
 const CLIENTS: usize = 4;
@@ -243,6 +243,21 @@ fn who_does_not_read_its_acknowledgements_is_not_read_either() {
     assert_eq!(state(short), state(long));
 }
 
+fn qos(id: u16) -> QoS {
+    if id.is_multiple_of(3) { QoS::AtMostOnce } else { QoS::AtLeastOnce }
+}
+
+/// Ten publications to `t` in one piece; those with QoS 1 have the numbers that they carry.
+fn run(version: Version) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for id in 1..=10 {
+        let publish = OwnedPublish::new("t", id.to_string(), qos(id));
+        let publish = if qos(id) == QoS::AtLeastOnce { publish.packet_id(id) } else { publish };
+        publish.to_packet().encode(version, &mut bytes).unwrap();
+    }
+    bytes
+}
+
 #[test]
 fn a_run_goes_to_another_shard_in_one_piece_and_is_answered_in_one() {
     let broker = Broker::placed(2, &[("p", 0), ("s", 1)], |_| {});
@@ -252,14 +267,7 @@ fn a_run_goes_to_another_shard_in_one_piece_and_is_answered_in_one() {
     publisher.publish("t", "known from now on", QoS::AtMostOnce);
     assert_eq!(subscriber.receive_all().len(), 1);
     broker.hold_mail();
-    let qos = |id: u16| if id.is_multiple_of(3) { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-    let mut bytes = Vec::new();
-    for id in 1..=10 {
-        let publish = OwnedPublish::new("t", id.to_string(), qos(id));
-        let publish = if qos(id) == QoS::AtLeastOnce { publish.packet_id(id) } else { publish };
-        publish.to_packet().encode(Version::V3_1_1, &mut bytes).unwrap();
-    }
-    publisher.send_bytes(&bytes);
+    publisher.send_bytes(&run(Version::V3_1_1));
     assert_eq!(broker.carry_between(0, 1), ["Run"]);
     for id in 1..=10 {
         let message = subscriber.receive();
@@ -270,6 +278,66 @@ fn a_run_goes_to_another_shard_in_one_piece_and_is_answered_in_one() {
         publisher.expect_puback(id);
     }
     publisher.expect_nothing_before_pong();
+}
+
+#[test]
+fn a_run_for_a_stored_session_is_acknowledged_in_one_piece_when_all_of_it_is_durable() {
+    for home in [0, 1] {
+        let store = |settings: &mut Settings| settings.durability = Durability::Stored;
+        let broker = Broker::placed(2, &[("p", 0), ("s", home)], store);
+        let mut subscriber = broker.lasting(Version::V5_0, "s");
+        subscriber.subscribe(&[("t", QoS::AtLeastOnce)]);
+        let mut publisher = broker.client(Version::V3_1_1, "p");
+        publisher.publish("t", "known from now on", QoS::AtMostOnce);
+        assert_eq!(subscriber.receive_all().len(), 1);
+        broker.hold();
+        publisher.send_bytes(&run(Version::V3_1_1));
+        let mut expected = Vec::new();
+        for id in 1..=10 {
+            let message = subscriber.receive();
+            assert_eq!((message.text(), message.qos), (id.to_string().as_str(), qos(id)));
+            if qos(id) == QoS::AtLeastOnce {
+                expected.push((id.to_string(), 1 + expected.len() as u64));
+            }
+        }
+        let records: Vec<_> = broker.records().into_iter().map(queued).collect();
+        assert_eq!(records, expected, "what is stored, in its places");
+        for _ in 1..records.len() {
+            broker.kept();
+        }
+        publisher.expect_nothing_before_pong();
+        broker.kept();
+        for id in (1..=10).filter(|id| qos(*id) == QoS::AtLeastOnce) {
+            publisher.expect_puback(id);
+        }
+        publisher.expect_nothing_before_pong();
+    }
+}
+
+/// The payload and the place of a message for one session.
+fn queued(record: Record) -> (String, u64) {
+    let Record::Queued { publication: 0, message, references } = record else {
+        panic!("{record:?}");
+    };
+    assert_eq!(references.len(), 1);
+    (String::from_utf8(message.payload.to_vec()).unwrap(), references[0].sequence)
+}
+
+#[test]
+fn a_run_for_a_stored_session_is_no_longer_than_the_receive_maximum() {
+    let broker = Broker::with(|settings| {
+        settings.durability = Durability::Stored;
+        settings.placement = placement_of(shards(), &["p", "s", "t"].map(|name| (name, 0)));
+        settings.limits.receive_maximum = 5;
+    });
+    let mut subscriber = broker.lasting(Version::V5_0, "s");
+    subscriber.subscribe(&[("t", QoS::AtLeastOnce)]);
+    let mut publisher = broker.client(Version::V5_0, "p");
+    publisher.publish("t", "known from now on", QoS::AtMostOnce);
+    broker.hold();
+    publisher.send_bytes(&run(Version::V5_0));
+    publisher.expect_disconnect(ReasonCode::ReceiveMaximumExceeded);
+    assert_eq!(broker.records().len(), 5);
 }
 
 #[test]
