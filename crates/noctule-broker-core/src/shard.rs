@@ -370,9 +370,7 @@ impl Shard {
                     continue;
                 }
             };
-            if let Some(connection) = self.connections.find_mut(id) {
-                connection.heard = self.now;
-            }
+            self.note_heard(id);
             if connecting && let Some(home) = self.home_elsewhere(&frame) {
                 self.forget(id);
                 let bytes = bytes.len() - rest.len();
@@ -389,6 +387,13 @@ impl Shard {
             }
         }
         Consumed { bytes: bytes.len(), reading: Reading::Drained }
+    }
+
+    /// The connection has said something.
+    fn note_heard(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.find_mut(id) {
+            connection.heard = self.now;
+        }
     }
 
     /// A buffer that was too full has been written out.

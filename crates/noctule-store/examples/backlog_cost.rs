@@ -73,7 +73,7 @@ fn queued(session: u64, sequence: u64) -> Record {
 
 /// Writes so many messages; if they are live, their clients have them at once.
 fn fill(path: &Path, messages: u64, are_live: bool) -> Answer<()> {
-    let Opened { mut log, mut archive, .. } = open_directory(path, 1_024)?;
+    let Opened { mut log, mut archive, .. } = open_directory(path, 1_024, None)?;
     let view = log.view();
     let mut batch = Batch::new();
     let push = |batch: &mut Batch, record: &Record| {
@@ -121,7 +121,7 @@ fn fill(path: &Path, messages: u64, are_live: bool) -> Answer<()> {
 
 fn open(path: &Path, drains: bool) -> Answer<()> {
     let (cpu, started) = (cpu_micros()?, Instant::now());
-    let Opened { archive, model, findings, .. } = open_directory(path, 1_024)?;
+    let Opened { archive, model, findings, .. } = open_directory(path, 1_024, None)?;
     let shards = model.into_restored(&Placement::new([7; 16], 2));
     println!(
         "open in {:.2} s ({:.2} s CPU), {} MB: {findings}",
