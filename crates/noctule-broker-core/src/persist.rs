@@ -207,8 +207,8 @@ impl Shard {
             return;
         }
         let noted = core::mem::take(&mut self.records.references);
-        for (session, Reference { qos, sequence, .. }) in &noted {
-            if *qos == QoS::ExactlyOnce {
+        if publication.qos == QoS::ExactlyOnce {
+            for (session, Reference { sequence, .. }) in &noted {
                 let queue = Awaiting::Queue { session: *session, sequence: *sequence };
                 self.records.waiting.push_back((self.records.handed_out + 1, queue));
             }
@@ -238,14 +238,20 @@ impl Shard {
     }
 
     /// Whether the next message of a queue must not be sent yet: the packet identifier of one with
-    /// QoS 2 follows from what stands before it, so that all of that has to be durable.
-    // [MQTT5-4.3.3-2] [MQTT311-4.3.3-1]
+    /// QoS 2 follows from what stands before it, so that all of that has to be durable. One that was
+    /// published with QoS 2 may be routed again after a crash, and nobody would know that it has
+    /// been sent, whatever it is delivered with.
+    // [MQTT5-4.3.3-2] [MQTT311-4.3.3-1] [MQTT5-3.3.1-1] [MQTT311-3.3.1-1]
     pub(crate) fn waits_for_store(&self, key: SessionKey) -> bool {
         let Some(session) = self.registry.session(key) else { return false };
         let Some(kept) = session.kept.as_deref() else { return false };
-        let is_new = session.sender.waiting_qos() == Some(QoS::ExactlyOnce)
-            && !session.sender.has_repetitions();
-        let Some(next) = session.sender.peek_waiting().filter(|_| is_new) else { return false };
+        if session.sender.has_repetitions() {
+            return false;
+        }
+        let next = session.sender.peek_waiting();
+        let Some(next) = next.filter(|next| next.message.qos == QoS::ExactlyOnce) else {
+            return false;
+        };
         kept.sequence_of(next) > kept.durable || kept.skipped > self.records.durable
     }
 
