@@ -48,7 +48,11 @@ impl Shard {
             return;
         }
         let connection = session.connection;
-        if publication.name > 0 && self.has_got(terms.session, publication.name) {
+        // A shared subscription knows by itself what it has got.
+        if publication.name > 0
+            && terms.group.is_none()
+            && self.has_got(terms.session, publication.name)
+        {
             return;
         }
         // A publication may have waited for an answer or a turn. [MQTT5-3.3.2-5]

@@ -118,7 +118,12 @@ impl Shard {
         let kept = self.registry.session_mut(key).and_then(|session| session.kept.take());
         // [MQTT5-3.1.2-8] [MQTT311-3.1.2-8] [MQTT31-3.1-13]
         self.publish_will(key, effects);
+        // What the store has as the session's has to be the shared subscription's before.
+        if let Some(session) = self.registry.session_mut(key) {
+            session.kept = kept;
+        }
         self.give_back_unfinished(key, effects);
+        let kept = self.registry.session_mut(key).and_then(|session| session.kept.take());
         let Some(session) = self.registry.remove(key) else { return };
         let Session { client_id, expires_at, subscriptions, held_bytes, is_counted, .. } = session;
         self.settings.totals.stored_sessions.subtract(is_counted.into());

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
+use noctule_packet::QoS;
 
 use crate::input::ShardId;
 use crate::message::Message;
@@ -30,6 +31,24 @@ pub(crate) struct Tag {
     pub(crate) group: GroupKey,
     /// Counts the group's messages.
     pub(crate) number: u64,
+    /// Where the store has it as the group's, and not as its session's.
+    pub(crate) place: Option<Place>,
+}
+
+/// A place in a queue of a shared subscription that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) queue: u64,
+    pub(crate) sequence: u64,
+}
+
+/// A message of a group that waits for a member, or goes back to where it waited.
+#[derive(Clone, Debug)]
+pub(crate) struct Unassigned {
+    pub(crate) number: u64,
+    /// Where the store has it.
+    pub(crate) place: Option<Place>,
+    pub(crate) message: Arc<Message>,
 }
 
 /// All groups of a shard.
@@ -56,8 +75,12 @@ pub(crate) struct Group {
     /// The number of the last message.
     number: u64,
     /// Messages that no member could take, by their numbers.
-    backlog: BTreeMap<u64, Arc<Message>>,
+    backlog: BTreeMap<u64, (Option<Place>, Arc<Message>)>,
     backlog_bytes: u64,
+    /// The last place that was taken in its queue, if it has one that is kept.
+    pub(crate) last: Option<Place>,
+    /// Whether what waits is kept, because a member is.
+    pub(crate) is_kept: bool,
 }
 
 /// One member, and for one of another shard what that has lent.
@@ -70,6 +93,8 @@ pub(crate) struct Member {
     pub(crate) window: Option<u16>,
     /// How many it has been given and is not done with; unused on its own shard.
     pub(crate) outstanding: u32,
+    /// Whether its session is stored.
+    pub(crate) is_stored: bool,
 }
 
 impl Group {
@@ -79,7 +104,7 @@ impl Group {
 
     /// The message that has waited longest.
     pub(crate) fn first_waiting(&self) -> Option<&Arc<Message>> {
-        self.backlog.first_key_value().map(|(_, message)| message)
+        self.backlog.first_key_value().map(|(_, (_, message))| message)
     }
 
     pub(crate) fn member_mut(
@@ -96,12 +121,20 @@ impl Group {
         let id = (member.shard, member.session);
         if let Some(known) = self.member_mut(member.shard, member.session) {
             (known.subscription, known.window) = (member.subscription, member.window);
+            self.note_kept();
             return;
         }
         if let Some(at) = self.departed.iter().position(|(departed, _)| *departed == id) {
             member.outstanding = self.departed.remove(at).1;
         }
         self.members.push(member);
+        self.note_kept();
+    }
+
+    fn note_kept(&mut self) {
+        let keeps =
+            |member: &Member| member.is_stored && member.subscription.options.qos > QoS::AtMostOnce;
+        self.is_kept = self.members.iter().any(keeps);
     }
 
     /// Takes a member out that has given so many messages back.
@@ -110,6 +143,7 @@ impl Group {
         let is_it = |member: &Member| (member.shard, member.session) == id;
         let Some(at) = self.members.iter().position(is_it) else { return };
         let outstanding = self.members.remove(at).outstanding;
+        self.note_kept();
         if outstanding > 0 {
             // A session that ends with a QoS 2 message says no more about it.
             if self.departed.len() == DEPARTED_MAX {
@@ -196,6 +230,8 @@ impl Groups {
                 number: 0,
                 backlog: BTreeMap::new(),
                 backlog_bytes: 0,
+                last: None,
+                is_kept: false,
             });
         }
         self.by_filter.insert(filter, key);
@@ -220,22 +256,23 @@ impl Groups {
     }
 
     /// Lets a message wait for a member: behind earlier ones, before later ones.
-    pub(crate) fn keep(&mut self, key: GroupKey, number: u64, message: Arc<Message>) {
+    pub(crate) fn keep(&mut self, key: GroupKey, waiting: Unassigned) {
         let Some(group) = self.group_mut(key) else { return };
+        let Unassigned { number, place, message } = waiting;
         group.backlog_bytes += message.bytes() as u64;
-        group.backlog.insert(number, message);
+        group.backlog.insert(number, (place, message));
         self.backlogged.insert(key);
     }
 
     /// Takes the message that has waited longest.
-    pub(crate) fn take(&mut self, key: GroupKey) -> Option<(u64, Arc<Message>)> {
+    pub(crate) fn take(&mut self, key: GroupKey) -> Option<Unassigned> {
         let group = self.group_mut(key)?;
-        let (number, message) = group.backlog.pop_first()?;
+        let (number, (place, message)) = group.backlog.pop_first()?;
         group.backlog_bytes -= message.bytes() as u64;
         if group.backlog.is_empty() {
             self.backlogged.remove(&key);
         }
-        Some((number, message))
+        Some(Unassigned { number, place, message })
     }
 
     /// All groups in which messages wait.
@@ -269,7 +306,9 @@ mod tests {
     fn outstanding(group: &mut Group, id: (ShardId, SessionKey)) -> u32 {
         let subscription = Subscription { options: Default::default(), identifier: None };
         let (shard, session) = id;
-        group.join(Member { shard, session, subscription, window: None, outstanding: 0 });
+        let is_stored = false;
+        let window = None;
+        group.join(Member { shard, session, subscription, window, outstanding: 0, is_stored });
         group.member_mut(shard, session).expect("it has joined").outstanding
     }
 

@@ -2,6 +2,7 @@
 //! live, taking what they assign, and giving back what is not finished.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use noctule_packet::{QoS, TopicFilter};
@@ -9,17 +10,25 @@ use noctule_packet::{QoS, TopicFilter};
 use crate::delivery::Terms;
 use crate::effect::{Effects, Token};
 use crate::event::DropCause;
-use crate::groups::{GroupKey, Member, Tag};
+use crate::groups::{GroupKey, Member, Tag, Unassigned};
 use crate::input::ShardId;
-use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::router::Change;
-use crate::session::{Delivery, Subscription};
+use crate::session::{Delivery, Session, Subscription};
 use crate::shard::Shard;
-use crate::shard_message::{Assign, Body, GroupMessage, Unfinished};
+use crate::shard_message::{Assign, Body, GroupMessage};
 
-/// What members could not finish, by the group, and in order.
-type ByGroup = BTreeMap<(ShardId, GroupKey), Unfinished>;
+/// What a member could not finish, by the group, and in order.
+type ByGroup = BTreeMap<(ShardId, GroupKey), Vec<(Delivery, Stage)>>;
+
+/// How far a delivery has come that is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It was sent, and not acknowledged.
+    Sent,
+    /// It waited.
+    Waiting,
+}
 
 /// What all filters of shared subscriptions begin with.
 const SHARE: &str = "$share/";
@@ -50,7 +59,9 @@ impl Shard {
         subscription: Subscription,
     ) -> Change {
         let shard = self.settings.shard;
-        let member = Member { shard, session, subscription, window: None, outstanding: 0 };
+        let is_stored = self.registry.session(session).is_some_and(Session::is_stored);
+        let (window, outstanding) = (None, 0);
+        let member = Member { shard, session, subscription, window, outstanding, is_stored };
         self.join_group(filter, member)
     }
 
@@ -65,8 +76,19 @@ impl Shard {
     ) {
         let Subscription { options, identifier } = subscription;
         let (filter, session, window) = (filter.into(), key, self.window_to_lend(key));
-        let join = GroupMessage::Join { token, filter, session, options, identifier, window };
-        effects.tell(owner, Body::Group(join));
+        let is_stored = self.registry.session(key).is_some_and(Session::is_stored);
+        effects.tell(
+            owner,
+            Body::Group(GroupMessage::Join {
+                token,
+                filter,
+                session,
+                options,
+                identifier,
+                window,
+                is_stored,
+            }),
+        );
     }
 
     /// Takes a session out of a group, wherever that lives. What it was never sent goes to the
@@ -84,12 +106,10 @@ impl Shard {
             Some(_) => self.forget_group_elsewhere(key, filter.as_str()),
             None => self.forget_own_group(key, filter.as_str()),
         };
-        let mut left = self.take_unfinished(
-            key,
-            |tag| tag.owner == owner && Some(tag.group) == group,
-            effects,
-        );
-        let unfinished = left.pop_first().map(|(_, left)| left).unwrap_or_default();
+        let leaves = |tag: Tag| tag.owner == owner && Some(tag.group) == group;
+        let left = self.take_unfinished(key, leaves).pop_first();
+        let left = left.map(|(_, left)| left).unwrap_or_default();
+        let unfinished = self.unassign(key, Some(filter.as_str().into()), left, effects);
         if elsewhere.is_none() {
             return self.leave_group((owner, key), filter, unfinished, effects);
         }
@@ -151,7 +171,8 @@ impl Shard {
         });
         let Some(session) = member else {
             if queued {
-                let unfinished = Vec::from([(tag.number, message)]);
+                let Tag { number, place, .. } = tag;
+                let unfinished = Vec::from([Unassigned { number, place, message }]);
                 let give_back = |group| GroupMessage::GiveBack { group, session: key, unfinished };
                 self.tell_owner(tag, give_back, effects);
             } else {
@@ -164,17 +185,22 @@ impl Shard {
             elsewhere.retain(|(known, _)| *known != filter);
             elsewhere.push((filter, tag.group));
         }
-        self.frames.clear();
-        let Some(mut publication) = Publication::of(&message, Publisher::Nobody) else { return };
         let group = queued.then_some(tag);
         let terms = Terms { session: key, qos, retain, identifiers, group };
-        self.deliver(&mut publication, &terms, false, effects);
-        self.record_queued(&mut publication, effects);
+        self.deliver_shared(&message, terms, effects);
     }
 
     /// A member is done with a message, one way or the other: if its group lives on another shard,
     /// that may send another one.
-    pub(crate) fn settle_shared(&self, key: SessionKey, tag: Option<Tag>, effects: &mut Effects) {
+    pub(crate) fn settle_shared(
+        &mut self,
+        key: SessionKey,
+        tag: Option<Tag>,
+        effects: &mut Effects,
+    ) {
+        if let Some(place) = tag.and_then(|tag| tag.place) {
+            self.record_taken(place, effects);
+        }
         let Some(tag) = tag.filter(|tag| tag.owner != self.settings.shard) else { return };
         self.tell_owner(tag, |group| GroupMessage::Settle { group, session: key }, effects);
     }
@@ -193,14 +219,14 @@ impl Shard {
     // [MQTT5-4.8.2-4]
     pub(crate) fn give_back_unsent(&mut self, key: SessionKey, effects: &mut Effects) {
         let mut left = ByGroup::new();
-        self.take_unsent(key, &mut left, |_| true, effects);
+        self.take_unsent(key, &mut left, |_| true);
         self.give_back(key, left, effects);
     }
 
     /// What a session that ends was not sent, or has not acknowledged, goes to other members of all
     /// its shared subscriptions.
     pub(crate) fn give_back_unfinished(&mut self, key: SessionKey, effects: &mut Effects) {
-        let left = self.take_unfinished(key, |_| true, effects);
+        let left = self.take_unfinished(key, |_| true);
         self.give_back(key, left, effects);
     }
 
@@ -209,7 +235,9 @@ impl Shard {
         if self.is_planted(crate::planted::PlantedFault::LoseWorkOfMember) {
             return;
         }
-        for ((owner, group), unfinished) in left {
+        for ((owner, group), left) in left {
+            let filter = self.group_filter(session, (owner, group));
+            let unfinished = self.unassign(session, filter, left, effects);
             if owner == self.settings.shard {
                 self.take_back(group, unfinished, effects);
             } else {
@@ -221,12 +249,7 @@ impl Shard {
 
     /// Takes what a session was not sent, and without a connection also what it has not
     /// acknowledged, of the shared subscriptions that `leaves` says yes to.
-    fn take_unfinished(
-        &mut self,
-        key: SessionKey,
-        leaves: impl Fn(Tag) -> bool + Copy,
-        effects: &mut Effects,
-    ) -> ByGroup {
+    fn take_unfinished(&mut self, key: SessionKey, leaves: impl Fn(Tag) -> bool + Copy) -> ByGroup {
         let mut taken = ByGroup::new();
         // [MQTT5-3.10.4-3]
         if let Some(session) = self.registry.session_mut(key)
@@ -236,20 +259,14 @@ impl Shard {
             let sent = session.sender.take_at_least_once(|sent| sent.group().is_some_and(leaves));
             for delivery in sent {
                 self.release_delivery(key, &delivery);
-                sort_in(&mut taken, delivery);
+                sort_in(&mut taken, delivery, Stage::Sent);
             }
         }
-        self.take_unsent(key, &mut taken, leaves, effects);
+        self.take_unsent(key, &mut taken, leaves);
         taken
     }
 
-    fn take_unsent(
-        &mut self,
-        key: SessionKey,
-        into: &mut ByGroup,
-        leaves: impl Fn(Tag) -> bool,
-        effects: &mut Effects,
-    ) {
+    fn take_unsent(&mut self, key: SessionKey, into: &mut ByGroup, leaves: impl Fn(Tag) -> bool) {
         let Some(session) = self.registry.session_mut(key) else { return };
         // What waits may be much more than that.
         if session.queued_shared == 0 {
@@ -260,16 +277,25 @@ impl Shard {
             if let Some(session) = self.registry.session_mut(key) {
                 session.note_dequeued(&delivery);
             }
-            self.record_skipped(key, &delivery, effects);
             self.release_delivery(key, &delivery);
-            sort_in(into, delivery);
+            sort_in(into, delivery, Stage::Waiting);
         }
+    }
+
+    fn group_filter(
+        &self,
+        session: SessionKey,
+        (owner, group): (ShardId, GroupKey),
+    ) -> Option<Arc<str>> {
+        if owner == self.settings.shard {
+            return Some(Arc::clone(&self.groups.group(group)?.filter));
+        }
+        self.registry.session(session)?.filter_elsewhere(group)
     }
 }
 
-fn sort_in(unfinished: &mut ByGroup, delivery: Delivery) {
+fn sort_in(left: &mut ByGroup, delivery: Delivery, stage: Stage) {
     if let Some(tag) = delivery.group() {
-        let group = unfinished.entry((tag.owner, tag.group)).or_default();
-        group.push((tag.number, delivery.message));
+        left.entry((tag.owner, tag.group)).or_default().push((delivery, stage));
     }
 }

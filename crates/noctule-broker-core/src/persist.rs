@@ -14,6 +14,7 @@ use noctule_packet::{PacketId, QoS};
 
 use crate::effect::{Effect, Effects, Token};
 use crate::forwarded::Forwarded;
+use crate::groups::Place;
 use crate::input::ConnectionId;
 use crate::passing::Awaited;
 use crate::publication::Publication;
@@ -21,7 +22,7 @@ use crate::registry::SessionKey;
 use crate::session::{Delivery, Kept};
 use crate::settings::Durability;
 use crate::shard::Shard;
-use crate::stored::{Record, Reference};
+use crate::stored::{Record, Reference, is_shared_queue};
 
 /// The records of a shard.
 #[derive(Debug, Default)]
@@ -197,6 +198,36 @@ impl Shard {
         self.records.references.push((key, reference));
     }
 
+    /// Notes that a message waits in a shared subscription, or with place 0 that this has got it.
+    pub(crate) fn note_shared_queued(&mut self, place: Place, qos: QoS) {
+        self.records.references.push((SessionKey::NOBODY, place.reference(qos)));
+    }
+
+    /// Records that a message has left its place in a shared subscription: for its session's queue,
+    /// if it has got a place there, and for good otherwise.
+    pub(crate) fn record_moved(
+        &mut self,
+        from: Place,
+        publication: &mut Publication<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some((session, reference)) = self.records.references.pop() else {
+            self.record_taken(from, effects);
+            return;
+        };
+        self.await_place(session, &reference, publication.qos);
+        let (message, Place { queue: from, sequence }) = (publication.message(), from);
+        self.record(Record::Moved { from, sequence, message, reference }, effects);
+    }
+
+    /// What was published with QoS 2 is sent when the next record is durable.
+    fn await_place(&mut self, session: SessionKey, reference: &Reference, published: QoS) {
+        if published == QoS::ExactlyOnce && !is_shared_queue(reference.session) {
+            let queue = Awaiting::Queue { session, sequence: reference.sequence };
+            self.records.waiting.push_back((self.records.handed_out + 1, queue));
+        }
+    }
+
     /// Records for whom a publication waits since this was last called.
     pub(crate) fn record_queued(
         &mut self,
@@ -207,11 +238,8 @@ impl Shard {
             return;
         }
         let noted = core::mem::take(&mut self.records.references);
-        if publication.qos == QoS::ExactlyOnce {
-            for (session, Reference { sequence, .. }) in &noted {
-                let queue = Awaiting::Queue { session: *session, sequence: *sequence };
-                self.records.waiting.push_back((self.records.handed_out + 1, queue));
-            }
+        for (session, reference) in &noted {
+            self.await_place(*session, reference, publication.qos);
         }
         let references = noted.into_iter().map(|(_, reference)| reference).collect();
         let message = publication.message();
@@ -226,12 +254,30 @@ impl Shard {
         delivery: &Delivery,
         effects: &mut Effects,
     ) {
+        self.record_gone(key, delivery, None, effects);
+    }
+
+    /// A message that waited for a session waits elsewhere, or is gone, without having been sent.
+    pub(crate) fn record_gone(
+        &mut self,
+        key: SessionKey,
+        delivery: &Delivery,
+        to: Option<Reference>,
+        effects: &mut Effects,
+    ) {
         let Some(session) = self.registry.session_mut(key) else { return };
         let Some(kept) = session.queue_kept() else { return };
         kept.skipped = self.records.handed_out + 1;
         let (name, sequence) = (kept.name, kept.sequence_of(delivery));
         let is_last = session.waiting() == 0;
-        self.record(Record::Skipped { session: name, sequence }, effects);
+        let record = match to {
+            None => Record::Skipped { session: name, sequence },
+            Some(reference) => {
+                let message = Arc::clone(&delivery.message);
+                Record::Moved { from: name, sequence, message, reference }
+            }
+        };
+        self.record(record, effects);
         if !is_last {
             self.await_durable(Awaiting::Queue { session: key, sequence }, effects);
         }

@@ -14,12 +14,13 @@ use noctule_packet::{PacketId, QoS};
 
 use crate::effect::{Effect, Effects, Principal, Token, Waiting};
 use crate::fan_out::Then;
+use crate::groups::GroupKey;
 use crate::message::Message;
 use crate::origin::Origin;
 use crate::outstanding::Outstanding;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
-use crate::restored::{Restored, Step, StoredMessage, StoredSession};
+use crate::restored::{Restored, Step, StoredMessage, StoredSession, StoredSharedQueue};
 use crate::session::{Delivery, Kept, Session};
 use crate::shard::Shard;
 use crate::subscribe::Request;
@@ -43,6 +44,10 @@ pub(crate) struct Restoring {
     unrouted: Vec<(u64, u64, Arc<Message>)>,
     /// Who has got which publication already, by their names in the store.
     queued: BTreeMap<u64, Vec<u64>>,
+    /// What waits in shared subscriptions, until they have all their members.
+    shared: Vec<StoredSharedQueue>,
+    /// The queues of shared subscriptions that there were, and whose.
+    shared_queues: BTreeMap<u64, Arc<str>>,
 }
 
 impl Shard {
@@ -50,6 +55,11 @@ impl Shard {
     pub(crate) fn on_restore(&mut self, restored: Restored, effects: &mut Effects) {
         match restored {
             Restored::Session(stored) => self.restore_session(*stored, effects),
+            Restored::SharedQueue(stored) => {
+                let filter = Arc::clone(&stored.filter);
+                self.restoring.shared_queues.insert(stored.queue, filter);
+                self.restoring.shared.push(stored);
+            }
             Restored::Retained(message) => self.restore_retained(message),
             Restored::Unrouted { publication, session, message } => {
                 self.restoring.unrouted.push((publication, session, message));
@@ -130,6 +140,9 @@ impl Shard {
     fn go_on_behind_crash(&mut self, effects: &mut Effects) {
         let sessions = core::mem::take(&mut self.restoring.sessions);
         let unrouted = core::mem::take(&mut self.restoring.unrouted);
+        for stored in core::mem::take(&mut self.restoring.shared) {
+            self.go_on_with_shared(stored, effects);
+        }
         for (at, (name, session, message)) in (UNROUTED..).zip(unrouted) {
             // What a session has published counts, even if it is over.
             let key = sessions.get(&session).map(|(key, _)| *key);
@@ -170,6 +183,14 @@ impl Shard {
         let Some(sessions) = self.restoring.queued.get(&publication) else { return false };
         let kept = self.registry.session(key).and_then(|session| session.kept.as_deref());
         kept.is_some_and(|kept| sessions.contains(&kept.name))
+    }
+
+    /// Whether a publication was given to a shared subscription already, before the last crash.
+    pub(crate) fn has_got_shared(&self, key: GroupKey, publication: u64) -> bool {
+        let Some(queues) = self.restoring.queued.get(&publication) else { return false };
+        let Some(group) = self.groups.group(key) else { return false };
+        let mut filters = queues.iter().filter_map(|name| self.restoring.shared_queues.get(name));
+        filters.any(|filter| *filter == group.filter)
     }
 }
 

@@ -81,12 +81,29 @@ pub struct StoredSession {
     pub received: Vec<PacketId>,
 }
 
+/// A queue of a shared subscription as a store gives it back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredSharedQueue {
+    /// Its name.
+    pub queue: u64,
+    /// The whole filter.
+    pub filter: Arc<str>,
+    /// What waits, with its places and in their order.
+    pub messages: Vec<(u64, Arc<Message>)>,
+    /// Places that were taken, and of which nothing else is known.
+    pub lost: Vec<u64>,
+    /// The last place that was taken.
+    pub last: u64,
+}
+
 /// What a store gives back, before the first client comes.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Restored {
     /// A session whose home is this shard.
     Session(Box<StoredSession>),
+    /// A queue of a shared subscription that lives on this shard.
+    SharedQueue(StoredSharedQueue),
     /// The retained message of a topic whose owner is this shard.
     Retained(Arc<Message>),
     /// A QoS 2 publication that was received and perhaps not routed to all; for the home of its
@@ -103,7 +120,7 @@ pub enum Restored {
     Queued {
         /// Its name.
         publication: u64,
-        /// The sessions.
+        /// The sessions, and the queues of shared subscriptions.
         sessions: Vec<u64>,
     },
     /// That was all. [`Effect::Restored`](crate::Effect::Restored) says when it is in its place.

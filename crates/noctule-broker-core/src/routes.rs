@@ -183,6 +183,7 @@ mod tests {
             options: SubscriptionOptions::default(),
             identifier: None,
             window: Some(1),
+            is_stored: false,
         };
         shard.on_group_message(from, join, &mut effects);
         assert_eq!((shard.joins.waiting.len(), shard.routes.unconfirmed.len()), (1, 1));

@@ -146,6 +146,12 @@ impl Session {
         self.memberships.as_ref().map(|known| &*known.here).unwrap_or_default()
     }
 
+    /// The filter of a shared subscription of another shard that has assigned something to it.
+    pub(crate) fn filter_elsewhere(&self, group: GroupKey) -> Option<Arc<str>> {
+        let known = &self.memberships.as_ref()?.elsewhere;
+        known.iter().find(|(_, key)| *key == group).map(|(filter, _)| Arc::clone(filter))
+    }
+
     pub(crate) fn memberships_mut(&mut self) -> &mut Memberships {
         self.memberships.get_or_insert_default()
     }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::effect::Token;
 use crate::fault::Refused;
-use crate::groups::{GroupKey, Tag};
+use crate::groups::{GroupKey, Tag, Unassigned};
 use crate::message::Message;
 use crate::origin::{Origin, Row, Seen};
 use crate::passing::Passed;
@@ -107,6 +107,7 @@ pub(crate) enum GroupMessage {
         options: SubscriptionOptions,
         identifier: Option<SubscriptionIdentifier>,
         window: Option<u16>,
+        is_stored: bool,
     },
     /// It leaves. What it has not finished goes back to the others.
     Leave { filter: Arc<str>, session: SessionKey, unfinished: Unfinished },
@@ -118,8 +119,8 @@ pub(crate) enum GroupMessage {
     GiveBack { group: GroupKey, session: SessionKey, unfinished: Unfinished },
 }
 
-/// Messages of a shared subscription by their number in it.
-pub(crate) type Unfinished = Vec<(u64, Arc<Message>)>;
+/// Messages that go back to a shared subscription.
+pub(crate) type Unfinished = Vec<Unassigned>;
 
 /// A message for one member of a shared subscription.
 #[derive(Debug)]

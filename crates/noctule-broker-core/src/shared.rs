@@ -10,15 +10,16 @@ use noctule_packet::{QoS, TopicFilter};
 use crate::delivery::Terms;
 use crate::effect::{Effect, Effects, Token, Waiting};
 use crate::event::{DropCause, Event, Limit};
-use crate::groups::{GroupKey, Member, Tag};
+use crate::groups::{GroupKey, Member, Place, Tag, Unassigned};
 use crate::input::ShardId;
 use crate::message::Message;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::router::{Change, Match, Target};
-use crate::session::{Identifiers, Subscription, SubscriptionIdentifier};
+use crate::session::{Identifiers, Session, Subscription, SubscriptionIdentifier};
 use crate::shard::Shard;
 use crate::shard_message::{Assign, Body, GroupMessage, Unfinished};
+use crate::shared_queue::is_returned;
 
 impl Shard {
     /// What another shard says about its members.
@@ -29,10 +30,20 @@ impl Shard {
         effects: &mut Effects,
     ) {
         match message {
-            GroupMessage::Join { token, filter, session, options, identifier, window } => {
+            GroupMessage::Join {
+                token,
+                filter,
+                session,
+                options,
+                identifier,
+                window,
+                is_stored,
+            } => {
                 let Ok(parsed) = TopicFilter::new(&filter) else { return };
                 let subscription = Subscription { options, identifier };
-                let member = Member { shard: from, session, subscription, window, outstanding: 0 };
+                let (shard, outstanding) = (from, 0);
+                let member =
+                    Member { shard, session, subscription, window, outstanding, is_stored };
                 let change = self.join_group(parsed, member);
                 self.answer_join(parsed, change, (from, token), effects);
                 self.feed((from, session), &filter, effects);
@@ -129,9 +140,10 @@ impl Shard {
         if !self.groups.members(key).is_empty() {
             return Change::None;
         }
-        while let Some((_, message)) = self.take_waiting(key) {
-            self.drop_shared(key, &message.topic, DropCause::NoMember, None, effects);
+        while let Some(waiting) = self.take_waiting(key) {
+            self.drop_waiting(key, &waiting, DropCause::NoMember, effects);
         }
+        self.end_shared_queue(key, effects);
         self.groups.remove(filter.as_str());
         self.router.unsubscribe(filter.filter(), Target::Group(key))
     }
@@ -147,8 +159,11 @@ impl Shard {
         if unfinished.is_empty() {
             return;
         }
-        for (number, message) in unfinished {
-            self.keep_in_backlog(key, number, message);
+        for mut waiting in unfinished {
+            if waiting.place.is_none() {
+                waiting.place = self.record_waiting(key, &waiting.message, effects);
+            }
+            self.keep_in_backlog(key, waiting, effects);
         }
         self.feed_all(key, effects);
     }
@@ -178,15 +193,12 @@ impl Shard {
             return;
         }
         let Some(key) = self.groups.find(filter) else { return };
-        while let Some((member, number, message)) = self.take_from_backlog((shard, session), key) {
-            if message.is_expired(self.now) {
-                self.drop_shared(key, &message.topic, DropCause::Expired, None, effects);
-                continue;
-            }
-            let Some(mut publication) = Publication::of(&message, Publisher::Nobody) else {
+        while let Some((member, waiting)) = self.take_from_backlog((shard, session), key, effects) {
+            let Some(mut publication) = Publication::of(&waiting.message, Publisher::Nobody) else {
                 continue;
             };
-            self.hand_over(key, number, &member, &mut publication, effects);
+            let tag = self.tag(key, waiting.number, waiting.place);
+            self.hand_over(tag, &member, &mut publication, effects);
         }
     }
 
@@ -205,6 +217,9 @@ impl Shard {
         several: bool,
         effects: &mut Effects,
     ) {
+        if publication.name > 0 && self.has_got_shared(key, publication.name) {
+            return;
+        }
         let number = self.groups.next_number(key);
         let waits = self.groups.group(key).is_some_and(|group| group.first_waiting().is_some());
         let at_most_once = publication.qos == QoS::AtMostOnce;
@@ -212,16 +227,22 @@ impl Shard {
             && let Some((_, member)) = self.pick(key, publication)
             && (member.shard == self.settings.shard || self.windows.is_open(member.shard))
         {
+            let place = self.keep_assigned(key, &member, publication, effects);
+            let tag = self.tag(key, number, place);
             if member.shard == self.settings.shard {
-                let terms = member.terms(self.tag(key, number), publication.retain);
+                let terms = member.terms(tag, publication.retain);
                 self.deliver(publication, &terms, several, effects);
             } else {
-                self.hand_over(key, number, &member, publication, effects);
+                self.hand_over(tag, &member, publication, effects);
             }
             return;
         }
         match self.room_in_backlog(key, publication) {
-            Ok(()) => self.keep_in_backlog(key, number, publication.message()),
+            Ok(()) => {
+                let place = self.note_shared(key, publication.qos, effects);
+                let message = publication.message();
+                self.keep_in_backlog(key, Unassigned { number, place, message }, effects);
+            }
             // Nobody was promised that such a message waits.
             Err((cause, _)) if at_most_once => self.count_drop(cause),
             Err((cause, limit)) => {
@@ -233,13 +254,12 @@ impl Shard {
     /// Hands a message over to the shard of a member.
     fn hand_over(
         &mut self,
-        key: GroupKey,
-        number: u64,
+        mut tag: Tag,
         member: &Member,
         publication: &mut Publication<'_>,
         effects: &mut Effects,
     ) {
-        let Some(group) = self.groups.group_mut(key) else { return };
+        let Some(group) = self.groups.group_mut(tag.group) else { return };
         let filter = Arc::clone(&group.filter);
         let options = member.subscription.options;
         let qos = publication.qos.min(options.qos);
@@ -248,17 +268,21 @@ impl Shard {
         {
             known.outstanding += 1;
         }
+        if !is_returned(qos, member.is_stored)
+            && let Some(place) = tag.place.take()
+        {
+            self.record_taken(place, effects);
+        }
         let message = publication.message();
         self.windows.spend(member.shard, message.bytes());
-        let tag = self.tag(key, number);
         let Terms { retain, identifiers, .. } = member.terms(tag, publication.retain);
         let session = member.session;
         let assign = Assign { tag, filter, session, message, qos, retain, identifiers };
         effects.tell(member.shard, Body::Assign(Box::new(assign)));
     }
 
-    fn tag(&self, group: GroupKey, number: u64) -> Tag {
-        Tag { owner: self.settings.shard, group, number }
+    fn tag(&self, group: GroupKey, number: u64, place: Option<Place>) -> Tag {
+        Tag { owner: self.settings.shard, group, number, place }
     }
 
     fn settle_outstanding(&mut self, key: GroupKey, member: (ShardId, SessionKey), count: usize) {
@@ -316,20 +340,34 @@ impl Shard {
             let groups = self.registry.session(session).map(|session| session.groups());
             last = self.groups.next_backlogged(groups.unwrap_or_default(), last);
             let Some(key) = last else { return };
-            while let Some((member, number, message)) = self.take_from_backlog((own, session), key)
+            while let Some((member, waiting)) = self.take_from_backlog((own, session), key, effects)
             {
-                if message.is_expired(self.now) {
-                    self.drop_shared(key, &message.topic, DropCause::Expired, None, effects);
-                    continue;
-                }
-                self.frames.clear();
-                let Some(mut publication) = Publication::of(&message, Publisher::Nobody) else {
-                    continue;
-                };
-                let terms = member.terms(self.tag(key, number), publication.retain);
-                self.deliver(&mut publication, &terms, false, effects);
-                self.record_queued(&mut publication, effects);
+                let Unassigned { number, place, message } = waiting;
+                let terms = member.terms(self.tag(key, number, place), message.retain);
+                self.deliver_shared(&message, terms, effects);
             }
+        }
+    }
+
+    /// Delivers what waited in a shared subscription. The place that it had there is its session's
+    /// to keep, or free.
+    pub(crate) fn deliver_shared(
+        &mut self,
+        message: &Arc<Message>,
+        mut terms: Terms,
+        effects: &mut Effects,
+    ) {
+        self.frames.clear();
+        let Some(mut publication) = Publication::of(message, Publisher::Nobody) else { return };
+        let session = self.registry.session(terms.session);
+        let is_stored = session.is_some_and(Session::is_stored);
+        let stays = !is_stored && is_returned(publication.qos.min(terms.qos), false);
+        let tag = terms.group.as_mut().filter(|_| !stays);
+        let place = tag.and_then(|tag| tag.place.take());
+        self.deliver(&mut publication, &terms, false, effects);
+        match place {
+            Some(place) => self.record_moved(place, &mut publication, effects),
+            None => self.record_queued(&mut publication, effects),
         }
     }
 
@@ -337,30 +375,54 @@ impl Shard {
         &mut self,
         (shard, session): (ShardId, SessionKey),
         key: GroupKey,
-    ) -> Option<(Member, u64, Arc<Message>)> {
-        let group = self.groups.group_mut(key)?;
-        let qos = group.first_waiting()?.qos;
-        let member = *group.member_mut(shard, session)?;
-        if !self.can_take(&member, qos) {
-            return None;
+        effects: &mut Effects,
+    ) -> Option<(Member, Unassigned)> {
+        loop {
+            let group = self.groups.group_mut(key)?;
+            let qos = group.first_waiting()?.qos;
+            let member = *group.member_mut(shard, session)?;
+            if !self.can_take(&member, qos) {
+                return None;
+            }
+            let waiting = self.take_waiting(key)?;
+            if !waiting.message.is_expired(self.now) {
+                return Some((member, waiting));
+            }
+            self.drop_waiting(key, &waiting, DropCause::Expired, effects);
         }
-        let (number, message) = self.take_waiting(key)?;
-        Some((member, number, message))
     }
 
-    fn keep_in_backlog(&mut self, key: GroupKey, number: u64, message: Arc<Message>) {
+    pub(crate) fn keep_in_backlog(
+        &mut self,
+        key: GroupKey,
+        waiting: Unassigned,
+        effects: &mut Effects,
+    ) {
         if self.groups.group(key).is_some() {
-            self.memory.grow(message.bytes() as u64);
-            self.groups.keep(key, number, message);
+            self.memory.grow(waiting.message.bytes() as u64);
+            self.groups.keep(key, waiting);
         } else {
-            self.count_drop(DropCause::NoMember);
+            self.drop_waiting(key, &waiting, DropCause::NoMember, effects);
         }
     }
 
-    fn take_waiting(&mut self, key: GroupKey) -> Option<(u64, Arc<Message>)> {
-        let (number, message) = self.groups.take(key)?;
-        self.memory.shrink(message.bytes() as u64);
-        Some((number, message))
+    fn take_waiting(&mut self, key: GroupKey) -> Option<Unassigned> {
+        let waiting = self.groups.take(key)?;
+        self.memory.shrink(waiting.message.bytes() as u64);
+        Some(waiting)
+    }
+
+    fn drop_waiting(
+        &mut self,
+        key: GroupKey,
+        waiting: &Unassigned,
+        cause: DropCause,
+        effects: &mut Effects,
+    ) {
+        self.drop_shared(key, &waiting.message.topic, cause, None, effects);
+        if let Some(place) = waiting.place {
+            self.record_taken(place, effects);
+        }
     }
 }
 

@@ -12,6 +12,10 @@ use crate::will::Will;
 
 /// One fact to be made durable. What a record says of a session counts only behind its
 /// [`SessionStarted`](Self::SessionStarted) and before its [`SessionEnded`](Self::SessionEnded).
+///
+/// What waits in a shared subscription for any of its members has queues like those of sessions,
+/// with [names of their own](is_shared_queue). Whatever shard has got a message of theirs may say
+/// that it waits there no more, so that this may stand before what says that it waits.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Record {
@@ -85,9 +89,31 @@ pub enum Record {
         /// For whom it waits.
         references: Vec<Reference>,
     },
-    /// A message waits for a session no more, and was never sent to it.
+    /// A message that waited in one queue waits in another one now: a member of a shared
+    /// subscription has got it, or gives back what it was never sent.
+    Moved {
+        /// The queue that it has left: a session's, or a shared subscription's.
+        from: u64,
+        /// The place that it had there.
+        sequence: u64,
+        /// The message.
+        message: Arc<Message>,
+        /// Where it waits now.
+        reference: Reference,
+    },
+    /// A shared subscription has a queue of this name, perhaps beside others.
+    SharedQueue {
+        /// Its name.
+        queue: u64,
+        /// The whole filter, `$share` and all.
+        filter: Arc<str>,
+        /// The last place in it, if no more will be taken: it is over when all are done.
+        last: Option<u64>,
+    },
+    /// A message waits for a session no more, and was never sent to it; or it waits in a shared
+    /// subscription no more.
     Skipped {
-        /// Which session.
+        /// Which session, or which queue of a shared subscription.
         session: u64,
         /// The message's place in its queue.
         sequence: u64,
@@ -127,12 +153,27 @@ pub enum Record {
     },
 }
 
+/// The bit that the names of shared subscriptions' queues have, and no others: there are fewer
+/// shards.
+const SHARED: u64 = 1 << 15;
+
+/// The name of a shared subscription's queue, made of one that nothing else has.
+pub(crate) const fn name_shared_queue(name: u64) -> u64 {
+    name | SHARED
+}
+
+/// Whether a queue of this name is a shared subscription's, and not a session's.
+pub const fn is_shared_queue(name: u64) -> bool {
+    name & SHARED != 0
+}
+
 /// For whom a message waits, and how it is to be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// Which session.
+    /// Which session, or which queue of a shared subscription.
     pub session: u64,
-    /// The place in its queue: the next message's is larger.
+    /// The place in its queue: the next message's is larger. 0 says of a shared subscription's that
+    /// it has got the message, though this does not wait there.
     pub sequence: u64,
     /// The quality of service to deliver it with.
     pub qos: QoS,

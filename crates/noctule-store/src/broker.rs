@@ -25,6 +25,7 @@ mod record;
 mod references;
 mod restored;
 mod session;
+mod shared;
 mod spilled;
 mod subscription;
 

@@ -1,6 +1,6 @@
 //! What is recorded of messages, when, and what waits until it is durable.
 
-use noctule_broker_core::{Record, Reference};
+use noctule_broker_core::{Record, Reference, is_shared_queue};
 use noctule_packet::{PacketId, PacketType, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
@@ -329,7 +329,7 @@ fn the_store_knows_when_a_will_is_due_and_when_it_is_gone() {
 }
 
 #[test]
-fn what_a_shared_subscription_takes_back_is_skipped() {
+fn what_a_shared_subscription_takes_back_moves_to_a_queue_of_its_own() {
     let mut scene = scene(Version::V5_0, QoS::AtMostOnce);
     let connect = lasting(Version::V5_0, "live").receive_maximum(1);
     let mut member = scene.broker.open();
@@ -344,6 +344,12 @@ fn what_a_shared_subscription_takes_back_is_skipped() {
     let [reference] = &scene.queued()[..] else { panic!("one reference") };
     // It waits for its record when its member goes.
     drop(member);
-    let skipped = Record::Skipped { session: reference.session, sequence: 1 };
-    assert_eq!(scene.broker.record(), skipped);
+    let record = scene.broker.record();
+    let Record::SharedQueue { queue, filter, last: Some(1) } = record else { panic!("{record:?}") };
+    assert!(is_shared_queue(queue) && &*filter == "$share/g/t");
+    let record = scene.broker.record();
+    let Record::Moved { from, sequence: 1, reference: to, .. } = record else {
+        panic!("{record:?}")
+    };
+    assert_eq!((from, to.session, to.sequence), (reference.session, queue, 1));
 }

@@ -194,6 +194,46 @@ fn a_qos_2_handshake_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_waits_for_any_member_of_a_shared_subscription_waits_behind_a_crash() {
+    let directory = Directory::new();
+    let (_broker, address) = directory.start();
+    let filters = [("$share/g/t", QoS::ExactlyOnce)];
+    for member in ["one", "other"] {
+        open(address, Version::V5_0, member).0.subscribe(&filters);
+    }
+    let (mut ends, _) = open(address, Version::V5_0, "ends");
+    ends.subscribe(&filters);
+    let mut publisher = Peer::v5(address, "publisher");
+    for number in 0..10 {
+        let qos = if number % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+        publisher.publish("t", number.to_string(), qos);
+    }
+    // It has got all of them, and is over before it acknowledges any.
+    for number in 0..10 {
+        assert_eq!(ends.expect_publish().text(), number.to_string());
+    }
+    drop(ends);
+    drop(Peer::connect_with(address, &OwnedConnect::v5("ends")));
+    for number in 10..15 {
+        publisher.publish("t", number.to_string(), QoS::AtLeastOnce);
+    }
+    let crashed = directory.crashed();
+    let (heir, address) = crashed.start();
+    let (mut one, present) = open(address, Version::V5_0, "one");
+    assert!(present);
+    let mut numbers: Vec<u32> = (0..10).map(|_| one.receive().text().parse().unwrap()).collect();
+    one.expect_nothing_before_pong();
+    numbers.sort_unstable();
+    // What has been sent with QoS 2 ends with its session.
+    assert_eq!(numbers, [0, 2, 4, 6, 8, 10, 11, 12, 13, 14]);
+    heir.stop_blocking(DEADLINE).unwrap();
+    let (_next, address) = crashed.start();
+    for member in ["one", "other"] {
+        open(address, Version::V5_0, member).0.expect_nothing_before_pong();
+    }
+}
+
+#[test]
 fn a_directory_belongs_to_one_broker() {
     let directory = Directory::new();
     let (broker, _) = directory.start();

@@ -9,6 +9,7 @@ use super::model::Model;
 use super::opening::Findings;
 use super::queues::Queues;
 use super::session::Session;
+use super::shared::SharedQueue;
 use crate::error::StoreError;
 use crate::run::{QueuePart, Runs, SliceLimits};
 
@@ -24,7 +25,14 @@ pub(super) fn restore(
     in_flight_max: u16,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    runs.retain(|queue| model.sessions.get(&queue).is_some_and(Session::lasts));
+    let Model { sessions, shared, .. } = &*model;
+    runs.retain(|queue| {
+        shared.contains_key(&queue) || sessions.get(&queue).is_some_and(Session::lasts)
+    });
+    for (name, queue) in &mut model.shared {
+        runs.finish(*name, queue.up_to());
+        read_shared(*name, queue, queues, findings)?;
+    }
     let mut aways = HashMap::new();
     for (name, session) in &mut model.sessions {
         let mut done = session.progress.up_to();
@@ -50,6 +58,27 @@ pub(super) fn restore(
         if let Some(session) = model.sessions.get_mut(&name) {
             session.away = Some(away);
         }
+    }
+    Ok(())
+}
+
+/// Reads all that waits in a shared subscription, which is in memory.
+fn read_shared(
+    name: u64,
+    queue: &mut SharedQueue,
+    queues: &Queues,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let limits = SliceLimits { messages: MESSAGES, bytes: BYTES };
+    let (mut next, mut has_more) = (queue.up_to().saturating_add(1), true);
+    while has_more {
+        let slice = queues.read(name, next, &limits)?;
+        findings.unreadable.extend(slice.unreadable);
+        findings.spilled += slice.messages.len() as u64;
+        for StoredMessage { message, sequence, .. } in slice.messages {
+            queue.queue(sequence, &message);
+        }
+        (next, has_more) = (slice.next, slice.has_more);
     }
     Ok(())
 }

@@ -1,22 +1,23 @@
-//! What records change in the state, and what the state says: sessions, subscriptions, retained
-//! messages, how far queues are done, and which QoS 2 publications have come. Messages that wait
-//! and publications that are not routed stand elsewhere.
+//! What records change in the state, and what the state says: sessions, subscriptions, shared
+//! subscriptions' queues, retained messages, how far queues are done, and which QoS 2 publications
+//! have come. Messages that wait and publications that are not routed stand elsewhere.
 //!
 //! Each session that a record names is read from the state once, goes on as in a [`Model`], and is
 //! compared in the end with what the state has.
 
 use std::collections::{BTreeMap, HashMap};
 
-use noctule_broker_core::{Record, Reference};
+use noctule_broker_core::{Record, Reference, is_shared_queue};
 use noctule_packet::PacketId;
 
 use super::damaged::{Damaged, Unreadable};
-use super::keys::{self, LAST_NAME, Part, RETAINED, SESSIONS};
+use super::keys::{self, LAST_NAME, Part, RETAINED, SESSIONS, SHARED};
 use super::model::Model;
 use super::progress::Progress;
 use super::reader::Reader;
 use super::record::{decode, encode};
 use super::session::{Left, Session};
+use super::shared::SharedQueue;
 use crate::error::StoreError;
 use crate::state::{State, StateBatch};
 
@@ -70,12 +71,18 @@ impl<'a> Changes<'a> {
                 self.model.receive(*session, *packet_id);
             }
             Record::Queued { publication, .. } => self.model.note_name(*publication),
+            Record::Moved { from: session, sequence, .. } => {
+                self.touch(*session)?;
+                let (session, sequence) = (*session, *sequence);
+                self.model.apply(Record::Skipped { session, sequence });
+            }
             Record::Routed { .. } => {}
             Record::Retained { message } => {
                 self.batch.put(keys::retained(&message.topic), bytes(record))?;
             }
             Record::RetainedRemoved { topic } => self.batch.remove(keys::retained(topic))?,
-            Record::SessionLeft { session, .. }
+            Record::SharedQueue { queue: session, .. }
+            | Record::SessionLeft { session, .. }
             | Record::SessionEnded { session }
             | Record::Subscribed { session, .. }
             | Record::Unsubscribed { session, .. }
@@ -99,11 +106,16 @@ impl<'a> Changes<'a> {
     /// If the state cannot be read.
     pub(super) fn waits_up_to(&mut self, session: u64, last: u64) -> Result<bool, StoreError> {
         self.touch(session)?;
-        Ok(self.lasting(session).is_some_and(|known| known.progress.up_to() < last))
+        let shared = self.model.shared.get(&session);
+        Ok(shared.is_some_and(|queue| queue.up_to() < last)
+            || self.lasting(session).is_some_and(|known| known.progress.up_to() < last))
     }
 
     /// Whether a message is still to be delivered to a session that was touched.
     pub(super) fn wants(&self, reference: &Reference) -> bool {
+        if let Some(queue) = self.model.shared.get(&reference.session) {
+            return queue.wants(reference.sequence);
+        }
         let session = self.lasting(reference.session);
         session.is_some_and(|session| session.progress.wants(reference.sequence))
     }
@@ -115,7 +127,15 @@ impl<'a> Changes<'a> {
     /// The sessions that were touched, and how far their queues are, unless they are over.
     pub(super) fn progress(&self) -> impl Iterator<Item = (u64, Option<&Progress>)> {
         let progress = |name: &u64| self.lasting(*name).map(|session| &session.progress);
-        self.before.keys().map(move |name| (*name, progress(name)))
+        let sessions = self.before.keys().filter(|name| !is_shared_queue(**name));
+        sessions.map(move |name| (*name, progress(name)))
+    }
+
+    /// The queues of shared subscriptions that were touched, and up to where they are done.
+    pub(super) fn shared(&self) -> impl Iterator<Item = (u64, u64)> {
+        let up_to = |name| self.model.shared.get(name).map_or(u64::MAX, SharedQueue::up_to);
+        let queues = self.before.keys().filter(|name| is_shared_queue(**name));
+        queues.map(move |name| (*name, up_to(name)))
     }
 
     /// The sessions that go on without what they had before.
@@ -139,6 +159,11 @@ impl<'a> Changes<'a> {
         for (name, session) in &model.sessions {
             put_session(*name, session, &mut after);
         }
+        for (name, queue) in &model.shared {
+            let mut value = Vec::new();
+            queue.put(&mut value);
+            after.insert(keys::shared(*name), value);
+        }
         if model.last_name > 0 {
             after.insert(LAST_NAME.to_vec(), model.last_name.to_le_bytes().to_vec());
         }
@@ -161,6 +186,15 @@ impl<'a> Changes<'a> {
             return Ok(());
         }
         let (mut found, model) = (Entries::new(), &mut self.model);
+        if is_shared_queue(session) {
+            let key = keys::shared(session);
+            if let Some(value) = self.state.get(&key)? {
+                let _ = model.put(&key, &value);
+                found.insert(key, value);
+            }
+            self.before.insert(session, found);
+            return Ok(());
+        }
         self.state.scan(&keys::session(session), &mut |key, value| {
             // What is unreadable was told when the state was opened, and goes now.
             let _ = model.put(key, value);
@@ -189,7 +223,7 @@ impl Model {
     ) -> Result<Self, StoreError> {
         let mut model = Self::default();
         model.note_name(name(state.get(LAST_NAME)?));
-        for prefix in [RETAINED, SESSIONS] {
+        for prefix in [RETAINED, SESSIONS, SHARED] {
             state.scan(prefix, &mut |key, value| {
                 if let Err(reason) = model.put(key, value) {
                     unreadable(Unreadable { key: key.to_vec(), reason });
@@ -212,6 +246,10 @@ impl Model {
         }
         let _ = reader.byte("key")?;
         let name = u64::from_be_bytes(reader.array("key")?);
+        if key.starts_with(SHARED) {
+            self.shared.insert(name, SharedQueue::read(Reader::new(value))?);
+            return Ok(());
+        }
         let part = reader.byte("key")?;
         if part == 1 {
             let Record::SessionStarted(terms) = decode(value)? else {

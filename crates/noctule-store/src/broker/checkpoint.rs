@@ -91,15 +91,19 @@ impl Remains {
         let Self { lasts, of_record, .. } = self;
         of_record.clear();
         let queued = QueuedBytes::look(bytes, |reference| {
-            lasts.insert(reference.session, reference.sequence);
+            // What a shared subscription has got, and what does not wait there, has place 0.
+            if reference.sequence > 0 {
+                lasts.insert(reference.session, reference.sequence);
+            }
             of_record.push(reference.session);
         })?;
-        if let Some(QueuedBytes { publication, .. }) = queued {
+        if let Some(QueuedBytes { publication, from, .. }) = queued {
             if publication != 0 {
                 changes.note_name(publication);
                 self.got.entry(publication).or_default().extend(&self.of_record);
             }
-            return Ok(Ok(()));
+            let moved = |(session, sequence)| changes.apply(&Record::Skipped { session, sequence });
+            return Ok(from.map_or(Ok(()), moved));
         }
         let record = decode(bytes)?;
         let applied = changes.apply(&record);
@@ -198,6 +202,9 @@ impl Archive {
         for (session, progress) in changes.progress() {
             runs.finish(session, progress.map_or(u64::MAX, Progress::up_to));
             queues.skip(session, progress);
+        }
+        for (queue, up_to) in changes.shared() {
+            runs.finish(queue, up_to);
         }
         let mut batch = changes.finish()?;
         self.put_unrouted(&remains, &mut batch)?;

@@ -18,6 +18,9 @@ pub(super) const RETAINED: &[u8] = b"r";
 /// What the keys of all sessions begin with.
 pub(super) const SESSIONS: &[u8] = b"s";
 
+/// What the keys of all queues of shared subscriptions begin with.
+pub(super) const SHARED: &[u8] = b"q";
+
 const CLIENTS: &[u8] = b"c";
 
 /// A longer text would not fit into every key.
@@ -53,6 +56,11 @@ pub(super) fn unrouted(publication: u64) -> Vec<u8> {
 /// Who has got a QoS 2 publication.
 pub(super) fn got(publication: u64) -> Vec<u8> {
     [GOT, &publication.to_be_bytes()].concat()
+}
+
+/// A queue of a shared subscription.
+pub(super) fn shared(queue: u64) -> Vec<u8> {
+    [SHARED, &queue.to_be_bytes()].concat()
 }
 
 /// What all keys of a session begin with.

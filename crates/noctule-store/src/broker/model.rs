@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use noctule_broker_core::{Message, Record, StoredTerms};
+use noctule_broker_core::{Message, Record, Reference, StoredTerms, is_shared_queue};
 use noctule_packet::PacketId;
 
 use super::session::{Left, Session};
+use super::shared::SharedQueue;
 
 /// What stands when all records were read. Records of one session are read in the order in which
 /// they were made, but those of different sessions may be mixed in any way; and some may be read
@@ -18,10 +19,12 @@ use super::session::{Left, Session};
 pub struct Model {
     pub(super) sessions: HashMap<u64, Session>,
     clients: HashMap<Arc<str>, u64>,
+    /// The queues of shared subscriptions.
+    pub(super) shared: HashMap<u64, SharedQueue>,
     pub(super) retained: HashMap<Arc<str>, Arc<Message>>,
     /// QoS 2 publications that were received and perhaps not routed to all, with their publishers.
     pub(super) unrouted: BTreeMap<u64, (u64, Arc<Message>)>,
-    /// The sessions that have got such a publication.
+    /// The sessions, and shared subscriptions' queues, that have got such a publication.
     pub(super) queued: HashMap<u64, BTreeSet<u64>>,
     pub(super) last_name: u64,
 }
@@ -66,9 +69,7 @@ impl Model {
                         self.note_name(publication);
                         self.queued.entry(publication).or_default().insert(reference.session);
                     }
-                    if let Some(known) = self.lasting(reference.session) {
-                        known.queue(&message, reference);
-                    }
+                    self.queue(&message, reference);
                 }
             }
             record => self.go_on_delivering(record),
@@ -78,11 +79,15 @@ impl Model {
     /// Goes on with a record of how far a queue is, or of a retained message.
     fn go_on_delivering(&mut self, record: Record) {
         match record {
-            Record::Skipped { session, sequence } => {
-                if let Some(known) = self.lasting(session) {
-                    known.skip(sequence);
-                }
+            Record::Moved { from, sequence, message, reference } => {
+                self.queue(&message, reference);
+                self.skip(from, sequence);
             }
+            Record::SharedQueue { queue, filter, last } => {
+                self.note_name(queue);
+                self.change_shared(queue, |known| known.begin(filter, last));
+            }
+            Record::Skipped { session, sequence } => self.skip(session, sequence),
             Record::Acknowledged { session, up_to, next } => {
                 if let Some(known) = self.lasting(session) {
                     known.acknowledge(up_to, next);
@@ -105,6 +110,34 @@ impl Model {
                 self.retained.remove(&topic);
             }
             _ => {}
+        }
+    }
+
+    fn queue(&mut self, message: &Arc<Message>, reference: Reference) {
+        let queue = reference.session;
+        if !is_shared_queue(queue) {
+            if let Some(known) = self.lasting(queue) {
+                known.queue(message, reference);
+            }
+        } else if reference.sequence > 0 {
+            self.change_shared(queue, |known| known.queue(reference.sequence, message));
+        }
+    }
+
+    /// A message waits no more where it was.
+    fn skip(&mut self, queue: u64, sequence: u64) {
+        if is_shared_queue(queue) {
+            self.change_shared(queue, |known| known.finish(sequence));
+        } else if let Some(known) = self.lasting(queue) {
+            known.skip(sequence);
+        }
+    }
+
+    fn change_shared(&mut self, queue: u64, change: impl FnOnce(&mut SharedQueue)) {
+        let known = self.shared.entry(queue).or_default();
+        change(known);
+        if known.is_over() {
+            self.shared.remove(&queue);
         }
     }
 

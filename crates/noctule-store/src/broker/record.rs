@@ -9,6 +9,7 @@ use super::damaged::Damaged;
 use super::message::{put_message, put_will, read_message, read_will};
 use super::reader::{Reader, put_sized, put_tagged, put_tagged_with, put_time};
 use super::references::{each_reference, put_references, read_references};
+use super::shared::{put_shared_queue, read_shared_queue};
 use super::subscription::{put_subscription, read_subscription};
 
 const SESSION_STARTED: u8 = 1;
@@ -26,6 +27,8 @@ const PUBREC: u8 = 12;
 const PUBCOMP: u8 = 13;
 const RETAINED: u8 = 14;
 const RETAINED_REMOVED: u8 = 15;
+const SHARED_QUEUE: u8 = 16;
+const MOVED: u8 = 17;
 
 /// The tags of a session's beginning.
 const USER_NAME: u8 = 1;
@@ -75,12 +78,10 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
             }
         }
         Record::Skipped { session, sequence } => {
-            put(out, SKIPPED, *session);
-            out.extend_from_slice(&sequence.to_le_bytes());
+            put_of_place(out, SKIPPED, *session, *sequence);
         }
         Record::Acknowledged { session, up_to, next } => {
-            put(out, ACKNOWLEDGED, *session);
-            out.extend_from_slice(&up_to.to_le_bytes());
+            put_of_place(out, ACKNOWLEDGED, *session, *up_to);
             out.extend_from_slice(&next.value().to_le_bytes());
         }
         Record::Pubrec { session, packet_id } => {
@@ -97,6 +98,15 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
             out.push(RETAINED_REMOVED);
             put_sized(out, topic.as_bytes());
         }
+        Record::SharedQueue { queue, filter, last } => {
+            put(out, SHARED_QUEUE, *queue);
+            put_shared_queue(filter, *last, out);
+        }
+        Record::Moved { from, sequence, message, reference } => {
+            put_of_place(out, MOVED, *from, *sequence);
+            put_references(core::slice::from_ref(reference), out);
+            put_message(message, out);
+        }
         _ => return false,
     }
     true
@@ -106,6 +116,11 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
 fn put(out: &mut Vec<u8>, kind: u8, name: u64) {
     out.push(kind);
     out.extend_from_slice(&name.to_le_bytes());
+}
+
+fn put_of_place(out: &mut Vec<u8>, kind: u8, queue: u64, sequence: u64) {
+    put(out, kind, queue);
+    out.extend_from_slice(&sequence.to_le_bytes());
 }
 
 fn put_of_packet(out: &mut Vec<u8>, kind: u8, session: u64, packet_id: PacketId) {
@@ -180,6 +195,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
             return Ok(Record::Retained { message });
         }
         RETAINED_REMOVED => Record::RetainedRemoved { topic: reader.topic()?.into() },
+        SHARED_QUEUE => {
+            let queue = reader.long("queue")?;
+            let (filter, last) = read_shared_queue(reader, |_, _| Ok(()))?;
+            return Ok(Record::SharedQueue { queue, filter, last });
+        }
+        MOVED => return read_moved(reader),
         other => return Err(Damaged::UnknownKind(other)),
     };
     reader.tagged(|_, _| Ok(()))?;
@@ -253,6 +274,8 @@ pub(super) struct QueuedBytes<'a> {
     /// As it stands where a message stands alone.
     pub(super) message: &'a [u8],
     pub(super) publication: u64,
+    /// The place where it waits no more since.
+    pub(super) from: Option<(u64, u64)>,
 }
 
 impl<'a> QueuedBytes<'a> {
@@ -262,9 +285,11 @@ impl<'a> QueuedBytes<'a> {
         visit: impl FnMut(Reference),
     ) -> Result<Option<Self>, Damaged> {
         let mut reader = Reader::new(bytes);
-        if reader.byte("kind")? != QUEUED {
-            return Ok(None);
-        }
+        let from = match reader.byte("kind")? {
+            QUEUED => None,
+            MOVED => Some((reader.long("queue")?, reader.long("sequence")?)),
+            _ => return Ok(None),
+        };
         each_reference(&mut reader, visit)?;
         let (message, mut publication) = (reader.rest(), 0);
         let _ = (reader.byte("flags")?, reader.sized("topic")?, reader.sized("payload")?);
@@ -274,8 +299,17 @@ impl<'a> QueuedBytes<'a> {
             }
             Ok(())
         })?;
-        Ok(Some(Self { message, publication }))
+        Ok(Some(Self { message, publication, from }))
     }
+}
+
+fn read_moved(mut reader: Reader<'_>) -> Result<Record, Damaged> {
+    let (from, sequence) = (reader.long("queue")?, reader.long("sequence")?);
+    let mut references = read_references(&mut reader)?;
+    let reference = references.pop().filter(|_| references.is_empty());
+    let reference = reference.ok_or(Damaged::Invalid("references"))?;
+    let message = Arc::new(read_message(reader, |_, _| Ok(()))?);
+    Ok(Record::Moved { from, sequence, message, reference })
 }
 
 #[cfg(test)]
@@ -306,6 +340,7 @@ mod tests {
             (message[1], "of a message and of a will"),
             (message[2], "of a will"),
             (PUBLICATION, "of kind 9"),
+            (crate::broker::shared::LAST, "of kind 16"),
         ];
         assert_eq!(documented, written);
     }

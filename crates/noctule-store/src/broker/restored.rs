@@ -10,7 +10,7 @@ use super::model::Model;
 impl Model {
     /// What each shard gets back, in order; the first one's comes first.
     pub fn into_restored(self, placement: &Placement) -> Vec<Vec<Restored>> {
-        let Self { sessions, retained, unrouted, mut queued, last_name, .. } = self;
+        let Self { sessions, shared, retained, unrouted, mut queued, last_name, .. } = self;
         let mut shards = Shards((0..placement.shards()).map(|_| Vec::new()).collect());
         let mut sessions: Vec<_> = sessions.into_iter().collect();
         sessions.sort_unstable_by_key(|(name, _)| *name);
@@ -19,6 +19,13 @@ impl Model {
             let home = placement.client(&session.terms.client_id);
             homes.insert(name, home);
             shards.give(home, Restored::Session(Box::new(session.into_stored())));
+        }
+        let mut queues: Vec<_> = shared.into_iter().collect();
+        queues.sort_unstable_by_key(|(name, _)| *name);
+        for stored in queues.into_iter().filter_map(|(name, queue)| queue.into_stored(name)) {
+            // A group lives where a client identifier of that text would.
+            let home = placement.client(&stored.filter);
+            shards.give(home, Restored::SharedQueue(stored));
         }
         let mut retained: Vec<_> = retained.into_values().collect();
         retained.sort_unstable_by(|one, other| one.topic.cmp(&other.topic));

@@ -86,6 +86,10 @@ pub(crate) fn begun(state: &dyn State, first: &[Record]) -> Model {
     for record in first {
         match record {
             Record::Queued { .. } => model.apply(record.clone()),
+            Record::Moved { message, reference, .. } => {
+                let (message, references) = (Arc::clone(message), vec![reference.clone()]);
+                model.apply(Record::Queued { publication: 0, message, references });
+            }
             Record::Received { session, publication, message, .. } => {
                 unrouted.insert(*publication, (*session, Arc::clone(message)));
             }

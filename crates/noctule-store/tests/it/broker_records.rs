@@ -191,6 +191,17 @@ fn record() -> impl Strategy<Value = Record> {
         of_packet().prop_map(|(session, packet_id)| Record::Pubcomp { session, packet_id }),
         message().prop_map(|message| Record::Retained { message }),
         topic().prop_map(|topic| Record::RetainedRemoved { topic: topic.into() }),
+        (name(), filter(), option::of(name())).prop_map(|(queue, filter, last)| {
+            Record::SharedQueue { queue, filter: filter.into(), last }
+        }),
+        (name(), name(), message(), reference()).prop_map(
+            |(from, sequence, message, reference)| Record::Moved {
+                from,
+                sequence,
+                message,
+                reference,
+            }
+        ),
     ]
 }
 
@@ -371,6 +382,25 @@ fn golden() -> Vec<(Record, String)> {
     ]
 }
 
+/// Those of shared subscriptions.
+fn golden_shared() -> Vec<(Record, String)> {
+    let session = 0x0807_0605_0403_0201;
+    let (name, five) = ("01 02 03 04 05 06 07 08", "05 00 00 00 00 00 00 00");
+    let (qos, identifiers) = (QoS::AtLeastOnce, Vec::new());
+    let reference = Reference { session, sequence: 5, qos, retain: false, identifiers };
+    let message = plain_message();
+    vec![
+        (
+            Record::SharedQueue { queue: session, filter: "a/#".into(), last: Some(5) },
+            format!("10 {name} 03000000 612f23 01 08000000 {five}"),
+        ),
+        (
+            Record::Moved { from: session, sequence: 5, message, reference },
+            format!("11 {name} {five} 01000000 {name} {five} 01 01 01000000 74 01000000 78"),
+        ),
+    ]
+}
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|digit| *digit != b' ').collect();
     let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).expect("they are digits"));
@@ -379,7 +409,7 @@ fn hex(text: &str) -> Vec<u8> {
 
 #[test]
 fn format_1_looks_as_the_page_says() {
-    for (record, bytes) in golden() {
+    for (record, bytes) in golden().into_iter().chain(golden_shared()) {
         assert_eq!(encoded(&record), hex(&bytes), "{record:?}");
         assert_eq!(decode(&hex(&bytes)), Ok(record));
     }
@@ -393,7 +423,8 @@ fn the_page_names_every_kind() {
     let (section, _) = section.split_once("\n## ").expect("it is not the last one");
     let kinds = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next());
     let documented: Vec<u8> = kinds.filter_map(|kind| kind.parse().ok()).collect();
-    let mut written: Vec<u8> = golden().iter().map(|(record, _)| encoded(record)[0]).collect();
+    let all = golden().into_iter().chain(golden_shared());
+    let mut written: Vec<u8> = all.map(|(record, _)| encoded(&record)[0]).collect();
     written.dedup();
     assert_eq!(documented, written);
 }

@@ -19,7 +19,7 @@ use crate::broker_changes::{after, begun, checkpoint, empty_state};
 
 const V5: Version = Version::V5_0;
 
-struct Connection {
+pub(crate) struct Connection {
     home: ShardId,
     /// What was written and is no whole packet yet.
     written: Vec<u8>,
@@ -39,15 +39,15 @@ impl Connection {
     }
 }
 
-struct Broker {
-    shards: Vec<Shard>,
+pub(crate) struct Broker {
+    pub(crate) shards: Vec<Shard>,
     effects: Effects,
     now: Timestamp,
-    records: Vec<Record>,
+    pub(crate) records: Vec<Record>,
     /// How many records each shard has handed out.
     handed_out: Vec<u64>,
     /// Whether nothing becomes durable.
-    holds: bool,
+    pub(crate) holds: bool,
     restored: usize,
     /// What clients take at a time.
     receive_maximum: Option<u16>,
@@ -55,12 +55,12 @@ struct Broker {
     connections: Vec<Connection>,
 }
 
-fn placement(shards: u16) -> Placement {
+pub(crate) fn placement(shards: u16) -> Placement {
     Placement::new([7; 16], shards)
 }
 
 impl Broker {
-    fn new(shards: u16, now: Timestamp) -> Self {
+    pub(crate) fn new(shards: u16, now: Timestamp) -> Self {
         let make = |shard| {
             let mut settings = Settings::default();
             settings.durability = Durability::Stored;
@@ -84,7 +84,7 @@ impl Broker {
     }
 
     /// Shards that were given back what a model says.
-    fn restored(model: Model, shards: u16, now: Timestamp) -> Self {
+    pub(crate) fn restored(model: Model, shards: u16, now: Timestamp) -> Self {
         let mut broker = Self::new(shards, now);
         for (shard, all) in (0..).map(ShardId).zip(model.into_restored(&placement(shards))) {
             for restored in all {
@@ -99,7 +99,7 @@ impl Broker {
     }
 
     /// What another broker makes of the records, some of which are in a state already.
-    fn crash(self, shards: u16, later: Duration) -> Self {
+    pub(crate) fn crash(self, shards: u16, later: Duration) -> Self {
         let now = self.now + later;
         let broker = Self::restored(after(&self.records), shards, now);
         for cut in [0, self.records.len() / 2, self.records.len()] {
@@ -115,7 +115,7 @@ impl Broker {
         Self { records: [self.records, broker.records].concat(), ..broker }
     }
 
-    fn input(&mut self, shard: ShardId, input: Input<'_>) -> usize {
+    pub(crate) fn input(&mut self, shard: ShardId, input: Input<'_>) -> usize {
         let consumed = self.turn(shard, input);
         self.settle();
         consumed
@@ -142,7 +142,7 @@ impl Broker {
         }
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         loop {
             let before = (self.records.len(), self.mail.len());
             while let Some((from, to, message)) = self.mail.pop_front() {
@@ -180,7 +180,7 @@ impl Broker {
         ConnectionId { slot: slot as u32, generation: 0 }
     }
 
-    fn send(&mut self, slot: usize, packet: &Packet<'_>) {
+    pub(crate) fn send(&mut self, slot: usize, packet: &Packet<'_>) {
         let mut bytes = Vec::new();
         packet.encode(V5, &mut bytes).expect("it is a packet");
         let home = self.connections[slot].home;
@@ -189,7 +189,12 @@ impl Broker {
     }
 
     /// A client that goes on with its session, if there is one; whether there is.
-    fn connect(&mut self, client_id: &str, expiry: u32, will: Option<Will<'_>>) -> (usize, bool) {
+    pub(crate) fn connect(
+        &mut self,
+        client_id: &str,
+        expiry: u32,
+        will: Option<Will<'_>>,
+    ) -> (usize, bool) {
         let slot = self.connections.len();
         let home = self.shards[0].settings().placement.client(client_id);
         self.connections.push(Connection { home, written: Vec::new(), seen: Vec::new() });
@@ -217,16 +222,27 @@ impl Broker {
     }
 
     /// The transport is gone.
-    fn lose(&mut self, slot: usize) {
+    pub(crate) fn lose(&mut self, slot: usize) {
         self.input(self.connections[slot].home, Input::Closed { connection: Self::id(slot) });
     }
 
+    /// So many seconds go by.
+    pub(crate) fn wait(&mut self, seconds: u32) {
+        self.now = self.now.plus_seconds(seconds);
+        self.settle();
+    }
+
     /// What a client was sent since this was last called.
-    fn seen(&mut self, slot: usize) -> Vec<String> {
+    pub(crate) fn seen(&mut self, slot: usize) -> Vec<String> {
         std::mem::take(&mut self.connections[slot].seen)
     }
 
-    fn subscribe(&mut self, slot: usize, filter: &str) {
+    pub(crate) fn subscribe(&mut self, slot: usize, filter: &str) {
+        self.send_subscribe(slot, filter);
+        assert_eq!(self.connections[slot].seen.remove(0), "SUBACK");
+    }
+
+    pub(crate) fn send_subscribe(&mut self, slot: usize, filter: &str) {
         let mut subscriptions = SubscriptionList::new();
         let options = SubscriptionOptions { qos: QoS::ExactlyOnce, ..Default::default() };
         subscriptions.push(&TopicFilter::new(filter).expect("a filter"), options);
@@ -237,16 +253,15 @@ impl Broker {
             subscriptions,
         };
         self.send(slot, &Packet::Subscribe(subscribe));
-        assert_eq!(self.connections[slot].seen.remove(0), "SUBACK");
     }
 
-    fn publish(&mut self, slot: usize, publish: Publish<'_>) {
+    pub(crate) fn publish(&mut self, slot: usize, publish: Publish<'_>) {
         let packet_id = publish.packet_id.or((publish.qos > QoS::AtMostOnce).then_some(id(1)));
         self.send(slot, &Packet::Publish(Publish { packet_id, ..publish }));
     }
 
     /// A whole publication, to whose end its publisher sees to.
-    fn publish_all(&mut self, slot: usize, payload: &str, qos: QoS) {
+    pub(crate) fn publish_all(&mut self, slot: usize, payload: &str, qos: QoS) {
         self.publish(slot, publication(payload, qos));
         if qos == QoS::ExactlyOnce {
             self.send(slot, &Packet::Pubrel(ack(1)));
@@ -255,19 +270,19 @@ impl Broker {
     }
 }
 
-fn id(value: u16) -> PacketId {
+pub(crate) fn id(value: u16) -> PacketId {
     PacketId::new(value).expect("not 0")
 }
 
-fn ack(packet_id: u16) -> Ack<'static> {
+pub(crate) fn ack(packet_id: u16) -> Ack<'static> {
     Ack::new(id(packet_id), ReasonCode::Success)
 }
 
-fn topic(text: &str) -> Option<TopicName<'_>> {
+pub(crate) fn topic(text: &str) -> Option<TopicName<'_>> {
     Some(TopicName::new(text).expect("a topic"))
 }
 
-fn publication(payload: &str, qos: QoS) -> Publish<'_> {
+pub(crate) fn publication(payload: &str, qos: QoS) -> Publish<'_> {
     Publish { topic: topic("t"), qos, payload: payload.as_bytes(), ..Publish::default() }
 }
 
@@ -293,9 +308,9 @@ fn told(packet: &Packet<'_>) -> String {
 }
 
 /// Whatever shards there were before, and are then.
-const SHARDS: [(u16, u16); 4] = [(1, 1), (1, 3), (3, 1), (4, 2)];
+pub(crate) const SHARDS: [(u16, u16); 4] = [(1, 1), (1, 3), (3, 1), (4, 2)];
 
-const HOUR: u32 = 3_600;
+pub(crate) const HOUR: u32 = 3_600;
 
 #[test]
 fn what_was_in_flight_goes_on_where_it_was() {

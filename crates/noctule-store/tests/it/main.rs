@@ -5,6 +5,7 @@ mod broker_changes;
 mod broker_checkpoint;
 mod broker_records;
 mod broker_restart;
+mod broker_shared;
 mod broker_stories;
 mod committer;
 mod damage;
