@@ -284,10 +284,11 @@ impl Shard {
     }
 
     /// Whether the next message of a queue must not be sent yet: the packet identifier of one with
-    /// QoS 2 follows from what stands before it, so that all of that has to be durable. One that was
-    /// published with QoS 2 may be routed again after a crash, and nobody would know that it has
-    /// been sent, whatever it is delivered with.
-    // [MQTT5-4.3.3-2] [MQTT311-4.3.3-1] [MQTT5-3.3.1-1] [MQTT311-3.3.1-1]
+    /// QoS 2 follows from what stands before it, so that all of that has to be durable. And what
+    /// was published with QoS 2 may be routed again after a crash, when nobody would know that it
+    /// has been sent, whatever it is delivered with.
+    // [MQTT5-4.3.3-2] [MQTT311-4.3.3-1]
+    // [MQTT5-3.3.1-1] [MQTT311-3.3.1-1]
     pub(crate) fn waits_for_store(&self, key: SessionKey) -> bool {
         let Some(session) = self.registry.session(key) else { return false };
         let Some(kept) = session.kept.as_deref() else { return false };
