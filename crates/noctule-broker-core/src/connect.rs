@@ -196,9 +196,8 @@ impl Shard {
         let Some(connecting) = self.connecting(id) else { return };
         let (will, receive_maximum) = (connecting.will.clone(), connecting.receive_maximum);
         let Some(session) = self.registry.session_mut(key) else { return };
-        let is_needed = will.as_ref().is_some_and(|will| will.is_kept())
-            // Its client is still to get it, although nothing of it comes back.
-            || session.backlog().is_some();
+        let is_needed =
+            will.as_ref().is_some_and(|will| will.is_kept()) || session.backlog().is_some();
         if !session.may_return() && !is_needed {
             if let Some(kept) = session.kept.take() {
                 self.records.forget_session(kept.name);
@@ -211,13 +210,14 @@ impl Shard {
         let Some(session) = self.registry.session_mut(key) else { return };
         let kept = session.kept.get_or_insert_with(|| Box::new(Kept::new(name)));
         kept.has_will = will.is_some();
+        kept.note_expiry_interval(session.expiry_interval);
         self.records.note_session(name, key);
         let terms = StoredTerms {
             session: name,
             client_id: Arc::clone(&session.client_id),
             user_name: session.principal.user_name.clone(),
             version: session.version,
-            expiry_interval: session.expiry_interval,
+            expiry_interval: kept.expiry_interval,
             receive_maximum,
             will,
         };

@@ -106,7 +106,9 @@ impl Shard {
         session.count(&self.settings.totals.stored_sessions);
         session.will = terms.will;
         let (name, sequence) = (terms.session, stored.sequence);
-        session.kept = Some(Box::new(Kept { sequence, durable: sequence, ..Kept::new(name) }));
+        let mut kept = Kept { sequence, durable: sequence, ..Kept::new(name) };
+        kept.note_expiry_interval(terms.expiry_interval);
+        session.kept = Some(Box::new(kept));
         for packet_id in received {
             session.receiver.restore(packet_id);
         }

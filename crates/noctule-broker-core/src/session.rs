@@ -89,6 +89,8 @@ impl Session {
 pub(crate) struct Kept {
     /// What the store calls it.
     pub(crate) name: u64,
+    /// The Session Expiry Interval that the store was told. What waits is kept unless it is 0.
+    pub(crate) expiry_interval: u32,
     /// The last place in its queue that was taken.
     pub(crate) sequence: u64,
     /// The last place whose message is durable.
@@ -110,6 +112,7 @@ impl Kept {
     pub(crate) fn new(name: u64) -> Self {
         Self {
             name,
+            expiry_interval: 0,
             sequence: 0,
             durable: 0,
             skipped: 0,
@@ -117,6 +120,18 @@ impl Kept {
             has_acknowledged: false,
             has_will: false,
             backlog: None,
+        }
+    }
+
+    fn has_queue(&self) -> bool {
+        self.expiry_interval > 0
+    }
+
+    /// Whatever its client asks for now: as long as something of its queue is in the store only,
+    /// the session has to stay there as it was.
+    pub(crate) fn note_expiry_interval(&mut self, wanted: u32) {
+        if wanted > 0 || self.backlog.is_none() {
+            self.expiry_interval = wanted;
         }
     }
 
@@ -189,12 +204,12 @@ impl Session {
 
     /// Whether what waits for it is kept, because it goes on without its connection.
     pub(crate) fn is_stored(&self) -> bool {
-        self.kept.is_some() && self.may_return()
+        self.kept.as_deref().is_some_and(Kept::has_queue)
     }
 
     /// What the store knows of its queue, if that is kept.
     pub(crate) fn queue_kept(&mut self) -> Option<&mut Kept> {
-        if self.may_return() { self.kept.as_deref_mut() } else { None }
+        self.kept.as_deref_mut().filter(|kept| kept.has_queue())
     }
 
     /// Up to which place its queue is done, and the packet identifier of the message behind that;

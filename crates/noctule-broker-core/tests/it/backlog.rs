@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use noctule_broker_core::{Away, DropCause, Event, Input, Restored, StoredSession};
-use noctule_packet::{QoS, Version, spec};
+use noctule_broker_core::{Away, DropCause, Event, Input, Record, Restored, StoredSession};
+use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
 use crate::broker::{Broker, Client, lasting};
@@ -205,13 +205,24 @@ fn a_session_that_ends_with_its_connection_now_still_gets_what_the_store_has() {
     publish(&mut publisher, 0..5);
     broker.spill();
     broker.hold_reads();
-    let connect = OwnedConnect::new(Version::V5_0, "a").clean_start(false);
-    let mut client = broker.connect(&connect);
+    broker.hold();
+    let mut client = broker.open();
+    client.send_connect(&OwnedConnect::new(Version::V5_0, "a").clean_start(false));
+    // Or the store would forget what nobody can get any more behind a crash.
+    match broker.record() {
+        Record::SessionStarted(terms) => assert_eq!(terms.expiry_interval, 3_600),
+        other => panic!("{other:?}"),
+    }
+    broker.kept();
+    broker.answer_all();
+    client.expect_connack_with(ReasonCode::Success);
     publish(&mut publisher, 5..7);
     broker.spill();
     while broker.read() {}
     expect(&mut client, 0..7);
     client.expect_nothing_before_pong();
+    drop(client);
+    assert_eq!(broker.look(|shard| shard.gauges()).sessions, 1, "only the publisher's");
 }
 
 #[test]
