@@ -68,7 +68,7 @@ impl Shard {
         }
         // Where memory is short, only one at a time passes by the queue.
         let may_send = session.is_open()
-            && !(publication.qos == QoS::ExactlyOnce && session.is_stored())
+            && !(qos == QoS::ExactlyOnce && session.is_stored())
             && (session.sender.in_flight() == 0 || self.memory.shortage().is_none());
         let open = may_send && connection.is_some_and(|id| self.has_room(id));
         // [MQTT311-3.1.2-5] [MQTT31-3.1-8]
