@@ -236,6 +236,20 @@ impl Batch {
         &self.bytes
     }
 
+    /// The contents of the records.
+    #[cfg(feature = "broker")]
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.get(HEADER_BYTES..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (header, behind) = rest.split_first_chunk::<RECORD_HEADER_BYTES>()?;
+            let [a, b, c, d, ..] = *header;
+            let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+            let (content, behind) = behind.split_at_checked(length)?;
+            rest = behind;
+            Some(content)
+        })
+    }
+
     /// XORs the checksums of all records with this, in place of what they are XORed with.
     fn mask(&mut self, mask: u32) {
         let change = mem::replace(&mut self.mask, mask) ^ mask;

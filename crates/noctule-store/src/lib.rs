@@ -76,6 +76,7 @@ mod trim;
 mod unchanged;
 mod upkeep;
 mod view;
+mod witness;
 
 pub use age::Ages;
 pub use committer::{Appender, Committer, Position, Wake};

@@ -11,6 +11,7 @@ use crate::segment::{
 use crate::summary::Summary;
 use crate::upkeep;
 use crate::view::LogView;
+use crate::witness::Witness;
 
 /// What a log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Log {
     /// it is tried again when it is needed.
     pub(crate) must_remove: bool,
     pub(crate) has_failed_ahead: bool,
+    /// Who sees what is committed.
+    pub(crate) witness: Option<Box<dyn Witness>>,
 }
 
 /// The segment that is appended to.
@@ -137,6 +140,7 @@ impl Log {
             next_sequence,
             must_remove: false,
             has_failed_ahead: false,
+            witness: None,
         };
         // There are none, or nobody misses them.
         for name in [UNFINISHED_NAME, PREPARED_NAME] {
@@ -258,6 +262,9 @@ impl Log {
         self.newest = number;
         self.view.segments().insert(number, active.length);
         self.active = Some(active);
+        if let Some(witness) = &mut self.witness {
+            witness.on_committed(number, batch);
+        }
         batch.clear();
         Ok(())
     }

@@ -66,9 +66,7 @@ impl<'a> Changes<'a> {
                 self.model.start((**terms).clone());
             }
             Record::Received { session, packet_id, publication, .. } => {
-                self.touch(*session)?;
-                self.model.note_name(*publication);
-                self.model.receive(*session, *packet_id);
+                self.receive(*session, *packet_id, *publication)?;
             }
             Record::Queued { publication, .. } => self.model.note_name(*publication),
             Record::Moved { from: session, sequence, .. } => {
@@ -96,6 +94,19 @@ impl<'a> Changes<'a> {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Goes on with a QoS 2 publication that was received, whatever its message is.
+    pub(super) fn receive(
+        &mut self,
+        session: u64,
+        packet_id: PacketId,
+        publication: u64,
+    ) -> Result<(), StoreError> {
+        self.touch(session)?;
+        self.model.note_name(publication);
+        self.model.receive(session, packet_id);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use noctule_broker_core::Record;
 
 use super::checkpoint::Archive;
 use super::keys::{FIRST_SEGMENT, GOT, RUNS, UNROUTED};
+use super::live::Live;
 use super::model::Model;
 use super::queues::Queues;
 use super::reader::Reader;
@@ -110,14 +111,16 @@ pub fn open(
     read_unrouted(&*state, &mut model, &mut findings)?;
     let first = state.get(FIRST_SEGMENT)?;
     let first = first.and_then(|value| Reader::new(&value).long("segment").ok()).unwrap_or(0);
-    let (log, summary) = Log::open_from(first, disk, log_settings, repair, |recovered| {
+    let (mut log, summary) = Log::open_from(first, disk, log_settings, repair, |recovered| {
         model.apply(decode(recovered.bytes).map_err(|error| error.to_string())?);
         Ok(())
     })?;
     findings.log = summary;
     let queues = Queues::new(runs.view());
     backlog::restore(&mut runs, &queues, &mut model, settings.in_flight_max, &mut findings)?;
-    Ok(Opened { log, archive: Archive::new(state, runs, queues, first), model, findings })
+    let live = Live::default();
+    log.witness = Some(Box::new(live.clone()));
+    Ok(Opened { log, archive: Archive::new(state, runs, queues, live, first), model, findings })
 }
 
 /// Reads the QoS 2 publications that were received and perhaps not routed to all.

@@ -179,8 +179,9 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
             Record::Skipped { session, sequence: reader.long("sequence")? }
         }
         ACKNOWLEDGED => {
-            let (session, up_to) = (reader.long("session")?, reader.long("sequence")?);
-            Record::Acknowledged { session, up_to, next: reader.packet_id()? }
+            let looked = look_at_acknowledged(bytes)?;
+            let (session, up_to, next) = looked.ok_or(Damaged::UnknownKind(kind))?;
+            return Ok(Record::Acknowledged { session, up_to, next });
         }
         PUBREC => {
             let session = reader.long("session")?;
@@ -292,8 +293,7 @@ impl<'a> QueuedBytes<'a> {
         };
         each_reference(&mut reader, visit)?;
         let (message, mut publication) = (reader.rest(), 0);
-        let _ = (reader.byte("flags")?, reader.sized("topic")?, reader.sized("payload")?);
-        reader.tagged(|tag, field| {
+        look_at_message(reader, |tag, field| {
             if tag == PUBLICATION {
                 publication = field.long("publication")?;
             }
@@ -301,6 +301,58 @@ impl<'a> QueuedBytes<'a> {
         })?;
         Ok(Some(Self { message, publication, from }))
     }
+}
+
+/// How far a session has acknowledged, and the packet identifier behind that. Nothing if it is
+/// another record: there are as many of these as of messages.
+pub(super) fn look_at_acknowledged(bytes: &[u8]) -> Result<Option<(u64, u64, PacketId)>, Damaged> {
+    let mut reader = Reader::new(bytes);
+    if reader.byte("kind")? != ACKNOWLEDGED {
+        return Ok(None);
+    }
+    let (session, up_to) = (reader.long("session")?, reader.long("sequence")?);
+    let next = reader.packet_id()?;
+    reader.tagged(|_, _| Ok(()))?;
+    Ok(Some((session, up_to, next)))
+}
+
+/// A QoS 2 publication that was received, as its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceivedBytes<'a> {
+    pub(super) session: u64,
+    pub(super) packet_id: PacketId,
+    pub(super) publication: u64,
+    /// All but the message.
+    pub(super) head: &'a [u8],
+    message: Reader<'a>,
+}
+
+impl<'a> ReceivedBytes<'a> {
+    /// Looks at a record, or at the head of one. Nothing if it is another one.
+    pub(super) fn look(bytes: &'a [u8]) -> Result<Option<Self>, Damaged> {
+        let mut reader = Reader::new(bytes);
+        if reader.byte("kind")? != RECEIVED {
+            return Ok(None);
+        }
+        let (session, packet_id) = (reader.long("session")?, reader.packet_id()?);
+        let publication = reader.long("publication")?;
+        let head = bytes.get(..bytes.len() - reader.left()).unwrap_or_default();
+        Ok(Some(Self { session, packet_id, publication, head, message: reader }))
+    }
+
+    /// Looks whether there is a message behind the head.
+    pub(super) fn look_at_message(self) -> Result<(), Damaged> {
+        look_at_message(self.message, |_, _| Ok(()))
+    }
+}
+
+/// Looks whether there is a message, and at its fields.
+fn look_at_message(
+    mut reader: Reader<'_>,
+    visit: impl FnMut(u8, &mut Reader<'_>) -> Result<(), Damaged>,
+) -> Result<(), Damaged> {
+    let _ = (reader.byte("flags")?, reader.sized("topic")?, reader.sized("payload")?);
+    reader.tagged(visit)
 }
 
 fn read_moved(mut reader: Reader<'_>) -> Result<Record, Damaged> {

@@ -46,7 +46,7 @@ struct Known {
 }
 
 /// What a broker has to say.
-struct Story {
+pub(crate) struct Story {
     chance: Chance,
     sessions: BTreeMap<u64, Known>,
     names: u64,
@@ -55,7 +55,7 @@ struct Story {
 }
 
 impl Story {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let (sessions, unrouted) = (BTreeMap::new(), Vec::new());
         Self { chance: Chance(seed), sessions, names: 0, unrouted, messages: 0 }
     }
@@ -181,7 +181,7 @@ impl Story {
     }
 
     /// What is committed together.
-    fn batch(&mut self) -> Vec<Record> {
+    pub(crate) fn batch(&mut self) -> Vec<Record> {
         let count = 1 + self.chance.below(4);
         let mut records: Vec<Record> = (0..count).filter_map(|_| self.next()).collect();
         if self.sessions.is_empty() {
@@ -197,7 +197,7 @@ fn open(disk: &SimulatedDisk) -> Result<Opened, StoreError> {
     broker::open(part(), part(), Box::new(state), SETTINGS, Repair::Refuse)
 }
 
-fn commit(log: &mut Log, records: &[Record]) -> Result<(), StoreError> {
+pub(crate) fn commit(log: &mut Log, records: &[Record]) -> Result<(), StoreError> {
     let mut batch = Batch::new();
     for record in records {
         batch.push(|out| assert!(encode(record, out))).expect("it is small");
@@ -205,7 +205,7 @@ fn commit(log: &mut Log, records: &[Record]) -> Result<(), StoreError> {
     log.commit(&mut batch)
 }
 
-fn queued(session: u64, sequence: u64) -> Record {
+pub(crate) fn queued(session: u64, sequence: u64) -> Record {
     sized(session, sequence, 50)
 }
 

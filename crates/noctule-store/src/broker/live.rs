@@ -1,0 +1,55 @@
+//! What segments have that may have to stay, noted while they are written: nearly always all of
+//! their messages have been delivered when a segment is to go, and then nobody reads it again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::remains::Remains;
+use crate::frame::Batch;
+use crate::witness::Witness;
+
+/// What is noted of a segment takes no more memory, about. One with more is read when it is to go:
+/// there is much in it that has to stay in any case.
+const BYTES_MAX: usize = 4 * 1_024 * 1_024;
+
+/// What was noted of the segments that this process has written; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Live(Arc<Mutex<BTreeMap<u64, Option<Remains>>>>);
+
+impl Live {
+    /// What was noted of a segment that is finished, unless it was too much or another process has
+    /// written it.
+    pub(super) fn take(&self, segment: u64) -> Option<Remains> {
+        self.segments().get_mut(&segment)?.take()
+    }
+
+    /// The segment stays for now.
+    pub(super) fn put_back(&self, segment: u64, noted: Option<Remains>) {
+        self.segments().insert(segment, noted);
+    }
+
+    /// All segments before this one have gone.
+    pub(super) fn trim(&self, before: u64) {
+        let mut segments = self.segments();
+        *segments = segments.split_off(&before);
+    }
+
+    fn segments(&self) -> MutexGuard<'_, BTreeMap<u64, Option<Remains>>> {
+        // Nobody can panic halfway through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Witness for Live {
+    fn on_committed(&mut self, segment: u64, batch: &Batch) {
+        let mut segments = self.segments();
+        let noted = segments.entry(segment).or_insert_with(|| Some(Remains::default()));
+        for record in batch.contents() {
+            let Some(remains) = noted else { return };
+            // What cannot be understood is told by whoever reads the segment.
+            if remains.note(record).is_err() || remains.memory_bytes() > BYTES_MAX {
+                *noted = None;
+            }
+        }
+    }
+}

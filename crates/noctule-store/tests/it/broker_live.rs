@@ -1,0 +1,148 @@
+//! What is noted of a segment of a broker's log while it is written, in place of reading it: it is
+//! the same, and nobody reads a segment in which nothing waits.
+
+use std::collections::BTreeMap;
+
+use noctule_broker_core::Record;
+use noctule_packet::PacketId;
+use noctule_store::broker::{self, Archive, CONTENT, Changes, Opened, Settings};
+use noctule_store::{Cut, Disk, Log, LogSettings, LoggedState, Repair, SimulatedDisk, State};
+
+use crate::broker_changes::terms;
+use crate::broker_checkpoint::{Story, commit, queued};
+
+/// So large that what is committed here stays in one segment.
+const SETTINGS: LogSettings =
+    LogSettings { content: CONTENT, segment_bytes: 1 << 20, free_segments_max: 2 };
+
+const SESSION: u64 = 1 << 16;
+
+/// The keys of what only a checkpoint writes.
+const OF_CHECKPOINTS: [&[u8]; 4] = [b"f", b"m", b"p", b"g"];
+
+/// The log and the runs are on one disk, and the state on another.
+fn open(disk: &SimulatedDisk, state: &SimulatedDisk) -> Opened {
+    let part = || Box::new(disk.clone());
+    let state = LoggedState::open(Box::new(state.clone()), CONTENT, Repair::Refuse);
+    let state = Box::new(state.expect("it is readable").0);
+    let settings = Settings::from(SETTINGS);
+    broker::open(part(), part(), state, settings, Repair::Refuse).expect("it is readable")
+}
+
+fn acknowledged(up_to: u64) -> Record {
+    let next = PacketId::new((up_to % 65_535) as u16 + 1).expect("it is not 0");
+    Record::Acknowledged { session: SESSION, up_to, next }
+}
+
+/// A log whose first segment has these records, each in a batch of its own, and is finished.
+fn sealed(records: &[Record]) -> (SimulatedDisk, SimulatedDisk, Log, Archive) {
+    let (disk, state) = (SimulatedDisk::new(), SimulatedDisk::new());
+    let Opened { mut log, archive, .. } = open(&disk, &state);
+    for records in records.chunks(100) {
+        commit(&mut log, records).expect("there is power");
+    }
+    log.seal().expect("there is room");
+    (disk, state, log, archive)
+}
+
+type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn entries(state: &SimulatedDisk) -> Entries {
+    let state = LoggedState::open(Box::new(state.clone()), CONTENT, Repair::Refuse);
+    let mut entries = Entries::new();
+    let scanned = state.expect("it is readable").0.scan(&[], &mut |key, value| {
+        entries.insert(key.to_vec(), value.to_vec());
+    });
+    scanned.expect("it is readable");
+    entries
+}
+
+/// What is said when the first segment is moved out of, and what the state has then.
+fn taken_in(state: &SimulatedDisk, log: &Log, mut archive: Archive) -> (Vec<(u64, u64)>, Entries) {
+    let view = log.view();
+    let told = archive.take_in(&view, view.sealed()[0]).expect("there is power");
+    assert_eq!(archive.take_unreadable(), [] as [String; 0]);
+    drop(archive);
+    (told, entries(state))
+}
+
+/// What the state has when these records were applied to it one after the other.
+fn applied(records: &[Record]) -> Entries {
+    let disk = SimulatedDisk::new();
+    let state = LoggedState::open(Box::new(disk.clone()), CONTENT, Repair::Refuse);
+    let mut state = state.expect("it is empty").0;
+    let mut changes = Changes::new(&state).expect("it is readable");
+    for record in records {
+        changes.apply(record).expect("it is readable");
+    }
+    let batch = changes.finish().expect("it is small");
+    state.apply(&batch).expect("there is room");
+    drop(state);
+    entries(&disk)
+}
+
+/// Moves out of the same segment as whoever has written it does, and as another process does.
+fn check(records: &[Record], what: &str) {
+    let (disk, state, log, archive) = sealed(records);
+    let (other_disk, other_state) = (disk.after(Cut::Nothing), state.after(Cut::Nothing));
+    let noted = taken_in(&state, &log, archive);
+    let Opened { log, archive, .. } = open(&other_disk, &other_state);
+    assert_eq!(noted, taken_in(&other_state, &log, archive), "{what}");
+    let mut noted = noted.1;
+    noted.retain(|key, _| !OF_CHECKPOINTS.iter().any(|prefix| key.starts_with(prefix)));
+    assert_eq!(noted, applied(records), "{what}");
+}
+
+#[test]
+fn what_is_noted_of_a_segment_is_what_is_read_from_it_and_what_it_says() {
+    for seed in 0..20 {
+        let mut story = Story::new(seed);
+        let records: Vec<_> = (0..150).flat_map(|_| story.batch()).collect();
+        check(&records, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn acknowledgements_once_around_all_packet_identifiers_forget_what_was_known_of_them() {
+    let mut records = vec![Record::SessionStarted(Box::new(terms(SESSION, "c", 60)))];
+    for packet_id in [3, 9, 50_000] {
+        let packet_id = PacketId::new(packet_id).expect("it is not 0");
+        records.push(Record::Pubrec { session: SESSION, packet_id });
+    }
+    for up_to in [65_535, 65_535 + 1_500, 3 * 65_535 + 45_000] {
+        let mut records = records.clone();
+        records.extend((1..=up_to / 15).map(|at| acknowledged(at * 15)));
+        check(&records, &format!("{up_to}"));
+    }
+}
+
+#[test]
+fn what_was_acknowledged_before_a_session_ceased_to_last_is_not_known_behind_that() {
+    let started = Record::SessionStarted(Box::new(terms(SESSION, "c", 60)));
+    let (expires_at, will_at, sent) = (None, None, 0);
+    let left =
+        Record::SessionLeft { session: SESSION, expiry_interval: 0, expires_at, will_at, sent };
+    let records =
+        [started.clone(), acknowledged(5), acknowledged(10), left, started, acknowledged(3)];
+    check(&records, "it began anew");
+    check(&records[..5], "it did nothing");
+}
+
+#[test]
+fn nobody_reads_a_segment_in_which_nothing_waits() {
+    for waits in [false, true] {
+        let mut records = vec![Record::SessionStarted(Box::new(terms(SESSION, "c", 60)))];
+        records.extend((1..=1_000).map(|sequence| queued(SESSION, sequence)));
+        records.push(acknowledged(if waits { 999 } else { 1_000 }));
+        let (disk, _, log, mut archive) = sealed(&records);
+        let (view, mut first) = (log.view(), disk.names().expect("there is power"));
+        first.retain(|name| name.starts_with("log-"));
+        first.sort();
+        disk.damage(&first[0], |bytes| {
+            let at = bytes.len() / 2;
+            bytes[at..].fill(0x55);
+        });
+        let told = archive.take_in(&view, view.sealed()[0]).expect("there is power");
+        assert_eq!((archive.take_unreadable().len(), told.len()), (usize::from(waits), 0));
+    }
+}
