@@ -68,7 +68,7 @@ impl Shard {
         }
         // Where memory is short, only one at a time passes by the queue.
         let may_send = session.is_open()
-            && !(qos == QoS::ExactlyOnce && session.is_stored())
+            && !(publication.is_stored_first(qos) && session.is_stored())
             && (session.sender.in_flight() == 0 || self.memory.shortage().is_none());
         let open = may_send && connection.is_some_and(|id| self.has_room(id));
         // [MQTT311-3.1.2-5] [MQTT31-3.1-8]
@@ -145,6 +145,7 @@ impl Shard {
         }
         let Terms { retain, identifiers, group, .. } = terms.clone();
         let mut delivery = Delivery::new(publication.message(), retain, identifiers, group);
+        delivery.is_stored_first = publication.is_stored_first(qos);
         self.note_queued(terms.session, qos, &mut delivery);
         let Some(session) = self.registry.session_mut(terms.session) else { return };
         session.enqueue(delivery, qos);

@@ -215,14 +215,19 @@ impl Shard {
             self.record_taken(from, effects);
             return;
         };
-        self.await_place(session, &reference);
+        self.await_place(session, &reference, publication);
         let (message, Place { queue: from, sequence }) = (publication.message(), from);
         self.record(Record::Moved { from, sequence, message, reference }, effects);
     }
 
-    /// A QoS 2 message is sent when the next record is durable.
-    fn await_place(&mut self, session: SessionKey, reference: &Reference) {
-        if reference.qos == QoS::ExactlyOnce && !is_shared_queue(reference.session) {
+    /// What must be stored before it is sent is sent when the next record is durable.
+    fn await_place(
+        &mut self,
+        session: SessionKey,
+        reference: &Reference,
+        publication: &Publication<'_>,
+    ) {
+        if publication.is_stored_first(reference.qos) && !is_shared_queue(reference.session) {
             let queue = Awaiting::Queue { session, sequence: reference.sequence };
             self.records.waiting.push_back((self.records.handed_out + 1, queue));
         }
@@ -239,7 +244,7 @@ impl Shard {
         }
         let noted = core::mem::take(&mut self.records.references);
         for (session, reference) in &noted {
-            self.await_place(*session, reference);
+            self.await_place(*session, reference, publication);
         }
         let references = noted.into_iter().map(|(_, reference)| reference).collect();
         let message = publication.message();
@@ -283,15 +288,16 @@ impl Shard {
         }
     }
 
-    /// Whether the next message of a queue must not be sent yet: the packet identifier of one with
-    /// QoS 2 follows from what stands before it, so that all of that has to be durable.
-    // [MQTT5-4.3.3-2] [MQTT311-4.3.3-1]
+    /// Whether the next message of a queue must not be sent yet: its packet identifier follows from
+    /// what stands before it, so that all of that has to be durable.
     pub(crate) fn waits_for_store(&self, key: SessionKey) -> bool {
         let Some(session) = self.registry.session(key) else { return false };
         let Some(kept) = session.kept.as_deref() else { return false };
-        let is_new = session.sender.waiting_qos() == Some(QoS::ExactlyOnce)
-            && !session.sender.has_repetitions();
-        let Some(next) = session.sender.peek_waiting().filter(|_| is_new) else { return false };
+        if session.sender.has_repetitions() {
+            return false;
+        }
+        let next = session.sender.peek_waiting();
+        let Some(next) = next.filter(|next| next.is_stored_first) else { return false };
         kept.sequence_of(next) > kept.durable || kept.skipped > self.records.durable
     }
 

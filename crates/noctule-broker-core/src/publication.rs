@@ -114,6 +114,14 @@ impl<'a> Publication<'a> {
         crate::message::bytes(self.topic.as_str(), self.payload, &self.properties)
     }
 
+    /// Whether a stored session may be sent this only when it is stored that it waits there: a QoS 2
+    /// message always, and any that is routed again after a crash unless that is stored.
+    // [MQTT5-4.3.3-2] [MQTT311-4.3.3-1]
+    // [MQTT5-3.3.1-1] [MQTT311-3.3.1-1]
+    pub(crate) const fn is_stored_first(&self, qos: QoS) -> bool {
+        matches!(qos, QoS::ExactlyOnce) || self.name > 0
+    }
+
     /// The Message Expiry Interval to send at `now`.
     pub(crate) fn remaining_expiry_interval(&self, now: Timestamp) -> Option<u32> {
         crate::message::remaining_expiry_interval(self.expires_at, now)

@@ -243,6 +243,7 @@ pub(crate) fn delivery_of(stored: StoredMessage) -> (Delivery, QoS) {
     let StoredMessage { message, sequence, qos, retain, identifiers, .. } = stored;
     let mut delivery = Delivery::new(message, retain, identifiers.into(), None);
     delivery.set_sequence(sequence);
+    delivery.is_stored_first = qos == QoS::ExactlyOnce;
     (delivery, qos)
 }
 

@@ -269,6 +269,8 @@ pub(crate) type Identifiers = SmallVec<[u32; 2]>;
 pub(crate) struct Delivery {
     pub(crate) message: Arc<Message>,
     pub(crate) retain: bool,
+    /// Whether it is sent only when its place in the queue is durable.
+    pub(crate) is_stored_first: bool,
     /// The lower half of its place in the queue, if that is kept.
     sequence: u32,
     /// Boxed, as hardly any delivery has them and there may be many deliveries.
@@ -290,12 +292,12 @@ impl Delivery {
     ) -> Self {
         let is_plain = identifiers.is_empty() && group.is_none();
         let details = (!is_plain).then(|| Box::new(Details { identifiers, group }));
-        Self { message, retain, sequence: 0, details }
+        Self { message, retain, is_stored_first: false, sequence: 0, details }
     }
 
     /// A delivery without RETAIN for the one subscription that matches, which has no identifier.
     pub(crate) fn plain(message: Arc<Message>) -> Self {
-        Self { message, retain: false, sequence: 0, details: None }
+        Self { message, retain: false, is_stored_first: false, sequence: 0, details: None }
     }
 
     /// Gives it its place in a queue that is kept.

@@ -231,11 +231,6 @@ impl<M> Sender<M> {
         self.backlog.as_ref()?.waiting.front().map(|(message, _)| message)
     }
 
-    /// The quality of service of that message.
-    pub fn waiting_qos(&self) -> Option<QoS> {
-        self.backlog.as_ref()?.waiting.front().map(|(_, qos)| *qos)
-    }
-
     /// The oldest message that is not done; everything before it is.
     pub fn oldest(&self) -> Oldest<'_, M> {
         match self.slots.front() {

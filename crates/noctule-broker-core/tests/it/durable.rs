@@ -101,6 +101,34 @@ fn a_qos_2_message_goes_to_a_stored_session_when_its_record_is_durable() {
     }
 }
 
+/// Behind a crash such a publication is routed again to whomever it is not stored for, and nobody
+/// would know that it has been sent.
+#[test]
+fn what_may_be_routed_again_is_stored_before_it_is_sent_with_qos_1_too() {
+    spec!("MQTT5-3.3.1-1", "MQTT311-3.3.1-1");
+    for version in VERSIONS {
+        let mut scene = scene(version, QoS::AtLeastOnce);
+        scene.publisher = scene.broker.open();
+        scene.publisher.send_connect(&lasting(version, "publisher"));
+        scene.broker.keep_all();
+        scene.publisher.expect_connack_with(ReasonCode::Success);
+        scene.broker.records();
+        scene.publish(1, QoS::ExactlyOnce);
+        assert!(matches!(scene.broker.record(), Record::Received { .. }));
+        scene.broker.kept();
+        let record = scene.broker.record();
+        assert!(matches!(record, Record::Queued { publication: 1.., .. }), "{record:?}");
+        scene.publish(2, QoS::AtLeastOnce);
+        scene.queued();
+        // Nobody overtakes it.
+        scene.online.expect_nothing_before_pong();
+        scene.broker.kept();
+        assert_eq!(scene.online.expect_publish().text(), "1");
+        assert_eq!(scene.online.expect_publish().text(), "2");
+        scene.publisher.expect_pubrec(1);
+    }
+}
+
 #[test]
 fn nothing_is_recorded_that_waits_for_nobody_who_is_stored() {
     for version in VERSIONS {
