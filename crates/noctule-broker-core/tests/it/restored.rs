@@ -159,6 +159,28 @@ fn a_restored_message_has_its_flags_and_may_have_expired() {
 }
 
 #[test]
+fn a_restored_qos_2_message_waits_until_it_is_durable_that_those_before_it_are_skipped() {
+    spec!("MQTT5-4.3.3-2");
+    let broker = storing();
+    let mut expired = message(1, "expired", QoS::AtLeastOnce);
+    Arc::make_mut(&mut expired.message).expires_at = Some(broker.now());
+    let messages = vec![expired, message(2, "next", QoS::ExactlyOnce)];
+    broker.restore(vec![restored(StoredSession { messages, ..stored_session(1, "a") })]);
+    broker.leisurely();
+    broker.hold();
+    let mut client = broker.open();
+    client.send_connect(&lasting(Version::V5_0, "a"));
+    assert!(matches!(broker.record(), Record::SessionStarted(_)));
+    broker.kept();
+    client.expect_connack_with(ReasonCode::Success);
+    assert!(matches!(broker.record(), Record::Skipped { sequence: 1, .. }));
+    client.expect_nothing_before_pong();
+    broker.kept();
+    let message = client.expect_publish();
+    assert_eq!((message.text(), message.packet_id), ("next", Some(1)));
+}
+
+#[test]
 fn restored_qos_2_identifiers_are_known_until_they_are_released() {
     spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2", "MQTT31-3.1-8");
     for version in VERSIONS {
