@@ -36,7 +36,7 @@ const PURE_LINTS: [&str; 6] = [
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// Leave out the documentation, the interoperability tests and the speed gates
+    /// Leave out the documentation, the interoperability tests, the speed gates and the crashes
     #[arg(long)]
     fast: bool,
     /// Accept statements of the specification that nobody has judged yet
@@ -65,6 +65,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<()> {
         ci.documentation()?;
         ci.interop()?;
         ci.gates()?;
+        ci.crashes()?;
     }
     println!("\nci: everything passed in {} s", start.elapsed().as_secs());
     Ok(())
@@ -268,6 +269,14 @@ impl Ci<'_> {
         let arguments =
             ["run", "--quiet", "--release", "--package", "noctule-bench", "--", "gates"];
         self.cargo("speed gates", &arguments)
+    }
+
+    /// Nothing that was acknowledged may be lost, however often the broker is killed.
+    fn crashes(&self) -> Result<()> {
+        let arguments =
+            ["run", "--quiet", "--release", "--package", "noctule-bench", "--", "crash"];
+        let rounds = ["--rounds", "50", "--shards", "2"];
+        self.cargo("crashes", &[&arguments[..], &rounds].concat())
     }
 }
 
