@@ -7,7 +7,6 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use noctule_packet::{PacketId, QoS};
@@ -109,7 +108,7 @@ impl Records {
         delivery: &mut Delivery,
         effects: &mut Effects,
     ) {
-        let references = vec![Reference::new(kept, qos, delivery)];
+        let references = Reference::new(kept, qos, delivery).into();
         let message = Arc::clone(&delivery.message);
         self.hand_out(Record::Queued { publication: 0, message, references }, effects);
     }

@@ -95,7 +95,7 @@ impl Shard {
         effects: &mut Effects,
     ) -> Option<Place> {
         let place = self.next_place(key, effects)?;
-        let (references, message) = ([place.reference(message.qos)].into(), Arc::clone(message));
+        let (references, message) = (place.reference(message.qos).into(), Arc::clone(message));
         self.record(Record::Queued { publication: 0, message, references }, effects);
         Some(place)
     }
@@ -184,7 +184,7 @@ impl Shard {
             match (stage, reference) {
                 (Stage::Waiting, to) => self.record_gone(key, &delivery, to, effects),
                 (Stage::Sent, Some(reference)) => {
-                    let (references, message) = ([reference].into(), Arc::clone(&message));
+                    let (references, message) = (reference.into(), Arc::clone(&message));
                     self.record(Record::Queued { publication: 0, message, references }, effects);
                 }
                 (Stage::Sent, None) => {}

@@ -3,9 +3,11 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Deref;
 
 use noctule_packet::{PacketId, QoS, SubscriptionOptions, Version};
 use noctule_session::Timestamp;
+use smallvec::SmallVec;
 
 use crate::message::Message;
 use crate::will::Will;
@@ -87,7 +89,7 @@ pub enum Record {
         /// The message.
         message: Arc<Message>,
         /// For whom it waits.
-        references: Vec<Reference>,
+        references: References,
     },
     /// A message that waited in one queue waits in another one now: a member of a shared
     /// subscription has got it, or gives back what it was never sent.
@@ -181,6 +183,67 @@ pub struct Reference {
     pub retain: bool,
     /// The Subscription Identifiers to deliver it with.
     pub identifiers: Vec<u32>,
+}
+
+/// For whom a message waits. Mostly that is one, which takes no memory of its own.
+///
+/// ```
+/// use noctule_broker_core::{Reference, References};
+/// use noctule_packet::QoS;
+///
+/// let one = |session| Reference {
+///     session,
+///     sequence: 1,
+///     qos: QoS::AtLeastOnce,
+///     retain: false,
+///     identifiers: Vec::new(),
+/// };
+/// let references: References = (1..4).map(one).collect();
+/// assert_eq!(references[2].session, 3);
+/// assert_eq!(References::from(one(1))[..], references[..1]);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References(SmallVec<[Reference; 1]>);
+
+impl References {
+    /// Puts one behind all others.
+    pub fn push(&mut self, reference: Reference) {
+        self.0.push(reference);
+    }
+
+    /// Takes the last one.
+    pub fn pop(&mut self) -> Option<Reference> {
+        self.0.pop()
+    }
+}
+
+impl Deref for References {
+    type Target = [Reference];
+
+    fn deref(&self) -> &[Reference] {
+        &self.0
+    }
+}
+
+impl From<Reference> for References {
+    fn from(reference: Reference) -> Self {
+        Self(SmallVec::from_buf([reference]))
+    }
+}
+
+impl FromIterator<Reference> for References {
+    fn from_iter<I: IntoIterator<Item = Reference>>(references: I) -> Self {
+        Self(references.into_iter().collect())
+    }
+}
+
+impl IntoIterator for References {
+    type Item = Reference;
+    type IntoIter = <SmallVec<[Reference; 1]> as IntoIterator>::IntoIter;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
 }
 
 /// The terms of a session.

@@ -9,6 +9,9 @@
 //! 44     records: 4 bytes of content, CRC-32 of that length and the content, content
 //! ```
 //!
+//! The checksums are made when the batch is sealed, by whoever writes it: those who append have
+//! something better to do.
+//!
 //! In a file that is used again, bytes 36..40 have the life of its segment, and each record's
 //! checksum is XORed with that of the header, so that what an unfinished write has left of a former
 //! life is none of this frame's records.
@@ -141,8 +144,6 @@ pub struct Batch {
     /// A place for the header, and the records.
     bytes: Vec<u8>,
     records: u32,
-    /// What the records' checksums are XORed with now.
-    mask: u32,
 }
 
 impl Default for Batch {
@@ -154,7 +155,7 @@ impl Default for Batch {
 impl Batch {
     /// No records.
     pub fn new() -> Self {
-        Self { bytes: vec![0; HEADER_BYTES], records: 0, mask: 0 }
+        Self { bytes: vec![0; HEADER_BYTES], records: 0 }
     }
 
     /// Appends a record, whose content `write` appends to what it is given.
@@ -163,7 +164,6 @@ impl Batch {
     ///
     /// If the record or the batch is larger than any frame. The batch is as before then.
     pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), StoreError> {
-        self.mask(0);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
         write(&mut self.bytes);
@@ -173,9 +173,7 @@ impl Batch {
             self.bytes.truncate(start);
             return Err(StoreError::TooLarge { length });
         };
-        let checksum = record_checksum(&self.bytes[start + RECORD_HEADER_BYTES..]);
         self.bytes[start..start + 4].copy_from_slice(&content_bytes.to_le_bytes());
-        self.bytes[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
         self.records += 1;
         Ok(())
     }
@@ -203,8 +201,6 @@ impl Batch {
     /// Appends all records of another batch, which is empty then. The bytes of both together fit
     /// into a frame.
     pub(crate) fn take_from(&mut self, other: &mut Self) {
-        self.mask(0);
-        other.mask(0);
         if self.is_empty() {
             mem::swap(self, other);
         } else if let Some(records) = other.bytes.get(HEADER_BYTES..) {
@@ -217,7 +213,7 @@ impl Batch {
     /// Takes all records out.
     pub fn clear(&mut self) {
         self.bytes.truncate(HEADER_BYTES);
-        (self.records, self.mask) = (0, 0);
+        self.records = 0;
     }
 
     /// The whole frame.
@@ -232,7 +228,7 @@ impl Batch {
         let records = self.records;
         let mut header = FrameHeader { body_bytes, sequence, age, wall, records, mask: 0 };
         self.bytes[..HEADER_BYTES].copy_from_slice(&header.encode(segment, life));
-        self.mask(header.mask);
+        self.put_checksums(header.mask);
         &self.bytes
     }
 
@@ -250,18 +246,18 @@ impl Batch {
         })
     }
 
-    /// XORs the checksums of all records with this, in place of what they are XORed with.
-    fn mask(&mut self, mask: u32) {
-        let change = mem::replace(&mut self.mask, mask) ^ mask;
-        if change == 0 {
-            return;
-        }
+    /// Gives all records their checksums, XORed with `mask`.
+    fn put_checksums(&mut self, mask: u32) {
         let mut rest = &mut self.bytes[HEADER_BYTES..];
         while let Some((header, behind)) = rest.split_first_chunk_mut::<RECORD_HEADER_BYTES>() {
             let [a, b, c, d, checksum @ ..] = header;
-            *checksum = (u32::from_le_bytes(*checksum) ^ change).to_le_bytes();
-            let content = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d]));
-            rest = behind.get_mut(content.unwrap_or(usize::MAX)..).unwrap_or_default();
+            let length = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d]));
+            let Some((content, behind)) = behind.split_at_mut_checked(length.unwrap_or(usize::MAX))
+            else {
+                return;
+            };
+            *checksum = (record_checksum(content) ^ mask).to_le_bytes();
+            rest = behind;
         }
     }
 }

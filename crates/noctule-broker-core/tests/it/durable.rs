@@ -1,6 +1,6 @@
 //! What is recorded of messages, when, and what waits until it is durable.
 
-use noctule_broker_core::{Record, Reference, is_shared_queue};
+use noctule_broker_core::{Record, References, is_shared_queue};
 use noctule_packet::{PacketId, PacketType, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
@@ -39,7 +39,7 @@ impl Scene {
 
     /// For whom the message waits that is recorded next.
     #[track_caller]
-    fn queued(&self) -> Vec<Reference> {
+    fn queued(&self) -> References {
         let record = self.broker.record();
         let Record::Queued { publication: 0, references, .. } = record else {
             panic!("{record:?}");

@@ -251,7 +251,7 @@ impl World {
 
     fn note_queued(&mut self, record: &Record) {
         let Record::Queued { message, references, .. } = record else { return };
-        for reference in references {
+        for reference in references.iter() {
             let stored = StoredMessage {
                 message: message.clone(),
                 sequence: reference.sequence,

@@ -1,14 +1,12 @@
 //! For whom a message waits, as a part of its record: the part that is written most often.
 
-use noctule_broker_core::Reference;
+use noctule_broker_core::{Reference, References};
 
 use super::damaged::Damaged;
 use super::reader::{Reader, flags, read_flags};
 
 /// The bit of a reference that has Subscription Identifiers, next to its QoS and RETAIN.
 const HAS_IDENTIFIERS: u8 = 0b1000;
-/// The bytes of a reference that has none.
-const REFERENCE_BYTES: usize = 17;
 
 pub(super) fn put_references(references: &[Reference], out: &mut Vec<u8>) {
     let count = |length| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
@@ -25,10 +23,8 @@ pub(super) fn put_references(references: &[Reference], out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn read_references(reader: &mut Reader<'_>) -> Result<Vec<Reference>, Damaged> {
-    // What the count says is believed as far as there are bytes for it.
-    let count = Reader::word(&mut { *reader }, "references")?;
-    let mut references = Vec::with_capacity(at_most(count, reader.left() / REFERENCE_BYTES));
+pub(super) fn read_references(reader: &mut Reader<'_>) -> Result<References, Damaged> {
+    let mut references = References::default();
     each_reference(reader, |reference| references.push(reference))?;
     Ok(references)
 }

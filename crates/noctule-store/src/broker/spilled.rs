@@ -37,7 +37,7 @@ pub(super) fn push(
     }
     // What cannot be read is told when it is to be delivered.
     if let Ok(message) = read_message(Reader::new(message), |_, _| Ok(())) {
-        let (message, references) = (Arc::new(message), vec![reference.clone()]);
+        let (message, references) = (Arc::new(message), reference.clone().into());
         let body = bytes(&Record::Queued { publication: 0, message, references });
         spill.push(*session, *sequence, &[], OWN | spill.len() as u64, &body)?;
     }

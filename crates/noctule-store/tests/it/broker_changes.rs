@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Message, Placement, Record, Reference, Restored, Step, StoredSubscription, StoredTerms,
-    Timestamp, Will,
+    Message, Placement, Record, Reference, References, Restored, Step, StoredSubscription,
+    StoredTerms, Timestamp, Will,
 };
 use noctule_packet::{ForwardedProperties, PacketId, QoS, SubscriptionOptions, Version};
 use noctule_store::broker::{CONTENT, Changes, Model, decode, encode};
@@ -87,7 +87,7 @@ pub(crate) fn begun(state: &dyn State, first: &[Record]) -> Model {
         match record {
             Record::Queued { .. } => model.apply(record.clone()),
             Record::Moved { message, reference, .. } => {
-                let (message, references) = (Arc::clone(message), vec![reference.clone()]);
+                let (message, references) = (Arc::clone(message), reference.clone().into());
                 model.apply(Record::Queued { publication: 0, message, references });
             }
             Record::Received { session, publication, message, .. } => {
@@ -212,7 +212,7 @@ impl Broker {
         names.sort_unstable();
         names.dedup();
         let unrouted = self.unrouted.last().copied().filter(|_| chance > 128);
-        let mut references = Vec::new();
+        let mut references = References::default();
         for session in names {
             let Some(known) = self.sessions.get_mut(&session) else { continue };
             known.sequence += u64::from(chance % 2) + 1;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Message, Placement, Record, Reference, Restored, StoredMessage, StoredSession, Timestamp,
+    Message, Placement, Record, Reference, References, Restored, StoredMessage, StoredSession,
+    Timestamp,
 };
 use noctule_packet::{PacketId, QoS};
 use noctule_store::broker::{self, Archive, CONTENT, Model, Opened, Queues, Settings, encode};
@@ -79,7 +80,7 @@ impl Story {
     fn queue(&mut self, publication: u64) -> Option<Record> {
         self.messages += 1;
         let payload = format!("{}{}", self.messages, "-".repeat(self.chance.below(60) as usize));
-        let mut references = Vec::new();
+        let mut references = References::default();
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
             if self.chance.below(2) == 0 {
                 continue;
@@ -211,7 +212,7 @@ pub(crate) fn queued(session: u64, sequence: u64) -> Record {
 
 fn sized(session: u64, sequence: u64, bytes: usize) -> Record {
     let (qos, retain, identifiers) = (QoS::AtLeastOnce, false, Vec::new());
-    let references = vec![Reference { session, sequence, qos, retain, identifiers }];
+    let references = Reference { session, sequence, qos, retain, identifiers }.into();
     Record::Queued { publication: 0, message: message(&"-".repeat(bytes), qos), references }
 }
 

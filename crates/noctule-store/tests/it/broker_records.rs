@@ -178,7 +178,7 @@ fn record() -> impl Strategy<Value = Record> {
             |(publication, message, references)| Record::Queued {
                 publication,
                 message,
-                references,
+                references: references.into_iter().collect(),
             }
         ),
         (name(), name()).prop_map(|(session, sequence)| Record::Skipped { session, sequence }),
@@ -355,7 +355,7 @@ fn golden() -> Vec<(Record, String)> {
             Record::Queued {
                 publication: 0,
                 message: plain_message(),
-                references: vec![plain.clone()],
+                references: plain.clone().into(),
             },
             format!("09 01000000 {name} {five} 01 01 01000000 74 01000000 78"),
         ),
@@ -363,7 +363,7 @@ fn golden() -> Vec<(Record, String)> {
             Record::Queued {
                 publication,
                 message: full_message(),
-                references: vec![identified, plain],
+                references: [identified, plain].into_iter().collect(),
             },
             format!(
                 "09 02000000 {name} {five} 0e 02000000 03000000 04000000 {name} {five} 01 {FULL} \

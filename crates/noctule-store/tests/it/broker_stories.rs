@@ -34,7 +34,7 @@ fn queued(session: u64, sequences: impl IntoIterator<Item = u64>) -> Vec<Record>
         let qos = QoS::ExactlyOnce;
         let reference = Reference { session, sequence, qos, retain: true, identifiers: vec![7] };
         let message = message(&sequence.to_string(), qos);
-        Record::Queued { publication: 0, message, references: vec![reference] }
+        Record::Queued { publication: 0, message, references: reference.into() }
     };
     sequences.into_iter().map(queue).collect()
 }
@@ -218,7 +218,7 @@ fn a_publication_is_unrouted_until_it_is_recorded_wherever_it_waits() {
         retain: false,
         identifiers: Vec::new(),
     };
-    records.push(Record::Queued { publication, message: sent, references: vec![reference] });
+    records.push(Record::Queued { publication, message: sent, references: reference.into() });
     let shards = after(&records).into_restored(&placement());
     for shard in &shards {
         let who = shard.iter().find_map(|restored| match restored {
