@@ -114,8 +114,8 @@ impl<'a> Publication<'a> {
         crate::message::bytes(self.topic.as_str(), self.payload, &self.properties)
     }
 
-    /// Whether a stored session may be sent this only when it is stored that it waits there: a QoS 2
-    /// message always, and any that is routed again after a crash unless that is stored.
+    /// Whether a stored session may be sent this only when it is stored that it waits there: at
+    /// QoS 2 always, and whatever is routed again after a crash unless that is stored.
     // [MQTT5-4.3.3-2] [MQTT311-4.3.3-1]
     // [MQTT5-3.3.1-1] [MQTT311-3.3.1-1]
     pub(crate) const fn is_stored_first(&self, qos: QoS) -> bool {
