@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::CONTENT;
 use super::opening::{self, Opened, Settings};
-use super::{CONTENT, Findings};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::interval::IntervalDisk;
@@ -76,7 +76,5 @@ pub fn open_parts(
     settings: Settings,
 ) -> Result<Opened, StoreError> {
     let (state, summary) = LoggedState::open(state, CONTENT, Repair::Salvage)?;
-    let opened = opening::open(log, runs, Box::new(state), settings, Repair::Salvage)?;
-    let findings = Findings { state: summary, ..opened.findings };
-    Ok(Opened { findings, ..opened })
+    opening::open_behind(summary, log, runs, Box::new(state), settings, Repair::Salvage)
 }

@@ -16,7 +16,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::log::{Log, LogSettings};
 use crate::recovery::Repair;
-use crate::run::{RunSettings, Runs};
+use crate::run::{self, RunSettings, Runs};
 use crate::state::State;
 use crate::summary::Summary;
 
@@ -99,15 +99,24 @@ pub fn open(
     settings: impl Into<Settings>,
     repair: Repair,
 ) -> Result<Opened, StoreError> {
-    let settings = settings.into();
+    open_behind(Summary::default(), disk, runs, state, settings.into(), repair)
+}
+
+/// The same, when this was found in the state.
+pub(super) fn open_behind(
+    found: Summary,
+    disk: Box<dyn Disk>,
+    runs: Box<dyn Disk>,
+    state: Box<dyn State>,
+    settings: Settings,
+    repair: Repair,
+) -> Result<Opened, StoreError> {
     let log_settings = LogSettings { content: CONTENT, ..settings.log };
-    let mut findings = Findings::default();
+    let mut findings = Findings { state: found, ..Findings::default() };
     let mut model = Model::from_state(&*state, |unreadable| {
         findings.unreadable.push(format!("a part of the state: {}", unreadable.reason));
     })?;
-    let manifest = state.get(RUNS)?.unwrap_or_default();
-    let (mut runs, damaged) = Runs::open(runs, settings.runs, &manifest)?;
-    findings.unreadable.extend(damaged.iter().map(ToString::to_string));
+    let mut runs = open_runs(runs, settings.runs, &*state, repair, &mut findings)?;
     read_unrouted(&*state, &mut model, &mut findings)?;
     let first = state.get(FIRST_SEGMENT)?;
     let first = first.and_then(|value| Reader::new(&value).long("segment").ok()).unwrap_or(0);
@@ -121,6 +130,37 @@ pub fn open(
     let live = Live::default();
     log.witness = Some(Box::new(live.clone()));
     Ok(Opened { log, archive: Archive::new(state, runs, queues, live, first), model, findings })
+}
+
+/// Opens the runs. When something that names runs may be lost, those are set aside that nothing
+/// names: otherwise they are of no use to anybody, and go.
+fn open_runs(
+    mut disk: Box<dyn Disk>,
+    settings: RunSettings,
+    state: &dyn State,
+    repair: Repair,
+    findings: &mut Findings,
+) -> Result<Runs, StoreError> {
+    let mut manifest = state.get(RUNS)?.unwrap_or_default();
+    if let Err(error) = run::look_at_manifest(&manifest) {
+        if repair != Repair::Salvage || matches!(error, StoreError::NewerFormat { .. }) {
+            return Err(error);
+        }
+        findings.unreadable.push("a part of the state: the list of runs is damaged".into());
+        manifest.clear();
+    }
+    if !findings.is_intact() {
+        let others = run::set_others_aside(&mut *disk, &manifest)?;
+        let told = others.iter().map(|run| {
+            format!(
+                "run {run} is set aside: what is damaged may have named it, and nothing else does"
+            )
+        });
+        findings.unreadable.extend(told);
+    }
+    let (runs, damaged) = Runs::open(disk, settings, &manifest)?;
+    findings.unreadable.extend(damaged.iter().map(ToString::to_string));
+    Ok(runs)
 }
 
 /// Reads the QoS 2 publications that were received and perhaps not routed to all.

@@ -7,6 +7,8 @@
 mod chunk;
 mod format;
 mod index;
+#[cfg(feature = "broker")]
+mod lost;
 mod manifest;
 mod merge;
 mod new_run;
@@ -17,6 +19,8 @@ mod spill;
 mod view;
 mod window;
 
+#[cfg(feature = "broker")]
+pub(crate) use lost::{look_at_manifest, set_others_aside};
 pub use merge::Merge;
 pub use new_run::NewRun;
 pub use reader::{DamagedPart, QueueMessage, QueuePart, Slice, SliceLimits};

@@ -93,7 +93,7 @@ impl Runs {
     /// Opens the runs that the manifest names, and removes all others. Says what cannot be read.
     ///
     /// `manifest` is what was stored last, or empty for a store that begins: then every run there
-    /// is goes, so whoever has lost the manifest renames the files first.
+    /// is goes, so whoever may have lost the manifest renames the files first.
     ///
     /// What queues have done is not kept here: it is told anew, with [`finish`](Self::finish) and
     /// [`retain`](Self::retain).

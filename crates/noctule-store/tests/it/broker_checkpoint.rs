@@ -210,7 +210,7 @@ pub(crate) fn queued(session: u64, sequence: u64) -> Record {
     sized(session, sequence, 50)
 }
 
-fn sized(session: u64, sequence: u64, bytes: usize) -> Record {
+pub(crate) fn sized(session: u64, sequence: u64, bytes: usize) -> Record {
     let (qos, retain, identifiers) = (QoS::AtLeastOnce, false, Vec::new());
     let references = Reference { session, sequence, qos, retain, identifiers }.into();
     Record::Queued { publication: 0, message: message(&"-".repeat(bytes), qos), references }

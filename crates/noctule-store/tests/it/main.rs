@@ -4,6 +4,7 @@ mod book;
 mod broker_changes;
 mod broker_checkpoint;
 mod broker_live;
+mod broker_lost_runs;
 mod broker_records;
 mod broker_restart;
 mod broker_shared;
