@@ -2,8 +2,9 @@
 //! them, and to read them back.
 //!
 //! `cargo run --release --example backlog_cost -- DIRECTORY fill 10000000`, then `open` or `drain`
-//! in place of `fill`, or `live` with an empty directory. The figures are of Linux: user and system
-//! time of the process, in steps of 10 ms.
+//! in place of `fill`, or `live` with an empty directory; or `tail 3000000` with an empty one and
+//! then, as root, `cold`, for a log that is read at the start from the disk itself. The figures are
+//! of Linux: user and system time of the process, in steps of 10 ms.
 
 use std::error::Error;
 use std::fs;
@@ -71,8 +72,19 @@ fn queued(session: u64, sequence: u64) -> Record {
     Record::Queued { publication: 0, message, references }
 }
 
-/// Writes so many messages; if they are live, their clients have them at once.
-fn fill(path: &Path, messages: u64, are_live: bool) -> Answer<()> {
+/// What becomes of the messages.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    /// Their clients have them at once.
+    Delivered,
+    /// The same, and nobody empties the log.
+    Left,
+    /// They wait.
+    Waiting,
+}
+
+/// Writes so many messages.
+fn fill(path: &Path, messages: u64, fate: Fate) -> Answer<()> {
     let Opened { mut log, mut archive, .. } = open_directory(path, 1_024, None)?;
     let view = log.view();
     let mut batch = Batch::new();
@@ -89,7 +101,7 @@ fn fill(path: &Path, messages: u64, are_live: bool) -> Answer<()> {
     for number in 0..messages {
         let (session, sequence) = (number % SESSIONS + 1, number / SESSIONS + 1);
         push(&mut batch, &queued(session, sequence))?;
-        if are_live {
+        if fate != Fate::Waiting {
             let next = PacketId::new((1 + sequence % 65_535) as u16).unwrap_or(PacketId::MIN);
             let session = session << 16;
             push(&mut batch, &Record::Acknowledged { session, up_to: sequence, next })?;
@@ -98,7 +110,7 @@ fn fill(path: &Path, messages: u64, are_live: bool) -> Answer<()> {
             log.commit(&mut batch)?;
         }
         let sealed = view.sealed();
-        if sealed.len() > SEGMENTS_MAX {
+        if fate != Fate::Left && sealed.len() > SEGMENTS_MAX {
             let before = cpu_micros()?;
             archive.take_in(&view, sealed[0])?;
             log.trim(sealed[0] + 1);
@@ -119,9 +131,14 @@ fn fill(path: &Path, messages: u64, are_live: bool) -> Answer<()> {
     Ok(())
 }
 
-fn open(path: &Path, drains: bool) -> Answer<()> {
+fn open(path: &Path, drains: bool, is_cold: bool) -> Answer<()> {
+    if is_cold {
+        fs::write("/proc/sys/vm/drop_caches", "3")?;
+    }
     let (cpu, started) = (cpu_micros()?, Instant::now());
     let Opened { archive, model, findings, .. } = open_directory(path, 1_024, None)?;
+    let rate = findings.log.records as f64 / started.elapsed().as_secs_f64() / 1e6;
+    println!("{rate:.2} million records of the log a second");
     let shards = model.into_restored(&Placement::new([7; 16], 2));
     println!(
         "open in {:.2} s ({:.2} s CPU), {} MB: {findings}",
@@ -156,15 +173,19 @@ fn open(path: &Path, drains: bool) -> Answer<()> {
 fn main() -> Answer<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let (Some(directory), Some(what)) = (arguments.first(), arguments.get(1)) else {
-        println!("Name a directory on the disk that is meant, and fill, live, open or drain.");
+        println!(
+            "Name a directory on the disk that is meant, and fill, live, tail, open, cold or drain."
+        );
         return Ok(());
     };
     let path = Path::new(directory);
     let messages = arguments.get(2).map_or(Ok(1_000_000), |text| text.parse())?;
     match what.as_str() {
-        "fill" => fill(path, messages, false),
-        "live" => fill(path, messages, true),
-        "drain" => open(path, true),
-        _ => open(path, false),
+        "fill" => fill(path, messages, Fate::Waiting),
+        "live" => fill(path, messages, Fate::Delivered),
+        "tail" => fill(path, messages, Fate::Left),
+        "drain" => open(path, true, false),
+        "cold" => open(path, false, true),
+        _ => open(path, false, false),
     }
 }
