@@ -17,6 +17,7 @@ use tokio::task::yield_now;
 use tracing::{error, info};
 
 use crate::shard::{ShardDriver, SharedDriver};
+use crate::storage::ends;
 
 /// How many messages are read at a time at most, however small they are.
 const MESSAGES_MAX: usize = 1_024;
@@ -111,13 +112,17 @@ impl Reader {
         Backlogs { shard, orders: self.orders.clone(), postboxes: postboxes.clone() }
     }
 
-    /// Ends the thread.
-    pub(crate) fn stop(self) {
+    /// Ends the thread, unless the disk keeps it for longer than this. Whether it has ended.
+    pub(crate) fn stop(self, until: Instant) -> bool {
         // If it is gone, it has panicked.
         let _ = self.orders.send(Order::Stop);
+        if !ends(|| self.thread.is_finished(), until) {
+            return false;
+        }
         if self.thread.join().is_err() {
             error!(target: "noctule", "the thread that reads queues has panicked");
         }
+        true
     }
 }
 

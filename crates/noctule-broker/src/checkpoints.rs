@@ -67,11 +67,21 @@ impl Checkpoints {
         Ok(Self { is_stopping, thread })
     }
 
-    /// Ends the thread when it is done with what it has begun.
-    pub(crate) fn stop(self) {
+    /// Has the thread end when it is done with what it has begun.
+    pub(crate) fn begin_stop(&self) {
         let (is_stopping, changed) = &*self.is_stopping;
         *lock(is_stopping) = true;
         changed.notify_all();
+    }
+
+    /// Whether it has ended: a disk that does not answer keeps it for as long.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits until it has.
+    pub(crate) fn stop(self) {
+        self.begin_stop();
         if self.thread.join().is_err() {
             error!(target: "noctule", "the thread that empties the log has panicked");
         }

@@ -15,6 +15,9 @@ use crate::recovery::{self, Recovery};
 /// What all shards may have on its way to the disk. Beyond it, whoever wants something kept waits.
 const WAITING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// In place of the file system, the log grows to so many segments while it cannot be emptied.
+const SEGMENTS_MAX: u64 = 1_024;
+
 /// Opens a directory, which is made if there is none.
 type Open = dyn Fn(&Path) -> Result<Box<dyn Disk>, StoreError> + Send + Sync;
 
@@ -62,7 +65,9 @@ impl Disks {
         let settings = Settings { in_flight_max, ..Settings::from(log) };
         let opened = || {
             let (runs, state) = (open(&path.join("runs"))?, open(&path.join("state"))?);
-            broker::open_parts(open(path)?, runs, state, settings)
+            let mut opened = broker::open_parts(open(path)?, runs, state, settings)?;
+            opened.log.limit(SEGMENTS_MAX * segment_bytes);
+            Ok(opened)
         };
         opened().map_err(|source| StartError::Store { path: path.to_owned(), source })
     }

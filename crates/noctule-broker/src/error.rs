@@ -93,6 +93,13 @@ pub enum BrokerError {
         /// What the panic said.
         message: String,
     },
+    /// The disk did not answer when the broker was stopped, and it has ended without. Nothing that
+    /// was acknowledged is lost.
+    #[error("the disk of {} does not answer: the broker has ended as in a crash", .path.display())]
+    StoreSilent {
+        /// The directory.
+        path: PathBuf,
+    },
 }
 
 /// The broker has stopped, or is about to.

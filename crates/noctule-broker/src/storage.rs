@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use std::{fmt, fs};
+use std::time::{Duration, Instant};
+use std::{fmt, fs, thread};
 
 use noctule_broker_core::{Restored, Settings, ShardId};
 use noctule_store::broker::{Findings, Opened};
@@ -15,10 +15,13 @@ use tracing::{error, info, warn};
 use crate::backlogs::{Backlogs, Postboxes, Reader};
 use crate::checkpoints::{Checkpoints, Memory};
 use crate::disks::Disks;
-use crate::error::StartError;
+use crate::error::{BrokerError, StartError};
 use crate::keeping::Keeper;
 use crate::recovery::Recovery;
 use crate::tally::Tally;
+
+/// Whoever stops the broker waits no longer than this for a disk that does not answer.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// An open store.
 pub(crate) struct Storage {
@@ -131,17 +134,53 @@ fn warn_of_others(path: &Path) {
     }
 }
 
-impl Drop for Storage {
-    /// Keeps what is on its way.
-    fn drop(&mut self) {
+impl Storage {
+    /// Keeps what is on its way, as far as the disk takes it in time.
+    pub(crate) fn close(mut self) -> Result<(), BrokerError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), BrokerError> {
         let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Threads { committer, checkpoints, reader }) = threads else { return };
+        let Some(Threads { committer, checkpoints, reader }) = threads else { return Ok(()) };
+        let until = Instant::now() + SILENCE_MAX;
+        committer.begin_stop();
+        checkpoints.begin_stop();
+        // That what is on its way becomes durable comes first: emptying the log can wait.
+        let has_ended = ends(|| committer.has_stopped(), until)
+            && ends(|| checkpoints.has_stopped(), until)
+            && reader.stop(until);
+        if !has_ended {
+            let seconds = SILENCE_MAX.as_secs();
+            error!(target: "noctule", path = %self.path.display(), seconds,
+                "the disk does not answer: the store is left as a crash would leave it");
+            return Err(BrokerError::StoreSilent { path: self.path.clone() });
+        }
         checkpoints.stop();
-        reader.stop();
-        let Some(committer) = Arc::into_inner(committer) else { return };
+        let Some(committer) = Arc::into_inner(committer) else { return Ok(()) };
         if let Err(error) = committer.stop() {
             error!(target: "noctule", %error, "what was on its way to the store is lost: \
                 none of it was acknowledged");
         }
+        Ok(())
+    }
+}
+
+/// Waits until a thread has ended, but no longer than this. Whether it has.
+#[allow(clippy::disallowed_methods, reason = "no shard runs here any more, and no end is an event")]
+pub(crate) fn ends(has_ended: impl Fn() -> bool, until: Instant) -> bool {
+    while !has_ended() {
+        if Instant::now() >= until {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        // Whoever wants to know closes it.
+        let _ = self.end();
     }
 }

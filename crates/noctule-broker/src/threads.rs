@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use crate::error::BrokerError;
 use crate::life::Life;
 use crate::run::{self, Start};
+use crate::storage::Storage;
 use crate::task::panic_message;
 
 /// Starts a thread for each shard and waits until all of them serve. If one cannot, none does.
@@ -63,7 +64,9 @@ fn spawn(mut start: Start, ready: std_mpsc::Sender<io::Result<()>>) -> io::Resul
         if let Err(payload) = end {
             life.fail(BrokerError::ShardPanicked { message: panic_message(payload.as_ref()) });
         }
-        drop(storage);
+        if let Some(Err(error)) = storage.and_then(Arc::into_inner).map(Storage::close) {
+            life.fail(error);
+        }
         life.note_ended();
     })
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -82,6 +82,8 @@ struct Shared {
     waiting_bytes_max: u64,
     /// What all appenders together have posted and is not durable.
     waiting_bytes: AtomicU64,
+    /// Whether the log has grown to its bound.
+    is_long: AtomicBool,
     counters: Counters,
     view: LogView,
 }
@@ -148,6 +150,7 @@ impl Committer {
             trouble: Mutex::new(None),
             waiting_bytes_max: waiting_bytes_max.min(share),
             waiting_bytes: AtomicU64::new(0),
+            is_long: AtomicBool::new(false),
             counters: Counters::new(),
             view: log.view(),
         });
@@ -195,14 +198,25 @@ impl Committer {
         self.shared.work.notify_all();
     }
 
+    /// Begins to [`stop`](Self::stop), and does not wait for it.
+    pub fn begin_stop(&self) {
+        lock(&self.shared.desk).is_stopping = true;
+        self.shared.work.notify_all();
+    }
+
+    /// Whether the thread has ended, so that [`stop`](Self::stop) waits for nothing. A disk that
+    /// does not answer keeps it for as long.
+    pub fn has_stopped(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Commits what was posted, and ends the thread. What comes later is lost.
     ///
     /// # Errors
     ///
     /// If that could not be committed; it is tried once more, but not again and again.
     pub fn stop(self) -> Result<Log, StoreError> {
-        lock(&self.shared.desk).is_stopping = true;
-        self.shared.work.notify_all();
+        self.begin_stop();
         match self.thread.join() {
             Ok((log, done)) => done.map(|()| log),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -296,10 +310,13 @@ impl Appender {
         self.appended.bytes - self.own().bytes.load(Ordering::Acquire)
     }
 
-    /// Whether all appenders together have no more waiting than one of them may. Once they had
-    /// more, so that `had_room` is false, half of that has to become durable first; all are woken
-    /// then.
+    /// Whether all appenders together have no more waiting than one of them may, and the log is
+    /// not longer [than it may be](Log::limit). Once they had more, so that `had_room` is false,
+    /// half of that has to become durable first; all are woken then.
     pub fn has_room(&self, had_room: bool) -> bool {
+        if self.shared.is_long.load(Ordering::Acquire) {
+            return false;
+        }
         let waiting = self.shared.waiting_bytes.load(Ordering::Acquire);
         let Shared { waiting_bytes_max, .. } = *self.shared;
         waiting < if had_room { waiting_bytes_max } else { self.shared.waiting_bytes_low() }
@@ -353,6 +370,7 @@ impl Round {
             let is_done = self.frame.is_empty() && is_stopping;
             let committed = self.commit(&mut log);
             self.keep_up(&mut log);
+            self.note_length(&log);
             match committed {
                 Ok(()) if is_done => break Ok(()),
                 Err(error) if is_stopping => break Err(error),
@@ -385,6 +403,18 @@ impl Round {
         match &mut self.helper {
             Some(helper) => helper.serve(log),
             None => log.keep_up(),
+        }
+    }
+
+    /// Says whether the log is too long, if that is news.
+    fn note_length(&self, log: &Log) {
+        let was_long = self.shared.is_long.load(Ordering::Acquire);
+        // Where it was too long, an eighth of it has to go: more would come and go all the time.
+        let bytes_max = if was_long { log.bytes_max / 8 * 7 } else { log.bytes_max };
+        let is_long = log.bytes() > bytes_max;
+        if is_long != was_long {
+            self.shared.is_long.store(is_long, Ordering::Release);
+            self.wakes.iter().for_each(|wake| wake());
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Log {
     /// it is tried again when it is needed.
     pub(crate) must_remove: bool,
     pub(crate) has_failed_ahead: bool,
+    /// Beyond so many bytes a committer has no room for more.
+    pub(crate) bytes_max: u64,
     /// Who sees what is committed.
     pub(crate) witness: Option<Box<dyn Witness>>,
 }
@@ -140,6 +142,7 @@ impl Log {
             next_sequence,
             must_remove: false,
             has_failed_ahead: false,
+            bytes_max: u64::MAX,
             witness: None,
         };
         // There are none, or nobody misses them.
@@ -159,6 +162,13 @@ impl Log {
     #[cfg(feature = "simulated")]
     pub fn simulate_clock(&mut self, clock: &crate::SimulatedClock) {
         self.ages.simulate(clock);
+    }
+
+    /// Bounds what it grows to while nobody can trim it: beyond so many bytes a
+    /// [`Committer`](crate::Committer) [has no room](crate::Appender::has_room) for more. What is
+    /// appended all the same is committed.
+    pub const fn limit(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
     }
 
     /// How many segments count. Each opening begins another one when it is written to.

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use noctule_broker::{Handle, QoS, StoreStatus, Version};
+use noctule_broker::{BrokerError, Handle, QoS, StoreStatus, Version};
 use noctule_store::Cut;
 use noctule_testkit::{OwnedConnect, OwnedPublish, Peer};
 
@@ -174,6 +174,52 @@ fn neighbours_do_not_wait_for_a_sync() {
     disks.hold(false);
     publisher.expect_puback(1);
     broker.stop_blocking(DEADLINE).unwrap();
+}
+
+#[test]
+fn a_log_that_cannot_be_emptied_grows_to_a_bound_and_publishers_wait_then() {
+    // As `Disks` has it: 1,024 segments of 16 KiB.
+    const BOUND: u64 = 16 * 1024 * 1024;
+    const MESSAGES: usize = 4_000;
+    let disks = Disks::default();
+    let (broker, address) = start(disks.broker(ROOM));
+    drop(keeper(address, "keeper"));
+    let mut neighbours = Neighbours::new(address);
+    let mut publisher = Peer::v5(address, "publisher");
+    publisher.set_timeout(8 * DEADLINE);
+    disks.set_but_for_the_log(Fault::Write);
+    let publishing = std::thread::spawn(move || {
+        for _ in 0..MESSAGES {
+            publisher.publish("kept/1", vec![b'x'; 8_000], QoS::AtLeastOnce);
+        }
+    });
+    let end = std::time::Instant::now() + 8 * DEADLINE;
+    while wait(broker.statistics()).unwrap().1.waiting_for_store == 0 {
+        assert!(std::time::Instant::now() < end, "nobody waits: {:?}", status(&broker));
+        neighbours.go_on();
+    }
+    let reached = status(&broker).log_bytes;
+    assert!((BOUND..BOUND + BOUND / 8).contains(&reached), "{reached}");
+    assert!(!publishing.is_finished());
+    disks.set(None);
+    publishing.join().unwrap();
+    broker.stop_blocking(DEADLINE).unwrap();
+}
+
+#[test]
+fn a_disk_that_never_answers_again_does_not_keep_the_broker_from_ending() {
+    let disks = Disks::default();
+    let (broker, address) = start(disks.broker(ROOM));
+    drop(keeper(address, "keeper"));
+    let mut publisher = Peer::v5(address, "publisher");
+    publisher.publish("kept/1", "1", QoS::AtLeastOnce);
+    disks.hold(true);
+    publisher.send_publish(&publication(2));
+    disks.wait_for_held();
+    let error = broker.stop_blocking(DEADLINE).unwrap_err();
+    assert!(matches!(error, BrokerError::StoreSilent { .. }), "{error}");
+    assert_eq!(kept(&disks.after(Cut::Lost), 1).first().map(String::as_str), Some("1"));
+    disks.hold(false);
 }
 
 #[test]

@@ -41,6 +41,8 @@ struct Shared {
 struct State {
     disks: BTreeMap<PathBuf, SimulatedDisk>,
     fault: Option<Fault>,
+    /// The log's disk has none.
+    spares_log: bool,
     /// Syncs wait.
     holds: bool,
     /// How many wait now.
@@ -75,7 +77,8 @@ impl Disks {
 
     fn open(&self, path: &Path) -> Result<Box<dyn Disk>, StoreError> {
         let inner = self.lock().disks.entry(path.to_owned()).or_default().clone();
-        Ok(Box::new(FaultyDisk { inner, disks: self.clone() }))
+        let is_log = path == Path::new("data");
+        Ok(Box::new(FaultyDisk { inner, disks: self.clone(), is_log }))
     }
 
     /// What is left when the power is cut now, or with [`Cut::Nothing`] the process killed.
@@ -89,6 +92,12 @@ impl Disks {
     /// From now on this is wrong with them, or nothing.
     pub(crate) fn set(&self, fault: impl Into<Option<Fault>>) {
         self.lock().fault = fault.into();
+    }
+
+    /// The same, but for the disk of the log.
+    pub(crate) fn set_but_for_the_log(&self, fault: Fault) {
+        let mut state = self.lock();
+        (state.fault, state.spares_log) = (Some(fault), true);
     }
 
     /// From now on syncs wait, or none does.
@@ -122,7 +131,7 @@ impl Disks {
         self.lock().operations
     }
 
-    fn operate(&self, operation: Operation) -> io::Result<()> {
+    fn operate(&self, operation: Operation, is_log: bool) -> io::Result<()> {
         let mut state = self.lock();
         state.operations += 1;
         if operation == Operation::Sync && state.holds {
@@ -131,7 +140,8 @@ impl Disks {
             state = self.0.changed.wait_while(state, |state| state.holds).unwrap();
             state.held -= 1;
         }
-        let error = match (state.fault, operation) {
+        let fault = state.fault.filter(|_| !(is_log && state.spares_log));
+        let error = match (fault, operation) {
             (Some(Fault::Full), Operation::Write) => io::ErrorKind::StorageFull.into(),
             (Some(Fault::ReadOnly), _) => io::ErrorKind::ReadOnlyFilesystem.into(),
             (Some(Fault::Write), Operation::Write) | (Some(Fault::Sync), Operation::Sync) => {
@@ -149,11 +159,12 @@ impl Disks {
 struct FaultyDisk {
     inner: SimulatedDisk,
     disks: Disks,
+    is_log: bool,
 }
 
 impl FaultyDisk {
     fn file(&self, inner: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(FaultyFile { inner, disks: self.disks.clone() })
+        Box::new(FaultyFile { inner, disks: self.disks.clone(), is_log: self.is_log })
     }
 }
 
@@ -163,7 +174,7 @@ impl Disk for FaultyDisk {
     }
 
     fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.disks.operate(Operation::Write)?;
+        self.disks.operate(Operation::Write, self.is_log)?;
         let file = self.inner.create(name)?;
         Ok(self.file(file))
     }
@@ -174,17 +185,17 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.disks.operate(Operation::Change)?;
+        self.disks.operate(Operation::Change, self.is_log)?;
         self.inner.rename(from, to)
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.disks.operate(Operation::Change)?;
+        self.disks.operate(Operation::Change, self.is_log)?;
         self.inner.remove(name)
     }
 
     fn sync_names(&mut self) -> io::Result<()> {
-        self.disks.operate(Operation::Sync)?;
+        self.disks.operate(Operation::Sync, self.is_log)?;
         self.inner.sync_names()
     }
 }
@@ -193,6 +204,7 @@ impl Disk for FaultyDisk {
 struct FaultyFile {
     inner: Box<dyn DiskFile>,
     disks: Disks,
+    is_log: bool,
 }
 
 impl DiskFile for FaultyFile {
@@ -205,13 +217,13 @@ impl DiskFile for FaultyFile {
     }
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.disks.operate(Operation::Write)?;
+        self.disks.operate(Operation::Write, self.is_log)?;
         self.inner.write_at(bytes, offset)
     }
 
     fn write_durably(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.disks.operate(Operation::Write)?;
-        if let Err(error) = self.disks.operate(Operation::Sync) {
+        self.disks.operate(Operation::Write, self.is_log)?;
+        if let Err(error) = self.disks.operate(Operation::Sync, self.is_log) {
             self.inner.write_at(bytes, offset)?;
             return Err(error);
         }
@@ -219,17 +231,17 @@ impl DiskFile for FaultyFile {
     }
 
     fn allocate(&mut self, length: u64) -> io::Result<()> {
-        self.disks.operate(Operation::Write)?;
+        self.disks.operate(Operation::Write, self.is_log)?;
         self.inner.allocate(length)
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
-        self.disks.operate(Operation::Change)?;
+        self.disks.operate(Operation::Change, self.is_log)?;
         self.inner.truncate(length)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.disks.operate(Operation::Sync)?;
+        self.disks.operate(Operation::Sync, self.is_log)?;
         self.inner.sync()
     }
 }

@@ -22,6 +22,10 @@ const STATE: &str = "state";
 const SETTINGS: LogSettings =
     LogSettings { content: CONTENT, segment_bytes: 32 * 1_024 * 1_024, free_segments_max: 4 };
 
+/// The log grows to this while it cannot be emptied: then whoever publishes what is to be kept
+/// waits. It is some 60 segments, and a broker that can empty it has ten.
+const LOG_BYTES_MAX: u64 = 2 * 1_024 * 1_024 * 1_024;
+
 /// Opens the store in a directory, which is made if there is none. Damage is set aside. No client
 /// was sent more than `in_flight_max` messages at a time. With an interval, what is written to the
 /// log is synced so long after it was written at the latest, and counts as durable before.
@@ -44,7 +48,9 @@ pub fn open_directory(
             Box::new(disk.map_err(StoreError::io("start", "a thread"))?)
         }
     };
-    open_parts(log, Box::new(runs), Box::new(state), settings(in_flight_max))
+    let mut opened = open_parts(log, Box::new(runs), Box::new(state), settings(in_flight_max))?;
+    opened.log.limit(LOG_BYTES_MAX);
+    Ok(opened)
 }
 
 /// Says what there is in a directory, and what of it is damaged, and changes nothing. What is

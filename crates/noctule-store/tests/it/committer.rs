@@ -461,3 +461,39 @@ fn no_commit_waits_for_the_next_segment_to_get_ready() {
     (26..100).for_each(commit);
     committer.stop().expect("there is room");
 }
+
+#[test]
+fn a_log_that_nobody_can_empty_has_no_room_at_its_bound_until_it_is_trimmed() {
+    let woken = Arc::new(AtomicU64::new(0));
+    let wakes = vec![Box::new({
+        let woken = Arc::clone(&woken);
+        move || {
+            woken.fetch_add(1, Ordering::AcqRel);
+        }
+    }) as Wake];
+    let mut log = recycling(SimulatedDisk::new());
+    log.limit(10 * 4_096);
+    let (committer, mut appenders) = Committer::start(log, PLENTY, wakes).expect("a thread");
+    let (view, appender) = (committer.view(), &mut appenders[0]);
+    let mut number = 0;
+    while appender.has_room(true) {
+        assert!(number < 10_000 && view.bytes() < 11 * 4_096, "{number}");
+        number += 1;
+        append(appender, number * 10);
+        appender.post();
+        until("durable", || appender.durable() == Position(number));
+        // It is told behind the commit.
+        until("looked at", || view.bytes() <= 10 * 4_096 || !appender.has_room(true));
+    }
+    assert!(view.bytes() > 10 * 4_096);
+    // What is appended all the same is committed, and that makes no room.
+    append(appender, number * 10);
+    appender.post();
+    until("durable", || appender.durable() == Position(number + 1));
+    let before = woken.load(Ordering::Acquire);
+    assert!(!appender.has_room(false));
+    committer.trim(view.active());
+    until("room", || appender.has_room(false));
+    until("woken", || woken.load(Ordering::Acquire) > before);
+    committer.stop().expect("there is room");
+}
