@@ -75,6 +75,8 @@ fn print() -> Result<()> {
 async fn serve(configuration: &Configuration) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // A file that reaches the limit of this process is a full disk then, and not its end.
+    let _too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let broker = data_directory::explain(configuration.builder()?.start())?;
     tokio::select! {
         result = broker.finished() => return Ok(result?),

@@ -114,9 +114,12 @@ impl Serving {
         end.split(['"', ' ', ',']).next().unwrap().parse().unwrap()
     }
 
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap();
+        kill_process(self.process(), signal).unwrap();
     }
 
     /// Sends a signal again and again until a log line contains this text.

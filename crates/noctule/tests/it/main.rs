@@ -1,6 +1,8 @@
 //! The binary as a user meets it: flags, files, signals, log lines.
 
 mod broker;
+#[cfg(target_os = "linux")]
+mod disk;
 mod durability;
 mod errors;
 mod log;
