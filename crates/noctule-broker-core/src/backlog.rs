@@ -190,6 +190,7 @@ impl Session {
         let Some(kept) = self.kept.as_deref_mut() else { return };
         let Some(mut backlog) = kept.backlog.take() else { return };
         backlog.away.from = backlog.away.from.max(place);
+        kept.gone = kept.gone.split_off(&backlog.away.from);
         if backlog.away.from <= backlog.away.up_to {
             kept.backlog = Some(backlog);
             return;
@@ -202,6 +203,15 @@ impl Session {
 }
 
 impl Kept {
+    /// A message has left its place; perhaps nothing waits any more.
+    pub(crate) fn note_gone(&mut self, place: u64, was_last: bool) {
+        if was_last {
+            self.gone.clear();
+        } else {
+            self.gone.insert(place);
+        }
+    }
+
     /// Which slice is to be read next, if there is one and none is being read.
     fn next_slice(&mut self) -> Option<Effect> {
         let backlog = self.backlog.as_deref_mut()?;
@@ -254,10 +264,12 @@ impl Shard {
         };
         let Some(up_to) = backlog.reading.take() else { return };
         let held = session.held_bytes;
-        for stored in
-            messages.into_iter().filter(|stored| (from..=up_to).contains(&stored.sequence))
-        {
-            session.take_back(stored);
+        for stored in messages {
+            let place = stored.sequence;
+            let is_gone = session.kept.as_deref().is_some_and(|kept| kept.gone.contains(&place));
+            if (from..=up_to).contains(&place) && !is_gone {
+                session.take_back(stored);
+            }
         }
         // What is stored behind that has been in memory all the time.
         session.pass(next.filter(|next| *next <= up_to).unwrap_or(up_to.saturating_add(1)));

@@ -270,10 +270,10 @@ impl Shard {
         effects: &mut Effects,
     ) {
         let Some(session) = self.registry.session_mut(key) else { return };
+        let is_last = session.waiting() == 0;
         let Some(kept) = session.queue_kept() else { return };
         kept.skipped = self.records.handed_out + 1;
         let (name, sequence) = (kept.name, kept.sequence_of(delivery));
-        let is_last = session.waiting() == 0;
         let record = match to {
             None => Record::Skipped { session: name, sequence },
             Some(reference) => {
@@ -281,6 +281,7 @@ impl Shard {
                 Record::Moved { from: name, sequence, message, reference }
             }
         };
+        kept.note_gone(sequence, is_last);
         self.record(record, effects);
         if !is_last {
             self.await_durable(Awaiting::Queue { session: key, sequence }, effects);

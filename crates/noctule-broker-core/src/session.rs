@@ -1,6 +1,7 @@
 //! The state of a session, which outlives its connections.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
@@ -106,6 +107,9 @@ pub(crate) struct Kept {
     pub(crate) has_will: bool,
     /// What stands behind all that waits in memory.
     pub(crate) backlog: Option<Box<Backlog>>,
+    /// Places behind something that waits, whose messages have left: when they are read, the store
+    /// may not know yet.
+    pub(crate) gone: BTreeSet<u64>,
 }
 
 impl Kept {
@@ -120,6 +124,7 @@ impl Kept {
             has_acknowledged: false,
             has_will: false,
             backlog: None,
+            gone: BTreeSet::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use noctule_broker_core::{Away, DropCause, Event, Input, Record, Restored, Store
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
-use crate::broker::{Broker, Client, lasting};
+use crate::broker::{Broker, Client, lasting, placement_of};
 use crate::stored::{message, name, stored_session, storing, storing_with};
 
 /// A session that is subscribed to `t` and has no connection.
@@ -60,6 +60,28 @@ fn what_the_store_has_is_forgotten_and_read_back_in_order() {
         publish(&mut publisher, 18..19);
         expect(&mut client, 18..19);
     }
+}
+
+#[test]
+fn what_was_given_back_to_other_members_is_not_read_again() {
+    spec!("MQTT5-4.8.2-4");
+    let homes = [("a", 1), ("$share/g/s", 0)];
+    let broker = storing_with(|settings| settings.placement = placement_of(2, &homes));
+    let connect = lasting(Version::V5_0, "a");
+    let mut client = broker.connect(&connect.clone().receive_maximum(2));
+    client.subscribe(&[("t", QoS::AtLeastOnce), ("$share/g/s", QoS::AtLeastOnce)]);
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    for (topic, payload) in [("t", "1"), ("t", "2"), ("t", "3"), ("s", "x"), ("t", "4")] {
+        publisher.publish(topic, payload, QoS::AtLeastOnce);
+    }
+    // It gives back what stands in the middle of its queue.
+    drop(client);
+    broker.spill();
+    let mut client = broker.connect(&connect);
+    let all = [client.receive_all(), client.receive_all()].concat();
+    let mut texts: Vec<_> = all.iter().map(OwnedPublish::text).collect();
+    texts.sort_unstable();
+    assert_eq!(texts, ["1", "2", "3", "4", "x"]);
 }
 
 #[test]

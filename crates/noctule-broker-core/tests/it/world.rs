@@ -250,8 +250,12 @@ impl World {
     }
 
     fn note_queued(&mut self, record: &Record) {
-        let Record::Queued { message, references, .. } = record else { return };
-        for reference in references.iter() {
+        let (message, references) = match record {
+            Record::Queued { message, references, .. } => (message, references.iter().collect()),
+            Record::Moved { message, reference, .. } => (message, vec![reference]),
+            _ => return,
+        };
+        for reference in references {
             let stored = StoredMessage {
                 message: message.clone(),
                 sequence: reference.sequence,

@@ -1,0 +1,119 @@
+//! Up to which place a queue may be sent: what the store knows of a session with a connection.
+//!
+//! How far its client is done is recorded behind its acknowledgements, so that after a crash the
+//! store is behind. What it has not heard of must not come again under another packet identifier,
+//! or as if it had never been sent; and it cannot give back everything, as a queue may be long. So
+//! it knows a horizon beyond which nothing is sent, which moves ahead of the client.
+
+use crate::effect::Effects;
+use crate::persist::Awaiting;
+use crate::registry::SessionKey;
+use crate::session::{Kept, Session};
+use crate::shard::Shard;
+use crate::stored::Record;
+
+/// How far a horizon is beyond the client's window: as many messages may be in memory at a start,
+/// and what is acknowledged during some commits has to fit.
+const AHEAD: u64 = 1_024;
+
+/// How much nearer it comes before it is moved.
+const STEP: u64 = AHEAD / 2;
+
+/// It is not moved while so many packet identifiers in a row are in use: PUBREC and PUBCOMP are
+/// recorded with nothing else, and no identifier must come twice between what the store knows to
+/// be done and the horizon.
+const SPAN_MAX: u16 = 32_768;
+
+impl Kept {
+    /// Whether the next place is not beyond the horizon, if the queue has places at all.
+    pub(crate) const fn may_send_next(&self) -> bool {
+        self.sequence < self.horizon || !self.has_queue()
+    }
+}
+
+impl Session {
+    /// Where the horizon should be. It never comes back, as one that is farther may be on its way
+    /// to the store.
+    fn next_horizon(&self) -> u64 {
+        let Some(kept) = self.kept.as_deref() else { return 0 };
+        let window = self.sender.receive_maximum().min(SPAN_MAX);
+        let sent = self.sent_up_to().max(kept.done.saturating_add(window.into()));
+        sent.saturating_add(AHEAD).max(kept.next_horizon)
+    }
+
+    /// Says where the horizon of a connection is. Nothing is sent on that before it is durable.
+    pub(crate) fn begin_horizon(&mut self) -> u64 {
+        let up_to = self.next_horizon();
+        if let Some(kept) = &mut self.kept {
+            (kept.horizon, kept.next_horizon) = (up_to, up_to);
+        }
+        up_to
+    }
+
+    /// The place of what is sent next for the first time, if nothing is repeated before.
+    fn next_on_connection(&self) -> Option<(&Kept, u64)> {
+        self.connection.filter(|_| !self.sender.has_repetitions())?;
+        let kept = self.kept.as_deref()?;
+        Some((kept, kept.sequence_of(self.sender.peek_waiting()?)))
+    }
+}
+
+impl Shard {
+    /// Whether the message that is to be sent next is beyond the horizon, which is moved then.
+    pub(crate) fn waits_for_horizon(&mut self, key: SessionKey, effects: &mut Effects) -> bool {
+        let session = self.registry.session(key).filter(|session| session.is_stored());
+        let next = session.and_then(Session::next_on_connection);
+        let Some((kept, place)) = next.filter(|(kept, place)| *place > kept.horizon) else {
+            return false;
+        };
+        if place > kept.next_horizon {
+            self.move_horizon(key, effects);
+        }
+        true
+    }
+
+    /// Moves the horizon in time for a client that goes on as it does.
+    pub(crate) fn move_horizon_along(&mut self, key: SessionKey, effects: &mut Effects) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let wanted = session.next_horizon();
+        let is_online = session.connection.is_some();
+        if let Some(kept) = session.queue_kept()
+            && is_online
+            && wanted >= kept.next_horizon.saturating_add(STEP)
+        {
+            self.move_horizon(key, effects);
+        }
+    }
+
+    fn move_horizon(&mut self, key: SessionKey, effects: &mut Effects) {
+        // The store has to know what is done before it is told to expect more.
+        self.record_done(key, effects);
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let (up_to, span) = (session.next_horizon(), session.sender.span());
+        let Some(kept) = session.queue_kept().filter(|kept| up_to > kept.next_horizon) else {
+            return;
+        };
+        if span > usize::from(SPAN_MAX) {
+            return;
+        }
+        kept.next_horizon = up_to;
+        let session = kept.name;
+        self.record(Record::MaySend { session, up_to }, effects);
+        self.await_durable(Awaiting::Horizon { session: key, up_to }, effects);
+    }
+
+    /// The store knows where the horizon is.
+    pub(crate) fn on_horizon_durable(
+        &mut self,
+        key: SessionKey,
+        up_to: u64,
+        effects: &mut Effects,
+    ) {
+        if let Some(session) = self.registry.session_mut(key)
+            && let Some(kept) = &mut session.kept
+        {
+            kept.horizon = kept.horizon.max(up_to);
+            self.pump(key, effects);
+        }
+    }
+}
