@@ -211,13 +211,15 @@ impl Shard {
         let kept = session.kept.get_or_insert_with(|| Box::new(Kept::new(name)));
         kept.has_will = will.is_some();
         kept.note_expiry_interval(session.expiry_interval);
+        let expiry_interval = kept.expiry_interval;
         self.records.note_session(name, key);
         let terms = StoredTerms {
             session: name,
+            may_send: Some(session.begin_horizon()),
             client_id: Arc::clone(&session.client_id),
             user_name: session.principal.user_name.clone(),
             version: session.version,
-            expiry_interval: kept.expiry_interval,
+            expiry_interval,
             receive_maximum,
             will,
         };

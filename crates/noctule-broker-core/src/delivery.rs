@@ -150,6 +150,7 @@ impl Shard {
         let Some(session) = self.registry.session_mut(terms.session) else { return };
         session.enqueue(delivery, qos);
         self.memory.grow(bytes);
+        self.waits_for_horizon(terms.session, effects);
     }
 
     /// The limit of memory, if it is used up and the connection has not even taken what it has.
@@ -209,7 +210,7 @@ impl Shard {
 
     /// Sends the session's next message or PUBREL. False if there is none, or no quota for it.
     fn transmit_next(&mut self, id: ConnectionId, key: SessionKey, effects: &mut Effects) -> bool {
-        if self.keeps() && self.waits_for_store(key) {
+        if self.keeps() && (self.waits_for_store(key) || self.waits_for_horizon(key, effects)) {
             return false;
         }
         let Some(session) = self.registry.session_mut(key) else { return false };

@@ -45,6 +45,7 @@ mod fault;
 mod forwarded;
 mod frames;
 mod groups;
+mod horizon;
 mod input;
 mod last_topic;
 mod loads;

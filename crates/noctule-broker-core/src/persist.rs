@@ -18,7 +18,7 @@ use crate::input::ConnectionId;
 use crate::passing::Awaited;
 use crate::publication::Publication;
 use crate::registry::SessionKey;
-use crate::session::{Delivery, Kept};
+use crate::session::{Delivery, Kept, Session};
 use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::{Record, Reference, is_shared_queue};
@@ -69,6 +69,8 @@ pub(crate) enum Awaiting {
     Acknowledgement { session: SessionKey, answer: u64 },
     /// The answer to another shard.
     Forward(Box<Forwarded>),
+    /// What a session may be sent up to this place.
+    Horizon { session: SessionKey, up_to: u64 },
     /// The PUBREL of a message whose PUBREC has come on this connection.
     Pubrel { connection: ConnectionId, packet_id: PacketId },
     /// The acknowledgements of publications that went the straight way together.
@@ -176,6 +178,9 @@ impl Shard {
                 self.on_kept(session, answer, effects);
             }
             Awaiting::Forward(forwarded) => self.finish_forward(*forwarded, effects),
+            Awaiting::Horizon { session, up_to } => {
+                self.on_horizon_durable(session, up_to, effects);
+            }
             Awaiting::Pubrel { connection, packet_id } => {
                 if self.is_online(connection) {
                     self.send_pubrel(connection, packet_id);
@@ -328,13 +333,21 @@ impl Shard {
             return;
         }
         while let Some(key) = self.records.acknowledged.pop() {
-            let Some(session) = self.registry.session_mut(key) else { continue };
-            let done = session.done_up_to();
-            let Some(kept) = session.queue_kept() else { continue };
-            kept.has_acknowledged = false;
-            let Some((up_to, next)) = done.filter(|(up_to, _)| *up_to > kept.done) else {
-                continue;
-            };
+            let session = self.registry.session_mut(key);
+            if let Some(kept) = session.and_then(Session::queue_kept) {
+                kept.has_acknowledged = false;
+                self.record_done(key, effects);
+                self.move_horizon_along(key, effects);
+            }
+        }
+    }
+
+    /// Hands out how far a session's client is done, if that is news.
+    pub(crate) fn record_done(&mut self, key: SessionKey, effects: &mut Effects) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let done = session.done_up_to();
+        let Some(kept) = session.queue_kept() else { return };
+        if let Some((up_to, next)) = done.filter(|(up_to, _)| *up_to > kept.done) {
             kept.done = up_to;
             let session = kept.name;
             self.record_leisurely(Record::Acknowledged { session, up_to, next }, effects);

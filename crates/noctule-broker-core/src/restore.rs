@@ -112,10 +112,7 @@ impl Shard {
         for packet_id in received {
             session.receiver.restore(packet_id);
         }
-        // How far its client was is recorded later than it was sent more, and what it is done with
-        // out of turn not at all: while it was connected, anything may have been sent.
-        let sent = if was_connected { u64::MAX } else { stored.sent };
-        restore_queue(&mut session, stored.next, sent, stored.messages);
+        restore_queue(&mut session, stored.next, stored.sent, stored.messages);
         if let Some(away) = stored.away {
             session.restore_backlog(away);
         }

@@ -70,8 +70,7 @@ pub struct StoredSession {
     pub away: Option<Away>,
     /// What waits behind that, in order.
     pub behind: Vec<StoredMessage>,
-    /// The last place in its queue whose message may have been sent, unless it had a connection:
-    /// then any of `messages` may have been.
+    /// The last place in its queue whose message may have been sent.
     pub sent: u64,
     /// The packet identifier of the first message.
     pub next: PacketId,

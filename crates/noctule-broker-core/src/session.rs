@@ -101,6 +101,10 @@ pub(crate) struct Kept {
     pub(crate) skipped: u64,
     /// Up to which place the store knows that the queue is done.
     pub(crate) done: u64,
+    /// The last place that may be sent, as far as the store knows.
+    pub(crate) horizon: u64,
+    /// The same, as soon as what was recorded is durable.
+    pub(crate) next_horizon: u64,
     /// Whether its client has acknowledged something that is not recorded.
     pub(crate) has_acknowledged: bool,
     /// Whether the store has a will of its client.
@@ -121,6 +125,8 @@ impl Kept {
             durable: 0,
             skipped: 0,
             done: 0,
+            horizon: 0,
+            next_horizon: 0,
             has_acknowledged: false,
             has_will: false,
             backlog: None,
@@ -128,7 +134,7 @@ impl Kept {
         }
     }
 
-    fn has_queue(&self) -> bool {
+    pub(crate) const fn has_queue(&self) -> bool {
         self.expiry_interval > 0
     }
 
@@ -181,9 +187,10 @@ impl Session {
         self.is_open() && self.groups().is_empty() && self.replays.is_empty()
     }
 
-    /// Whether a message that comes now is sent at once, because none waits.
+    /// Whether a message that comes now is sent at once, because none waits and nobody has to know.
     pub(crate) fn is_open(&self) -> bool {
-        self.sender.is_open() && self.backlog().is_none()
+        let may_send = |kept: &Kept| kept.backlog.is_none() && kept.may_send_next();
+        self.sender.is_open() && self.kept.as_deref().is_none_or(may_send)
     }
 
     /// How many messages wait.

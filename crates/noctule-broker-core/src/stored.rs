@@ -129,6 +129,13 @@ pub enum Record {
         /// The packet identifier of the message behind it.
         next: PacketId,
     },
+    /// A session that has a connection may be sent its queue up to a place, and no further.
+    MaySend {
+        /// Which session.
+        session: u64,
+        /// The last place.
+        up_to: u64,
+    },
     /// A session's client has a QoS 2 message.
     Pubrec {
         /// Which session.
@@ -261,6 +268,8 @@ pub struct StoredTerms {
     pub expiry_interval: u32,
     /// How many messages its client takes at a time.
     pub receive_maximum: u16,
+    /// The last place in its queue whose message may be sent now; `None` if nobody has said.
+    pub may_send: Option<u64>,
     /// What is published if its connection ends without DISCONNECT.
     pub will: Option<Box<Will>>,
 }

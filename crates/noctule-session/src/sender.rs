@@ -216,6 +216,12 @@ impl<M> Sender<M> {
         usize::from(self.in_flight)
     }
 
+    /// How many packet identifiers there are from that of the oldest message that is not done to
+    /// that of the last one.
+    pub fn span(&self) -> usize {
+        self.slots.len()
+    }
+
     /// How many messages wait for their first transmission.
     pub fn waiting(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.waiting.len())

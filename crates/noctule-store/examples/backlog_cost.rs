@@ -53,6 +53,7 @@ fn terms(session: u64) -> StoredTerms {
         version: Version::V5_0,
         expiry_interval: 3_600,
         receive_maximum: 100,
+        may_send: None,
         will: None,
     }
 }

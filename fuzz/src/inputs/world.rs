@@ -429,6 +429,7 @@ fn stored_session() -> StoredSession {
             version: Version::V5_0,
             expiry_interval: 60,
             receive_maximum: 2,
+            may_send: None,
             will: None,
         },
         was_connected: true,

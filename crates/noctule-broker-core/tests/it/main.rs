@@ -16,6 +16,7 @@ mod disconnect;
 mod durable;
 mod exactly_once;
 mod faults;
+mod horizon;
 mod identifiers;
 mod letters;
 mod life_of_a_publish;

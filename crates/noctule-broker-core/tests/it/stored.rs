@@ -43,6 +43,7 @@ pub(crate) fn stored_session(number: u64, client_id: &str) -> StoredSession {
             version: Version::V5_0,
             expiry_interval: NEVER,
             receive_maximum: 10,
+            may_send: None,
             will: None,
         },
         was_connected: false,

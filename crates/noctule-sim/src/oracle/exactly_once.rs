@@ -74,7 +74,7 @@ impl Oracle {
         self.next_step();
         // Of what stands further behind than its client takes at a time, a broker that has lost its
         // power does not know that it was sent.
-        let is_repetition = arrived.dup || self.copies_of_cuts(self.publication(known)) > 0;
+        let is_repetition = arrived.dup;
         if arrived.publication != Some(known) || !is_repetition {
             let what = format!(
                 "client {} got {:?} under the packet identifier of {}, which is not released",

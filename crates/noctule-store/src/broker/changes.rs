@@ -87,6 +87,7 @@ impl<'a> Changes<'a> {
             | Record::Released { session, .. }
             | Record::Skipped { session, .. }
             | Record::Acknowledged { session, .. }
+            | Record::MaySend { session, .. }
             | Record::Pubrec { session, .. }
             | Record::Pubcomp { session, .. } => {
                 self.touch(*session)?;

@@ -93,6 +93,11 @@ impl Model {
                     known.acknowledge(up_to, next);
                 }
             }
+            Record::MaySend { session, up_to } => {
+                if let Some(known) = self.lasting(session) {
+                    known.terms.may_send = Some(up_to);
+                }
+            }
             Record::Pubrec { session, packet_id } => {
                 if let Some(known) = self.lasting(session) {
                     known.progress.release(packet_id);

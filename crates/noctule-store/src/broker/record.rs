@@ -29,10 +29,12 @@ const RETAINED: u8 = 14;
 const RETAINED_REMOVED: u8 = 15;
 const SHARED_QUEUE: u8 = 16;
 const MOVED: u8 = 17;
+const MAY_SEND: u8 = 18;
 
 /// The tags of a session's beginning.
 const USER_NAME: u8 = 1;
 const WILL: u8 = 2;
+const MAY_BE_SENT: u8 = 3;
 /// The tags of its connection's end.
 const EXPIRES_AT: u8 = 1;
 const WILL_AT: u8 = 2;
@@ -83,6 +85,9 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
         Record::Acknowledged { session, up_to, next } => {
             put_of_place(out, ACKNOWLEDGED, *session, *up_to);
             out.extend_from_slice(&next.value().to_le_bytes());
+        }
+        Record::MaySend { session, up_to } => {
+            put_of_place(out, MAY_SEND, *session, *up_to);
         }
         Record::Pubrec { session, packet_id } => {
             put_of_packet(out, PUBREC, *session, *packet_id);
@@ -139,6 +144,9 @@ fn put_terms(terms: &StoredTerms, out: &mut Vec<u8>) {
     }
     if let Some(will) = &terms.will {
         put_tagged_with(out, WILL, |out| put_will(will, out));
+    }
+    if let Some(up_to) = terms.may_send {
+        put_tagged(out, MAY_BE_SENT, &up_to.to_le_bytes());
     }
 }
 
@@ -202,6 +210,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
             return Ok(Record::SharedQueue { queue, filter, last });
         }
         MOVED => return read_moved(reader),
+        MAY_SEND => {
+            let session = reader.long("session")?;
+            Record::MaySend { session, up_to: reader.long("sequence")? }
+        }
         other => return Err(Damaged::UnknownKind(other)),
     };
     reader.tagged(|_, _| Ok(()))?;
@@ -219,7 +231,7 @@ fn read_terms(mut reader: Reader<'_>) -> Result<StoredTerms, Damaged> {
     let expiry_interval = reader.word("expiry")?;
     let receive_maximum = reader.short("Receive Maximum")?;
     let client_id = reader.text("client identifier")?.into();
-    let (mut user_name, mut will) = (None, None);
+    let (mut user_name, mut will, mut may_send) = (None, None, None);
     reader.tagged(|tag, field| {
         match tag {
             USER_NAME => {
@@ -227,6 +239,7 @@ fn read_terms(mut reader: Reader<'_>) -> Result<StoredTerms, Damaged> {
                 user_name = Some(text.map_err(|_| Damaged::Invalid("user name"))?.into());
             }
             WILL => will = Some(Box::new(read_will(*field)?)),
+            MAY_BE_SENT => may_send = Some(field.long("sequence")?),
             _ => {}
         }
         Ok(())
@@ -238,6 +251,7 @@ fn read_terms(mut reader: Reader<'_>) -> Result<StoredTerms, Damaged> {
         version,
         expiry_interval,
         receive_maximum,
+        may_send,
         will,
     })
 }
@@ -385,6 +399,7 @@ mod tests {
         let written = [
             (USER_NAME, "of kind 1"),
             (WILL, "of kind 1"),
+            (MAY_BE_SENT, "of kind 1"),
             (EXPIRES_AT, "of kind 2"),
             (WILL_AT, "of kind 2"),
             (crate::broker::subscription::IDENTIFIER, "of kind 4"),

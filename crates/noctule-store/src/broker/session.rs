@@ -106,17 +106,22 @@ impl Session {
     /// How many messages from a place on have to be in memory at least when its shard gets it back,
     /// if so many before it are.
     pub(super) fn wanted(&self, window: u16, next: u64, before: usize) -> usize {
-        let in_flight = match self.left {
-            None => window.into(),
-            Some(_) => 0,
+        let (in_flight, sent) = match self.sent() {
+            None => (window.into(), 0),
+            Some(sent) => (0, sent.saturating_add(1).saturating_sub(next)),
         };
         let begun = self.progress.begun().max(in_flight).saturating_sub(before);
-        let sent = self.left.map_or(0, |left| left.sent.saturating_add(1).saturating_sub(next));
         begun.max(usize::try_from(sent).unwrap_or(usize::MAX))
+    }
+
+    /// The last place whose message may have been sent, if that is known.
+    fn sent(&self) -> Option<u64> {
+        self.left.map_or(self.terms.may_send, |left| Some(left.sent))
     }
 
     /// As its shard gets it back.
     pub(super) fn into_stored(self) -> StoredSession {
+        let sent = self.sent().unwrap_or(u64::MAX);
         let last = self.messages.last_key_value().map_or(0, |(sequence, _)| *sequence);
         let last = self.away.map_or(last, |away| last.max(away.up_to));
         let (mut messages, mut behind) = (self.messages, BTreeMap::new());
@@ -133,7 +138,7 @@ impl Session {
             was_connected: self.left.is_none(),
             expires_at: self.left.and_then(|left| left.expires_at),
             will_at: self.left.and_then(|left| left.will_at),
-            sent: self.left.map_or(u64::MAX, |left| left.sent),
+            sent,
             subscriptions: self.subscriptions.into_values().collect(),
             messages: messages.into_values().zip(self.progress.steps()).map(stored).collect(),
             away: self.away,

@@ -33,6 +33,7 @@ pub(crate) fn terms(session: u64, client_id: &str, expiry_interval: u32) -> Stor
         version: Version::V5_0,
         expiry_interval,
         receive_maximum: 10,
+        may_send: None,
         will: None,
     }
 }

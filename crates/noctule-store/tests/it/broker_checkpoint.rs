@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use noctule_broker_core::{
     Message, Placement, Record, Reference, References, Restored, StoredMessage, StoredSession,
-    Timestamp,
+    StoredTerms, Timestamp,
 };
 use noctule_packet::{PacketId, QoS};
 use noctule_store::broker::{self, Archive, CONTENT, Model, Opened, Queues, Settings, encode};
@@ -116,8 +116,14 @@ impl Story {
     }
 
     fn next(&mut self) -> Option<Record> {
-        Some(match self.chance.below(24) {
+        Some(match self.chance.below(25) {
             0 => self.start(),
+            24 => {
+                let session = self.any()?;
+                let known = self.sessions.get(&session)?;
+                let first = known.queue.first().copied().unwrap_or(known.sequence);
+                Record::MaySend { session, up_to: first + self.chance.below(40) }
+            }
             1 if self.sessions.len() > 3 => {
                 let session = self.any()?;
                 self.sessions.remove(&session);
@@ -240,9 +246,9 @@ fn complete(session: &mut StoredSession, queues: &Queues) -> Result<usize, Strin
     };
     let front = session.messages.len();
     let window = usize::from(session.terms.receive_maximum.min(IN_FLIGHT_MAX));
-    if session.was_connected && front < window
-        || !session.was_connected && away.from <= session.sent
-    {
+    // Nobody knows how far a connection was that says nothing of it.
+    let is_known = session.sent < u64::MAX;
+    if !is_known && front < window || is_known && away.from <= session.sent {
         return Err(format!("too little is in memory: {session:?} {away:?}"));
     }
     let is_before = |message: &StoredMessage| message.sequence < away.from;
@@ -412,6 +418,94 @@ fn with_runs() -> SimulatedDisk {
     }
     while archive.tend().expect("there is room") {}
     disk
+}
+
+#[test]
+fn a_session_gets_back_all_that_may_have_been_sent_to_it_and_no_more() {
+    let disk = with_runs();
+    let found = |disk: &SimulatedDisk| {
+        let opened = open(disk).expect("it is readable");
+        let mut shards = opened.model.into_restored(&Placement::new([7; 16], 1));
+        match shards.remove(0).swap_remove(0) {
+            Restored::Session(session) => {
+                let away = session.away.map(|away| away.from);
+                (session.was_connected, session.messages.len(), session.sent, away)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(found(&disk), (true, usize::from(IN_FLIGHT_MAX), u64::MAX, Some(4)));
+    let session = 1 << 16;
+    let mut opened = open(&disk).expect("it is readable");
+    let say = |log: &mut Log, record| commit(log, &[record]).expect("there is power");
+    say(&mut opened.log, Record::MaySend { session, up_to: 40 });
+    assert_eq!(found(&disk.after(Cut::Nothing)), (true, 40, 40, Some(41)));
+    // It stands in the state, too.
+    settle(&mut opened.log, &mut opened.archive);
+    assert_eq!(found(&disk.after(Cut::Nothing)), (true, 40, 40, Some(41)));
+    // A connection that has ended says it better, and the next one for itself.
+    let (expiry_interval, expires_at, will_at) = (60, None, None);
+    let left = Record::SessionLeft { session, expiry_interval, expires_at, will_at, sent: 7 };
+    say(&mut opened.log, left);
+    assert_eq!(found(&disk.after(Cut::Nothing)), (false, 7, 7, Some(8)));
+    let terms = StoredTerms { may_send: Some(59), ..terms(session, "c", 60) };
+    say(&mut opened.log, Record::SessionStarted(Box::new(terms)));
+    assert_eq!(found(&disk.after(Cut::Nothing)), (true, 59, 59, Some(60)));
+}
+
+#[test]
+fn what_waits_in_a_shared_subscription_is_there_when_it_has_left_the_log() {
+    let disk = SimulatedDisk::new();
+    let Opened { mut log, mut archive, .. } = open(&disk).expect("it is empty");
+    let (session, queue, filter) = (1 << 16, 2 << 16 | 1 << 15, "$share/g/t");
+    let say = |log: &mut Log, record: Record| commit(log, &[record]).expect("there is power");
+    let found = |disk: &SimulatedDisk| {
+        let opened = open(&disk.after(Cut::Nothing)).expect("it is readable");
+        let restored = opened.model.into_restored(&Placement::new([7; 16], 1)).remove(0);
+        let (mut places, mut of_session) = (None, None);
+        for one in restored {
+            match one {
+                Restored::SharedQueue(found) => {
+                    assert_eq!((found.queue, &*found.filter), (queue, filter));
+                    let waiting = found.messages.iter().map(|(place, _)| *place);
+                    places = Some((waiting.collect::<Vec<_>>(), found.lost, found.last));
+                }
+                Restored::Session(found) => {
+                    of_session = Some(found.messages.len() as u64);
+                    assert!(found.messages.iter().all(|it| *it.message.payload == [b'-'; 50]));
+                }
+                _ => {}
+            }
+        }
+        (places, of_session)
+    };
+    say(&mut log, Record::SessionStarted(Box::new(terms(session, "c", 60))));
+    say(&mut log, Record::SharedQueue { queue, filter: filter.into(), last: None });
+    for sequence in (1..=200).filter(|sequence| *sequence != 50) {
+        say(&mut log, queued(queue, sequence));
+    }
+    let all: Vec<u64> = (1..=200).filter(|sequence| *sequence != 50).collect();
+    assert_eq!(found(&disk), (Some((all.clone(), vec![50], 200)), Some(0)));
+    settle(&mut log, &mut archive);
+    assert!(run_names(&disk).len() == 1 && !log.view().has_begun());
+    assert_eq!(found(&disk), (Some((all, vec![50], 200)), Some(0)));
+    // Whatever becomes of messages that are in a run is known behind the next opening.
+    let (message, qos, identifiers) =
+        (message(&"-".repeat(50), QoS::AtLeastOnce), QoS::AtLeastOnce, Vec::new());
+    let reference = Reference { session, sequence: 1, qos, retain: false, identifiers };
+    say(&mut log, Record::Moved { from: queue, sequence: 3, message, reference });
+    for sequence in (1..=100).filter(|sequence| *sequence != 3) {
+        say(&mut log, Record::Skipped { session: queue, sequence });
+    }
+    let rest = || Some(((101..=200).collect(), Vec::new(), 200));
+    assert_eq!(found(&disk), (rest(), Some(1)));
+    settle(&mut log, &mut archive);
+    assert_eq!(found(&disk), (rest(), Some(1)));
+    say(&mut log, Record::SharedQueue { queue, filter: filter.into(), last: Some(200) });
+    (101..=200).for_each(|sequence| say(&mut log, Record::Skipped { session: queue, sequence }));
+    assert_eq!(found(&disk), (None, Some(1)));
+    settle(&mut log, &mut archive);
+    assert_eq!((found(&disk), run_names(&disk).len()), ((None, Some(1)), 1));
 }
 
 fn run_names(disk: &SimulatedDisk) -> Vec<String> {

@@ -129,8 +129,10 @@ fn subscription() -> impl Strategy<Value = StoredSubscription> {
 fn terms() -> impl Strategy<Value = StoredTerms> {
     let version = prop_oneof![Just(Version::V3_1), Just(Version::V3_1_1), Just(Version::V5_0)];
     let names = (any::<u64>(), topic(), option::of(topic()));
-    (names, version, any::<u32>(), any::<u16>(), option::of(will())).prop_map(
-        |((session, client_id, user_name), version, expiry_interval, receive_maximum, will)| {
+    let limits = (any::<u32>(), any::<u16>(), option::of(any::<u64>()));
+    (names, version, limits, option::of(will())).prop_map(
+        |((session, client_id, user_name), version, limits, will)| {
+            let (expiry_interval, receive_maximum, may_send) = limits;
             StoredTerms {
                 session,
                 client_id: client_id.into(),
@@ -138,6 +140,7 @@ fn terms() -> impl Strategy<Value = StoredTerms> {
                 version,
                 expiry_interval,
                 receive_maximum,
+                may_send,
                 will,
             }
         },
@@ -173,6 +176,7 @@ fn record() -> impl Strategy<Value = Record> {
             }
         ),
         name().prop_map(|publication| Record::Routed { publication }),
+        (name(), name()).prop_map(|(session, up_to)| Record::MaySend { session, up_to }),
         of_packet().prop_map(|(session, packet_id)| Record::Released { session, packet_id }),
         (prop_oneof![Just(0), name()], message(), vec(reference(), 0..4)).prop_map(
             |(publication, message, references)| Record::Queued {
@@ -298,6 +302,7 @@ fn golden() -> Vec<(Record, String)> {
         version: Version::V5_0,
         expiry_interval: 60,
         receive_maximum: 20,
+        may_send: Some(5),
         will: Some(full_will()),
     };
     let will_bytes = hex(WILL).len();
@@ -326,7 +331,7 @@ fn golden() -> Vec<(Record, String)> {
             Record::SessionStarted(Box::new(terms)),
             format!(
                 "01 {name} 05 3c000000 1400 02000000 6d65 01 01000000 75 \
-                 02 {will_bytes:02x}000000 {WILL}"
+                 02 {will_bytes:02x}000000 {WILL} 03 08000000 {five}"
             ),
         ),
         (
@@ -398,6 +403,7 @@ fn golden_shared() -> Vec<(Record, String)> {
             Record::Moved { from: session, sequence: 5, message, reference },
             format!("11 {name} {five} 01000000 {name} {five} 01 01 01000000 74 01000000 78"),
         ),
+        (Record::MaySend { session, up_to: 5 }, format!("12 {name} {five}")),
     ]
 }
 

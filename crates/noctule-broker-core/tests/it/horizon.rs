@@ -1,0 +1,126 @@
+//! How far a queue is sent before the store knows that it may be.
+
+use noctule_broker_core::Record;
+use noctule_packet::{QoS, Version, spec};
+use noctule_testkit::{OwnedPublish, VERSIONS};
+
+use crate::broker::{Broker, Client, lasting};
+use crate::stored::storing_with;
+
+/// Places beyond the window.
+const AHEAD: u64 = 1_024;
+const WINDOW: u16 = 10;
+const FIRST: u64 = AHEAD + WINDOW as u64;
+
+fn broker() -> Broker {
+    storing_with(|settings| {
+        settings.limits.in_flight_max = WINDOW;
+        settings.limits.receive_maximum = u16::MAX;
+    })
+}
+
+fn publish(publisher: &mut Client, count: u64) {
+    for packet_id in (1..=u16::MAX).take(count as usize) {
+        let publish = OwnedPublish::new("t", "x", QoS::AtLeastOnce);
+        publisher.send_publish(&publish.packet_id(packet_id));
+    }
+}
+
+/// Takes all that is sent, and says how much that was.
+fn take(broker: &Broker, client: &mut Client) -> u64 {
+    let mut count = 0;
+    loop {
+        let all = client.receive_all().len() as u64;
+        broker.end_turn();
+        if all == 0 {
+            return count;
+        }
+        count += all;
+    }
+}
+
+/// The horizons among what is recorded next.
+fn horizons(broker: &Broker) -> Vec<u64> {
+    let horizon = |record| match record {
+        Record::MaySend { up_to, .. } => Some(up_to),
+        _ => None,
+    };
+    broker.records().into_iter().filter_map(horizon).collect()
+}
+
+#[test]
+fn nothing_is_sent_beyond_the_horizon_until_the_store_knows_that_it_has_moved() {
+    spec!("MQTT5-4.4.0-1", "MQTT311-4.4.0-1");
+    for version in VERSIONS {
+        let broker = broker();
+        let mut publisher = broker.client(Version::V5_0, "publisher");
+        let mut client = broker.lasting(version, "a");
+        client.subscribe(&[("t", QoS::AtLeastOnce)]);
+        broker.hold();
+        publish(&mut publisher, FIRST + 40);
+        assert_eq!(take(&broker, &mut client), FIRST);
+        // It was moved in time, had the store been as fast as the client.
+        let moved = horizons(&broker);
+        assert!(moved.len() >= 2 && moved[0] >= FIRST + AHEAD / 2 && moved[0] < 2 * FIRST);
+        assert!(moved.is_sorted());
+        broker.keep_all();
+        assert_eq!(take(&broker, &mut client), 40);
+    }
+}
+
+#[test]
+fn what_comes_for_a_client_that_waits_for_the_store_alone_is_sent_when_that_has_moved_on() {
+    let broker = broker();
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    let mut client = broker.lasting(Version::V5_0, "a");
+    client.subscribe(&[("t", QoS::AtLeastOnce)]);
+    // Nobody records what it has acknowledged.
+    for _ in 0..FIRST {
+        publish(&mut publisher, 1);
+        client.receive();
+    }
+    broker.hold();
+    publish(&mut publisher, 1);
+    client.expect_nothing_before_pong();
+    assert_eq!(horizons(&broker), [FIRST + AHEAD + u64::from(WINDOW)]);
+    broker.keep_all();
+    assert_eq!(client.receive().text(), "x");
+}
+
+#[test]
+fn a_connection_begins_with_a_horizon_and_one_that_did_not_end_with_it_goes_on() {
+    let broker = broker();
+    broker.hold();
+    for _ in 0..2 {
+        let mut client = broker.open();
+        client.send_connect(&lasting(Version::V5_0, "a"));
+        let Record::SessionStarted(terms) = broker.record() else { panic!("another record") };
+        assert_eq!(terms.may_send, Some(FIRST));
+        broker.kept();
+        client.expect_connack();
+    }
+}
+
+#[test]
+fn a_client_that_leaves_one_message_unacknowledged_gets_no_identifier_twice() {
+    spec!("MQTT5-2.2.1-3", "MQTT5-2.2.1-4", "MQTT311-2.3.1-4");
+    let broker = broker();
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    let mut client = broker.lasting(Version::V5_0, "a");
+    client.subscribe(&[("t", QoS::AtLeastOnce)]);
+    publish(&mut publisher, 1);
+    let first = client.expect_publish().packet_id.expect("it has one");
+    let mut count = 1;
+    loop {
+        publish(&mut publisher, 1_000);
+        let before = count;
+        count += take(&broker, &mut client);
+        if count == before {
+            break;
+        }
+    }
+    // Far fewer than there are identifiers, so that what the store knows of one is of one message.
+    assert!((32_768..36_000).contains(&count), "{count}");
+    client.send_puback(first);
+    assert!(take(&broker, &mut client) >= 1_000);
+}
