@@ -114,14 +114,9 @@ impl Shard {
     /// Ends a session: its will is due now, its subscriptions and messages are gone, and what a
     /// shared subscription had given to it goes to another member.
     pub(crate) fn end_session(&mut self, key: SessionKey, effects: &mut Effects) {
-        // What happens to it from here on is nothing to keep.
-        let kept = self.registry.session_mut(key).and_then(|session| session.kept.take());
         // [MQTT5-3.1.2-8] [MQTT311-3.1.2-8] [MQTT31-3.1-13]
         self.publish_will(key, effects);
         // What the store has as the session's has to be the shared subscription's before.
-        if let Some(session) = self.registry.session_mut(key) {
-            session.kept = kept;
-        }
         self.give_back_unfinished(key, effects);
         let kept = self.registry.session_mut(key).and_then(|session| session.kept.take());
         let Some(session) = self.registry.remove(key) else { return };

@@ -109,7 +109,9 @@ pub use placement::Placement;
 #[cfg(feature = "planted-faults")]
 pub use planted::PlantedFault;
 pub use registry::SessionKey;
-pub use restored::{Away, Restored, Step, StoredMessage, StoredSession, StoredSharedQueue};
+pub use restored::{
+    Away, Restored, Step, StoredMessage, StoredSession, StoredSharedQueue, WillOwner,
+};
 pub use settings::{Durability, Features, LimitOutOfRange, Limits, Settings, SharedStrategy};
 pub use shard::Shard;
 pub use shard_message::ShardMessage;

@@ -50,6 +50,11 @@ impl Outstanding {
         Self { parts, reason: ReasonCode::Success, packet_id: None, name }
     }
 
+    /// It waits for so much more.
+    pub(crate) const fn await_parts(&mut self, parts: u32) {
+        self.parts += parts;
+    }
+
     /// What a PUBCOMP waits for.
     pub(crate) const fn release() -> Self {
         Self { parts: 1, reason: ReasonCode::Success, packet_id: None, name: 0 }

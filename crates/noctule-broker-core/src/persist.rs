@@ -77,6 +77,8 @@ pub(crate) enum Awaiting {
     Run(Box<Awaited>),
     /// What a session's queue has at this place, and what may stand behind it.
     Queue { session: SessionKey, sequence: u64 },
+    /// A will that is due.
+    Will { number: u64 },
 }
 
 impl Reference {
@@ -190,6 +192,7 @@ impl Shard {
             Awaiting::Queue { session, sequence } => {
                 self.on_queue_durable(session, sequence, effects);
             }
+            Awaiting::Will { number } => self.on_will_durable(number, effects),
         }
     }
 

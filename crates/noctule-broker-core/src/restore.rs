@@ -14,13 +14,14 @@ use noctule_packet::{PacketId, QoS};
 
 use crate::effect::{Effect, Effects, Principal, Token, Waiting};
 use crate::fan_out::Then;
+use crate::fault::Refused;
 use crate::groups::GroupKey;
 use crate::message::Message;
 use crate::origin::Origin;
 use crate::outstanding::Outstanding;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
-use crate::restored::{Restored, Step, StoredMessage, StoredSession, StoredSharedQueue};
+use crate::restored::{Restored, Step, StoredMessage, StoredSession, StoredSharedQueue, WillOwner};
 use crate::session::{Delivery, Kept, Session};
 use crate::shard::Shard;
 use crate::subscribe::Request;
@@ -33,6 +34,9 @@ const UNROUTED: u64 = 1 << 63;
 /// No more messages than that are in flight at a time.
 const WINDOW_MAX: usize = 65_534;
 
+/// A name, that of the publisher, whose will it was, and the message.
+type StoredPublication = (u64, u64, Option<WillOwner>, Arc<Message>);
+
 /// What is not finished of restoring.
 #[derive(Debug, Default)]
 pub(crate) struct Restoring {
@@ -41,7 +45,9 @@ pub(crate) struct Restoring {
     is_complete: bool,
     /// All sessions by their names in the store, and whether they had a connection.
     sessions: BTreeMap<u64, (SessionKey, bool)>,
-    unrouted: Vec<(u64, u64, Arc<Message>)>,
+    unrouted: Vec<StoredPublication>,
+    /// How many publications were routed that the store knows by their names, and wills.
+    named: u64,
     /// Who has got which publication already, by their names in the store.
     queued: BTreeMap<u64, Vec<u64>>,
     /// What waits in shared subscriptions, until they have all their members.
@@ -61,8 +67,8 @@ impl Shard {
                 self.restoring.shared.push(stored);
             }
             Restored::Retained(message) => self.restore_retained(message),
-            Restored::Unrouted { publication, session, message } => {
-                self.restoring.unrouted.push((publication, session, message));
+            Restored::Unrouted { publication, session, will_of, message } => {
+                self.restoring.unrouted.push((publication, session, will_of, message));
             }
             Restored::Queued { publication, sessions } => {
                 self.restoring.queued.insert(publication, sessions);
@@ -142,23 +148,18 @@ impl Shard {
         for stored in core::mem::take(&mut self.restoring.shared) {
             self.go_on_with_shared(stored, effects);
         }
-        for (at, (name, session, message)) in (UNROUTED..).zip(unrouted) {
+        for (name, session, will_of, message) in unrouted {
             // What a session has published counts, even if it is over.
             let key = sessions.get(&session).map(|(key, _)| *key);
-            let publisher = key.map_or(Publisher::Nobody, Publisher::Session);
-            let Some(mut publication) = Publication::of(&message, publisher) else { continue };
-            publication.name = name;
-            let matches = self.route(publication.topic);
-            let waiting = (key.unwrap_or(SessionKey::NOBODY), at);
-            let (parts, rest) =
-                self.make_public(&mut publication, &matches, Some(waiting), effects);
-            if let Some(from) = rest {
-                let then = Then { acknowledge: Some(waiting), ..Then::default() };
-                self.defer(&mut publication, matches, from, then);
+            if let Some(owner) = will_of {
+                let publisher = key.unwrap_or(SessionKey::NOBODY);
+                self.go_on_with_will((name, publisher), owner, message, effects);
+                continue;
             }
-            let parts = parts + u32::from(rest.is_some()) + 1;
-            self.outstanding.insert(waiting, Outstanding::unrouted(parts, name));
-            self.on_answered(waiting.0, waiting.1, None, effects);
+            let publisher = key.map_or(Publisher::Nobody, Publisher::Session);
+            if let Some(publication) = Publication::of(&message, publisher) {
+                self.route_named(publication, name, effects);
+            }
         }
         for (key, was_connected) in sessions.into_values() {
             if was_connected {
@@ -175,6 +176,40 @@ impl Shard {
         }
         // What has come due meanwhile is over before the first client comes.
         self.on_timeout(effects);
+    }
+
+    /// Publishes for somebody who does not wait for it what the store has a name for, unless its
+    /// topic takes no retained message.
+    pub(crate) fn publish_named(
+        &mut self,
+        publication: Publication<'_>,
+        name: u64,
+        effects: &mut Effects,
+    ) -> Result<(), Refused> {
+        self.check_retained(&publication)?;
+        self.route_named(publication, name, effects);
+        Ok(())
+    }
+
+    /// Routes a publication to all who have not got it before the last crash, and lets the store
+    /// know when that is done.
+    fn route_named(&mut self, mut publication: Publication<'_>, name: u64, effects: &mut Effects) {
+        publication.name = name;
+        let key = publication.publisher.session().unwrap_or(SessionKey::NOBODY);
+        let waiting = (key, UNROUTED + self.restoring.named);
+        self.restoring.named += 1;
+        // One part is this.
+        self.outstanding.insert(waiting, Outstanding::unrouted(1, name));
+        let matches = self.route(publication.topic);
+        let (parts, rest) = self.make_public(&mut publication, &matches, Some(waiting), effects);
+        if let Some(from) = rest {
+            let then = Then { acknowledge: Some(waiting), ..Then::default() };
+            self.defer(&mut publication, matches, from, then);
+        }
+        if let Some(outstanding) = self.outstanding.get_mut(&waiting) {
+            outstanding.await_parts(parts + u32::from(rest.is_some()));
+        }
+        self.on_answered(waiting.0, waiting.1, None, effects);
     }
 
     /// Whether a publication waits for a session already, since before the last crash.

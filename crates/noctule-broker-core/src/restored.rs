@@ -95,6 +95,15 @@ pub struct StoredSharedQueue {
     pub last: u64,
 }
 
+/// Who is asked about when a will is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WillOwner {
+    /// The client identifier.
+    pub client_id: Arc<str>,
+    /// The user, if there was one.
+    pub user_name: Option<Box<str>>,
+}
+
 /// What a store gives back, before the first client comes.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -105,13 +114,15 @@ pub enum Restored {
     SharedQueue(StoredSharedQueue),
     /// The retained message of a topic whose owner is this shard.
     Retained(Arc<Message>),
-    /// A QoS 2 publication that was received and perhaps not routed to all; for the home of its
-    /// publisher.
+    /// A QoS 2 publication, or a will, that was received and perhaps not routed to all; for the
+    /// home of its publisher.
     Unrouted {
         /// Its name.
         publication: u64,
         /// Who published it.
         session: u64,
+        /// If it was a will: whose.
+        will_of: Option<WillOwner>,
         /// The message.
         message: Arc<Message>,
     },

@@ -10,6 +10,7 @@ use noctule_session::Timestamp;
 use smallvec::SmallVec;
 
 use crate::message::Message;
+use crate::restored::WillOwner;
 use crate::will::Will;
 
 /// One fact to be made durable. What a record says of a session counts only behind its
@@ -68,11 +69,22 @@ pub enum Record {
         /// The message.
         message: Arc<Message>,
     },
-    /// A QoS 2 publication that was recorded with [`Received`](Self::Received) is recorded wherever
-    /// it waits.
+    /// A publication that was recorded with [`Received`](Self::Received) or
+    /// [`WillDue`](Self::WillDue) is recorded wherever it waits.
     Routed {
         /// The publication's name.
         publication: u64,
+    },
+    /// A will is due: from now on it is a publication, and its session has it no more.
+    WillDue {
+        /// Whose it was; 0 if nobody's that is kept.
+        session: u64,
+        /// The publication's name.
+        publication: u64,
+        /// Who may publish it, or not.
+        owner: WillOwner,
+        /// The message.
+        message: Arc<Message>,
     },
     /// A QoS 2 publication was released by its publisher.
     Released {
@@ -83,8 +95,8 @@ pub enum Record {
     },
     /// A message waits for sessions.
     Queued {
-        /// The name of the QoS 2 publication that was recorded with [`Received`](Self::Received),
-        /// or 0.
+        /// The name of the publication that was recorded with [`Received`](Self::Received) or
+        /// [`WillDue`](Self::WillDue), or 0.
         publication: u64,
         /// The message.
         message: Arc<Message>,

@@ -6,14 +6,17 @@ use alloc::sync::Arc;
 use noctule_packet::{ForwardedProperties, QoS, ReasonCode};
 
 use crate::access::Authorization;
-use crate::effect::{Effect, Effects, Question, Token, Waiting};
+use crate::effect::{Effect, Effects, Principal, Question, Token, Waiting};
 use crate::event::Event;
 use crate::fault::Refused;
 use crate::message::Message;
 use crate::payload::Payload;
+use crate::persist::Awaiting;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
+use crate::restored::WillOwner;
 use crate::shard::Shard;
+use crate::stored::Record;
 use crate::timers::Timer;
 
 /// A will as CONNECT gave it.
@@ -60,7 +63,7 @@ impl Will {
     }
 }
 
-/// Wills that authorisation has not answered about yet.
+/// Wills that wait for the store, or that authorisation has not answered about yet.
 #[derive(Debug, Default)]
 pub(crate) struct DueWills {
     waiting: BTreeMap<u64, DueWill>,
@@ -72,7 +75,18 @@ pub(crate) struct DueWills {
 struct DueWill {
     publisher: SessionKey,
     client_id: Arc<str>,
+    principal: Principal,
     message: Arc<Message>,
+    /// What the store calls the publication, if it has to know that it is routed; 0 otherwise.
+    name: u64,
+}
+
+impl DueWills {
+    fn keep(&mut self, due: DueWill) -> u64 {
+        self.last += 1;
+        self.waiting.insert(self.last, due);
+        self.last
+    }
 }
 
 impl Shard {
@@ -104,22 +118,67 @@ impl Shard {
         let Some(will) = session.will.take() else { return };
         let client_id = Arc::clone(&session.client_id);
         let principal = session.principal.clone();
+        let is_kept = will.is_kept();
         let Will { topic, payload, qos, retain, properties, message_expiry_interval, .. } = *will;
         let interval = self.settings.limits.message_expiry_interval(message_expiry_interval);
         let expires_at = interval.map(|seconds| now.plus_seconds(seconds));
         // [MQTT5-3.1.2-14] [MQTT5-3.1.2-15] [MQTT311-3.1.2-9] [MQTT311-3.1.2-16]
         // [MQTT311-3.1.2-17] [MQTT31-3.1-14]
         let message = Arc::new(Message { topic, payload, qos, retain, properties, expires_at });
-        let question = Question::Publish { topic: message.topic.clone(), retain };
-        let due = DueWill { publisher: key, client_id: Arc::clone(&client_id), message };
+        let mut due = DueWill { publisher: key, client_id, principal, message, name: 0 };
+        if is_kept && self.keeps() {
+            due.name = self.next_name();
+            self.record_due(&due, effects);
+            let number = self.due_wills.keep(due);
+            self.await_durable(Awaiting::Will { number }, effects);
+        } else {
+            self.authorize_will(due, effects);
+        }
+    }
+
+    /// What was the will of a session is a publication now, which is routed when that is durable: a
+    /// crash must neither lose it nor double it.
+    fn record_due(&mut self, due: &DueWill, effects: &mut Effects) {
+        let session = self.registry.session_mut(due.publisher);
+        let kept = session.and_then(|session| session.kept.as_deref_mut());
+        let session = kept.map_or(0, |kept| kept.name);
+        let DueWill { client_id, principal, message, name: publication, .. } = due;
+        let owner =
+            WillOwner { client_id: Arc::clone(client_id), user_name: principal.user_name.clone() };
+        let (publication, message) = (*publication, Arc::clone(message));
+        self.record(Record::WillDue { session, publication, owner, message }, effects);
+    }
+
+    /// The store has a will as a publication.
+    pub(crate) fn on_will_durable(&mut self, number: u64, effects: &mut Effects) {
+        if let Some(due) = self.due_wills.waiting.remove(&number) {
+            self.authorize_will(due, effects);
+        }
+    }
+
+    /// Publishes a will that was due before the last crash to whom it has not reached.
+    pub(crate) fn go_on_with_will(
+        &mut self,
+        (name, publisher): (u64, SessionKey),
+        owner: WillOwner,
+        message: Arc<Message>,
+        effects: &mut Effects,
+    ) {
+        let WillOwner { client_id, user_name } = owner;
+        let principal = Principal { user_name };
+        self.authorize_will(DueWill { publisher, client_id, principal, message, name }, effects);
+    }
+
+    fn authorize_will(&mut self, due: DueWill, effects: &mut Effects) {
         if self.settings.authorization == Authorization::AllowAll {
             self.publish_due_will(&due, effects);
             return;
         }
-        self.due_wills.last += 1;
-        let number = self.due_wills.last;
-        self.due_wills.waiting.insert(number, due);
+        let (client_id, principal) = (Arc::clone(&due.client_id), due.principal.clone());
+        let (topic, retain) = (due.message.topic.clone(), due.message.retain);
+        let number = self.due_wills.keep(due);
         let token = Token(Waiting::Will { number });
+        let question = Question::Publish { topic, retain };
         effects.push(Effect::Authorize { token, client_id, principal, question });
     }
 
@@ -135,11 +194,16 @@ impl Shard {
     }
 
     fn publish_due_will(&mut self, due: &DueWill, effects: &mut Effects) {
-        let Some(publication) = Publication::of(&due.message, Publisher::Session(due.publisher))
-        else {
+        // Its client may have another session by now. [MQTT5-3.8.3-3]
+        let publisher = self.registry.find(&due.client_id).unwrap_or(due.publisher);
+        let Some(publication) = Publication::of(&due.message, Publisher::Session(publisher)) else {
             return;
         };
-        if let Err(refused) = self.publish_on_behalf(publication, effects) {
+        let published = match due.name {
+            0 => self.publish_on_behalf(publication, effects),
+            name => self.publish_named(publication, name, effects),
+        };
+        if let Err(refused) = published {
             self.refuse_will(due, &refused, effects);
             return;
         }
@@ -149,6 +213,9 @@ impl Shard {
     }
 
     fn refuse_will(&mut self, due: &DueWill, refused: &Refused, effects: &mut Effects) {
+        if due.name > 0 {
+            self.record_leisurely(Record::Routed { publication: due.name }, effects);
+        }
         self.statistics.publish_refused += 1;
         let (client_id, topic) = (Arc::clone(&due.client_id), due.message.topic.clone());
         let reason = refused.reason();

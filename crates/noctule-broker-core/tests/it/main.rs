@@ -60,6 +60,7 @@ mod will;
 mod will_authorized;
 mod will_delay;
 mod will_message;
+mod will_stored;
 mod window;
 mod wire;
 mod world;

@@ -358,6 +358,7 @@ fn an_unrouted_publication_reaches_those_who_have_not_got_it_and_nobody_twice() 
             let mut given = vec![Restored::Unrouted {
                 publication,
                 session: name(1),
+                will_of: None,
                 message: Arc::clone(&unrouted),
             }];
             if publisher_is_there {

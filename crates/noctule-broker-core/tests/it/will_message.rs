@@ -215,11 +215,12 @@ fn a_will_is_stored_for_stored_sessions_and_as_a_retained_message() {
         broker.keep_all();
         client.expect_connack_with(ReasonCode::Success);
         drop(client);
-        let mut records = broker.records();
-        let last = records.pop();
-        assert_eq!(last, Some(Record::SessionEnded { session: terms.session }));
+        let ended = broker.records();
+        assert!(matches!(ended[0], Record::WillDue { .. }), "{ended:?}");
+        assert_eq!(ended[1..], [Record::SessionEnded { session: terms.session }]);
+        broker.kept();
         let (mut retained, mut queued) = (0, 0);
-        for record in records {
+        for record in broker.records() {
             match record {
                 Record::Retained { message } => {
                     assert_eq!((message.qos, message.retain), (qos, retain));

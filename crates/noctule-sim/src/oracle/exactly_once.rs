@@ -35,11 +35,10 @@ impl Oracle {
         let got = *got;
         let message = self.publication(id);
         // What is delivered with QoS 1 may be repeated behind a power cut, and what is for QoS 0
-        // may be routed again; only a will with QoS 2 may be published again.
+        // may be routed again.
         let repeated = self.copies_of_cuts(message);
-        let exactly_once = if message.is_will { repeated } else { 0 };
-        let is_repeated = got.live > message.copies_max() + repeated
-            || got.exactly_once > message.copies_max() + exactly_once;
+        let is_repeated =
+            got.live > message.copies_max() + repeated || got.exactly_once > message.copies_max();
         if kind == Kind::Live && is_repeated {
             let (client, sends) = (arrived.client, message.sends);
             let what = format!(

@@ -118,8 +118,13 @@ impl Oracle {
             let is_doubtful = match will.fate {
                 Fate::Unknown => standing.is_unclear,
                 Fate::Armed => standing.is_unclear || !is_kept,
-                // It is on its way to whom it is for, and what of that is durable nobody knows.
-                Fate::Due { at } if at <= now => now < at + UNDER_WAY,
+                // Perhaps the store does not know that its connection has ended: then it is due
+                // later, and its client may be back by then.
+                Fate::Due { at } if at <= now => {
+                    let is_lost = !is_kept && now < at + UNDER_WAY;
+                    let is_later = standing.is_unsettled && will.delay > 0;
+                    is_lost || is_later || standing.is_unclear
+                }
                 Fate::Due { .. } => standing.is_unclear || standing.is_unsettled,
                 Fate::Void => standing.is_unsettled,
                 Fate::Uncertain => false,
@@ -142,8 +147,8 @@ impl Oracle {
                     self.wills[at].fate = Fate::Due { at: now + delay };
                     self.begin_will(publication);
                 }
-                // It came due while nobody was there.
-                Fate::Due { at: due } if due > cut && due < now => {
+                // It came due while nobody was there, or before, if the clock was set back.
+                Fate::Due { at: due } if (due > cut) == (due < now) => {
                     self.wills[at].fate = Fate::Due { at: now };
                 }
                 _ => {}

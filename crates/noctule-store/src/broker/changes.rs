@@ -68,6 +68,11 @@ impl<'a> Changes<'a> {
             Record::Received { session, packet_id, publication, .. } => {
                 self.receive(*session, *packet_id, *publication)?;
             }
+            Record::WillDue { session, publication, .. } => {
+                self.touch(*session)?;
+                self.model.note_name(*publication);
+                self.model.end_will(*session);
+            }
             Record::Queued { publication, .. } => self.model.note_name(*publication),
             Record::Moved { from: session, sequence, .. } => {
                 self.touch(*session)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use noctule_broker_core::{Message, Record, Reference, StoredTerms, is_shared_queue};
+use noctule_broker_core::{Message, Record, Reference, StoredTerms, WillOwner, is_shared_queue};
 use noctule_packet::PacketId;
 
 use super::session::{Left, Session};
@@ -22,8 +22,9 @@ pub struct Model {
     /// The queues of shared subscriptions.
     pub(super) shared: HashMap<u64, SharedQueue>,
     pub(super) retained: HashMap<Arc<str>, Arc<Message>>,
-    /// QoS 2 publications that were received and perhaps not routed to all, with their publishers.
-    pub(super) unrouted: BTreeMap<u64, (u64, Arc<Message>)>,
+    /// QoS 2 publications and wills that were perhaps not routed to all, with their publishers, and
+    /// whose wills they were.
+    pub(super) unrouted: BTreeMap<u64, (u64, Option<WillOwner>, Arc<Message>)>,
     /// The sessions, and shared subscriptions' queues, that have got such a publication.
     pub(super) queued: HashMap<u64, BTreeSet<u64>>,
     pub(super) last_name: u64,
@@ -52,7 +53,11 @@ impl Model {
             }
             Record::Received { session, packet_id, publication, message } => {
                 self.receive(session, packet_id);
-                self.unrouted(publication, session, message);
+                self.unrouted(publication, session, None, message);
+            }
+            Record::WillDue { session, publication, owner, message } => {
+                self.end_will(session);
+                self.unrouted(publication, session, Some(owner), message);
             }
             Record::Routed { publication } => {
                 self.unrouted.remove(&publication);
@@ -146,11 +151,27 @@ impl Model {
         }
     }
 
-    /// Goes on with a QoS 2 publication that was received and not routed yet. What a session has
-    /// published counts, even if it is over.
-    pub fn unrouted(&mut self, publication: u64, session: u64, message: Arc<Message>) {
+    /// Goes on with a QoS 2 publication, or with what was somebody's will, that was received and
+    /// not routed yet. What a session has published counts, even if it is over.
+    pub fn unrouted(
+        &mut self,
+        publication: u64,
+        session: u64,
+        will_of: Option<WillOwner>,
+        message: Arc<Message>,
+    ) {
         self.note_name(publication);
-        self.unrouted.insert(publication, (session, message));
+        self.unrouted.insert(publication, (session, will_of, message));
+    }
+
+    /// A session has no will any more.
+    pub(super) fn end_will(&mut self, session: u64) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.terms.will = None;
+            if let Some(left) = &mut known.left {
+                left.will_at = None;
+            }
+        }
     }
 
     pub(super) fn note_name(&mut self, name: u64) {

@@ -171,7 +171,10 @@ fn read_unrouted(
 ) -> Result<(), StoreError> {
     state.scan(UNROUTED, &mut |_, value| match decode(value) {
         Ok(Record::Received { session, publication, message, .. }) => {
-            model.unrouted(publication, session, message);
+            model.unrouted(publication, session, None, message);
+        }
+        Ok(Record::WillDue { session, publication, owner, message }) => {
+            model.unrouted(publication, session, Some(owner), message);
         }
         Ok(_) => findings.unreadable.push("a publication in the state: it is none".into()),
         Err(error) => findings.unreadable.push(format!("a publication in the state: {error}")),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Record, Reference, StoredTerms};
+use noctule_broker_core::{Record, Reference, StoredTerms, WillOwner};
 use noctule_packet::{PacketId, Version};
 
 use super::damaged::Damaged;
@@ -30,6 +30,7 @@ const RETAINED_REMOVED: u8 = 15;
 const SHARED_QUEUE: u8 = 16;
 const MOVED: u8 = 17;
 const MAY_SEND: u8 = 18;
+const WILL_DUE: u8 = 19;
 
 /// The tags of a session's beginning.
 const USER_NAME: u8 = 1;
@@ -40,19 +41,14 @@ const EXPIRES_AT: u8 = 1;
 const WILL_AT: u8 = 2;
 /// That of a message that waits; those of the message itself are smaller.
 const PUBLICATION: u8 = 16;
+/// That of a will that is due.
+const OWNER_NAME: u8 = 16;
 
 /// Appends a record. Whether it is one that is known here.
 #[must_use]
 pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
     match record {
         Record::SessionStarted(terms) => put_terms(terms, out),
-        Record::SessionLeft { session, expiry_interval, expires_at, will_at, sent } => {
-            put(out, SESSION_LEFT, *session);
-            out.extend_from_slice(&expiry_interval.to_le_bytes());
-            out.extend_from_slice(&sent.to_le_bytes());
-            put_time(out, EXPIRES_AT, *expires_at);
-            put_time(out, WILL_AT, *will_at);
-        }
         Record::SessionEnded { session } => put(out, SESSION_ENDED, *session),
         Record::Subscribed { session, subscription } => {
             put(out, SUBSCRIBED, *session);
@@ -86,9 +82,6 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
             put_of_place(out, ACKNOWLEDGED, *session, *up_to);
             out.extend_from_slice(&next.value().to_le_bytes());
         }
-        Record::MaySend { session, up_to } => {
-            put_of_place(out, MAY_SEND, *session, *up_to);
-        }
         Record::Pubrec { session, packet_id } => {
             put_of_packet(out, PUBREC, *session, *packet_id);
         }
@@ -107,10 +100,36 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
             put(out, SHARED_QUEUE, *queue);
             put_shared_queue(filter, *last, out);
         }
+        Record::MaySend { session, up_to } => {
+            put_of_place(out, MAY_SEND, *session, *up_to);
+        }
         Record::Moved { from, sequence, message, reference } => {
             put_of_place(out, MOVED, *from, *sequence);
             put_references(core::slice::from_ref(reference), out);
             put_message(message, out);
+        }
+        other => return put_of_connection(other, out),
+    }
+    true
+}
+
+/// Appends what becomes of a session, and of its will, with its connection's end.
+fn put_of_connection(record: &Record, out: &mut Vec<u8>) -> bool {
+    match record {
+        Record::SessionLeft { session, expiry_interval, expires_at, will_at, sent } => {
+            put(out, SESSION_LEFT, *session);
+            out.extend_from_slice(&expiry_interval.to_le_bytes());
+            out.extend_from_slice(&sent.to_le_bytes());
+            put_time(out, EXPIRES_AT, *expires_at);
+            put_time(out, WILL_AT, *will_at);
+        }
+        Record::WillDue { session, publication, owner, message } => {
+            put_of_place(out, WILL_DUE, *session, *publication);
+            put_sized(out, owner.client_id.as_bytes());
+            put_message(message, out);
+            if let Some(user_name) = &owner.user_name {
+                put_tagged(out, OWNER_NAME, user_name.as_bytes());
+            }
         }
         _ => return false,
     }
@@ -177,6 +196,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
             return Ok(Record::Received { session, packet_id, publication, message });
         }
         ROUTED => Record::Routed { publication: reader.long("publication")? },
+        WILL_DUE => return read_will_due(reader),
         RELEASED => {
             let session = reader.long("session")?;
             Record::Released { session, packet_id: reader.packet_id()? }
@@ -234,10 +254,7 @@ fn read_terms(mut reader: Reader<'_>) -> Result<StoredTerms, Damaged> {
     let (mut user_name, mut will, mut may_send) = (None, None, None);
     reader.tagged(|tag, field| {
         match tag {
-            USER_NAME => {
-                let text = str::from_utf8(field.rest());
-                user_name = Some(text.map_err(|_| Damaged::Invalid("user name"))?.into());
-            }
+            USER_NAME => user_name = Some(read_user_name(field)?),
             WILL => will = Some(Box::new(read_will(*field)?)),
             MAY_BE_SENT => may_send = Some(field.long("sequence")?),
             _ => {}
@@ -269,6 +286,24 @@ fn read_left(mut reader: Reader<'_>) -> Result<Record, Damaged> {
         Ok(())
     })?;
     Ok(Record::SessionLeft { session, expiry_interval, expires_at, will_at, sent })
+}
+
+fn read_will_due(mut reader: Reader<'_>) -> Result<Record, Damaged> {
+    let (session, publication) = (reader.long("session")?, reader.long("publication")?);
+    let (client_id, mut user_name) = (reader.text("client identifier")?.into(), None);
+    let message = read_message(reader, |tag, field| {
+        if tag == OWNER_NAME {
+            user_name = Some(read_user_name(field)?);
+        }
+        Ok(())
+    })?;
+    let owner = WillOwner { client_id, user_name };
+    Ok(Record::WillDue { session, publication, owner, message: Arc::new(message) })
+}
+
+fn read_user_name(field: &mut Reader<'_>) -> Result<Box<str>, Damaged> {
+    let text = str::from_utf8(field.rest()).map_err(|_| Damaged::Invalid("user name"))?;
+    Ok(text.into())
 }
 
 fn read_queued(mut reader: Reader<'_>) -> Result<Record, Damaged> {
@@ -408,6 +443,7 @@ mod tests {
             (message[2], "of a will"),
             (PUBLICATION, "of kind 9"),
             (crate::broker::shared::LAST, "of kind 16"),
+            (OWNER_NAME, "of kind 19"),
         ];
         assert_eq!(documented, written);
     }

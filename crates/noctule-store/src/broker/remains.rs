@@ -30,7 +30,7 @@ pub(super) struct Remains {
     queues: HashMap<u64, Queue, FixedState>,
     /// What changes the state, each record behind its length; those of one session are in order.
     records: Vec<u8>,
-    /// QoS 2 publications that are not routed to all: the records, by name.
+    /// QoS 2 publications and wills that are not routed to all: the records, by name.
     received: BTreeMap<u64, Vec<u8>>,
     /// Who has got which publication.
     got: BTreeMap<u64, BTreeSet<u64>>,
@@ -99,6 +99,11 @@ impl Remains {
                 self.publication_bytes = self.publication_bytes.saturating_sub(bytes);
                 self.publication_bytes += size_of::<u64>();
                 self.routed.insert(publication);
+            }
+            Record::WillDue { session, publication, .. } => {
+                self.put(session, bytes);
+                self.publication_bytes += bytes.len();
+                self.received.insert(publication, bytes.to_vec());
             }
             Record::Retained { .. } | Record::RetainedRemoved { .. } => {
                 put_sized(&mut self.records, bytes);

@@ -1,7 +1,6 @@
 //! What each shard gets back of what stands.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use noctule_broker_core::{Placement, Restored, ShardId};
 
@@ -32,17 +31,19 @@ impl Model {
         for message in retained {
             shards.give(owner(placement, &message.topic), Restored::Retained(message));
         }
-        for (publication, (session, message)) in unrouted {
+        for (publication, (session, will_of, message)) in unrouted {
             let sessions: Vec<u64> =
                 queued.remove(&publication).unwrap_or_default().into_iter().collect();
             for shard in &mut shards.0 {
                 let sessions = sessions.clone();
                 shard.push(Restored::Queued { publication, sessions });
             }
-            // Whose session is over has no home, and needs none.
-            let home = homes.get(&session).copied().unwrap_or_default();
-            let message = Arc::clone(&message);
-            shards.give(home, Restored::Unrouted { publication, session, message });
+            // Whose session is over has no home, and needs none, but for a will.
+            let home = match &will_of {
+                Some(owner) => placement.client(&owner.client_id),
+                None => homes.get(&session).copied().unwrap_or_default(),
+            };
+            shards.give(home, Restored::Unrouted { publication, session, will_of, message });
         }
         for shard in &mut shards.0 {
             shard.push(Restored::End { last_name });

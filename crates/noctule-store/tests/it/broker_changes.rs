@@ -92,14 +92,18 @@ pub(crate) fn begun(state: &dyn State, first: &[Record]) -> Model {
                 model.apply(Record::Queued { publication: 0, message, references });
             }
             Record::Received { session, publication, message, .. } => {
-                unrouted.insert(*publication, (*session, Arc::clone(message)));
+                unrouted.insert(*publication, (*session, None, Arc::clone(message)));
+            }
+            Record::WillDue { session, publication, owner, message } => {
+                let will_of = Some(owner.clone());
+                unrouted.insert(*publication, (*session, will_of, Arc::clone(message)));
             }
             Record::Routed { publication } => drop(unrouted.remove(publication)),
             _ => {}
         }
     }
-    for (publication, (session, message)) in unrouted {
-        model.unrouted(publication, session, message);
+    for (publication, (session, will_of, message)) in unrouted {
+        model.unrouted(publication, session, will_of, message);
     }
     model
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Message, Record, Reference, StoredSubscription, StoredTerms, Timestamp, Will,
+    Message, Record, Reference, StoredSubscription, StoredTerms, Timestamp, Will, WillOwner,
 };
 use noctule_packet::{
     ForwardedProperties, PacketId, PublishProperties, QoS, RetainHandling, SubscriptionOptions,
@@ -177,6 +177,14 @@ fn record() -> impl Strategy<Value = Record> {
         ),
         name().prop_map(|publication| Record::Routed { publication }),
         (name(), name()).prop_map(|(session, up_to)| Record::MaySend { session, up_to }),
+        (of_packet(), topic(), option::of(topic()), message()).prop_map(
+            |((session, publication), client_id, user_name, message)| {
+                let owner =
+                    WillOwner { client_id: client_id.into(), user_name: user_name.map(Into::into) };
+                let publication = publication.value().into();
+                Record::WillDue { session, publication, owner, message }
+            }
+        ),
         of_packet().prop_map(|(session, packet_id)| Record::Released { session, packet_id }),
         (prop_oneof![Just(0), name()], message(), vec(reference(), 0..4)).prop_map(
             |(publication, message, references)| Record::Queued {
@@ -394,6 +402,7 @@ fn golden_shared() -> Vec<(Record, String)> {
     let (qos, identifiers) = (QoS::AtLeastOnce, Vec::new());
     let reference = Reference { session, sequence: 5, qos, retain: false, identifiers };
     let message = plain_message();
+    let owner = WillOwner { client_id: "me".into(), user_name: Some("u".into()) };
     vec![
         (
             Record::SharedQueue { queue: session, filter: "a/#".into(), last: Some(5) },
@@ -404,6 +413,10 @@ fn golden_shared() -> Vec<(Record, String)> {
             format!("11 {name} {five} 01000000 {name} {five} 01 01 01000000 74 01000000 78"),
         ),
         (Record::MaySend { session, up_to: 5 }, format!("12 {name} {five}")),
+        (
+            Record::WillDue { session, publication: 5, owner, message: plain_message() },
+            format!("13 {name} {five} 02000000 6d65 01 01000000 74 01000000 78 10 01000000 75"),
+        ),
     ]
 }
 

@@ -494,6 +494,41 @@ fn the_will_of_a_client_that_was_connected_is_published_once() {
 }
 
 #[test]
+fn a_will_that_was_due_and_not_routed_reaches_everybody_once() {
+    for expiry in [0, HOUR] {
+        for (before, then) in SHARDS {
+            let mut broker = Broker::new(before, Timestamp::from_millis(1_000));
+            for name in ["one", "two"] {
+                let (client, _) = broker.connect(name, HOUR, None);
+                broker.subscribe(client, "t");
+            }
+            let will = Will {
+                qos: QoS::ExactlyOnce,
+                retain: false,
+                topic: TopicName::new("t").expect("a topic"),
+                payload: b"gone",
+                properties: WillProperties::default(),
+            };
+            let (mortal, _) = broker.connect("mortal", expiry, Some(will));
+            broker.holds = true;
+            broker.lose(mortal);
+            let due = |record: &&Record| matches!(record, Record::WillDue { .. });
+            assert_eq!(broker.records.iter().filter(due).count(), 1);
+            let queued = |record: &Record| matches!(record, Record::Queued { .. });
+            assert!(!broker.records.iter().any(queued), "it is not durable");
+            let mut broker = broker.crash(then, Duration::from_secs(1));
+            broker.wait(1);
+            let mut broker = broker.crash(before, Duration::from_secs(1));
+            for name in ["one", "two"] {
+                let (client, _) = broker.connect(name, HOUR, None);
+                assert_eq!(broker.seen(client), ["1: gone QoS 2"], "{before}, then {then}");
+            }
+            assert_eq!(broker.records.iter().filter(due).count(), 1, "it is due once");
+        }
+    }
+}
+
+#[test]
 fn a_publication_that_was_received_and_not_routed_reaches_everybody_once() {
     for (before, then) in SHARDS {
         let mut broker = Broker::new(before, Timestamp::from_millis(1_000));
