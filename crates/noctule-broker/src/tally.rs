@@ -7,7 +7,7 @@ use noctule_broker_core::Restored;
 pub(crate) struct Tally {
     pub(crate) sessions: u64,
     pub(crate) subscriptions: u64,
-    /// Messages that wait for a session.
+    /// Messages that wait for a session, or for any member of a shared subscription.
     pub(crate) messages: u64,
     pub(crate) retained: u64,
 }
@@ -24,6 +24,7 @@ impl Tally {
                     tally.messages += (session.messages.len() + session.behind.len()) as u64;
                     tally.messages += session.away.map_or(0, |away| away.messages);
                 }
+                Restored::SharedQueue(queue) => tally.messages += queue.messages.len() as u64,
                 Restored::Retained(_) => tally.retained += 1,
                 _ => {}
             }

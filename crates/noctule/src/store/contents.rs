@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use noctule_broker_core::{
-    Away, Message, Restored, Step, StoredMessage, StoredSession, StoredSubscription, Timestamp,
-    Will,
+    Away, Message, Restored, Step, StoredMessage, StoredSession, StoredSharedQueue,
+    StoredSubscription, Timestamp, Will,
 };
 use noctule_packet::{QoS, Version};
 use noctule_store::SliceLimits;
@@ -37,6 +37,7 @@ impl Wanted<'_> {
     ) -> Result<()> {
         match restored {
             Restored::Session(session) => self.session(session, give),
+            Restored::SharedQueue(queue) if self.client_id.is_none() => self.shared(queue, give),
             Restored::Retained(message) if self.client_id.is_none() => {
                 self.about(&message.topic, || self.message("retained", message), &mut give)
             }
@@ -100,6 +101,23 @@ impl Wanted<'_> {
         for waiting in messages {
             let line = || self.waiting(client_id, waiting);
             self.about(&waiting.message.topic, line, give)?;
+        }
+        Ok(())
+    }
+
+    /// What waits for any member of a shared subscription.
+    fn shared(
+        &self,
+        queue: &StoredSharedQueue,
+        mut give: impl FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
+        for (place, message) in &queue.messages {
+            let line = || {
+                let line = Line::of("shared").with("filter", &*queue.filter).with("place", *place);
+                let line = line.with("topic", &*message.topic).with("qos", level(message.qos));
+                self.rest(line, message)
+            };
+            self.about(&message.topic, line, &mut give)?;
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ struct Stats {
     wills: u64,
     messages: u64,
     message_bytes: u64,
+    /// Of these, those that wait for any member of a shared subscription.
+    shared_messages: u64,
     unreleased: u64,
     retained: u64,
     retained_bytes: u64,
@@ -38,6 +40,12 @@ impl Stats {
                 }
                 self.unreleased += session.received.len() as u64;
             }
+            Restored::SharedQueue(queue) => {
+                self.messages += queue.messages.len() as u64;
+                self.shared_messages += queue.messages.len() as u64;
+                let waiting = queue.messages.iter();
+                self.message_bytes += waiting.map(|(_, message)| bytes(message)).sum::<u64>();
+            }
             Restored::Retained(message) => {
                 self.retained += 1;
                 self.retained_bytes += bytes(message);
@@ -56,13 +64,14 @@ pub(super) fn write(reading: Reading, form: Form, out: &mut impl Write) -> io::R
     let mut stats = Stats::default();
     reading.contents.iter().for_each(|restored| stats.count(restored));
     let (findings, sizes) = (&reading.findings, reading.sizes);
-    let all: [(&'static str, u64); 16] = [
+    let all: [(&'static str, u64); 17] = [
         ("sessions", stats.sessions),
         ("connected_at_the_end", stats.connected),
         ("subscriptions", stats.subscriptions),
         ("wills", stats.wills),
         ("messages", stats.messages),
         ("message_bytes", stats.message_bytes),
+        ("shared_messages", stats.shared_messages),
         ("unreleased", stats.unreleased),
         ("retained", stats.retained),
         ("retained_bytes", stats.retained_bytes),

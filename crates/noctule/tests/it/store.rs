@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use noctule_packet::QoS;
+use noctule_packet::{QoS, ReasonCode};
 use noctule_testkit::{OwnedPublish, OwnedWill, Peer};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -133,6 +133,30 @@ fn a_dump_can_be_about_one_client_or_some_topics() {
     let (status, _, message) = run(&["store", "dump", &data, "--topic", "a/#/b"]);
     assert_eq!(status.code(), Some(2));
     assert!(message.contains("--topic"), "{message}");
+}
+
+#[test]
+fn what_waits_for_any_member_of_a_shared_subscription_is_counted_and_shown() {
+    let folder = Folder::new();
+    let data = format!("{}/data", folder.path());
+    let serving = Serving::start(&["--listen", "127.0.0.1:0", "--data", &data]);
+    let address = serving.address();
+    let mut member = Peer::connect_with(address, &lasting("member"));
+    member.subscribe(&[("$share/g/t", QoS::AtLeastOnce)]);
+    member.send_disconnect(ReasonCode::Success);
+    member.expect_closed();
+    Peer::v5(address, "publisher").publish("t", "any", QoS::AtLeastOnce);
+    serving.signal(Signal::KILL);
+    serving.end();
+    let (_, text, _) = run(&["store", "stats", &data, "--format", "json"]);
+    let stats: Value = serde_json::from_str(&text).unwrap();
+    let counts = ["messages", "shared_messages", "message_bytes"].map(|name| &stats[name]);
+    assert_eq!(counts, [&Value::from(1), &1.into(), &4.into()], "{text}");
+    let lines = dump(&data, &["--payloads"]);
+    assert_eq!(kinds(&lines), ["session", "subscription", "shared"]);
+    let told = ["filter", "topic", "payload"].map(|name| lines[2][name].as_str().unwrap());
+    assert_eq!(told, ["$share/g/t", "t", "any"]);
+    assert_eq!(kinds(&dump(&data, &["--topic", "other"])), [] as [&str; 0]);
 }
 
 #[test]
