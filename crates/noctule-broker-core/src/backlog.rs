@@ -276,6 +276,7 @@ impl Shard {
         if let Some(kept) = &mut session.kept {
             kept.durable = kept.durable.max(up_to);
         }
+        session.count_stored(&mut self.stored);
         let grown = session.held_bytes - held;
         self.memory.grow(grown);
         self.drop_expired(key, effects);

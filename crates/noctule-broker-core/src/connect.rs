@@ -201,6 +201,7 @@ impl Shard {
         if !session.may_return() && !is_needed {
             if let Some(kept) = session.kept.take() {
                 self.records.forget_session(kept.name);
+                self.stored.shrink(kept.counted_bytes);
                 self.record(Record::SessionEnded { session: kept.name }, effects);
             }
             return;
@@ -223,6 +224,7 @@ impl Shard {
             receive_maximum,
             will,
         };
+        session.count_stored(&mut self.stored);
         self.record(Record::SessionStarted(Box::new(terms)), effects);
     }
 

@@ -149,6 +149,7 @@ impl Shard {
         self.note_queued(terms.session, qos, &mut delivery);
         let Some(session) = self.registry.session_mut(terms.session) else { return };
         session.enqueue(delivery, qos);
+        session.count_stored(&mut self.stored);
         self.memory.grow(bytes);
         self.waits_for_horizon(terms.session, effects);
     }
@@ -173,16 +174,20 @@ impl Shard {
     }
 
     /// The bound that one more message would exceed.
-    fn queue_full(&self, key: SessionKey, bytes: u64) -> Option<Limit> {
+    fn queue_full(&mut self, key: SessionKey, added: u64) -> Option<Limit> {
         let session = self.registry.session(key)?;
         let limits = &self.settings.limits;
-        let (messages, bytes) = (session.waiting() + 1, session.queued_bytes + bytes);
+        let (messages, bytes) = (session.waiting() + 1, session.queued_bytes + added);
         if messages > u64::from(limits.queue_messages_max) {
             let maximum = u64::from(limits.queue_messages_max);
             Some(Limit { setting: "limits.queue_messages_max", maximum, wanted: messages })
         } else if bytes > limits.queue_bytes_max {
             let maximum = limits.queue_bytes_max;
             Some(Limit { setting: "limits.queue_bytes_max", maximum, wanted: bytes })
+        } else if session.is_stored()
+            && let Some(limit) = self.stored.shortage_for(added)
+        {
+            Some(limit)
         } else {
             self.memory.shortage()
         }
@@ -226,6 +231,7 @@ impl Shard {
         };
         if !dup {
             session.note_dequeued(&delivery);
+            session.count_stored(&mut self.stored);
         }
         let Some(mut publication) = Publication::of(&delivery.message, Publisher::Nobody) else {
             return true;
@@ -265,6 +271,7 @@ impl Shard {
                 return;
             };
             session.note_dequeued(&delivery);
+            session.count_stored(&mut self.stored);
             let tag = delivery.group();
             let client_id = Arc::clone(&session.client_id);
             let topic = delivery.message.topic.clone();

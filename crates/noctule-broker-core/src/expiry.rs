@@ -133,6 +133,7 @@ impl Shard {
         self.statistics.sessions_ended += 1;
         if let Some(kept) = kept {
             self.records.forget_session(kept.name);
+            self.stored.shrink(kept.counted_bytes);
             self.record(Record::SessionEnded { session: kept.name }, effects);
         }
         effects.push(Effect::Event(Event::SessionEnded { client_id }));

@@ -276,6 +276,7 @@ impl Shard {
         for (delivery, _) in waiting {
             if let Some(session) = self.registry.session_mut(key) {
                 session.note_dequeued(&delivery);
+                session.count_stored(&mut self.stored);
             }
             self.release_delivery(key, &delivery);
             sort_in(into, delivery, Stage::Waiting);

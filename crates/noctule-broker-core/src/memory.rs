@@ -1,10 +1,10 @@
-//! How much memory messages take: those that wait, those on their way to clients, and what waits to
-//! be written. All shards together have one limit, of which each leases what it needs.
+//! How many bytes messages take, of memory and of the store. All shards together have one limit for
+//! each, of which each leases what it needs.
 
 use alloc::sync::Arc;
 
 use crate::event::Limit;
-use crate::totals::Totals;
+use crate::totals::{Total, Totals};
 
 /// How much is leased at a time at most, so that the common count is changed rarely.
 const LEASE_BYTES_MAX: u64 = 256 * 1024;
@@ -21,13 +21,38 @@ pub(crate) struct Memory {
     maximum: u64,
     lease: u64,
     totals: Arc<Totals>,
+    kind: Kind,
 }
+
+/// Of what.
+#[derive(Debug)]
+struct Kind {
+    setting: &'static str,
+    total: fn(&Totals) -> &Total,
+}
+
+/// Memory: messages that wait, those on their way to clients, and what waits to be written.
+const MEMORY: Kind =
+    Kind { setting: "limits.memory_bytes_max", total: |totals| &totals.memory_bytes };
+
+/// The store: messages that wait for sessions that are stored, and for shared subscriptions.
+const STORE: Kind =
+    Kind { setting: "limits.stored_bytes_max", total: |totals| &totals.stored_bytes };
 
 impl Memory {
     /// Nothing is used, of what `shards` may use together.
     pub(crate) fn new(maximum: u64, shards: u16, totals: Arc<Totals>) -> Self {
+        Self::of(MEMORY, maximum, shards, totals)
+    }
+
+    /// The same for the store's.
+    pub(crate) fn of_store(maximum: u64, shards: u16, totals: Arc<Totals>) -> Self {
+        Self::of(STORE, maximum, shards, totals)
+    }
+
+    fn of(kind: Kind, maximum: u64, shards: u16, totals: Arc<Totals>) -> Self {
         let lease = (maximum / u64::from(shards) / LEASE_PART).clamp(1, LEASE_BYTES_MAX);
-        Self { used: 0, leased: 0, maximum, lease, totals }
+        Self { used: 0, leased: 0, maximum, lease, totals, kind }
     }
 
     /// So much more is used, whether there is room or not.
@@ -44,7 +69,7 @@ impl Memory {
         if self.leased - self.used.min(self.leased) > 2 * self.lease {
             let surplus = self.leased - self.used - self.lease;
             self.leased -= surplus;
-            self.totals.memory_bytes.subtract(surplus);
+            (self.kind.total)(&self.totals).subtract(surplus);
         }
     }
 
@@ -63,19 +88,40 @@ impl Memory {
 
     #[cold]
     fn lease(&mut self) {
-        let missing = self.used - self.leased;
+        self.lease_so_much(self.used - self.leased);
+    }
+
+    fn lease_so_much(&mut self, missing: u64) -> bool {
         for bytes in [missing.next_multiple_of(self.lease), missing] {
-            if self.totals.memory_bytes.try_add(bytes, self.maximum) {
+            if (self.kind.total)(&self.totals).try_add(bytes, self.maximum) {
                 self.leased += bytes;
-                return;
+                return true;
             }
         }
+        false
+    }
+
+    /// The limit, if so much more would be beyond it.
+    pub(crate) fn shortage_for(&mut self, bytes: u64) -> Option<Limit> {
+        let wanted = self.used.saturating_add(bytes);
+        if wanted <= self.leased || self.lease_so_much(wanted - self.leased) {
+            return None;
+        }
+        Some(Limit { wanted: self.total().saturating_add(bytes), ..self.limit() })
     }
 
     /// The limit, if all shards together have used it up: nothing new is taken then.
     pub(crate) fn shortage(&self) -> Option<Limit> {
-        let (maximum, wanted) = (self.maximum, self.totals.memory_bytes.count());
-        self.is_short().then_some(Limit { setting: "limits.memory_bytes_max", maximum, wanted })
+        self.is_short().then(|| self.limit())
+    }
+
+    fn limit(&self) -> Limit {
+        Limit { setting: self.kind.setting, maximum: self.maximum, wanted: self.total() }
+    }
+
+    /// What all shards have leased.
+    fn total(&self) -> u64 {
+        (self.kind.total)(&self.totals).count()
     }
 
     /// Whether there is such a [`shortage`](Self::shortage).
@@ -106,6 +152,21 @@ mod tests {
         two.shrink(2);
         one.shrink(1);
         assert!(totals.memory_bytes.count() <= 2 * 2 * 100, "what is kept is little");
+    }
+
+    #[test]
+    fn what_would_be_too_much_is_known_before_and_what_just_fits_is_not() {
+        let totals = Arc::<Totals>::default();
+        let store = || Memory::of_store(3_200, 2, Arc::clone(&totals));
+        let [mut one, mut two] = [store(), store()];
+        one.grow(3_000);
+        let limit = one.shortage_for(201).expect("one byte is missing");
+        assert_eq!((limit.setting, limit.maximum), ("limits.stored_bytes_max", 3_200));
+        assert!(two.shortage_for(201).is_some());
+        assert_eq!(one.shortage_for(200), None);
+        one.grow(200);
+        assert!(one.shortage_for(1).is_some() && two.shortage_for(1).is_some());
+        assert_eq!((one.shortage(), totals.memory_bytes.count()), (None, 0));
     }
 
     #[test]

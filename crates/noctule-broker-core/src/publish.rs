@@ -60,6 +60,7 @@ impl Shard {
             }
         };
         let Some(topic) = topic else { return Ok(Flow::Next) };
+        let unreleased = self.check_unreleased(key, publish)?;
         let acknowledgement = match self.admit(id, key, publish)? {
             #[cfg(feature = "planted-faults")]
             Admitted::Duplicate
@@ -81,7 +82,8 @@ impl Shard {
         publication.publisher = Publisher::Session(key);
         let user_properties = publish.properties.user_properties.len();
         let checked = if routed.is_some() { Ok(()) } else { self.check_topic(topic) };
-        if let Err(refused) = checked.and_then(|()| self.check_user_properties(user_properties)) {
+        let checked = checked.and_then(|()| self.check_user_properties(user_properties));
+        if let Err(refused) = checked.and(unreleased) {
             return self.refuse_publish(id, key, topic.as_str(), acknowledgement, refused, effects);
         }
         self.authorize(id, key, &mut publication, acknowledgement, routed, effects)
@@ -282,6 +284,30 @@ impl Shard {
                 Ok(Some(Arc::clone(topic.map_err(ProtocolError::TopicAlias)?)))
             }
         }
+    }
+
+    /// Packet identifiers that a client takes and never releases are kept for ever. A refusal in
+    /// PUBREC frees its own; before 5.0 there is none, and only the end of the connection says so.
+    // [MQTT5-4.3.3-9]
+    fn check_unreleased(
+        &self,
+        key: SessionKey,
+        publish: &Publish<'_>,
+    ) -> Result<Result<(), Refused>, Fault> {
+        let maximum = self.settings.limits.unreleased_max;
+        let session = self.registry.session(key);
+        let Some((session, packet_id)) = session.zip(publish.packet_id) else { return Ok(Ok(())) };
+        let count = session.receiver.unreleased();
+        if publish.qos < QoS::ExactlyOnce
+            || count < usize::from(maximum)
+            || session.receiver.is_unreleased(packet_id)
+        {
+            return Ok(Ok(()));
+        }
+        let (code, text) = (ReasonCode::QuotaExceeded, "too many QoS 2 messages are unreleased");
+        let wanted = count as u64 + 1;
+        let refused = Refused::limit(code, text, "limits.unreleased_max", maximum, wanted);
+        if session.version.is_v5() { Ok(Err(refused)) } else { Err(refused.into()) }
     }
 
     /// Quota and QoS 2 duplicates.

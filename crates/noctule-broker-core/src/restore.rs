@@ -127,6 +127,7 @@ impl Shard {
             session.enqueue(delivery, qos);
         }
         self.memory.grow(session.held_bytes);
+        session.count_stored(&mut self.stored);
         if !was_connected {
             session.expires_at = stored.expires_at;
             session.will_at = stored.will_at;

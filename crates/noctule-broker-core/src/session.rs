@@ -14,6 +14,7 @@ use crate::backlog::Backlog;
 use crate::effect::Principal;
 use crate::groups::{GroupKey, Tag};
 use crate::input::ConnectionId;
+use crate::memory::Memory;
 use crate::message::Message;
 use crate::replay::Replays;
 use crate::subscriptions::Subscriptions;
@@ -109,6 +110,8 @@ pub(crate) struct Kept {
     pub(crate) has_acknowledged: bool,
     /// Whether the store has a will of its client.
     pub(crate) has_will: bool,
+    /// How many bytes of what waits count as being in the store.
+    pub(crate) counted_bytes: u64,
     /// What stands behind all that waits in memory.
     pub(crate) backlog: Option<Box<Backlog>>,
     /// Places behind something that waits, whose messages have left: when they are read, the store
@@ -129,6 +132,7 @@ impl Kept {
             next_horizon: 0,
             has_acknowledged: false,
             has_will: false,
+            counted_bytes: 0,
             backlog: None,
             gone: BTreeSet::new(),
         }
@@ -217,6 +221,13 @@ impl Session {
     /// Whether what waits for it is kept, because it goes on without its connection.
     pub(crate) fn is_stored(&self) -> bool {
         self.kept.as_deref().is_some_and(Kept::has_queue)
+    }
+
+    /// Counts what waits for it as being in the store, if it is.
+    pub(crate) fn count_stored(&mut self, stored: &mut Memory) {
+        let Some(kept) = self.kept.as_deref_mut() else { return };
+        let bytes = if kept.has_queue() { self.queued_bytes } else { 0 };
+        stored.change(core::mem::replace(&mut kept.counted_bytes, bytes), bytes);
     }
 
     /// What the store knows of its queue, if that is kept.

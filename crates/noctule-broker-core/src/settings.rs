@@ -149,6 +149,8 @@ pub struct Limits {
     pub user_properties_max: u16,
     /// Unacknowledged QoS 1 and 2 publications from one client; announced as Receive Maximum.
     pub receive_maximum: u16,
+    /// QoS 2 publications of one session that are not released, over all its connections.
+    pub unreleased_max: u16,
     /// Topic aliases that a client may define; announced as Topic Alias Maximum.
     pub topic_alias_maximum: u16,
     /// Topic aliases defined for one client, within what it allows.
@@ -172,6 +174,8 @@ pub struct Limits {
     pub queue_messages_max: u32,
     /// Bytes of messages that wait for one session.
     pub queue_bytes_max: u64,
+    /// Bytes of all messages that wait in the store, for sessions and shared subscriptions.
+    pub stored_bytes_max: u64,
     /// Bytes that wait to be written to one connection before QoS 0 is dropped and the rest queued.
     pub outbound_bytes_max: u32,
     /// Subscriptions of one session.
@@ -208,6 +212,7 @@ impl Default for Limits {
             client_id_bytes_max: u16::MAX,
             user_properties_max: 1_000,
             receive_maximum: 1_024,
+            unreleased_max: 10_000,
             topic_alias_maximum: 10,
             topic_alias_outbound_max: 16,
             keep_alive_max_seconds: u16::MAX,
@@ -219,6 +224,7 @@ impl Default for Limits {
             in_flight_max: 1_024,
             queue_messages_max: 100_000,
             queue_bytes_max: 64 * 1024 * 1024,
+            stored_bytes_max: 256 * 1024 * 1024 * 1024,
             outbound_bytes_max: 4 * 1024 * 1024,
             subscriptions_max: 10_000,
             forward_bytes_max: 1024 * 1024,
@@ -279,6 +285,7 @@ impl Limits {
             ("limits.maximum_packet_size", self.maximum_packet_size.into(), 64, PACKET_BYTES_MAX),
             ("limits.client_id_bytes_max", self.client_id_bytes_max.into(), 23, u16_max),
             ("limits.receive_maximum", self.receive_maximum.into(), 1, u16_max),
+            ("limits.unreleased_max", self.unreleased_max.into(), 1, u16_max),
             ("limits.keep_alive_max_seconds", self.keep_alive_max_seconds.into(), 1, u16_max),
             ("limits.in_flight_max", self.in_flight_max.into(), 1, u16_max),
             ("limits.outbound_bytes_max", self.outbound_bytes_max.into(), 1_024, u32_max),

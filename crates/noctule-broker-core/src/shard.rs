@@ -81,6 +81,8 @@ pub struct Shard {
     /// `None` while it is in use.
     pub(crate) last_topic: Option<Box<LastTopic>>,
     pub(crate) memory: Memory,
+    /// What waits in the store.
+    pub(crate) stored: Memory,
     pub(crate) connect_rate: Rate,
     /// Fan-outs that wait for a turn.
     pub(crate) work: VecDeque<FanOut>,
@@ -150,6 +152,11 @@ impl Shard {
             last_topic: None,
             memory: Memory::new(
                 settings.limits.memory_bytes_max,
+                shards,
+                Arc::clone(&settings.totals),
+            ),
+            stored: Memory::of_store(
+                settings.limits.stored_bytes_max,
                 shards,
                 Arc::clone(&settings.totals),
             ),

@@ -293,7 +293,7 @@ impl Shard {
 
     /// Whether a publication that no member can take may wait for one.
     fn room_in_backlog(
-        &self,
+        &mut self,
         key: GroupKey,
         publication: &Publication<'_>,
     ) -> Result<(), (DropCause, Option<Limit>)> {
@@ -312,7 +312,11 @@ impl Shard {
             ("limits.queue_bytes_max", limits.queue_bytes_max, wanted)
         };
         let is_full = wanted > maximum;
-        match is_full.then_some(Limit { setting, maximum, wanted }).or(self.memory.shortage()) {
+        let mut limit = is_full.then_some(Limit { setting, maximum, wanted });
+        if group.is_kept {
+            limit = limit.or_else(|| self.stored.shortage_for(publication.bytes() as u64));
+        }
+        match limit.or(self.memory.shortage()) {
             Some(limit) => Err((DropCause::QueueFull, Some(limit))),
             None => Ok(()),
         }
@@ -399,7 +403,11 @@ impl Shard {
         effects: &mut Effects,
     ) {
         if self.groups.group(key).is_some() {
-            self.memory.grow(waiting.message.bytes() as u64);
+            let bytes = waiting.message.bytes() as u64;
+            self.memory.grow(bytes);
+            if waiting.place.is_some() {
+                self.stored.grow(bytes);
+            }
             self.groups.keep(key, waiting);
         } else {
             self.drop_waiting(key, &waiting, DropCause::NoMember, effects);
@@ -408,7 +416,11 @@ impl Shard {
 
     fn take_waiting(&mut self, key: GroupKey) -> Option<Unassigned> {
         let waiting = self.groups.take(key)?;
-        self.memory.shrink(waiting.message.bytes() as u64);
+        let bytes = waiting.message.bytes() as u64;
+        self.memory.shrink(bytes);
+        if waiting.place.is_some() {
+            self.stored.shrink(bytes);
+        }
         Some(waiting)
     }
 

@@ -11,6 +11,7 @@ pub struct Totals {
     pub(crate) retained_messages: Total,
     pub(crate) retained_bytes: Total,
     pub(crate) memory_bytes: Total,
+    pub(crate) stored_bytes: Total,
 }
 
 impl Totals {

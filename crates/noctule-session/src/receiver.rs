@@ -177,6 +177,11 @@ impl Receiver {
         self.state.as_ref().map_or(0, |state| state.exactly_once.len())
     }
 
+    /// Whether this is one of them.
+    pub fn is_unreleased(&self, packet_id: PacketId) -> bool {
+        self.exchange(packet_id).is_some()
+    }
+
     /// How many acknowledgements are owed.
     pub fn owed(&self) -> usize {
         self.state.as_ref().map_or(0, |state| state.owed.len())

@@ -243,6 +243,12 @@ pub(crate) const KEYS: &[Key] = &[
         "QoS 1 and 2 messages that one client may have unacknowledged"
     ),
     number!(
+        limits.unreleased_max,
+        Kind::Count { min: 1, max: U16 },
+        "QoS 2 messages of one session without their PUBREL, over all its connections; one more is \
+         refused, or closes a 3.x connection"
+    ),
+    number!(
         limits.topic_alias_maximum,
         Kind::Count { min: 0, max: U16 },
         "Topic aliases that one client may define"
@@ -297,6 +303,12 @@ pub(crate) const KEYS: &[Key] = &[
         limits.queue_bytes_max,
         Kind::Bytes { min: 0, max: BYTES_MAX },
         "Bytes of messages that wait for one session"
+    ),
+    number!(
+        limits.stored_bytes_max,
+        Kind::Bytes { min: 0, max: BYTES_MAX },
+        "Bytes of all messages that wait in the store; beyond it they are dropped as from a full \
+         queue"
     ),
     number!(
         limits.outbound_bytes_max,

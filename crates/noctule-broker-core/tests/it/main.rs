@@ -48,6 +48,7 @@ mod slow_reader;
 mod statistics;
 mod store_room;
 mod stored;
+mod stored_limits;
 mod straight;
 mod subscribe;
 mod system;
