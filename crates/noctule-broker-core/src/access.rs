@@ -7,6 +7,8 @@ use core::fmt;
 
 use noctule_packet::Version;
 
+use crate::settings::Durability;
+
 /// What distinguishes one way in from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -15,6 +17,11 @@ pub struct ListenerSettings {
     pub versions: Vec<Version>,
     /// Who decides about a client's identity.
     pub authentication: Authentication,
+    /// What an acknowledgement means here: what it means for the broker, or with
+    /// [`Durability::Memory`] less. A user may have [another](crate::Principal::durability).
+    pub durability: Option<Durability>,
+    /// Whether CONNACK says what an acknowledgement means, in a User Property `durability`.
+    pub tell_durability: bool,
 }
 
 impl Default for ListenerSettings {
@@ -23,6 +30,8 @@ impl Default for ListenerSettings {
         Self {
             versions: vec![Version::V3_1, Version::V3_1_1, Version::V5_0],
             authentication: Authentication::Open,
+            durability: None,
+            tell_durability: false,
         }
     }
 }

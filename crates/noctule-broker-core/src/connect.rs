@@ -5,7 +5,9 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 
-use noctule_packet::{Connack, ConnackProperties, Connect, Packet, ReasonCode, Version};
+use noctule_packet::{
+    Connack, ConnackProperties, Connect, Packet, ReasonCode, UserProperties, Version,
+};
 use noctule_session::{KeepAlive, OutboundAliases};
 
 use crate::access::Authentication;
@@ -18,6 +20,7 @@ use crate::persist::Awaiting;
 use crate::rate::UNLIMITED;
 use crate::registry::SessionKey;
 use crate::session::{Kept, Session};
+use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::{Record, StoredTerms};
 use crate::timers::Timer;
@@ -46,6 +49,8 @@ pub(crate) struct Connecting {
     will: Option<Box<Will>>,
     principal: Principal,
     session_present: bool,
+    /// What an acknowledgement means.
+    durability: Durability,
     /// The session, from the moment at which the connection owns it.
     pub(crate) session: Option<SessionKey>,
 }
@@ -137,6 +142,7 @@ impl Shard {
             return self.open_session(id, effects);
         }
         self.check_stored_sessions(id, known)?;
+        self.settle_durability(id, known)?;
         let before = self.recorded();
         if let Some(key) = known {
             self.take_over(key, clean_start, effects);
@@ -188,23 +194,44 @@ impl Shard {
         ))
     }
 
+    /// What an acknowledgement will mean, unless the store takes no session now.
+    fn settle_durability(
+        &mut self,
+        id: ConnectionId,
+        known: Option<SessionKey>,
+    ) -> Result<(), Refused> {
+        let settings = Arc::clone(&self.settings);
+        let Some(listener) = self.connections.find(id).map(|known| known.listener) else {
+            return Ok(());
+        };
+        let Some(connecting) = self.connecting(id) else { return Ok(()) };
+        let durability = settings.durability_of(listener, &connecting.principal);
+        connecting.durability = durability;
+        let (expiry_interval, will) = (connecting.session_expiry_interval, connecting.will.clone());
+        self.check_store_room(known, durability, expiry_interval, will.as_deref())
+    }
+
     /// Lets the store know on which terms a session goes on.
     fn record_session(&mut self, id: ConnectionId, key: SessionKey, effects: &mut Effects) {
         if !self.keeps() {
             return;
         }
         let Some(connecting) = self.connecting(id) else { return };
-        let (will, receive_maximum) = (connecting.will.clone(), connecting.receive_maximum);
+        let was_there = connecting.session_present;
+        let in_memory = connecting.durability == Durability::Memory;
+        let will = connecting.will.clone().filter(|_| !in_memory);
+        let receive_maximum = connecting.receive_maximum;
         let Some(session) = self.registry.session_mut(key) else { return };
         let is_needed =
             will.as_ref().is_some_and(|will| will.is_kept()) || session.backlog().is_some();
-        if !session.may_return() && !is_needed {
-            if let Some(kept) = session.kept.take() {
-                self.records.forget_session(kept.name);
-                self.stored.shrink(kept.counted_bytes);
-                self.record(Record::SessionEnded { session: kept.name }, effects);
-            }
-            return;
+        // What was promised to wait for it in the store does so until it is done with.
+        let lasts = if in_memory {
+            session.is_leaving_store() && session.is_owed_something()
+        } else {
+            true
+        };
+        if !(session.may_return() && lasts) && !is_needed {
+            return self.leave_store(key, effects);
         }
         let known = session.kept.as_ref().map(|kept| kept.name);
         let name = known.unwrap_or_else(|| self.next_name());
@@ -226,6 +253,9 @@ impl Shard {
         };
         session.count_stored(&mut self.stored);
         self.record(Record::SessionStarted(Box::new(terms)), effects);
+        if known.is_none() && was_there {
+            self.deposit(key, effects);
+        }
     }
 
     /// Answers with CONNACK, then sends what the session still owes its client.
@@ -271,6 +301,7 @@ impl Shard {
             version: connecting.version,
             session_present: connecting.session_present,
             keep_alive: connecting.server_keep_alive.unwrap_or(connecting.keep_alive),
+            durability: connecting.durability,
         }));
         self.lend_window(key, effects);
         self.pump(key, effects);
@@ -305,7 +336,6 @@ impl Shard {
             Version::V5_0 => connect.properties.session_expiry_interval.unwrap_or(0),
         };
         let session_expiry_interval = requested.min(limits.session_expiry_interval_max_seconds);
-        self.check_store_room(&client_id, session_expiry_interval, will.as_deref())?;
         let properties = &connect.properties;
         Ok(Connecting {
             client_id,
@@ -324,6 +354,7 @@ impl Shard {
             will,
             principal: Principal::default(),
             session_present: false,
+            durability: Durability::default(),
             session: None,
         })
     }
@@ -532,6 +563,7 @@ impl Shard {
         session.connection = Some(id);
         session.version = connecting.version;
         session.principal = connecting.principal.clone();
+        session.durability = connecting.durability;
         session.expiry_interval = connecting.session_expiry_interval;
         session.count(&self.settings.totals.stored_sessions);
         session.sender.resume(connecting.receive_maximum.min(in_flight_max));
@@ -561,6 +593,11 @@ impl Shard {
         let (limits, features) = (&settings.limits, &settings.features);
         let unavailable = |available: bool| (!available).then_some(false);
         // [MQTT5-3.1.2-28]
+        let mut user_properties = UserProperties::new();
+        let listener = self.connections.find(id).map_or(0, |known| known.listener.0);
+        if settings.listeners.get(usize::from(listener)).is_some_and(|it| it.tell_durability) {
+            let _ = user_properties.push("durability", connecting.durability.name());
+        }
         let response_information = settings
             .response_information
             .as_deref()
@@ -584,6 +621,7 @@ impl Shard {
             shared_subscription_available: unavailable(features.shared_subscription_available),
             server_keep_alive: connecting.server_keep_alive,
             response_information,
+            user_properties,
             ..Default::default()
         };
         // 3.1 has no session present flag: the byte is reserved there.

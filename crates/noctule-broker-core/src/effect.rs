@@ -8,6 +8,7 @@ use core::fmt;
 use crate::event::Event;
 use crate::input::{ConnectionId, ListenerId, ShardId};
 use crate::registry::SessionKey;
+use crate::settings::Durability;
 use crate::shard_message::{Body, ShardMessage};
 use crate::stored::Record;
 
@@ -51,6 +52,9 @@ impl Token {
 pub struct Principal {
     /// The authenticated user, `None` for an anonymous one.
     pub user_name: Option<Box<str>>,
+    /// What an acknowledgement means for this user, whatever it means for the
+    /// [listener](crate::ListenerSettings::durability).
+    pub durability: Option<Durability>,
 }
 
 /// What a client offers as proof. Its `Debug` form hides the password.

@@ -8,6 +8,7 @@ use noctule_packet::{QoS, ReasonCode, Version};
 
 use crate::input::{ConnectionId, ListenerId};
 use crate::peer::Peer;
+use crate::settings::Durability;
 
 /// Something worth a line in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Event {
         session_present: bool,
         /// Its Keep Alive in seconds.
         keep_alive: u16,
+        /// What an acknowledgement means to it.
+        durability: Durability,
     },
     /// A connection was turned away before it was let in.
     Refused {

@@ -194,7 +194,7 @@ impl Shard {
 
     fn finish_fan_out(&mut self, then: Then, effects: &mut Effects) {
         if let Some((session, answer)) = then.acknowledge {
-            if then.is_recorded {
+            if then.is_recorded && !self.is_in_memory(session) {
                 self.await_durable(Awaiting::Acknowledgement { session, answer }, effects);
             } else {
                 self.on_answered(session, answer, None, effects);

@@ -29,6 +29,8 @@ pub(crate) struct Forwarded {
     token: Option<Token>,
     bytes: u64,
     refused: Option<Box<Refused>>,
+    /// Whether the answer waits for nothing to be durable.
+    is_in_memory: bool,
 }
 
 impl Shard {
@@ -111,12 +113,13 @@ impl Shard {
             waiting.map(|(session, answer)| Token(Waiting::Acknowledgement { session, answer }));
         let publisher = self.publisher_number(publication.publisher);
         let (message, origin) = (publication.message(), publication.origin);
-        let name = publication.name;
+        let (name, is_in_memory) = (publication.name, publication.is_in_memory);
         for to in &others {
             let keep_for = (owner == Some(*to)).then(|| self.publisher_name(publication.publisher));
             let message = Arc::clone(&message);
             self.windows.spend(*to, message.bytes());
-            let forward = Forward { token, message, origin, name, publisher, keep_for };
+            let forward =
+                Forward { token, message, origin, name, publisher, keep_for, is_in_memory };
             effects.tell(*to, Body::Forward(forward));
         }
         if waiting.is_none() {
@@ -129,9 +132,9 @@ impl Shard {
     /// Another shard's publication, for the subscribers of this one only, and perhaps to keep. The
     /// answer says that all of that is done.
     pub(crate) fn on_forward(&mut self, from: ShardId, forward: Forward, effects: &mut Effects) {
-        let Forward { token, message, origin, name, publisher, keep_for } = forward;
+        let Forward { token, message, origin, name, publisher, keep_for, is_in_memory } = forward;
         let bytes = message.bytes() as u64;
-        let mut forwarded = Forwarded { from, token, bytes, refused: None };
+        let mut forwarded = Forwarded { from, token, bytes, refused: None, is_in_memory };
         let before = self.recorded();
         if self.deliver_straight(&message, effects).is_some() {
             self.finish_recorded_forward(forwarded, self.recorded() > before, effects);
@@ -140,6 +143,7 @@ impl Shard {
         }
         if let Some(mut publication) = Publication::of(&message, Publisher::Elsewhere(publisher)) {
             (publication.origin, publication.name) = (origin, name);
+            publication.is_in_memory = is_in_memory;
             self.note_seen(&publication);
             if let Some(client_id) = keep_for
                 && let Err(refused) = self.keep_retained(&mut publication, effects)
@@ -170,7 +174,7 @@ impl Shard {
         is_recorded: bool,
         effects: &mut Effects,
     ) {
-        if is_recorded {
+        if is_recorded && !forwarded.is_in_memory {
             self.repay(forwarded.from, core::mem::take(&mut forwarded.bytes), effects);
             self.await_durable(Awaiting::Forward(Box::new(forwarded)), effects);
         } else {
@@ -180,7 +184,7 @@ impl Shard {
 
     /// All deliveries of a forward are made.
     pub(crate) fn finish_forward(&mut self, done: Forwarded, effects: &mut Effects) {
-        let Forwarded { from, token, bytes, refused } = done;
+        let Forwarded { from, token, bytes, refused, .. } = done;
         if let Some(token) = token {
             effects.tell(from, Body::Answer { token, refused });
         }

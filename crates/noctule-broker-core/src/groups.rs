@@ -121,6 +121,7 @@ impl Group {
         let id = (member.shard, member.session);
         if let Some(known) = self.member_mut(member.shard, member.session) {
             (known.subscription, known.window) = (member.subscription, member.window);
+            known.is_stored = member.is_stored;
             self.note_kept();
             return;
         }

@@ -37,6 +37,7 @@ mod connection;
 mod credit;
 mod delivery;
 mod disconnect;
+mod durability;
 mod effect;
 mod event;
 mod expiry;

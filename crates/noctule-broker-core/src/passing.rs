@@ -15,6 +15,7 @@ use crate::origin::Origin;
 use crate::persist::Awaiting;
 use crate::publication::Publisher;
 use crate::registry::SessionKey;
+use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::shard_message::{Body, Forward};
 use crate::spares::Spares;
@@ -30,6 +31,8 @@ pub(crate) struct Passed {
     /// Whom to answer those with QoS 1, and where their answers begin; the others follow.
     session: SessionKey,
     first: u64,
+    /// Whether the publisher is promised nothing that has to be in the store.
+    is_in_memory: bool,
 }
 
 /// The publications of a run that waited until they are recorded.
@@ -59,6 +62,7 @@ impl Shard {
         run.next(name)?;
         let publisher = self.publisher_number(Publisher::Session(key));
         let session = self.registry.session_mut(key)?;
+        let is_in_memory = session.durability == Durability::Memory;
         let mut first = None;
         while run.count < if is_limited(&self.settings) { 1 } else { RUN_MAX }
             && let Some((plain, length)) = run.next(name)
@@ -80,8 +84,8 @@ impl Shard {
             run.acknowledge.clear();
             let (packets, version) = (run.packets().into(), run.version);
             let first = first.unwrap_or_default();
-            effects
-                .tell(to, Body::Run(Passed { packets, version, publisher, session: key, first }));
+            let passed = Passed { packets, version, publisher, session: key, first, is_in_memory };
+            effects.tell(to, Body::Run(passed));
         }
         Some(())
     }
@@ -95,7 +99,7 @@ impl Shard {
             let _ = self.deliver_run(&mut run, effects);
             let (count, bytes) = (run.acknowledge.len() as u64, run.message_bytes);
             let awaited = Awaited { to: from, session, first, count, bytes };
-            if run.is_recorded {
+            if run.is_recorded && !passed.is_in_memory {
                 self.await_durable(Awaiting::Run(Box::new(awaited)), effects);
             } else if run.count > 0 {
                 self.answer_run(awaited, effects);
@@ -159,7 +163,9 @@ impl Shard {
         let session = passed.session;
         let token = publish.packet_id.map(|_| Token(Waiting::Alone { session, answer }));
         let (origin, publisher) = (Origin::default(), passed.publisher);
-        let forward = Forward { token, message, origin, name: 0, publisher, keep_for: None };
+        let (keep_for, is_in_memory) = (None, passed.is_in_memory);
+        let forward =
+            Forward { token, message, origin, name: 0, publisher, keep_for, is_in_memory };
         Some((forward, frame.length))
     }
 

@@ -83,7 +83,7 @@ pub(crate) enum Awaiting {
 
 impl Reference {
     /// Gives a message the next place in a queue.
-    fn new(kept: &mut Kept, qos: QoS, delivery: &mut Delivery) -> Self {
+    pub(crate) fn new(kept: &mut Kept, qos: QoS, delivery: &mut Delivery) -> Self {
         kept.sequence += 1;
         delivery.set_sequence(kept.sequence);
         Self {
@@ -121,7 +121,7 @@ impl Records {
 impl Shard {
     /// Whether anything is kept.
     pub(crate) fn keeps(&self) -> bool {
-        self.settings.durability == Durability::Stored
+        self.settings.durability != Durability::Memory
     }
 
     /// Hands out a record that somebody may wait for.
@@ -336,8 +336,10 @@ impl Shard {
             return;
         }
         while let Some(key) = self.records.acknowledged.pop() {
-            let session = self.registry.session_mut(key);
-            if let Some(kept) = session.and_then(Session::queue_kept) {
+            let Some(session) = self.registry.session_mut(key) else { continue };
+            if session.is_leaving_store() && !session.is_owed_something() {
+                self.leave_store(key, effects);
+            } else if let Some(kept) = session.queue_kept() {
                 kept.has_acknowledged = false;
                 self.record_done(key, effects);
                 self.move_horizon_along(key, effects);

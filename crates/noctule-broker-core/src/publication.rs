@@ -48,6 +48,9 @@ pub(crate) struct Publication<'a> {
     pub(crate) origin: Origin,
     /// What the store calls it, if it knows it before it is routed; 0 otherwise.
     pub(crate) name: u64,
+    /// Whether its publisher is promised nothing that has to be in the store: nobody waits for
+    /// what is recorded of it, and if it is retained, that is in memory only.
+    pub(crate) is_in_memory: bool,
     message: Option<Arc<Message>>,
 }
 
@@ -64,6 +67,7 @@ impl<'a> Publication<'a> {
             publisher: Publisher::Nobody,
             origin: Origin::default(),
             name: 0,
+            is_in_memory: false,
             message: None,
         }
     }
@@ -80,6 +84,7 @@ impl<'a> Publication<'a> {
             publisher,
             origin: Origin::default(),
             name: 0,
+            is_in_memory: false,
             message: Some(Arc::clone(message)),
         })
     }

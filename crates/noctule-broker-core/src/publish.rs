@@ -155,6 +155,7 @@ impl Shard {
         routed: &mut Option<Routed>,
         effects: &mut Effects,
     ) -> Result<Flow, Fault> {
+        publication.is_in_memory = self.is_in_memory(key);
         let matches = self.route_once(publication.topic, routed);
         let owner = self.retained_elsewhere(publication);
         let blocked_by = self.blocked_by(matches, owner);
@@ -217,6 +218,7 @@ impl Shard {
         let rest = self.start_fan_out(publication, matches, effects);
         if let Some((session, answer)) = waiting
             && self.recorded() > before
+            && !publication.is_in_memory
         {
             parts += 1;
             self.await_durable(Awaiting::Acknowledgement { session, answer }, effects);

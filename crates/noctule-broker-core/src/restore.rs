@@ -22,6 +22,7 @@ use crate::outstanding::Outstanding;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::restored::{Restored, Step, StoredMessage, StoredSession, StoredSharedQueue, WillOwner};
+use crate::retained;
 use crate::session::{Delivery, Kept, Session};
 use crate::shard::Shard;
 use crate::subscribe::Request;
@@ -101,13 +102,15 @@ impl Shard {
         if let Some(at) = message.expires_at {
             self.timers.set(at, Timer::Retained((&*message.topic).into()));
         }
-        self.retained.insert(message, Origin::default());
+        self.retained.put(retained::Kept { message, origin: Origin::default(), is_stored: true });
     }
 
     fn restore_session(&mut self, stored: StoredSession, effects: &mut Effects) {
         let StoredSession { terms, was_connected, subscriptions, received, .. } = stored;
         let mut session = Session::new(terms.client_id, terms.version);
-        session.principal = Principal { user_name: terms.user_name };
+        let user_name = terms.user_name;
+        session.principal = Principal { user_name, ..Principal::default() };
+        session.durability = self.settings.durability;
         session.expiry_interval = terms.expiry_interval;
         session.count(&self.settings.totals.stored_sessions);
         session.will = terms.will;

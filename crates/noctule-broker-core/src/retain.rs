@@ -8,6 +8,7 @@ use crate::fault::Refused;
 use crate::input::ShardId;
 use crate::origin::Origin;
 use crate::publication::Publication;
+use crate::retained::Kept;
 use crate::shard::Shard;
 use crate::stored::Record;
 use crate::timers::Timer;
@@ -70,6 +71,10 @@ impl Shard {
             return;
         }
         let topic = publication.topic.as_str();
+        // What the broker says of itself is said again.
+        let keeps = self.keeps() && !topic.starts_with("$SYS/");
+        let is_stored = keeps && !publication.is_in_memory;
+        let was_stored = keeps && self.retained.find(topic).is_some_and(|kept| kept.is_stored);
         // [MQTT5-3.3.1-7] [MQTT311-3.3.1-11]
         let (before, until) = if publication.payload.is_empty() {
             // [MQTT5-3.3.1-6] [MQTT311-3.3.1-10] [MQTT31-3.3-3]
@@ -77,13 +82,13 @@ impl Shard {
         } else {
             let (message, origin) = (publication.message(), publication.origin);
             // [MQTT5-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]
-            (self.retained.insert(message, origin), publication.expires_at)
+            (self.retained.put(Kept { message, origin, is_stored }), publication.expires_at)
         };
-        // What the broker says of itself is said again.
-        if self.keeps() && !topic.starts_with("$SYS/") {
+        if is_stored || was_stored {
             let record = match publication.payload {
-                [] => Record::RetainedRemoved { topic: topic.into() },
-                _ => Record::Retained { message: publication.message() },
+                [_, ..] if is_stored => Record::Retained { message: publication.message() },
+                // Even if the new one is in memory only: the old one must not come back.
+                _ => Record::RetainedRemoved { topic: topic.into() },
             };
             self.record(record, effects);
         }

@@ -44,6 +44,8 @@ struct Node {
 pub(crate) struct Kept {
     pub(crate) message: Arc<Message>,
     pub(crate) origin: Origin,
+    /// Whether the store has it.
+    pub(crate) is_stored: bool,
 }
 
 /// How far a walk has come: the levels of the last topic that was visited.
@@ -83,9 +85,15 @@ impl Retained {
     }
 
     /// Keeps a message in place of the topic's last one, which is returned.
+    #[cfg(test)]
     pub(crate) fn insert(&mut self, message: Arc<Message>, origin: Origin) -> Option<Arc<Message>> {
+        self.put(Kept { message, origin, is_stored: false })
+    }
+
+    /// Keeps a message in place of the topic's last one, which is returned.
+    pub(crate) fn put(&mut self, kept: Kept) -> Option<Arc<Message>> {
         let (mut at, mut added) = (ROOT, 0);
-        for level in message.topic.split('/') {
+        for level in kept.message.topic.split('/') {
             at = match self.child(at, level) {
                 Some(child) => child,
                 None => {
@@ -94,12 +102,11 @@ impl Retained {
                 }
             };
         }
-        if !is_system(&message.topic) {
+        if !is_system(&kept.message.topic) {
             self.bytes += added * LEVEL_BYTES;
             self.totals.retained_bytes.add(added * LEVEL_BYTES);
         }
-        self.count(&message, true);
-        let kept = Kept { message, origin };
+        self.count(&kept.message, true);
         let before = self.nodes.get_mut(at as usize)?.kept.replace(kept)?.message;
         self.count(&before, false);
         Some(before)

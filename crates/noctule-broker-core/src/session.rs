@@ -12,11 +12,12 @@ use smallvec::SmallVec;
 
 use crate::backlog::Backlog;
 use crate::effect::Principal;
-use crate::groups::{GroupKey, Tag};
+use crate::groups::{GroupKey, Place, Tag};
 use crate::input::ConnectionId;
 use crate::memory::Memory;
 use crate::message::Message;
 use crate::replay::Replays;
+use crate::settings::Durability;
 use crate::subscriptions::Subscriptions;
 use crate::totals::Total;
 use crate::will::Will;
@@ -57,6 +58,8 @@ pub(crate) struct Session {
     pub(crate) replay_scheduled: bool,
     /// Whether it counts among those that outlive their connections.
     pub(crate) is_counted: bool,
+    /// What an acknowledgement means on its last connection.
+    pub(crate) durability: Durability,
 }
 
 impl Session {
@@ -82,6 +85,7 @@ impl Session {
             replays: Replays::default(),
             replay_scheduled: false,
             is_counted: false,
+            durability: Durability::default(),
         }
     }
 }
@@ -335,6 +339,12 @@ impl Delivery {
 
     pub(crate) fn identifiers(&self) -> Identifiers {
         self.details.as_ref().map(|details| details.identifiers.clone()).unwrap_or_default()
+    }
+
+    /// The place that the store has for it as the shared subscription's, which is its session's to
+    /// keep from now on.
+    pub(crate) fn take_place(&mut self) -> Option<Place> {
+        self.details.as_mut()?.group.as_mut()?.place.take()
     }
 
     /// The shared subscription that it belongs to.

@@ -84,6 +84,19 @@ pub enum Durability {
     Memory,
     /// In a store: acknowledgements wait for [`Input::Persisted`](crate::Input::Persisted).
     Stored,
+    /// The same, but what counts as kept there lasts through a power cut only a little later.
+    Interval,
+}
+
+impl Durability {
+    /// Its name in a configuration, in the log and for clients.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Stored => "local",
+            Self::Interval => "interval",
+        }
+    }
 }
 
 /// How a member of a shared subscription is picked for a message.

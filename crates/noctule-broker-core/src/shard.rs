@@ -34,7 +34,7 @@ use crate::restore::Restoring;
 use crate::retained::Retained;
 use crate::router::Router;
 use crate::routes::Routes;
-use crate::settings::Settings;
+use crate::settings::{Durability, Settings};
 use crate::shard_message::AskRetained;
 use crate::spares::Spares;
 use crate::statistics::{ClientSummary, Gauges, Statistics};
@@ -295,11 +295,16 @@ impl Shard {
             queued_messages,
             queued_bytes,
             memory_bytes: self.memory.used(),
+            stored_bytes: self.stored.used(),
             waiting_for_store: self.waiting_for_room(),
             ..Gauges::default()
         };
         for session in self.registry.iter() {
-            gauges.clients_connected += u64::from(session.connection.is_some());
+            let (connected, in_memory) =
+                (session.connection.is_some(), session.durability == Durability::Memory);
+            gauges.clients_connected += u64::from(connected);
+            gauges.clients_in_memory += u64::from(connected && in_memory);
+            gauges.sessions_stored += u64::from(session.is_stored());
             gauges.queued_messages += session.waiting();
             gauges.queued_bytes += session.queued_bytes;
             gauges.in_flight_messages += session.sender.in_flight() as u64;

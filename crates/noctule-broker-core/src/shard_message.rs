@@ -70,6 +70,8 @@ pub(crate) struct Forward {
     pub(crate) publisher: u64,
     /// The publisher's client identifier, if the receiving shard is to keep the message.
     pub(crate) keep_for: Option<Arc<str>>,
+    /// Whether the publisher is promised nothing that has to be in the store.
+    pub(crate) is_in_memory: bool,
 }
 
 /// A question about retained messages.

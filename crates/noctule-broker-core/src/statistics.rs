@@ -110,6 +110,13 @@ pub struct Gauges {
     /// Bytes of all messages that wait or are on their way, and of outbound buffers as of when they
     /// were last added to.
     pub memory_bytes: u64,
+    /// Sessions that the store has.
+    pub sessions_stored: u64,
+    /// Bytes of what waits in the store.
+    pub stored_bytes: u64,
+    /// Clients that are connected, and to whom an acknowledgement means that something is in
+    /// memory.
+    pub clients_in_memory: u64,
     /// Connections with a publication for which the store has no room.
     pub waiting_for_store: u64,
 }
@@ -129,6 +136,9 @@ impl Gauges {
             (&mut self.queued_bytes, other.queued_bytes),
             (&mut self.in_flight_messages, other.in_flight_messages),
             (&mut self.memory_bytes, other.memory_bytes),
+            (&mut self.sessions_stored, other.sessions_stored),
+            (&mut self.stored_bytes, other.stored_bytes),
+            (&mut self.clients_in_memory, other.clients_in_memory),
             (&mut self.waiting_for_store, other.waiting_for_store),
         ];
         for (sum, more) in pairs {

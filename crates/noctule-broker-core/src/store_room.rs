@@ -15,6 +15,7 @@ use crate::publish::ParkedPublish;
 use crate::registry::SessionKey;
 use crate::router::{Matches, Target};
 use crate::session::Session;
+use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::will::Will;
 
@@ -56,7 +57,7 @@ impl Shard {
         let is_kept = |session: Option<&Session>| session.is_some_and(Session::is_stored);
         // It is behind one of its client that waits for its answer, besides itself.
         let is_behind = publisher.is_some_and(|session| session.receiver.owed() > 1);
-        publication.retain
+        (publication.retain && !publication.is_in_memory)
             || (publication.qos == QoS::ExactlyOnce && is_kept(publisher))
             || (publication.qos > QoS::AtMostOnce
                 && matches.iter().any(|found| match found.target {
@@ -72,13 +73,14 @@ impl Shard {
     /// again, and leave a record each time: it is told.
     pub(crate) fn check_store_room(
         &self,
-        client_id: &str,
+        known: Option<SessionKey>,
+        durability: Durability,
         expiry_interval: u32,
         will: Option<&Will>,
     ) -> Result<(), Refused> {
-        let known = self.registry.find(client_id).and_then(|key| self.registry.session(key));
-        let is_kept = expiry_interval > 0
-            || will.is_some_and(Will::is_kept)
+        let known = known.and_then(|key| self.registry.session(key));
+        let wants_kept = expiry_interval > 0 || will.is_some_and(Will::is_kept);
+        let is_kept = (wants_kept && durability != Durability::Memory)
             || known.is_some_and(|session| session.kept.is_some());
         if self.store_room.is_missing && is_kept {
             let text = "the store takes no more now, so that no session can be kept";

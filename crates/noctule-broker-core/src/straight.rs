@@ -25,7 +25,7 @@ use crate::passing::Awaited;
 use crate::persist::Awaiting;
 use crate::rate::UNLIMITED;
 use crate::registry::SessionKey;
-use crate::settings::Settings;
+use crate::settings::{Durability, Settings};
 use crate::shard::Shard;
 use crate::spares::Spares;
 
@@ -185,8 +185,9 @@ impl Shard {
         let session = self.registry.session(key).filter(|known| known.connection == Some(id))?;
         let is_answered = session.receiver.may_acknowledge_at_once();
         let owed_max = usize::from(session.receiver.quota());
+        let waits = session.durability != Durability::Memory;
         let mut outlet = self.outlet(receiver)?;
-        run.is_recorded = outlet.records(granted);
+        run.is_recorded = waits && outlet.records(granted);
         let is_alone = outlet.id == id || is_limited;
         while run.count < if is_alone { 1 } else { RUN_MAX } {
             let (plain, length) = run.next(name)?;

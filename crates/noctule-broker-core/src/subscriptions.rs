@@ -85,11 +85,17 @@ impl Subscriptions {
 
     /// The filters, in order.
     pub(crate) fn filters(&self) -> impl Iterator<Item = &str> {
-        let (few, many): (slice::Iter<'_, _>, btree_map::Keys<'_, _, _>) = match self {
-            Self::Few(few) => (few.iter(), EMPTY.keys()),
-            Self::Many(many) => ([].iter(), many.keys()),
+        self.iter().map(|(filter, _)| filter)
+    }
+
+    /// All of them, in the order of their filters.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Subscription)> {
+        let (few, many): (slice::Iter<'_, _>, btree_map::Iter<'_, _, _>) = match self {
+            Self::Few(few) => (few.iter(), EMPTY.iter()),
+            Self::Many(many) => ([].iter(), many.iter()),
         };
-        few.map(|(filter, _)| &**filter).chain(many.map(|filter| &**filter))
+        let few = few.map(|(filter, subscription)| (&**filter, subscription));
+        few.chain(many.map(|(filter, subscription)| (&**filter, subscription)))
     }
 }
 

@@ -162,6 +162,9 @@ impl Shard {
             ("store/commit/last", format!("{} microseconds", store.commit_last.as_micros())),
             ("store/commit/longest", format!("{} microseconds", store.commit_longest.as_micros())),
             ("store/failing", format!("{failing} seconds")),
+            ("store/sessions/count", gauges.sessions_stored.to_string()),
+            ("store/queues/bytes", gauges.stored_bytes.to_string()),
+            ("store/clients/memory", gauges.clients_in_memory.to_string()),
             ("store/clients/waiting", gauges.waiting_for_store.to_string()),
             ("store/publish/waited", counted.publish_unkept.to_string()),
         ];

@@ -15,6 +15,7 @@ use crate::persist::Awaiting;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::restored::WillOwner;
+use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::Record;
 use crate::timers::Timer;
@@ -79,6 +80,8 @@ struct DueWill {
     message: Arc<Message>,
     /// What the store calls the publication, if it has to know that it is routed; 0 otherwise.
     name: u64,
+    /// Whether its client is promised nothing that has to be in the store.
+    is_in_memory: bool,
 }
 
 impl DueWills {
@@ -118,15 +121,17 @@ impl Shard {
         let Some(will) = session.will.take() else { return };
         let client_id = Arc::clone(&session.client_id);
         let principal = session.principal.clone();
-        let is_kept = will.is_kept();
+        let is_in_memory = session.durability == Durability::Memory;
+        let is_kept = will.is_kept() && !is_in_memory && self.keeps();
         let Will { topic, payload, qos, retain, properties, message_expiry_interval, .. } = *will;
         let interval = self.settings.limits.message_expiry_interval(message_expiry_interval);
         let expires_at = interval.map(|seconds| now.plus_seconds(seconds));
         // [MQTT5-3.1.2-14] [MQTT5-3.1.2-15] [MQTT311-3.1.2-9] [MQTT311-3.1.2-16]
         // [MQTT311-3.1.2-17] [MQTT31-3.1-14]
         let message = Arc::new(Message { topic, payload, qos, retain, properties, expires_at });
-        let mut due = DueWill { publisher: key, client_id, principal, message, name: 0 };
-        if is_kept && self.keeps() {
+        let mut due =
+            DueWill { publisher: key, client_id, principal, message, name: 0, is_in_memory };
+        if is_kept {
             due.name = self.next_name();
             self.record_due(&due, effects);
             let number = self.due_wills.keep(due);
@@ -166,7 +171,9 @@ impl Shard {
     ) {
         let WillOwner { client_id, user_name } = owner;
         let principal = Principal { user_name };
-        self.authorize_will(DueWill { publisher, client_id, principal, message, name }, effects);
+        let is_in_memory = false;
+        let due = DueWill { publisher, client_id, principal, message, name, is_in_memory };
+        self.authorize_will(due, effects);
     }
 
     fn authorize_will(&mut self, due: DueWill, effects: &mut Effects) {
@@ -196,9 +203,9 @@ impl Shard {
     fn publish_due_will(&mut self, due: &DueWill, effects: &mut Effects) {
         // Its client may have another session by now. [MQTT5-3.8.3-3]
         let publisher = self.registry.find(&due.client_id).unwrap_or(due.publisher);
-        let Some(publication) = Publication::of(&due.message, Publisher::Session(publisher)) else {
-            return;
-        };
+        let publisher = Publisher::Session(publisher);
+        let Some(mut publication) = Publication::of(&due.message, publisher) else { return };
+        publication.is_in_memory = due.is_in_memory;
         let published = match due.name {
             0 => self.publish_on_behalf(publication, effects),
             name => self.publish_named(publication, name, effects),

@@ -231,6 +231,7 @@ impl Builder {
     /// from other machines and nobody said that everybody may connect; if a setting is out of
     /// range. No listener stays open then.
     pub fn start(mut self) -> Result<Handle, StartError> {
+        self.settings.durability = self.durability();
         self.check()?;
         let shards = self.shards.unwrap_or_else(shards_by_default);
         let descriptor_limit = self.settle_descriptors(shards);
@@ -270,6 +271,15 @@ impl Builder {
             descriptor_limit,
             connections_max,
         }))
+    }
+
+    /// What an acknowledgement means where no listener says otherwise.
+    fn durability(&self) -> Durability {
+        match (&self.data, self.sync_interval) {
+            (None, _) => Durability::Memory,
+            (Some(_), None) => Durability::Stored,
+            (Some(_), Some(_)) => Durability::Interval,
+        }
     }
 
     /// Opens the store, if there is to be one.
@@ -323,6 +333,9 @@ impl Builder {
             let range = LimitOutOfRange { setting: "shards", value, minimum: 1, maximum };
             return Err(range.into());
         }
+        for listener in &self.listeners {
+            listener.check_durability(self.settings.durability)?;
+        }
         let text = self.settings.response_information.as_deref().unwrap_or_default();
         if text.len() > usize::from(u16::MAX) || text.contains('\0') {
             return Err(StartError::ResponseInformation { length: text.len() });
@@ -373,7 +386,6 @@ impl Builder {
 fn share_out(opened: OpenStorage, starts: &mut [Start]) {
     let OpenStorage { storage, age, shares } = opened;
     for (start, share) in starts.iter_mut().zip(shares) {
-        start.settings.durability = Durability::Stored;
         // Its clock goes on behind that of the last broker.
         start.began_at = Timestamp::default() + age;
         start.share = Some(share);

@@ -45,6 +45,19 @@ pub enum StartError {
         /// The address as it was given.
         address: String,
     },
+    /// A listener promises what the broker does not keep.
+    #[error(
+        "{address} is to have durability {wanted:?}, but the broker has {of_broker:?}; a listener \
+         can have \"memory\" or what its broker has"
+    )]
+    Durability {
+        /// The address as it was given.
+        address: String,
+        /// What it is to have.
+        wanted: &'static str,
+        /// What the broker has.
+        of_broker: &'static str,
+    },
     /// No packet can hold the Response Information.
     #[error(
         "response_information has {length} bytes: expected at most 65535, and no U+0000 among them"

@@ -43,11 +43,14 @@ impl ShardDriver {
                 version,
                 session_present,
                 keep_alive,
+                durability,
                 listener: _,
             } => {
                 info!(target: "noctule", client_id = &**client_id, %peer, %version,
                     session_present, keep_alive, connection = connection.slot,
                     shard = self.shard_number(), "client connected");
+                debug!(target: "noctule", client_id = &**client_id, durability = durability.name(),
+                    "what an acknowledgement means to the client");
             }
             Event::Refused { client_id, peer, reason, .. } => {
                 log_refused(client_id.as_deref(), peer, reason);

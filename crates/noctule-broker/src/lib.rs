@@ -62,8 +62,8 @@ pub use farewell::Farewell;
 pub use handle::Handle;
 pub use listener::Listener;
 pub use noctule_broker_core::{
-    ClientSummary, ConnectionId, DropCause, Features, Gauges, LimitOutOfRange, Limits, ReadRules,
-    SharedStrategy, Statistics,
+    ClientSummary, ConnectionId, DropCause, Durability, Features, Gauges, LimitOutOfRange, Limits,
+    ReadRules, SharedStrategy, Statistics,
 };
 pub use noctule_packet::{QoS, ReasonCode, RetainHandling, TextRules, Version};
 pub use noctule_store::StoreStatus;

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use noctule_broker_core::{Authentication, ListenerId, ListenerSettings, Peer};
+use noctule_broker_core::{Authentication, Durability, ListenerId, ListenerSettings, Peer};
 use noctule_packet::Version;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -43,6 +43,8 @@ pub struct Listener {
     allow_anonymous: Option<bool>,
     optional: bool,
     unix_mode: u32,
+    durability: Option<Durability>,
+    tell_durability: bool,
 }
 
 impl Listener {
@@ -55,6 +57,8 @@ impl Listener {
             allow_anonymous: None,
             optional: false,
             unix_mode: UNIX_MODE,
+            durability: None,
+            tell_durability: false,
         }
     }
 
@@ -83,6 +87,37 @@ impl Listener {
     pub fn unix_mode(mut self, mode: u32) -> Self {
         self.unix_mode = mode;
         self
+    }
+
+    /// What an acknowledgement means to clients that come in here: by default what it means for the
+    /// broker. With [`Durability::Memory`] they are acknowledged at once, and their sessions, what
+    /// waits for them, what they publish with RETAIN and their wills are never on disk, and gone
+    /// with the process. What they publish for sessions of other listeners is kept for those.
+    ///
+    /// A listener cannot promise more than its broker: [`start`](crate::Builder::start) refuses
+    /// whatever is neither that nor [`Durability::Memory`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// Whether CONNACK tells 5.0 clients what an acknowledgement means, in a User Property
+    /// `durability` with the value `local`, `interval` or `memory`. By default it does not.
+    pub fn tell_durability(mut self, tell: bool) -> Self {
+        self.tell_durability = tell;
+        self
+    }
+
+    /// Refuses to promise more than the broker.
+    pub(crate) fn check_durability(&self, of_broker: Durability) -> Result<(), StartError> {
+        match self.durability.filter(|it| ![of_broker, Durability::Memory].contains(it)) {
+            None => Ok(()),
+            Some(wanted) => {
+                let address = self.address.clone();
+                let (wanted, of_broker) = (wanted.name(), of_broker.name());
+                Err(StartError::Durability { address, wanted, of_broker })
+            }
+        }
     }
 
     pub(crate) fn allow_anonymous_unless_set(&mut self, allow: bool) {
@@ -133,6 +168,8 @@ impl Listener {
         if let Some(versions) = &self.versions {
             settings.versions.clone_from(versions);
         }
+        settings.durability = self.durability;
+        settings.tell_durability = self.tell_durability;
         settings.authentication =
             if anonymous { Authentication::Open } else { Authentication::Ask };
         Ok(settings)

@@ -10,7 +10,7 @@ use std::sync::mpsc as std_mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use noctule_broker_core::{Input, ListenerId, Restored, Settings, ShardId, Timestamp};
+use noctule_broker_core::{Durability, Input, ListenerId, Restored, Settings, ShardId, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -128,7 +128,8 @@ async fn launch(start: Start) -> io::Result<(SharedDriver, Vec<JoinHandle<()>>)>
     for (index, listener) in listeners.into_iter().enumerate() {
         let id = ListenerId(u16::try_from(index).unwrap_or(u16::MAX));
         let acceptor = AsyncAcceptor::try_from(listener.acceptor)?;
-        info!(target: "noctule", address = %listener.address, "listening");
+        let durability = listener.settings.durability.map(Durability::name);
+        info!(target: "noctule", address = %listener.address, durability, "listening");
         acceptors.push(spawn(&failure, accept_loop(Rc::clone(&driver), acceptor, id)));
     }
     spawn(&failure, host::request_loop(Rc::clone(&driver), start.requests));

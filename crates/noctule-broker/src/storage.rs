@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fmt, fs, thread};
 
-use noctule_broker_core::{Restored, Settings, ShardId};
+use noctule_broker_core::{Durability, Restored, Settings, ShardId};
 use noctule_store::broker::{Findings, Opened};
 use noctule_store::{Committer, Wake};
 use tokio::sync::Notify;
@@ -108,7 +108,8 @@ fn tell(path: &Path, interval: Option<Duration>, tally: &Tally, findings: &Findi
     let Tally { sessions, subscriptions, messages, retained } = tally;
     let torn = [&findings.state, &findings.log].into_iter().filter_map(|part| part.torn.as_ref());
     let unfinished_bytes: u64 = torn.map(|torn| torn.bytes).sum();
-    let durability = if interval.is_some() { "interval" } else { "local" };
+    let durability =
+        if interval.is_some() { Durability::Interval } else { Durability::Stored }.name();
     info!(target: "noctule", path = %path.display(), durability, sessions, subscriptions,
         messages, retained, unfinished_bytes, "everything is kept on disk");
     if let Some(interval) = interval {

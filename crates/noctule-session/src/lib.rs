@@ -38,6 +38,6 @@ pub use keep_alive::KeepAlive;
 pub use receiver::{
     Acknowledgement, AcknowledgementKind, AnswerId, Arrival, Receiver, ReceiverError,
 };
-pub use sender::{Oldest, Sender, SenderError, Transmission};
+pub use sender::{Begun, Oldest, Sender, SenderError, Transmission};
 pub use time::Timestamp;
 pub use topic_alias::{AliasError, InboundAliases, OutboundAliases};

@@ -177,6 +177,14 @@ impl Receiver {
         self.state.as_ref().map_or(0, |state| state.exactly_once.len())
     }
 
+    /// Those of them whose messages are kept, in order.
+    pub fn received(&self) -> impl Iterator<Item = PacketId> {
+        let exchanges = self.state.iter().flat_map(|state| &state.exactly_once);
+        exchanges
+            .filter(|(_, exchange)| exchange.keeping.is_none())
+            .map(|(packet_id, _)| *packet_id)
+    }
+
     /// Whether this is one of them.
     pub fn is_unreleased(&self, packet_id: PacketId) -> bool {
         self.exchange(packet_id).is_some()

@@ -15,6 +15,8 @@
 mod reserve;
 mod restore;
 
+pub use restore::Begun;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -50,7 +50,7 @@ impl World {
             }
             Effect::Authenticate { token, credentials, .. } => {
                 let user_name = credentials.user_name;
-                let outcome = Ok(Principal { user_name });
+                let outcome = Ok(Principal { user_name, ..Principal::default() });
                 self.answer_later(shard, Input::Authenticated { token, outcome });
             }
             Effect::Authorize { token, .. } => {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use noctule_broker::Version;
+use noctule_broker::{Durability, Version};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -19,7 +19,11 @@ const LISTENER: &str = "listener";
 /// More than any configuration needs; what is larger is another file, or has no end.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-const LISTENER_FIELDS: [&str; 3] = ["address", "allow_anonymous", "versions"];
+const LISTENER_FIELDS: [&str; 5] =
+    ["address", "allow_anonymous", "durability", "tell_durability", "versions"];
+const DURABILITIES: [Durability; 3] =
+    [Durability::Stored, Durability::Interval, Durability::Memory];
+const DURABILITY: Kind = Kind::Choice(&["local", "interval", "memory"]);
 const VERSIONS: [(&str, Version); 3] =
     [("3.1", Version::V3_1), ("3.1.1", Version::V3_1_1), ("5.0", Version::V5_0)];
 
@@ -151,6 +155,17 @@ impl File<'_> {
                         listener.allow_anonymous = Some(flag);
                     }
                 }
+                "durability" => {
+                    if let Value::Text(text) = self.checked(place, &name, DURABILITY, value)? {
+                        listener.durability =
+                            DURABILITIES.into_iter().find(|known| known.name() == text);
+                    }
+                }
+                "tell_durability" => {
+                    if let Value::Flag(flag) = self.checked(place, &name, Kind::Flag, value)? {
+                        listener.tell_durability = flag;
+                    }
+                }
                 "versions" => {
                     if let Value::List(texts) = self.checked(place, &name, Kind::List, value)? {
                         listener.versions = Some(self.versions(place, &name, value, &texts)?);
@@ -252,9 +267,13 @@ mod tests {
              maximum_qos = \"1\"\n\
              [[listener]]\n\
              address = \"unix:/tmp/x\"\n\
-             versions = [\"5.0\"]\n",
+             versions = [\"5.0\"]\n\
+             durability = \"memory\"\n\
+             tell_durability = true\n",
         )
         .unwrap();
+        assert_eq!(configuration.listeners[0].durability, Some(Durability::Memory));
+        assert!(configuration.listeners[0].tell_durability);
         assert_eq!(configuration.listen, ["127.0.0.1:1884"]);
         assert_eq!(configuration.limits.maximum_packet_size, 1 << 20);
         assert_eq!(configuration.limits.receive_maximum, 20);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use noctule_broker::{
-    Broker, Builder, Features, Limits, Listener, Recovery, SharedStrategy, TextRules, Version,
+    Broker, Builder, Durability, Features, Limits, Listener, Recovery, SharedStrategy, TextRules,
+    Version,
 };
 
 use crate::data_directory;
@@ -18,17 +19,6 @@ pub(crate) const DEFAULT_ADDRESSES: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"]
 pub(crate) enum LogFormat {
     Json,
     Text,
-}
-
-/// What an acknowledgement means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// What was acknowledged is on disk, and the disk is told every so often to make that last.
-    Interval,
-    /// What was acknowledged is on disk.
-    Local,
-    /// It is in memory, and gone with the process.
-    Memory,
 }
 
 /// The settings of `noctule serve`.
@@ -60,6 +50,8 @@ pub(crate) struct ListenerConfiguration {
     pub(crate) address: String,
     pub(crate) versions: Option<Vec<Version>>,
     pub(crate) allow_anonymous: Option<bool>,
+    pub(crate) durability: Option<Durability>,
+    pub(crate) tell_durability: bool,
 }
 
 impl Default for Configuration {
@@ -69,7 +61,7 @@ impl Default for Configuration {
             listeners: Vec::new(),
             allow_anonymous: None,
             data: None,
-            durability: Durability::Local,
+            durability: Durability::Stored,
             sync_interval: Duration::from_millis(100),
             recovery: Recovery::default(),
             shards: None,
@@ -136,6 +128,9 @@ impl ListenerConfiguration {
         if let Some(allow) = self.allow_anonymous {
             listener = listener.allow_anonymous(allow);
         }
-        listener
+        if let Some(durability) = self.durability {
+            listener = listener.durability(durability);
+        }
+        listener.tell_durability(self.tell_durability)
     }
 }

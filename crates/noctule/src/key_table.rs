@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use noctule_broker::{QoS, Recovery, SharedStrategy, TextRules};
+use noctule_broker::{Durability, QoS, Recovery, SharedStrategy, TextRules};
 
-use crate::configuration::{Durability, LogFormat};
+use crate::configuration::LogFormat;
 use crate::key::Key;
 use crate::value::{Kind, Value};
 
@@ -126,7 +126,7 @@ pub(crate) const KEYS: &[Key] = &[
         "durability",
         |configuration| configuration.durability,
         [
-            "local" => Durability::Local,
+            "local" => Durability::Stored,
             "interval" => Durability::Interval,
             "memory" => Durability::Memory
         ],

@@ -37,7 +37,10 @@ pub(crate) fn default_configuration() -> String {
     text.push_str(
         "\n# A way in with its own settings; can be written more than once.\n\
          #[[listener]]\n#address = \"127.0.0.1:1883\"\n#versions = [\"3.1\", \"3.1.1\", \"5.0\"]\n\
-         #allow_anonymous = true\n",
+         #allow_anonymous = true\n\
+         # What an acknowledgement means here: what it means for the broker, or \"memory\"; and\n\
+         # whether CONNACK says so, in a User Property.\n\
+         #durability = \"memory\"\n#tell_durability = false\n",
     );
     text
 }

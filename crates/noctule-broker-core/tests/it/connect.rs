@@ -249,7 +249,10 @@ fn authentication_is_asked_with_what_the_client_offers() {
         assert_eq!(credentials.user_name.as_deref(), Some("bob"));
         assert_eq!(credentials.password.as_deref(), Some(&b"secret"[..]));
         let user_name = Some("robert".into());
-        broker.input(Input::Authenticated { token, outcome: Ok(Principal { user_name }) });
+        broker.input(Input::Authenticated {
+            token,
+            outcome: Ok(Principal { user_name, ..Principal::default() }),
+        });
         client.expect_connack_with(ReasonCode::Success);
         let users: Vec<_> =
             broker.look(|shard| shard.clients().map(|client| client.user_name).collect());

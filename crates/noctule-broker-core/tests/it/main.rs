@@ -22,6 +22,7 @@ mod letters;
 mod life_of_a_publish;
 mod limits;
 mod message_expiry;
+mod modes;
 mod moving;
 mod order;
 mod orders;

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use noctule_broker_core::{
-    ClientSummary, Command, Effect, Effects, Event, Gauges, Input, ListenerId, Principal, Question,
-    Reading, Record, Restored, Settings, Shard, ShardId, ShardMessage, Statistics, Step,
-    StoredMessage, Timestamp, Token,
+    ClientSummary, Command, Durability, Effect, Effects, Event, Gauges, Input, ListenerId,
+    Principal, Question, Reading, Record, Restored, Settings, Shard, ShardId, ShardMessage,
+    Statistics, Step, StoredMessage, Timestamp, Token,
 };
 
 use crate::wire::Link;
@@ -287,7 +287,12 @@ impl World {
         let input = match asked {
             Effect::Authenticate { token, credentials, .. } => {
                 let user_name = credentials.user_name;
-                Input::Authenticated { token, outcome: Ok(Principal { user_name }) }
+                let durability = match user_name.as_deref() {
+                    Some("memory") => Some(Durability::Memory),
+                    Some("stored") => Some(Durability::Stored),
+                    _ => None,
+                };
+                Input::Authenticated { token, outcome: Ok(Principal { user_name, durability }) }
             }
             Effect::Authorize { token, question, .. } => {
                 Input::Authorized { token, allowed: is_allowed(&question) }

@@ -25,7 +25,7 @@ impl Directory {
     }
 
     /// What a crash at this moment would leave.
-    fn crashed(&self) -> Self {
+    pub(crate) fn crashed(&self) -> Self {
         let copy = Self::new();
         fs::create_dir(&copy.0).unwrap();
         for entry in fs::read_dir(&self.0).unwrap() {

@@ -20,6 +20,7 @@ mod leaks;
 mod levels;
 mod lifecycle;
 mod listeners;
+mod modes;
 mod neighbours;
 mod panic;
 mod process;

@@ -8,7 +8,45 @@ use noctule_packet::{PacketId, QoS};
 use super::{Sender, Slot};
 use crate::packet_id::{PACKET_IDS, distance, packet_id_of};
 
+/// How far something is that has a packet identifier, or had one behind others that still do.
+#[derive(Debug)]
+pub enum Begun<'a, M> {
+    /// It is published.
+    Published {
+        /// What is sent.
+        message: &'a mut M,
+        /// Its quality of service.
+        qos: QoS,
+    },
+    /// It is released.
+    Released {
+        /// Counts up with each PUBREC.
+        order: u64,
+    },
+    /// It is done.
+    Done,
+}
+
 impl<M> Sender<M> {
+    /// Everything from the oldest message on that is not done up to the last that has a packet
+    /// identifier; these follow one another.
+    pub fn begun_mut(&mut self) -> impl Iterator<Item = (PacketId, Begun<'_, M>)> {
+        (self.first..).zip(&mut self.slots).map(|(sequence, slot)| {
+            let begun = match slot {
+                Slot::Published { message, qos } => Begun::Published { message, qos: *qos },
+                Slot::Released { order } => Begun::Released { order: *order },
+                Slot::Done => Begun::Done,
+            };
+            (packet_id_of(sequence), begun)
+        })
+    }
+
+    /// What waits, in order.
+    pub fn iter_waiting_mut(&mut self) -> impl Iterator<Item = (&mut M, QoS)> {
+        let waiting = self.backlog.iter_mut().flat_map(|backlog| &mut backlog.waiting);
+        waiting.map(|(message, qos)| (message, *qos))
+    }
+
     /// The messages that are published and not acknowledged, in order, and whether each has been
     /// sent on this connection.
     pub fn published_mut(&mut self) -> impl Iterator<Item = (PacketId, QoS, bool, &mut M)> {
@@ -165,6 +203,32 @@ mod tests {
         assert!(!sender.unreserve(reserved));
         assert!(sender.on_puback(sent[0]).is_err());
         assert!(sender.send_now('d', QoS::AtLeastOnce).is_ok());
+    }
+
+    #[test]
+    fn all_that_has_begun_can_be_looked_at_in_order() {
+        let mut sender = Sender::new(3);
+        for (message, qos) in ['a', 'b', 'c', 'd'].into_iter().zip([
+            QoS::ExactlyOnce,
+            QoS::AtLeastOnce,
+            QoS::AtLeastOnce,
+            QoS::ExactlyOnce,
+        ]) {
+            sender.enqueue(message, qos);
+        }
+        while sender.next_transmission().is_some() {}
+        assert_eq!(sender.on_pubrec(id(1)), Ok(Some('a')));
+        assert_eq!(sender.on_puback(id(2)), Ok('b'));
+        let begun = sender.begun_mut().map(|(packet_id, begun)| match begun {
+            Begun::Published { message, qos } => alloc::format!("{packet_id} {message} {qos:?}"),
+            Begun::Released { order } => alloc::format!("{packet_id} released {order}"),
+            Begun::Done => alloc::format!("{packet_id} done"),
+        });
+        assert_eq!(begun.collect::<Vec<_>>(), ["1 released 0", "2 done", "3 c AtLeastOnce"]);
+        for (message, _) in sender.iter_waiting_mut() {
+            *message = 'x';
+        }
+        assert_eq!(sender.peek_waiting(), Some(&'x'));
     }
 
     #[test]

@@ -225,7 +225,10 @@ impl Broker {
             }
             Effect::Authenticate { token, credentials, .. } => {
                 let user_name = credentials.user_name;
-                Input::Authenticated { token, outcome: Ok(Principal { user_name }) }
+                Input::Authenticated {
+                    token,
+                    outcome: Ok(Principal { user_name, ..Principal::default() }),
+                }
             }
             Effect::Authorize { token, .. } => Input::Authorized { token, allowed: true },
             // It keeps everything in memory.
