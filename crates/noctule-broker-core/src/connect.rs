@@ -225,12 +225,9 @@ impl Shard {
         let is_needed =
             will.as_ref().is_some_and(|will| will.is_kept()) || session.backlog().is_some();
         // What was promised to wait for it in the store does so until it is done with.
-        let lasts = if in_memory {
-            session.is_leaving_store() && session.is_owed_something()
-        } else {
-            true
-        };
-        if !(session.may_return() && lasts) && !is_needed {
+        let stays = !in_memory || (session.is_leaving_store() && session.is_owed_something());
+        let lasts = session.may_return() && stays;
+        if !lasts && !is_needed {
             return self.leave_store(key, effects);
         }
         let known = session.kept.as_ref().map(|kept| kept.name);

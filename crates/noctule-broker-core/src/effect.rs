@@ -152,6 +152,11 @@ pub enum Effect {
         /// How many bytes of messages, about: one message in any case.
         bytes_max: u64,
     },
+    /// Empty the log as far as that is possible now, even if little is in it: memory is scarce.
+    /// What follows from that comes with [`Input::Spilled`](crate::Input::Spilled) to all shards,
+    /// and behind all of it [`Input::LogEmptied`](crate::Input::LogEmptied), whether it has helped
+    /// or not.
+    EmptyLog,
     /// Everything that was given back with [`Input::Restore`](crate::Input::Restore) is in its
     /// place, here and in what other shards know of it.
     Restored,

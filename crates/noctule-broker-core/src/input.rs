@@ -109,6 +109,10 @@ pub enum Input<'a> {
         /// The last place.
         up_to: u64,
     },
+    /// The log is emptied, for whoever has asked with
+    /// [`Effect::EmptyLog`](crate::Effect::EmptyLog) since that began; and all shards have heard
+    /// what has left it.
+    LogEmptied,
     /// What was stored, before anything else happens.
     Restore(Restored),
     /// Whether there is room for records on their way to the store. While there is none, whoever

@@ -13,6 +13,9 @@ const LEASE_BYTES_MAX: u64 = 256 * 1024;
 /// does not use, others miss.
 const LEASE_PART: u64 = 16;
 
+/// When no more than this part of what there may be is left, it is scarce.
+const SCARCE_PART: u64 = 8;
+
 /// What a shard uses, and what it may.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -113,6 +116,11 @@ impl Memory {
     /// The limit, if all shards together have used it up: nothing new is taken then.
     pub(crate) fn shortage(&self) -> Option<Limit> {
         self.is_short().then(|| self.limit())
+    }
+
+    /// Whether so little is left that what is on its way to other shards may use it up.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.total() >= self.maximum - self.maximum / SCARCE_PART
     }
 
     fn limit(&self) -> Limit {

@@ -60,6 +60,10 @@ impl Shard {
     ) -> Option<()> {
         let name = last.name.name()?;
         run.next(name)?;
+        // What takes memory over there may have to wait.
+        if self.keeps() && self.memory.is_scarce() {
+            return None;
+        }
         let publisher = self.publisher_number(Publisher::Session(key));
         let session = self.registry.session_mut(key)?;
         let is_in_memory = session.durability == Durability::Memory;

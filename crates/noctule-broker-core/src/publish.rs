@@ -164,7 +164,7 @@ impl Shard {
             let parked = ParkedPublish { message, session: key, acknowledgement };
             match blocked_by {
                 Some(shard) => self.wait_for_credit(id, shard, parked),
-                None => self.wait_for_room(id, parked),
+                None => self.wait_for_room(id, parked, effects),
             }
             return Ok(Flow::Wait);
         }

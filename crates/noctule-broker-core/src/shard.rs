@@ -224,6 +224,7 @@ impl Shard {
                 self.on_queue_read(session, from, messages, next, effects);
             }
             Input::Spilled { session, up_to } => self.on_spilled(session, up_to),
+            Input::LogEmptied => self.on_log_emptied(effects),
             Input::Restore(restored) => self.on_restore(restored, effects),
             Input::StoreReport(report) => self.counters.note_store(report),
             Input::StoreRoom { has_room } => self.on_store_room(has_room, effects),

@@ -1,13 +1,19 @@
 //! Who waits while there is no room for records on their way to the store: a disk that is full, or
 //! slow, or does not answer must be felt by those who want something kept, and by nobody else.
+//!
+//! And who waits while memory is scarce because messages are in it that the store could have alone:
+//! what comes faster than the store's log is emptied would be dropped, although there is room for
+//! it on disk. Each waits for one emptying; if that does not help, queues drop what is too much.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use noctule_packet::{QoS, ReasonCode};
+use noctule_session::Timestamp;
 
 use crate::connection::Parked;
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
 use crate::fault::Refused;
 use crate::input::ConnectionId;
 use crate::publication::Publication;
@@ -24,7 +30,23 @@ use crate::will::Will;
 pub(crate) struct StoreRoom {
     is_missing: bool,
     waiting: VecDeque<ConnectionId>,
+    emptying: Emptying,
 }
+
+/// Whether memory is free again when the log is emptied.
+#[derive(Debug, Default)]
+enum Emptying {
+    /// Nobody has asked for that.
+    #[default]
+    Idle,
+    /// It is on its way.
+    Asked,
+    /// It did not help, and is not asked for again before this.
+    InVain { until: Timestamp },
+}
+
+/// For so long queues may drop what is too much before the log is emptied for that again.
+const IN_VAIN: Duration = Duration::from_millis(250);
 
 impl Shard {
     /// Whether what nobody waits for, or somebody can do without, is better not recorded now.
@@ -36,9 +58,28 @@ impl Shard {
     pub(crate) fn on_store_room(&mut self, has_room: bool, effects: &mut Effects) {
         self.store_room.is_missing = !has_room;
         if has_room {
-            for id in core::mem::take(&mut self.store_room.waiting) {
-                self.try_again(id, effects);
-            }
+            self.try_all_again(effects);
+        }
+    }
+
+    /// The log is empty, but for what has come since that was asked for.
+    pub(crate) fn on_log_emptied(&mut self, effects: &mut Effects) {
+        if !matches!(self.store_room.emptying, Emptying::Asked) {
+            return;
+        }
+        self.store_room.emptying = if self.memory.is_scarce() {
+            Emptying::InVain { until: self.now + IN_VAIN }
+        } else {
+            Emptying::Idle
+        };
+        if !self.store_room.is_missing {
+            self.try_all_again(effects);
+        }
+    }
+
+    fn try_all_again(&mut self, effects: &mut Effects) {
+        for id in core::mem::take(&mut self.store_room.waiting) {
+            self.try_again(id, effects);
         }
     }
 
@@ -51,7 +92,7 @@ impl Shard {
         matches: &Matches,
     ) -> bool {
         if !self.store_room.is_missing {
-            return false;
+            return self.waits_for_memory(publication, matches);
         }
         let publisher = self.registry.session(key);
         let is_kept = |session: Option<&Session>| session.is_some_and(Session::is_stored);
@@ -67,6 +108,30 @@ impl Shard {
                     }
                     Target::Group(_) | Target::Shard(_) => is_behind,
                 }))
+    }
+
+    /// Whether a publication has to wait until the log is emptied: what it leads to on other shards
+    /// is not known, and in shared subscriptions nothing leaves memory.
+    fn waits_for_memory(&self, publication: &Publication<'_>, matches: &Matches) -> bool {
+        let is_in_vain = match self.store_room.emptying {
+            Emptying::Idle | Emptying::Asked => false,
+            Emptying::InVain { until } => self.now < until,
+        };
+        if publication.qos == QoS::AtMostOnce
+            || !self.keeps()
+            || is_in_vain
+            || !self.memory.is_scarce()
+        {
+            return false;
+        }
+        matches.iter().any(|found| match found.target {
+            Target::Session(key) => self.registry.session(key).is_some_and(|session| {
+                let takes_it = session.connection.is_some() && session.is_open();
+                found.options.qos > QoS::AtMostOnce && session.is_stored() && !takes_it
+            }),
+            Target::Shard(_) => true,
+            Target::Group(_) => false,
+        })
     }
 
     /// A client that has a session kept, or wants one, would wait for its CONNACK, come again and
@@ -90,10 +155,19 @@ impl Shard {
     }
 
     /// Lets a connection wait until there is room.
-    pub(crate) fn wait_for_room(&mut self, id: ConnectionId, parked: ParkedPublish) {
+    pub(crate) fn wait_for_room(
+        &mut self,
+        id: ConnectionId,
+        parked: ParkedPublish,
+        effects: &mut Effects,
+    ) {
         self.park(id, Parked::Room(Box::new(parked)));
         self.statistics.publish_unkept += 1;
         self.store_room.waiting.push_back(id);
+        if !self.store_room.is_missing && !matches!(self.store_room.emptying, Emptying::Asked) {
+            self.store_room.emptying = Emptying::Asked;
+            effects.push(Effect::EmptyLog);
+        }
     }
 
     /// How many connections wait for room.

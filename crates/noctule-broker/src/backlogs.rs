@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tracing::{error, info};
 
+use crate::checkpoints::Wishes;
 use crate::shard::{ShardDriver, SharedDriver};
 use crate::storage::ends;
 
@@ -34,8 +36,16 @@ pub(crate) type Spilled = Vec<(u64, u64)>;
 /// What a shard has to hear.
 #[derive(Debug)]
 enum News {
-    Read { session: u64, from: u64, messages: Vec<StoredMessage>, next: Option<u64> },
+    Read {
+        session: u64,
+        from: u64,
+        messages: Vec<StoredMessage>,
+        next: Option<u64>,
+    },
     Spilled(Arc<Spilled>),
+    /// The log is emptied. So many shards have not heard what was spilled.
+    Emptied(Arc<AtomicUsize>),
+    AllEmptied,
 }
 
 /// Where the news for one shard waits.
@@ -74,6 +84,19 @@ impl Postboxes {
         let spilled = Arc::new(spilled);
         self.0.iter().for_each(|postbox| postbox.put(News::Spilled(Arc::clone(&spilled))));
     }
+
+    /// Lets all shards know that the log is emptied, when the last one knows what was spilled: the
+    /// memory that is free then is everybody's.
+    pub(crate) fn tell_emptied(&self) {
+        let missing = Arc::new(AtomicUsize::new(self.0.len()));
+        self.0.iter().for_each(|postbox| postbox.put(News::Emptied(Arc::clone(&missing))));
+    }
+
+    fn note_emptied(&self, missing: &AtomicUsize) {
+        if missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.iter().for_each(|postbox| postbox.put(News::AllEmptied));
+        }
+    }
 }
 
 /// What a shard asks for.
@@ -107,9 +130,15 @@ impl Reader {
         Ok(Self { orders, thread })
     }
 
-    /// A shard's way to it.
-    pub(crate) fn door(&self, shard: ShardId, postboxes: &Postboxes) -> Backlogs {
-        Backlogs { shard, orders: self.orders.clone(), postboxes: postboxes.clone() }
+    /// A shard's way to it, and to the thread that empties the log.
+    pub(crate) fn door(
+        &self,
+        shard: ShardId,
+        postboxes: &Postboxes,
+        checkpoints: &Wishes,
+    ) -> Backlogs {
+        let (orders, postboxes) = (self.orders.clone(), postboxes.clone());
+        Backlogs { shard, orders, postboxes, checkpoints: checkpoints.clone() }
     }
 
     /// Ends the thread, unless the disk keeps it for longer than this. Whether it has ended.
@@ -190,6 +219,7 @@ pub(crate) struct Backlogs {
     shard: ShardId,
     orders: Sender<Order>,
     postboxes: Postboxes,
+    checkpoints: Wishes,
 }
 
 impl Backlogs {
@@ -203,6 +233,13 @@ impl Backlogs {
 }
 
 impl ShardDriver {
+    /// Empties the log; the shard hears of it when that is done.
+    pub(crate) fn empty_log(&self) {
+        if let Some(backlogs) = &self.backlogs {
+            backlogs.checkpoints.hurry();
+        }
+    }
+
     /// Reads a part of a queue; the shard hears of it when that is done.
     pub(crate) fn read_queue(&self, session: u64, from: u64, bytes_max: u64) {
         if let Some(backlogs) = &self.backlogs {
@@ -228,6 +265,8 @@ pub(crate) async fn backlog_loop(driver: SharedDriver) {
                     let _ = driver.borrow_mut().input(read);
                     yield_now().await;
                 }
+                News::Emptied(missing) => postboxes.note_emptied(&missing),
+                News::AllEmptied => drop(driver.borrow_mut().input(Input::LogEmptied)),
                 News::Spilled(spilled) => {
                     for some in spilled.chunks(QUEUES_A_TURN) {
                         for (session, up_to) in some.iter().copied() {

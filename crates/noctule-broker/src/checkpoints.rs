@@ -1,10 +1,10 @@
 //! The thread that empties the log from its front, so that its segments can be used again, and
 //! keeps the runs small in which what waits for long stands.
 
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
+use std::{io, mem};
 
 use noctule_broker_core::{Settings, Totals};
 use noctule_store::broker::Archive;
@@ -26,14 +26,66 @@ const AGE: Duration = Duration::from_secs(15);
 /// After a failure the same is tried again after so long.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// So long is waited for the segment that is written to to be ended, when the log is to be empty.
+const SEAL: Duration = Duration::from_secs(1);
+
+/// How often is looked whether it is.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// The thread, and the way to end it.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
-    is_stopping: Arc<(Mutex<bool>, Condvar)>,
+    wishes: Wishes,
     thread: JoinHandle<()>,
 }
 
-fn lock(mutex: &Mutex<bool>) -> MutexGuard<'_, bool> {
+/// What the thread is to do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes(Arc<(Mutex<Wish>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Wish {
+    ends: bool,
+    /// Whether the log is to be emptied as far as it can be.
+    hurries: bool,
+}
+
+impl Wishes {
+    /// Lets the log be emptied at once, the segment that is written to as well, and all shards hear
+    /// when that is done.
+    pub(crate) fn hurry(&self) {
+        self.wish(|wish| wish.hurries = true);
+    }
+
+    fn end(&self) {
+        self.wish(|wish| wish.ends = true);
+    }
+
+    fn wish(&self, change: impl FnOnce(&mut Wish)) {
+        let (wish, changed) = &*self.0;
+        change(&mut lock(wish));
+        changed.notify_all();
+    }
+
+    /// Waits for a moment.
+    fn pause(&self) {
+        let (wish, changed) = &*self.0;
+        drop(changed.wait_timeout_while(lock(wish), MOMENT, |wish| !wish.ends));
+    }
+
+    /// Waits for so long, or until somebody is in a hurry. Whether somebody is; nothing if the thread
+    /// is to end.
+    fn wait(&self, wait: Duration) -> Option<bool> {
+        let (wish, changed) = &*self.0;
+        // After a failure nobody's hurry helps.
+        let goes_on = |wish: &mut Wish| !(wish.ends || wish.hurries && wait < RETRY);
+        let waited = changed.wait_timeout_while(lock(wish), wait, goes_on);
+        let (mut wish, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!wish.ends).then(|| mem::take(&mut wish.hurries))
+    }
+}
+
+fn lock(mutex: &Mutex<Wish>) -> MutexGuard<'_, Wish> {
     // Nobody can panic halfway through a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -45,17 +97,23 @@ impl Checkpoints {
         mut archive: Archive,
         postboxes: Postboxes,
         memory: Memory,
+        wishes: Wishes,
     ) -> io::Result<Self> {
-        let is_stopping = Arc::new((Mutex::new(false), Condvar::new()));
-        let stopping = Arc::clone(&is_stopping);
+        let wished = wishes.clone();
         let work = move || {
             let view = committer.view();
             // What other processes have left is too much already.
             let (mut wait, mut aging) = (Duration::ZERO, Aging::of(&view));
-            while !waits(&stopping, wait) {
-                let kept = if memory.is_tight() { 0 } else { SEGMENTS_MAX };
+            while let Some(hurries) = wished.wait(wait) {
+                if hurries {
+                    seal(&view, &committer, &wished);
+                }
+                let kept = if hurries || memory.is_tight() { 0 } else { SEGMENTS_MAX };
                 let old = aging.look(&view, &committer);
                 let is_empty = empty(&view, kept, old, &committer, &mut archive, &postboxes);
+                if hurries {
+                    postboxes.tell_emptied();
+                }
                 wait = match is_empty.then(|| tend(&mut archive)) {
                     Some(Some(true)) => Duration::ZERO,
                     Some(Some(false)) => INTERVAL,
@@ -64,14 +122,12 @@ impl Checkpoints {
             }
         };
         let thread = Builder::new().name("noctule-checkpoint".into()).spawn(work)?;
-        Ok(Self { is_stopping, thread })
+        Ok(Self { wishes, thread })
     }
 
     /// Has the thread end when it is done with what it has begun.
     pub(crate) fn begin_stop(&self) {
-        let (is_stopping, changed) = &*self.is_stopping;
-        *lock(is_stopping) = true;
-        changed.notify_all();
+        self.wishes.end();
     }
 
     /// Whether it has ended: a disk that does not answer keeps it for as long.
@@ -88,13 +144,15 @@ impl Checkpoints {
     }
 }
 
-/// Waits for so long; whether it is to end.
-fn waits(stopping: &(Mutex<bool>, Condvar), wait: Duration) -> bool {
-    let (is_stopping, changed) = stopping;
-    let goes_on = |is_stopping: &mut bool| !*is_stopping;
-    match changed.wait_timeout_while(lock(is_stopping), wait, goes_on) {
-        Ok((is_stopping, _)) => *is_stopping,
-        Err(poisoned) => *poisoned.into_inner().0,
+/// Ends the segment that is written to, and waits until that has happened, but not for ever.
+fn seal(view: &LogView, committer: &Committer, wishes: &Wishes) {
+    let (active, began) = (view.active(), Instant::now());
+    if !view.has_begun() {
+        return;
+    }
+    committer.seal();
+    while view.active() == active && began.elapsed() < SEAL {
+        wishes.pause();
     }
 }
 

@@ -38,6 +38,7 @@ impl ShardDriver {
             Effect::ReadQueue { session, from, bytes_max } => {
                 self.read_queue(session, from, bytes_max);
             }
+            Effect::EmptyLog => self.empty_log(),
             Effect::Restored => self.signals().restored.raise(),
             Effect::ToShard { to, message } => {
                 self.send_letter(to, Letter::Message { from: self.mail.shard(), message });

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::backlogs::{Backlogs, Postboxes, Reader};
-use crate::checkpoints::{Checkpoints, Memory};
+use crate::checkpoints::{Checkpoints, Memory, Wishes};
 use crate::disks::Disks;
 use crate::error::{BrokerError, StartError};
 use crate::keeping::Keeper;
@@ -85,10 +85,17 @@ impl Storage {
         let postboxes = Postboxes::new(placement.shards());
         let reader = Reader::start(archive.queues(), postboxes.clone());
         let reader = reader.map_err(StartError::Thread)?;
-        let doors = (0..placement.shards()).map(|shard| reader.door(ShardId(shard), &postboxes));
+        let wishes = Wishes::default();
+        let door = |shard| reader.door(ShardId(shard), &postboxes, &wishes);
+        let doors = (0..placement.shards()).map(door);
         let doors: Vec<_> = doors.collect();
-        let checkpoints =
-            Checkpoints::start(Arc::clone(&committer), archive, postboxes, Memory::of(settings));
+        let checkpoints = Checkpoints::start(
+            Arc::clone(&committer),
+            archive,
+            postboxes,
+            Memory::of(settings),
+            wishes,
+        );
         let checkpoints = checkpoints.map_err(StartError::Thread)?;
         let keepers = appenders.into_iter().zip(bells);
         let keepers = keepers.map(|(appender, bell)| Keeper::new(appender, bell));

@@ -67,6 +67,8 @@ impl World {
                     self.answer_later(shard, Input::Persisted { records });
                 }
             }
+            // That it has helped is not promised.
+            Effect::EmptyLog => self.answer_later(shard, Input::LogEmptied),
             Effect::Restored => self.shards[shard].is_restored = true,
             Effect::ReadQueue { session, from, bytes_max } => {
                 self.read_queue(shard, session, from, bytes_max);

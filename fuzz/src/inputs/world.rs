@@ -32,6 +32,7 @@ struct Asked {
 enum What {
     Authenticate(Token),
     Authorize(Token),
+    Empty,
     /// Of all records so many.
     Persist(u64),
 }
@@ -243,6 +244,7 @@ impl World {
                 Input::Authenticated { token, outcome: Ok(Principal::default()) }
             }
             What::Authorize(token) => Input::Authorized { token, allowed: !no },
+            What::Empty => Input::LogEmptied,
             What::Persist(records) => Input::Persisted { records },
         };
         self.input(asked.shard, input);
@@ -328,6 +330,7 @@ impl World {
                 }
                 // Nothing is ever put away.
                 Effect::ReadQueue { .. } => continue,
+                Effect::EmptyLog => What::Empty,
                 Effect::Restored => {
                     self.restored += 1;
                     continue;

@@ -137,6 +137,24 @@ impl Broker {
         }
     }
 
+    /// From now on the log is emptied when [`Broker::log_emptied`] says so.
+    pub(crate) fn hold_emptying(&self) {
+        self.world.borrow_mut().holds_emptying = true;
+    }
+
+    /// Which shards have asked for an empty log since the last call.
+    pub(crate) fn emptying(&self) -> Vec<ShardId> {
+        std::mem::take(&mut self.world.borrow_mut().emptying)
+    }
+
+    /// The log is emptied.
+    pub(crate) fn log_emptied(&self) {
+        let mut world = self.world.borrow_mut();
+        for shard in world.shards.ids() {
+            world.input(shard, Input::LogEmptied);
+        }
+    }
+
     /// What the store has of queues, by the names of sessions.
     pub(crate) fn stored_queues(&self, queues: BTreeMap<u64, BTreeMap<u64, StoredMessage>>) {
         self.world.borrow_mut().queues = queues;

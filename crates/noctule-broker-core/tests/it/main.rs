@@ -40,6 +40,7 @@ mod retained_expiry;
 mod retained_orders;
 mod retained_shards;
 mod routes;
+mod scarce;
 mod session;
 mod shared;
 mod shared_in_flight;

@@ -41,6 +41,10 @@ pub(crate) struct World {
     pub(crate) holds_reads: bool,
     /// The reads that are held.
     pub(crate) reads: VecDeque<(ShardId, Effect)>,
+    /// Whether the log is emptied only when a test says so.
+    pub(crate) holds_emptying: bool,
+    /// The shards that have asked for an empty log.
+    pub(crate) emptying: Vec<ShardId>,
     /// How many shards have what was stored.
     pub(crate) restored: usize,
     /// What shards say to each other is held too.
@@ -101,6 +105,8 @@ impl World {
             queues: BTreeMap::new(),
             holds_reads: false,
             reads: VecDeque::new(),
+            holds_emptying: false,
+            emptying: Vec::new(),
             restored: 0,
             shards,
             now,
@@ -163,6 +169,7 @@ impl World {
             | Input::Persisted { .. }
             | Input::Restore(_)
             | Input::QueueRead { .. }
+            | Input::LogEmptied
             | Input::Spilled { .. }
             | Input::StoreReport(_)
             | Input::StoreRoom { .. }
@@ -219,6 +226,8 @@ impl World {
                     }
                     Effect::Event(event) => self.events.push(event),
                     Effect::Restored => self.restored += 1,
+                    Effect::EmptyLog if self.holds_emptying => self.emptying.push(shard),
+                    Effect::EmptyLog => questions.push((shard, effect)),
                     Effect::ToShard { to, message } if !self.holds_mail => {
                         self.mail.push_back((shard, to, message));
                     }
@@ -310,6 +319,7 @@ impl World {
                 let _ = self.turn(to, Input::FromShard { from: shard, message });
                 return;
             }
+            Effect::EmptyLog => Input::LogEmptied,
             Effect::Close { .. } | Effect::Resume { .. } | Effect::Restored | Effect::Event(_) => {
                 return;
             }

@@ -31,6 +31,7 @@ mod recovery;
 mod requests;
 mod retained;
 mod rules;
+mod scarce;
 mod shards;
 mod shards_moving;
 mod shards_stopping;

@@ -232,7 +232,10 @@ impl Broker {
             }
             Effect::Authorize { token, .. } => Input::Authorized { token, allowed: true },
             // It keeps everything in memory.
-            Effect::Persist { .. } | Effect::ReadQueue { .. } | Effect::Restored => return,
+            Effect::Persist { .. }
+            | Effect::EmptyLog
+            | Effect::ReadQueue { .. }
+            | Effect::Restored => return,
             Effect::ToShard { to, message } => {
                 let from = ShardId(shard as u16);
                 return self.turn(usize::from(to.0), Input::FromShard { from, message });
