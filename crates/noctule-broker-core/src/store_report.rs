@@ -24,6 +24,16 @@ pub struct StoreReport {
     pub waiting_bytes: u64,
     /// Bytes of the log.
     pub log_bytes: u64,
+    /// Bytes of messages that have left the log.
+    pub runs_bytes: u64,
+    /// Bytes of all else that has left the log.
+    pub state_bytes: u64,
+    /// Checkpoints: each empties one segment of the log.
+    pub checkpoints: u64,
+    /// How long the last checkpoint took.
+    pub checkpoint_last: Duration,
+    /// How long the longest checkpoint took.
+    pub checkpoint_longest: Duration,
     /// For how long nothing has become durable because the disk fails, if it does.
     pub failing: Option<Duration>,
 }

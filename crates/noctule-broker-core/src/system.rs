@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use noctule_packet::{QoS, TopicName};
 
@@ -156,11 +157,16 @@ impl Shard {
             ("store/bytes/written", store.bytes.to_string()),
             ("store/bytes/waiting", store.waiting_bytes.to_string()),
             ("store/log/bytes", store.log_bytes.to_string()),
+            ("store/runs/bytes", store.runs_bytes.to_string()),
+            ("store/state/bytes", store.state_bytes.to_string()),
+            ("store/checkpoints", store.checkpoints.to_string()),
+            ("store/checkpoint/last", micros(store.checkpoint_last)),
+            ("store/checkpoint/longest", micros(store.checkpoint_longest)),
             ("store/commits", store.commits.to_string()),
             ("store/commits/failed", store.commits_failed.to_string()),
             ("store/commits/slow", store.commits_slow.to_string()),
-            ("store/commit/last", format!("{} microseconds", store.commit_last.as_micros())),
-            ("store/commit/longest", format!("{} microseconds", store.commit_longest.as_micros())),
+            ("store/commit/last", micros(store.commit_last)),
+            ("store/commit/longest", micros(store.commit_longest)),
             ("store/failing", format!("{failing} seconds")),
             ("store/sessions/count", gauges.sessions_stored.to_string()),
             ("store/queues/bytes", gauges.stored_bytes.to_string()),
@@ -182,4 +188,8 @@ impl Shard {
             })
             .collect()
     }
+}
+
+fn micros(time: Duration) -> String {
+    format!("{} microseconds", time.as_micros())
 }

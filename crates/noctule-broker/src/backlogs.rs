@@ -219,7 +219,7 @@ pub(crate) struct Backlogs {
     shard: ShardId,
     orders: Sender<Order>,
     postboxes: Postboxes,
-    checkpoints: Wishes,
+    pub(crate) checkpoints: Wishes,
 }
 
 impl Backlogs {

@@ -1,6 +1,7 @@
 //! The thread that empties the log from its front, so that its segments can be used again, and
 //! keeps the runs small in which what waits for long stands.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::{io, mem};
 
 use noctule_broker_core::{Settings, Totals};
 use noctule_store::broker::Archive;
-use noctule_store::{Committer, LogView, StoreError};
+use noctule_store::{Committer, LogView, StoreError, StoreStatus};
 use tracing::{debug, error};
 
 use crate::backlogs::Postboxes;
@@ -39,9 +40,43 @@ pub(crate) struct Checkpoints {
     thread: JoinHandle<()>,
 }
 
-/// What the thread is to do.
+/// What the thread is to do, and what it tells.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wishes(Arc<(Mutex<Wish>, Condvar)>);
+pub(crate) struct Wishes(Arc<(Mutex<Wish>, Condvar, Counts)>);
+
+/// What the thread has done, and what there is on disk since.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    runs_bytes: AtomicU64,
+    state_bytes: AtomicU64,
+    checkpoints: AtomicU64,
+    /// In microseconds.
+    last: AtomicU64,
+    longest: AtomicU64,
+}
+
+impl Counts {
+    fn note_checkpoint(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.last.store(took, Ordering::Relaxed);
+        self.longest.fetch_max(took, Ordering::Relaxed);
+        self.checkpoints.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note_sizes(&self, archive: &Archive) {
+        self.runs_bytes.store(archive.runs_bytes(), Ordering::Relaxed);
+        self.state_bytes.store(archive.state_bytes(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn tell(&self, status: &mut StoreStatus) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        status.runs_bytes = read(&self.runs_bytes);
+        status.state_bytes = read(&self.state_bytes);
+        status.checkpoints = read(&self.checkpoints);
+        status.checkpoint_last = Duration::from_micros(read(&self.last));
+        status.checkpoint_longest = Duration::from_micros(read(&self.longest));
+    }
+}
 
 #[derive(Debug, Default)]
 struct Wish {
@@ -57,26 +92,30 @@ impl Wishes {
         self.wish(|wish| wish.hurries = true);
     }
 
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.0.2
+    }
+
     fn end(&self) {
         self.wish(|wish| wish.ends = true);
     }
 
     fn wish(&self, change: impl FnOnce(&mut Wish)) {
-        let (wish, changed) = &*self.0;
+        let (wish, changed, _) = &*self.0;
         change(&mut lock(wish));
         changed.notify_all();
     }
 
     /// Waits for a moment.
     fn pause(&self) {
-        let (wish, changed) = &*self.0;
+        let (wish, changed, _) = &*self.0;
         drop(changed.wait_timeout_while(lock(wish), MOMENT, |wish| !wish.ends));
     }
 
-    /// Waits for so long, or until somebody is in a hurry. Whether somebody is; nothing if the thread
-    /// is to end.
+    /// Waits for so long, or until somebody is in a hurry. Whether somebody is; nothing if the
+    /// thread is to end.
     fn wait(&self, wait: Duration) -> Option<bool> {
-        let (wish, changed) = &*self.0;
+        let (wish, changed, _) = &*self.0;
         // After a failure nobody's hurry helps.
         let goes_on = |wish: &mut Wish| !(wish.ends || wish.hurries && wait < RETRY);
         let waited = changed.wait_timeout_while(lock(wish), wait, goes_on);
@@ -104,16 +143,20 @@ impl Checkpoints {
             let view = committer.view();
             // What other processes have left is too much already.
             let (mut wait, mut aging) = (Duration::ZERO, Aging::of(&view));
+            let counts = wished.counts();
+            counts.note_sizes(&archive);
             while let Some(hurries) = wished.wait(wait) {
                 if hurries {
                     seal(&view, &committer, &wished);
                 }
                 let kept = if hurries || memory.is_tight() { 0 } else { SEGMENTS_MAX };
                 let old = aging.look(&view, &committer);
-                let is_empty = empty(&view, kept, old, &committer, &mut archive, &postboxes);
+                let is_empty =
+                    empty(&view, kept, old, &committer, &mut archive, &postboxes, counts);
                 if hurries {
                     postboxes.tell_emptied();
                 }
+                counts.note_sizes(&archive);
                 wait = match is_empty.then(|| tend(&mut archive)) {
                     Some(Some(true)) => Duration::ZERO,
                     Some(Some(false)) => INTERVAL,
@@ -211,6 +254,7 @@ fn empty(
     committer: &Committer,
     archive: &mut Archive,
     postboxes: &Postboxes,
+    counts: &Counts,
 ) -> bool {
     let sealed = view.sealed();
     let excess = sealed.len().saturating_sub(kept);
@@ -220,6 +264,7 @@ fn empty(
         if archive.has_taken_in(segment) {
             continue;
         }
+        let began = Instant::now();
         match archive.take_in(view, segment) {
             Ok(spilled) => postboxes.tell_spilled(spilled),
             Err(error) => {
@@ -229,6 +274,7 @@ fn empty(
             }
         }
         committer.trim(segment + 1);
+        counts.note_checkpoint(began.elapsed());
         debug!(target: "noctule", segment, "a segment of the log is empty");
     }
     true

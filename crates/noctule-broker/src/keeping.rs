@@ -122,7 +122,11 @@ impl ShardDriver {
 
     /// How the store is doing, if there is one.
     pub(crate) fn store_status(&self) -> Option<StoreStatus> {
-        self.keeper.as_ref().map(|keeper| keeper.appender.status())
+        let mut status = self.keeper.as_ref().map(|keeper| keeper.appender.status());
+        if let Some((status, backlogs)) = status.as_mut().zip(self.backlogs.as_ref()) {
+            backlogs.checkpoints.counts().tell(status);
+        }
+        status
     }
 
     /// More of it is durable.

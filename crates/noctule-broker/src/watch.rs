@@ -80,6 +80,11 @@ fn report(status: &StoreStatus) -> StoreReport {
     report.commit_longest = status.commit_longest;
     report.waiting_bytes = status.waiting_bytes;
     report.log_bytes = status.log_bytes;
+    report.runs_bytes = status.runs_bytes;
+    report.state_bytes = status.state_bytes;
+    report.checkpoints = status.checkpoints;
+    report.checkpoint_last = status.checkpoint_last;
+    report.checkpoint_longest = status.checkpoint_longest;
     report.failing = status.trouble.as_ref().map(|(since, _)| *since);
     report
 }

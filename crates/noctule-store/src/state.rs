@@ -34,6 +34,9 @@ pub trait State: fmt::Debug + Send {
     ///
     /// If the system cannot read it, or what it reads is damaged.
     fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError>;
+
+    /// The bytes that it takes on disk.
+    fn bytes(&self) -> u64;
 }
 
 /// Changes that happen together. Of a key that is named twice, the last counts.

@@ -122,6 +122,10 @@ impl State for LoggedState {
         }
         Ok(())
     }
+
+    fn bytes(&self) -> u64 {
+        self.log.bytes()
+    }
 }
 
 fn change(key: &[u8], value: Option<&[u8]>, live: &mut BTreeMap<Vec<u8>, Vec<u8>>) {

@@ -33,6 +33,16 @@ pub struct StoreStatus {
     pub waiting_bytes: u64,
     /// Bytes of the log on disk that count.
     pub log_bytes: u64,
+    /// Bytes of messages that have left the log.
+    pub runs_bytes: u64,
+    /// Bytes of sessions, subscriptions, retained messages and all else that has left the log.
+    pub state_bytes: u64,
+    /// Checkpoints: each empties one segment of the log.
+    pub checkpoints: u64,
+    /// How long the last checkpoint took.
+    pub checkpoint_last: Duration,
+    /// How long the longest checkpoint took.
+    pub checkpoint_longest: Duration,
     /// For how long nothing has become durable because the disk fails, and why.
     pub trouble: Option<(Duration, Arc<StoreError>)>,
 }
@@ -129,6 +139,11 @@ impl Counters {
             trouble: trouble.map(|error| (since(&self.failing_since).unwrap_or_default(), error)),
             waiting_bytes: 0,
             log_bytes: 0,
+            runs_bytes: 0,
+            state_bytes: 0,
+            checkpoints: 0,
+            checkpoint_last: Duration::ZERO,
+            checkpoint_longest: Duration::ZERO,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The `$SYS` topics: what they say, who sees them, and that nobody else writes them.
 
-use noctule_broker_core::{Durability, Event};
+use std::time::Duration;
+
+use noctule_broker_core::{Durability, Event, Input, StoreReport};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
 
@@ -172,6 +174,30 @@ fn subscriptions_and_retained_messages_are_told() {
     let bytes = broker.look(|shard| shard.gauges().queued_bytes);
     assert!(bytes > 6);
     assert_eq!(number(&broker, "store/messages/bytes"), bytes as f64);
+}
+
+#[test]
+fn what_is_said_of_the_store_is_told() {
+    let broker = broker();
+    let _client = client(&broker, Version::V5_0, "one");
+    let mut report = StoreReport::default();
+    (report.runs_bytes, report.state_bytes, report.checkpoints) = (1, 2, 3);
+    report.checkpoint_last = Duration::from_millis(4);
+    report.checkpoint_longest = Duration::from_millis(5);
+    broker.input(Input::StoreReport(report));
+    broker.advance_seconds(10);
+    for (name, expected) in [
+        ("runs/bytes", "1"),
+        ("state/bytes", "2"),
+        ("checkpoints", "3"),
+        ("checkpoint/last", "4000 microseconds"),
+        ("checkpoint/longest", "5000 microseconds"),
+        ("sessions/count", "0"),
+        ("queues/bytes", "0"),
+        ("clients/memory", "1"),
+    ] {
+        assert_eq!(value(&broker, &format!("store/{name}")), expected, "{name}");
+    }
 }
 
 #[test]

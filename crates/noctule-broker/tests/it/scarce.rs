@@ -42,6 +42,10 @@ fn nothing_that_was_acknowledged_is_dropped_while_there_is_room_on_disk() {
     let (counted, gauges) = wait(broker.statistics()).unwrap();
     assert_eq!((counted.dropped_total(), gauges.queued_messages), (0, MESSAGES));
     assert!(counted.publish_unkept > 0, "it never had to wait: {gauges:?}");
+    let status = wait(broker.store_status()).unwrap().expect("a store");
+    assert!(status.checkpoints > 0 && status.state_bytes > 0, "{status:?}");
+    assert!(status.runs_bytes >= MESSAGES / 2 * 64 * 1024, "{status:?}");
+    assert!(status.checkpoint_longest >= status.checkpoint_last, "{status:?}");
     let (mut absent, present) = open(address, Version::V5_0, "absent");
     assert!(present);
     for number in 0..MESSAGES {

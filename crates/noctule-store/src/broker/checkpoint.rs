@@ -191,6 +191,16 @@ impl Archive {
         Ok(())
     }
 
+    /// The bytes of all runs on disk.
+    pub fn runs_bytes(&self) -> u64 {
+        self.runs.bytes()
+    }
+
+    /// The bytes of the state on disk.
+    pub fn state_bytes(&self) -> u64 {
+        self.state.bytes()
+    }
+
     /// What could not be read since this was last asked, with the reason: it is gone.
     pub fn take_unreadable(&mut self) -> Vec<String> {
         mem::take(&mut self.unreadable)
