@@ -18,7 +18,7 @@ use crate::input::ConnectionId;
 use crate::passing::Awaited;
 use crate::publication::Publication;
 use crate::registry::SessionKey;
-use crate::session::{Delivery, Kept, Session};
+use crate::session::{Delivery, Kept};
 use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::{Record, Reference, is_shared_queue};

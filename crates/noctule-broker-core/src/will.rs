@@ -170,7 +170,7 @@ impl Shard {
         effects: &mut Effects,
     ) {
         let WillOwner { client_id, user_name } = owner;
-        let principal = Principal { user_name };
+        let principal = Principal { user_name, ..Principal::default() };
         let is_in_memory = false;
         let due = DueWill { publisher, client_id, principal, message, name, is_in_memory };
         self.authorize_will(due, effects);
