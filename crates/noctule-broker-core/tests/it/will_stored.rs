@@ -6,7 +6,7 @@ use noctule_broker_core::{
 use noctule_packet::{QoS, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedWill, VERSIONS};
 
-use crate::broker::lasting;
+use crate::broker::{lasting, placement_of, shards};
 use crate::stored::{message, name, stored_session, storing, storing_with, subscription};
 
 fn will() -> OwnedWill {
@@ -59,7 +59,12 @@ fn is_routed(record: &Record) -> bool {
 fn a_will_that_was_due_before_a_crash_is_asked_about_and_reaches_who_has_not_got_it() {
     spec!("MQTT5-3.1.2-8", "MQTT311-3.1.2-8");
     for allowed in [true, false] {
-        let broker = storing_with(|settings| settings.authorization = Authorization::Ask);
+        // A store tells every shard who has got what; here one shard is told.
+        let homes = ["a", "has-it", "lacks-it", "t"].map(|name| (name, 0));
+        let broker = storing_with(|settings| {
+            settings.authorization = Authorization::Ask;
+            settings.placement = placement_of(shards(), &homes);
+        });
         let reader = |number, client_id| {
             Restored::Session(Box::new(StoredSession {
                 subscriptions: vec![subscription("t", QoS::ExactlyOnce)],
