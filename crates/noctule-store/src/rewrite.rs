@@ -75,17 +75,26 @@ impl Log {
         };
         let failed = || StoreError::io("write", UNFINISHED_NAME);
         active.file.write_at(&header.encode(), 0).map_err(failed())?;
-        let (mut batch, mut records) = (Batch::new(), records.into_iter().peekable());
-        while let Some(record) = records.next() {
+        let mut batch = Batch::new();
+        let mut put = |batch: &mut Batch| {
+            let frame = batch.seal(number, life, sequence, (self.ages.now(), self.ages.wall()));
+            active.file.write_at(frame, active.length).map_err(failed())?;
+            active.length += frame.len() as u64;
+            sequence += 1;
+            batch.clear();
+            Ok(())
+        };
+        for record in records {
             batch.push(|out| encode(&record, out))?;
-            if batch.bytes() >= BATCH_BYTES || records.peek().is_none() {
-                let frame = batch.seal(number, life, sequence, (self.ages.now(), self.ages.wall()));
-                active.file.write_at(frame, active.length).map_err(failed())?;
-                active.length += frame.len() as u64;
-                sequence += 1;
-                batch.clear();
+            if batch.bytes() >= BATCH_BYTES {
+                put(&mut batch)?;
             }
         }
+        if !batch.is_empty() {
+            put(&mut batch)?;
+        }
+        // All of them are promised: without one more behind it, the last might be a torn end.
+        put(&mut batch)?;
         active.file.sync().map_err(StoreError::io("sync", UNFINISHED_NAME))?;
         Ok((active, sequence))
     }

@@ -63,6 +63,27 @@ fn every_flipped_bit_of_the_first_segment_costs_one_batch_at_most() {
 }
 
 #[test]
+fn what_is_lost_of_a_log_that_was_rewritten_is_never_taken_for_a_torn_end() {
+    let disk = filled();
+    let mut book = Book::open(disk.clone()).expect("it opens");
+    book.keep(|number| number < 39).expect("there is room");
+    drop(book);
+    let [name] = &noctule_store::Disk::names(&disk).expect("it is there")[..] else {
+        panic!("more than one segment")
+    };
+    let all = read(&disk).0;
+    assert_eq!(all, [1, 19, 38]);
+    let mut length = 0;
+    disk.damage(name, |bytes| length = bytes.len());
+    for at in 0..length {
+        let disk = disk.after(noctule_store::Cut::Nothing);
+        disk.damage(name, |bytes| bytes[at] ^= 0x20);
+        let (left, summary) = read(&disk);
+        assert!(left == all || !summary.is_intact(), "byte {at}: {left:?}, {summary}");
+    }
+}
+
+#[test]
 fn a_torn_end_is_cut_off_and_told_once() {
     let disk = filled();
     let last = (1..9).rev().find(|number| {
