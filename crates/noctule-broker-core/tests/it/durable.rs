@@ -378,3 +378,29 @@ fn what_a_shared_subscription_takes_back_moves_to_a_queue_of_its_own() {
     };
     assert_eq!((from, to.session, to.sequence), (reference.session, queue, 1));
 }
+
+#[test]
+fn what_a_member_without_a_stored_session_is_done_with_waits_in_its_shared_subscription_no_more() {
+    let mut scene = scene(Version::V5_0, QoS::AtMostOnce);
+    scene.broker.answer_all();
+    let shared = [("$share/g/t", QoS::AtLeastOnce)];
+    scene.broker.lasting(Version::V5_0, "offline").subscribe(&shared);
+    let mut member = scene.broker.client(Version::V5_0, "live");
+    member.subscribe(&shared);
+    scene.broker.leisurely();
+    scene.broker.hold();
+    scene.publish(1, QoS::AtLeastOnce);
+    while let Some(record) = scene.broker.records().pop() {
+        let Record::Queued { references, .. } = record else { continue };
+        let [reference] = &references[..] else { panic!("{references:?}") };
+        assert!(is_shared_queue(reference.session));
+        scene.broker.keep_all();
+        let packet_id = member.expect_publish().packet_id.expect("it has one");
+        assert_eq!(scene.broker.leisurely(), []);
+        member.send_ack(PacketType::Puback, packet_id, ReasonCode::Success);
+        let (session, sequence) = (reference.session, reference.sequence);
+        assert_eq!(scene.broker.leisurely(), [Record::Skipped { session, sequence }]);
+        return;
+    }
+    panic!("nothing waits");
+}
