@@ -103,7 +103,7 @@ impl Archive {
         remains: &Remains,
         read: Option<Summary>,
     ) -> Result<Vec<(u64, u64)>, StoreError> {
-        let Self { state, runs, queues, spilled, .. } = self;
+        let Self { state, runs, queues, live, spilled, .. } = self;
         let mut changes = Changes::new(&**state)?;
         remains.apply(&mut changes)?;
         // What has become a run is not written again when only the state has failed.
@@ -111,7 +111,7 @@ impl Archive {
             for session in changes.forgotten() {
                 runs.finish(session, runs.last(session).unwrap_or(0));
             }
-            let (lasts, seen) = remains.spill(log, segment, &mut changes, runs)?;
+            let (lasts, seen) = remains.spill(log, live, segment, &mut changes, runs)?;
             let damaged = read.or(seen).filter(|summary| !summary.is_intact());
             let unreadable = damaged.map(|summary| format!("a part of the log: {summary}"));
             *spilled = Some(Spilled { segment, lasts, unreadable });

@@ -1,5 +1,6 @@
 //! What segments have that may have to stay, noted while they are written: nearly always all of
-//! their messages have been delivered when a segment is to go, and then nobody reads it again.
+//! their messages have been delivered when a segment is to go, if only since then, and nobody reads
+//! it again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,14 @@ impl Live {
     /// written it.
     pub(super) fn take(&self, segment: u64) -> Option<Remains> {
         self.segments().get_mut(&segment)?.take()
+    }
+
+    /// Up to which place a session has acknowledged everything in the segments behind this one, as
+    /// far as that was noted; else 0.
+    pub(super) fn done_behind(&self, segment: u64, session: u64) -> u64 {
+        let segments = self.segments();
+        let later = segments.range(segment + 1..).filter_map(|(_, noted)| noted.as_ref());
+        later.map(|remains| remains.done(session)).max().unwrap_or(0)
     }
 
     /// The segment stays for now.

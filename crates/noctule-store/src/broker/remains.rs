@@ -10,6 +10,7 @@ use noctule_packet::PacketId;
 use super::changes::{Changes, bytes};
 use super::damaged::Damaged;
 use super::keys::{got, unrouted};
+use super::live::Live;
 use super::reader::{Reader, put_sized};
 use super::record::{QueuedBytes, ReceivedBytes, decode, look_at_acknowledged};
 use super::spilled;
@@ -46,6 +47,8 @@ pub(super) struct Remains {
 struct Queue {
     /// The last place that has a message here.
     last: u64,
+    /// How far all is acknowledged here at least.
+    done: u64,
     acknowledged: Option<Acknowledged>,
 }
 
@@ -142,6 +145,7 @@ impl Remains {
     fn acknowledge(&mut self, session: u64, up_to: u64, next: PacketId) {
         let Self { queues, records, .. } = self;
         let queue = queues.entry(session).or_default();
+        queue.done = queue.done.max(up_to);
         let noted = match queue.acknowledged {
             Some(known) if known.up_to > up_to => return,
             Some(known) if up_to - known.noted <= APART_MAX => known.noted,
@@ -165,6 +169,11 @@ impl Remains {
             put_sized(records, &bytes(&known.record(session)));
         }
         put_sized(records, record);
+    }
+
+    /// Up to which place a session has acknowledged everything here, if it has; else 0.
+    pub(super) fn done(&self, session: u64) -> u64 {
+        self.queues.get(&session).map_or(0, |queue| queue.done)
     }
 
     /// What all this takes in memory, about.
@@ -194,29 +203,39 @@ impl Remains {
     }
 
     /// Puts what still waits into a run, for which the segment is read. The sessions it is for, and
-    /// the last place of each; and what was found in the segment, if it was read.
+    /// the last place of each; and what was found in the segment, if it was read. What is noted of
+    /// later segments in `live` counts: what was acknowledged there waits no more.
     pub(super) fn spill(
         &self,
         log: &LogView,
+        live: &Live,
         segment: u64,
         changes: &mut Changes<'_>,
         runs: &mut Runs,
     ) -> Result<(BTreeMap<u64, u64>, Option<Summary>), StoreError> {
         let (mut lasts, mut spill) = (BTreeMap::new(), Spill::new());
-        let mut waits = false;
+        let mut done = HashMap::<u64, u64, FixedState>::default();
         for (session, queue) in self.queues.iter().filter(|(_, queue)| queue.last > 0) {
-            waits |= changes.waits_up_to(*session, queue.last)?;
+            if changes.waits_up_to(*session, queue.last)? {
+                let later = live.done_behind(segment, *session);
+                if later < queue.last {
+                    done.insert(*session, later);
+                }
+            }
         }
-        if !waits {
+        if done.is_empty() {
             return Ok((lasts, None));
         }
+        let waits = |it: &Reference| {
+            done.get(&it.session).is_some_and(|done| it.sequence > *done) && changes.wants(it)
+        };
         let (mut identity, mut pushed, mut references) = (0, Ok(()), Vec::new());
         let summary = log.read(segment, |recovered| {
             references.clear();
             let queued = QueuedBytes::look(recovered.bytes, |it| references.push(it));
             let Ok(Some(QueuedBytes { message, .. })) = queued else { return Ok(()) };
             identity += 1;
-            for reference in references.iter().filter(|reference| changes.wants(reference)) {
+            for reference in references.iter().filter(|reference| waits(reference)) {
                 lasts.insert(reference.session, reference.sequence);
                 if pushed.is_ok() {
                     pushed = spilled::push(&mut spill, identity, message, reference);

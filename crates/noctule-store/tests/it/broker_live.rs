@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use noctule_broker_core::Record;
+use noctule_broker_core::{Placement, Record, Restored};
 use noctule_packet::PacketId;
 use noctule_store::broker::{self, Archive, CONTENT, Changes, Opened, Settings};
-use noctule_store::{Cut, Disk, Log, LogSettings, LoggedState, Repair, SimulatedDisk, State};
+use noctule_store::{
+    Cut, Disk, Log, LogSettings, LoggedState, Repair, SimulatedDisk, SliceLimits, State,
+};
 
 use crate::broker_changes::terms;
 use crate::broker_checkpoint::{Story, commit, queued};
@@ -30,8 +32,11 @@ fn open(disk: &SimulatedDisk, state: &SimulatedDisk) -> Opened {
 }
 
 fn acknowledged(up_to: u64) -> Record {
-    let next = PacketId::new((up_to % 65_535) as u16 + 1).expect("it is not 0");
-    Record::Acknowledged { session: SESSION, up_to, next }
+    Record::Acknowledged { session: SESSION, up_to, next: next_after(up_to) }
+}
+
+fn next_after(up_to: u64) -> PacketId {
+    PacketId::new((up_to % 65_535) as u16 + 1).expect("it is not 0")
 }
 
 /// A log whose first segment has these records, each in a batch of its own, and is finished.
@@ -128,21 +133,59 @@ fn what_was_acknowledged_before_a_session_ceased_to_last_is_not_known_behind_tha
     check(&records[..5], "it did nothing");
 }
 
+/// A log whose first segment has a thousand messages and is damaged in the middle; acknowledged up
+/// to one place there, and up to another in the segment behind it.
+fn damaged(here: u64, behind: u64) -> (SimulatedDisk, SimulatedDisk, Log, Archive) {
+    let mut records = vec![Record::SessionStarted(Box::new(terms(SESSION, "c", 60)))];
+    records.extend((1..=1_000).map(|sequence| queued(SESSION, sequence)));
+    records.push(acknowledged(here));
+    let (disk, state, mut log, archive) = sealed(&records);
+    commit(&mut log, &[acknowledged(behind)]).expect("there is power");
+    let mut first = disk.names().expect("there is power");
+    first.retain(|name| name.starts_with("log-"));
+    first.sort();
+    disk.damage(&first[0], |bytes| {
+        let at = bytes.len() / 2;
+        bytes[at..].fill(0x55);
+    });
+    (disk, state, log, archive)
+}
+
 #[test]
 fn nobody_reads_a_segment_in_which_nothing_waits() {
-    for waits in [false, true] {
-        let mut records = vec![Record::SessionStarted(Box::new(terms(SESSION, "c", 60)))];
-        records.extend((1..=1_000).map(|sequence| queued(SESSION, sequence)));
-        records.push(acknowledged(if waits { 999 } else { 1_000 }));
-        let (disk, _, log, mut archive) = sealed(&records);
-        let (view, mut first) = (log.view(), disk.names().expect("there is power"));
-        first.retain(|name| name.starts_with("log-"));
-        first.sort();
-        disk.damage(&first[0], |bytes| {
-            let at = bytes.len() / 2;
-            bytes[at..].fill(0x55);
-        });
+    for (here, behind, is_read) in
+        [(1_000, 1_000, false), (999, 999, true), (400, 1_000, false), (400, 999, true)]
+    {
+        let (disk, state, log, mut archive) = damaged(here, behind);
+        let view = log.view();
         let told = archive.take_in(&view, view.sealed()[0]).expect("there is power");
-        assert_eq!((archive.take_unreadable().len(), told.len()), (usize::from(waits), 0));
+        let found = (archive.take_unreadable().len(), told.len());
+        assert_eq!(found, (usize::from(is_read), 0), "{here}, {behind}");
+        drop((log, archive));
+        let Opened { model, .. } = open(&disk.after(Cut::Nothing), &state);
+        let restored = model.into_restored(&Placement::new([7; 16], 1)).remove(0);
+        let Restored::Session(session) = &restored[0] else { panic!("it lasts") };
+        let waiting = (&session.messages[..], &session.away, &session.behind[..]);
+        assert_eq!(waiting, (&[][..], &None, &[][..]), "what was acknowledged is not there");
+        assert_eq!((session.sequence, session.next), (behind, next_after(behind)));
     }
+}
+
+#[test]
+fn what_was_acknowledged_behind_a_segment_does_not_become_a_run() {
+    let mut records = vec![Record::SessionStarted(Box::new(terms(SESSION, "c", 60)))];
+    records.extend((1..=1_000).map(|sequence| queued(SESSION, sequence)));
+    records.push(acknowledged(10));
+    let (_, _, mut log, mut archive) = sealed(&records);
+    for up_to in [400, 990] {
+        commit(&mut log, &[acknowledged(up_to)]).expect("there is power");
+        log.seal().expect("there is room");
+    }
+    let view = log.view();
+    let told = archive.take_in(&view, view.sealed()[0]).expect("there is power");
+    let limits = SliceLimits { messages: usize::MAX, bytes: usize::MAX };
+    assert_eq!(told, [(SESSION, 1_000)]);
+    let spilled = archive.queues().read(SESSION, 0, &limits).expect("there is power");
+    let places: Vec<_> = spilled.messages.iter().map(|waiting| waiting.sequence).collect();
+    assert_eq!(places, (991..=1_000).collect::<Vec<_>>());
 }
