@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 /// Up to this length a payload lies in its message: a measured value takes no memory of its own.
 const INLINE_BYTES: usize = 24;
 
-/// An Application Message's bytes, immutable and of their exact size.
+/// An Application Message's bytes, immutable, in memory of about their size.
 ///
 /// ```
 /// use noctule_broker_core::Payload;
@@ -20,9 +20,22 @@ const INLINE_BYTES: usize = 24;
 pub struct Payload(SmallVec<[u8; INLINE_BYTES]>);
 
 impl Payload {
-    /// Whether it takes no memory of its own.
-    pub(crate) fn is_inline(&self) -> bool {
-        !self.0.spilled()
+    /// The bytes that its memory has room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Puts others in place of these bytes, into the same memory if that fits: it is not to be
+    /// more than twice as large.
+    #[inline]
+    pub(crate) fn replace(&mut self, bytes: &[u8]) {
+        let capacity = self.0.capacity();
+        if capacity < bytes.len() || capacity / 2 > bytes.len().max(INLINE_BYTES / 2) {
+            *self = bytes.into();
+        } else {
+            self.0.clear();
+            self.0.extend_from_slice(bytes);
+        }
     }
 }
 
@@ -61,5 +74,23 @@ mod tests {
             assert_eq!(payload.0.capacity(), length.max(INLINE_BYTES));
         }
         assert_eq!(size_of::<Payload>(), INLINE_BYTES + 8);
+    }
+
+    #[test]
+    fn memory_is_used_again_where_it_is_of_about_the_right_size() {
+        for (before, after, capacity) in [
+            (0, INLINE_BYTES, INLINE_BYTES),
+            (INLINE_BYTES, 0, INLINE_BYTES),
+            (100, 100, 100),
+            (100, 50, 100),
+            (101, 49, 49),
+            (100, 101, 101),
+            (100, 7, INLINE_BYTES),
+        ] {
+            let mut payload = Payload::from(&*vec![1; before]);
+            let bytes = vec![2; after];
+            payload.replace(&bytes);
+            assert_eq!((&*payload, payload.capacity()), (&*bytes, capacity), "{before}, {after}");
+        }
     }
 }

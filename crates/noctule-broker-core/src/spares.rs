@@ -17,6 +17,8 @@ const PIECE_BYTES_MAX: usize = 64 * 1024;
 const FIRST_BYTES: usize = 512;
 /// How many messages: as many as come one after the other before they are acknowledged.
 const MESSAGES_MAX: usize = 1_024;
+/// How large a payload each of them may have room for.
+const PAYLOAD_BYTES_MAX: usize = 1_024;
 
 /// The buffers and messages that nobody uses.
 #[derive(Debug, Default)]
@@ -47,7 +49,8 @@ impl Spares {
             if !Arc::ptr_eq(&place.topic, topic) {
                 place.topic = Arc::clone(topic);
             }
-            (place.payload, place.qos) = (payload.into(), qos);
+            place.payload.replace(payload);
+            place.qos = qos;
             return spare;
         }
         Arc::new(Message::plain(Arc::clone(topic), payload.into(), qos))
@@ -56,7 +59,7 @@ impl Spares {
     /// Takes a message that one holder less needs, and keeps its memory if that was the last one.
     #[inline]
     pub(crate) fn keep(&mut self, message: Arc<Message>) {
-        let is_small = message.is_plain() && message.payload.is_inline();
+        let is_small = message.is_plain() && message.payload.capacity() <= PAYLOAD_BYTES_MAX;
         let is_last = Arc::strong_count(&message) == 1;
         if is_last && is_small && self.messages.len() < MESSAGES_MAX {
             self.messages.push(message);
@@ -98,7 +101,10 @@ mod tests {
         spares.messages.clear();
 
         let plain = Message::plain(Arc::clone(&topics[0]), b""[..].into(), QoS::AtLeastOnce);
-        spares.keep(Arc::new(Message { payload: [0; 1_000][..].into(), ..plain.clone() }));
+        spares.keep(Arc::new(Message {
+            payload: [0; PAYLOAD_BYTES_MAX + 1][..].into(),
+            ..plain.clone()
+        }));
         spares.keep(Arc::new(Message { retain: true, ..plain.clone() }));
         let expires_at = Some(Timestamp::from_millis(1));
         spares.keep(Arc::new(Message { expires_at, ..plain.clone() }));
