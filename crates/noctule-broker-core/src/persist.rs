@@ -179,7 +179,7 @@ impl Shard {
             Awaiting::Acknowledgement { session, answer } => {
                 self.on_kept(session, answer, effects);
             }
-            Awaiting::Forward(forwarded) => self.finish_forward(*forwarded, effects),
+            Awaiting::Forward(forwarded) => self.finish_durable_forward(*forwarded, effects),
             Awaiting::Horizon { session, up_to } => {
                 self.on_horizon_durable(session, up_to, effects);
             }

@@ -7,6 +7,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use noctule_packet::{QoS, ReasonCode};
@@ -15,6 +16,7 @@ use noctule_session::Timestamp;
 use crate::connection::Parked;
 use crate::effect::{Effect, Effects};
 use crate::fault::Refused;
+use crate::forwarded::Forwarded;
 use crate::input::ConnectionId;
 use crate::publication::Publication;
 use crate::publish::ParkedPublish;
@@ -30,6 +32,8 @@ use crate::will::Will;
 pub(crate) struct StoreRoom {
     is_missing: bool,
     waiting: VecDeque<ConnectionId>,
+    /// Answers to other shards about what was kept here nevertheless: whoever gets them sends more.
+    answers: Vec<Forwarded>,
     emptying: Emptying,
 }
 
@@ -58,7 +62,19 @@ impl Shard {
     pub(crate) fn on_store_room(&mut self, has_room: bool, effects: &mut Effects) {
         self.store_room.is_missing = !has_room;
         if has_room {
+            for forwarded in core::mem::take(&mut self.store_room.answers) {
+                self.finish_forward(forwarded, effects);
+            }
             self.try_all_again(effects);
+        }
+    }
+
+    /// Answers a forward of which everything is durable, when there is room for more.
+    pub(crate) fn finish_durable_forward(&mut self, forwarded: Forwarded, effects: &mut Effects) {
+        if self.store_room.is_missing {
+            self.store_room.answers.push(forwarded);
+        } else {
+            self.finish_forward(forwarded, effects);
         }
     }
 

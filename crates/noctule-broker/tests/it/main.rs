@@ -54,11 +54,7 @@ fn shards() -> u16 {
 
 /// A broker on a free port, and its address.
 fn start(builder: Builder) -> (Handle, SocketAddr) {
-    start_on(shards(), builder)
-}
-
-fn start_on(shards: u16, builder: Builder) -> (Handle, SocketAddr) {
-    let broker = builder.shards(shards).listen("127.0.0.1:0").start().unwrap();
+    let broker = builder.shards(shards()).listen("127.0.0.1:0").start().unwrap();
     let address = broker.local_addrs().iter().find_map(LocalAddress::tcp).unwrap();
     (broker, address)
 }
