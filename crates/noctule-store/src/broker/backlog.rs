@@ -40,8 +40,9 @@ pub(super) fn restore(
             done = done.max(runs.last(*name).unwrap_or(0));
         }
         runs.finish(*name, done);
-        let Some(up_to) = runs.last(*name) else { continue };
+        // What stands in the log may be in a run later.
         queues.skip(*name, Some(&session.progress));
+        let Some(up_to) = runs.last(*name) else { continue };
         let window = session.terms.receive_maximum.min(in_flight_max);
         let from = read_front(*name, session, queues, window, findings)?;
         if from <= up_to {

@@ -36,6 +36,8 @@ pub struct Archive {
     live: Live,
     /// From which segment on the log counts.
     first: u64,
+    /// The first segment that was not there when the store was opened.
+    begun: u64,
     /// The version of their manifest that is stored.
     stored: u64,
     merge: Option<Merge>,
@@ -60,11 +62,11 @@ impl Archive {
         runs: Runs,
         queues: Queues,
         live: Live,
-        first: u64,
+        (first, begun): (u64, u64),
     ) -> Self {
         let stored = 0;
         let (spilled, merge, unreadable) = (None, None, Vec::new());
-        Self { state, runs, queues, live, first, stored, spilled, merge, unreadable }
+        Self { state, runs, queues, live, first, begun, stored, spilled, merge, unreadable }
     }
 
     /// What has left the log, for whoever reads queues.
@@ -103,7 +105,7 @@ impl Archive {
         remains: &Remains,
         read: Option<Summary>,
     ) -> Result<Vec<(u64, u64)>, StoreError> {
-        let Self { state, runs, queues, live, spilled, .. } = self;
+        let Self { state, runs, queues, live, begun, spilled, .. } = self;
         let mut changes = Changes::new(&**state)?;
         remains.apply(&mut changes)?;
         // What has become a run is not written again when only the state has failed.
@@ -118,7 +120,10 @@ impl Archive {
         }
         for (session, progress) in changes.progress() {
             runs.finish(session, progress.map_or(u64::MAX, Progress::up_to));
-            queues.skip(session, progress);
+            // What was there when the store was opened is known since then, to its very end.
+            if segment >= *begun {
+                queues.skip(session, progress);
+            }
         }
         for (queue, up_to) in changes.shared() {
             runs.finish(queue, up_to);

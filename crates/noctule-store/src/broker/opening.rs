@@ -129,7 +129,8 @@ pub(super) fn open_behind(
     backlog::restore(&mut runs, &queues, &mut model, settings.in_flight_max, &mut findings)?;
     let live = Live::default();
     log.witness = Some(Box::new(live.clone()));
-    Ok(Opened { log, archive: Archive::new(state, runs, queues, live, first), model, findings })
+    let segments = (first, log.view().active());
+    Ok(Opened { log, archive: Archive::new(state, runs, queues, live, segments), model, findings })
 }
 
 /// Opens the runs. When something that names runs may be lost, those are set aside that nothing

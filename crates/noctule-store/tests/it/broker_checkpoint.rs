@@ -187,6 +187,11 @@ impl Story {
         })
     }
 
+    /// The places of what waits for each session, in order.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (u64, &[u64])> {
+        self.sessions.iter().map(|(session, known)| (*session, &*known.queue))
+    }
+
     /// What is committed together.
     pub(crate) fn batch(&mut self) -> Vec<Record> {
         let count = 1 + self.chance.below(4);
@@ -198,7 +203,7 @@ impl Story {
     }
 }
 
-fn open(disk: &SimulatedDisk) -> Result<Opened, StoreError> {
+pub(crate) fn open(disk: &SimulatedDisk) -> Result<Opened, StoreError> {
     let part = || Box::new(disk.clone());
     let state = LoggedState::open(part(), CONTENT, Repair::Refuse)?.0;
     broker::open(part(), part(), Box::new(state), SETTINGS, Repair::Refuse)
@@ -309,7 +314,7 @@ fn check(disk: &SimulatedDisk, promised: &[Record], coming: &[Record]) -> Option
 }
 
 /// The places that a session's queue has where it may stay, from one on.
-fn places(queues: &Queues, session: u64, from: u64) -> Vec<u64> {
+pub(crate) fn places(queues: &Queues, session: u64, from: u64) -> Vec<u64> {
     let limits = SliceLimits { messages: 3, bytes: 200 };
     let (mut places, mut next) = (Vec::new(), from);
     loop {
@@ -353,7 +358,7 @@ fn what_has_left_the_log_is_told_and_read_in_slices() {
 }
 
 /// Empties the log and tends the runs until there is nothing to do.
-fn settle(log: &mut Log, archive: &mut Archive) {
+pub(crate) fn settle(log: &mut Log, archive: &mut Archive) {
     log.seal().expect("there is room");
     let view = log.view();
     for segment in view.sealed() {

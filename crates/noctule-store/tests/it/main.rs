@@ -8,6 +8,7 @@ mod broker_lost_runs;
 mod broker_records;
 mod broker_restart;
 mod broker_shared;
+mod broker_skipped;
 mod broker_stories;
 mod committer;
 mod damage;
