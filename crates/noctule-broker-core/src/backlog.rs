@@ -190,28 +190,37 @@ impl Session {
         let Some(kept) = self.kept.as_deref_mut() else { return };
         let Some(mut backlog) = kept.backlog.take() else { return };
         backlog.away.from = backlog.away.from.max(place);
-        kept.gone = kept.gone.split_off(&backlog.away.from);
         if backlog.away.from <= backlog.away.up_to {
             kept.backlog = Some(backlog);
-            return;
+        } else {
+            self.queued_bytes = self.queued_bytes.saturating_sub(backlog.away.bytes);
+            for (delivery, qos) in backlog.behind {
+                self.sender.enqueue(delivery, qos);
+            }
         }
-        self.queued_bytes = self.queued_bytes.saturating_sub(backlog.away.bytes);
-        for (delivery, qos) in backlog.behind {
-            self.sender.enqueue(delivery, qos);
+        self.trim_gone();
+    }
+
+    /// A message has left its place without having been sent.
+    pub(crate) fn note_gone(&mut self, place: u64) {
+        if let Some(kept) = &mut self.kept {
+            kept.gone.insert(place);
+        }
+        self.trim_gone();
+    }
+
+    /// Forgets the places of messages that have left where nothing is read any more. What was read
+    /// and waits may be put away again.
+    fn trim_gone(&mut self) {
+        let up_to = self.sent_up_to();
+        let Some(kept) = &mut self.kept else { return };
+        while kept.gone.first().is_some_and(|first| *first <= up_to) {
+            kept.gone.pop_first();
         }
     }
 }
 
 impl Kept {
-    /// A message has left its place; perhaps nothing waits any more.
-    pub(crate) fn note_gone(&mut self, place: u64, was_last: bool) {
-        if was_last {
-            self.gone.clear();
-        } else {
-            self.gone.insert(place);
-        }
-    }
-
     /// Which slice is to be read next, if there is one and none is being read.
     fn next_slice(&mut self) -> Option<Effect> {
         let backlog = self.backlog.as_deref_mut()?;

@@ -289,7 +289,7 @@ impl Shard {
                 Record::Moved { from: name, sequence, message, reference }
             }
         };
-        kept.note_gone(sequence, is_last);
+        session.note_gone(sequence);
         self.record(record, effects);
         if !is_last {
             self.await_durable(Awaiting::Queue { session: key, sequence }, effects);

@@ -77,6 +77,9 @@ fn what_was_given_back_to_other_members_is_not_read_again() {
     // It gives back what stands in the middle of its queue.
     drop(client);
     broker.spill();
+    // It takes nothing of what is read, which is forgotten again.
+    drop(broker.connect(&connect.clone().receive_maximum(2)));
+    broker.spill();
     let mut client = broker.connect(&connect);
     let all = [client.receive_all(), client.receive_all()].concat();
     let mut texts: Vec<_> = all.iter().map(OwnedPublish::text).collect();
