@@ -390,6 +390,9 @@ impl Shard {
     ) {
         self.count_drop(cause);
         self.settle_shared(terms.session, terms.group, effects);
+        if terms.group.is_none() {
+            self.note_dropped(terms.session, publication);
+        }
         let Some(session) = self.registry.session(terms.session) else { return };
         let client_id = Arc::clone(&session.client_id);
         let topic = publication.topic.as_str().into();

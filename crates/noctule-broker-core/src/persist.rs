@@ -205,6 +205,20 @@ impl Shard {
         self.records.references.push((key, reference));
     }
 
+    /// Notes with place 0 that a publication with a name was dropped for a stored session: when it
+    /// is routed once more behind a crash, the session has had it.
+    pub(crate) fn note_dropped(&mut self, key: SessionKey, publication: &Publication<'_>) {
+        if publication.name == 0 || publication.qos == QoS::AtMostOnce {
+            return;
+        }
+        let kept = self.registry.session_mut(key).and_then(|session| session.queue_kept());
+        if let Some(Kept { name: session, .. }) = kept {
+            let (session, qos, identifiers) = (*session, publication.qos, Vec::new());
+            let reference = Reference { session, sequence: 0, qos, retain: false, identifiers };
+            self.records.references.push((SessionKey::NOBODY, reference));
+        }
+    }
+
     /// Notes that a message waits in a shared subscription, or with place 0 that this has got it.
     pub(crate) fn note_shared_queued(&mut self, place: Place, qos: QoS) {
         self.records.references.push((SessionKey::NOBODY, place.reference(qos)));

@@ -306,6 +306,32 @@ fn a_pubrel_before_its_pubrec_is_answered_behind_it() {
 }
 
 #[test]
+fn what_was_dropped_for_a_stored_session_is_not_routed_to_it_behind_a_crash() {
+    for version in VERSIONS {
+        let broker = Broker::with(|settings| {
+            settings.durability = Durability::Stored;
+            settings.limits.queue_messages_max = 1;
+        });
+        drop(subscriber(&broker, version));
+        let mut publisher = broker.lasting(version, "publisher");
+        broker.hold();
+        for (packet_id, text) in [(1, "fits"), (2, "dropped")] {
+            publisher.send_publish(&message(packet_id, text));
+            broker.keep_all();
+            let queued = broker.records().into_iter().find_map(|record| match record {
+                Record::Queued { publication, references, .. } => Some((publication, references)),
+                _ => None,
+            });
+            let (publication, references) = queued.expect("the session has had it");
+            let place = references.iter().next().expect("one").sequence;
+            assert_eq!((publication > 0, references.len()), (true, 1));
+            assert_eq!(place, u64::from(text == "fits"), "{text}");
+            publisher.expect_pubrec(packet_id);
+        }
+    }
+}
+
+#[test]
 fn a_retained_message_that_others_have_left_no_room_for_when_it_is_stored_is_refused() {
     for version in VERSIONS {
         // On one shard, where all topics are.
