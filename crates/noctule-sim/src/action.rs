@@ -229,7 +229,8 @@ impl World {
         let packet = match self.random.below(4) {
             0 => Packet::Puback(ack(unused)),
             1 => Packet::Pubcomp(ack(unused)),
-            2 => {
+            // While its answer is held back, a repetition gets none of its own.
+            2 if !known.unknown_releases.contains(&own) => {
                 self.clients[client].unknown_releases.push(own);
                 Packet::Pubrel(ack(own))
             }

@@ -35,6 +35,20 @@ impl World {
         let delay =
             if is_urgent { self.random.between(0, self.profile.answer_delay / 2) } else { RIDE };
         self.gather_within(delay);
+        // The store may begin with what there is at any time, also while its shard is not done.
+        if records % 5 == 0 {
+            self.gather_now();
+        }
+    }
+
+    fn gather_now(&mut self) {
+        let now = self.now;
+        if let Some(power) = &mut self.power
+            && !power.is_committing
+        {
+            power.gathers_at = Some(now);
+            self.gather();
+        }
     }
 
     fn gather_within(&mut self, delay: u64) {

@@ -101,7 +101,7 @@ impl Oracle {
                     continue;
                 }
                 let got = self.sessions[session].retained.get(&topic);
-                let any = got.is_some_and(|got| got.iter().any(|(step, _)| *step > first.sent));
+                let any = got.is_some_and(|got| got.iter().any(|(step, _, _)| *step > first.sent));
                 // What came live instead may have been dropped.
                 let was_dropped = self.has_dropped(&names[client], topic);
                 if !any && !was_dropped {

@@ -26,30 +26,29 @@ impl Oracle {
         }
         let known = self.sessions[session].retained.get(&arrived.topic);
         let newer = known.and_then(|known| {
-            let mut all = known.iter().map(|(_, newer)| *newer);
-            all.find(|newer| {
+            let mut all = known.iter().map(|(_, newer, qos)| (*newer, *qos));
+            all.find(|(newer, qos)| {
                 let is_before = self.is_surely_before(message, self.publication(*newer));
-                is_before && !self.may_be_lost(*newer)
+                is_before && !self.may_be_lost(*newer) && !self.may_be_overtaken(arrived, *qos)
             })
         });
-        if let Some(newer) = newer
+        if let Some((newer, _)) = newer
             && kind == Kind::Replay
             && !arrived.dup
-            && !self.may_be_overtaken(arrived, newer)
         {
             let (old, new) = (self.describe(id), self.describe(newer));
             let what = format!("client {} got {old} replayed behind {new}", arrived.client);
             self.find("[MQTT5-3.3.1-5] [MQTT311-3.3.1-5]", what);
         }
         let step = self.step;
-        self.sessions[session].retained.entry(arrived.topic).or_default().push((step, id));
+        let retained = &mut self.sessions[session].retained;
+        retained.entry(arrived.topic).or_default().push((step, id, arrived.qos));
     }
 
     /// A QoS 2 message to a stored session waits for the store, and one with QoS 0 waits for
     /// nothing: between the two there is no order that a broker has to keep.
-    fn may_be_overtaken(&self, arrived: &Arrived, newer: PublicationId) -> bool {
-        let waits = self.is_stored && arrived.qos == QoS::ExactlyOnce;
-        waits && self.publication(newer).qos == QoS::AtMostOnce
+    fn may_be_overtaken(&self, arrived: &Arrived, newer: QoS) -> bool {
+        self.is_stored && arrived.qos == QoS::ExactlyOnce && newer == QoS::AtMostOnce
     }
 
     /// A replay needs a retained message that nothing surely replaced before the SUBSCRIBE, and a
@@ -130,7 +129,7 @@ impl Oracle {
     /// What a client got last of a topic with RETAIN set by its publisher.
     pub(crate) fn last_retained(&self, client: usize, topic: usize) -> Option<PublicationId> {
         let session = &self.sessions[self.session_of(client)?];
-        session.retained.get(&topic)?.last().map(|(_, id)| *id)
+        session.retained.get(&topic)?.last().map(|(_, id, _)| *id)
     }
 
     /// What newcomers on every shard got as the retained message of a topic in the end.

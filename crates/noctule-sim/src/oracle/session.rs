@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use noctule_broker_core::Ended;
-use noctule_packet::ReasonCode;
+use noctule_packet::{QoS, ReasonCode};
 
 use super::Oracle;
 use super::power::Standing;
@@ -57,8 +57,9 @@ pub(crate) struct SessionModel {
     pub(super) got: BTreeMap<PublicationId, Got>,
     /// The last message of each sequence that must stay in order.
     pub(super) last: BTreeMap<(usize, usize, u8, u8), PublicationId>,
-    /// The retained messages that it has got of each topic, in their order.
-    pub(super) retained: BTreeMap<usize, Vec<(u64, PublicationId)>>,
+    /// The retained messages that it has got of each topic, in their order: when, and with which
+    /// QoS.
+    pub(super) retained: BTreeMap<usize, Vec<(u64, PublicationId, QoS)>>,
 }
 
 /// How often a session got a message.
