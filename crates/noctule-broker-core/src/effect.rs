@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::{Drain, Vec};
 use core::fmt;
+use core::slice::Iter;
 
 use crate::event::Event;
 use crate::input::{ConnectionId, ListenerId, ShardId};
@@ -188,6 +189,11 @@ impl Effects {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Looks at all effects, in order.
+    pub fn iter(&self) -> Iter<'_, Effect> {
+        self.list.iter()
     }
 
     /// Takes all effects out, in order; the memory is kept for the next turn.

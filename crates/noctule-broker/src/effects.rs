@@ -15,6 +15,13 @@ impl ShardDriver {
         while !self.effects.is_empty() {
             let spare = mem::take(&mut self.effects_spare);
             let mut batch = mem::replace(&mut self.effects, spare);
+            // Records go first, and are dropped when all of them were written: to count the holders
+            // of a message while it is being copied would wait for the copy.
+            for effect in batch.iter() {
+                if let Effect::Persist { record, is_urgent } = effect {
+                    self.keep(record, *is_urgent);
+                }
+            }
             for effect in batch.drain() {
                 self.carry_out(now, effect);
             }
@@ -34,7 +41,7 @@ impl ShardDriver {
             Effect::Authorize { token, client_id: _, principal: _, question: _ } => {
                 self.answer(now, Input::Authorized { token, allowed: true });
             }
-            Effect::Persist { record, is_urgent } => self.keep(record, is_urgent),
+            Effect::Persist { .. } => {}
             Effect::ReadQueue { session, from, bytes_max } => {
                 self.read_queue(session, from, bytes_max);
             }

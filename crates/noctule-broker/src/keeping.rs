@@ -49,11 +49,11 @@ impl Keeper {
     }
 
     /// Puts a record behind all earlier ones.
-    fn keep(&mut self, record: Record, is_urgent: bool) {
+    fn keep(&mut self, record: &Record, is_urgent: bool) {
         let posting = if is_urgent { Posting::Urgent } else { Posting::Leisurely };
         self.posting = self.posting.max(posting);
-        if !self.waiting.is_empty() || !self.append(&record) {
-            self.waiting.push_back(record);
+        if !self.waiting.is_empty() || !self.append(record) {
+            self.waiting.push_back(record.clone());
         }
     }
 
@@ -100,9 +100,12 @@ impl Keeper {
 
 impl ShardDriver {
     /// Keeps a record; it is on its way at the end of the turn.
-    pub(crate) fn keep(&mut self, record: Record, is_urgent: bool) {
+    pub(crate) fn keep(&mut self, record: &Record, is_urgent: bool) {
         if let Some(keeper) = &mut self.keeper {
             keeper.keep(record, is_urgent);
+            if is_urgent && keeper.appender.is_awaited() {
+                keeper.post();
+            }
             self.signals().flush.raise();
         }
     }

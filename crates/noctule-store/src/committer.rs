@@ -28,6 +28,9 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// What rides along waits no longer than this for something to ride along with.
 const RIDE_MAX: Duration = Duration::from_millis(50);
 
+/// With so much it is worth while not to wait for more.
+const EARLY_BYTES: usize = 8 * 1_024;
+
 /// What all appenders may have waiting together; a frame's length has four bytes.
 const WAITING_BYTES_MAX: u64 = 1 << 31;
 
@@ -84,6 +87,8 @@ struct Shared {
     waiting_bytes: AtomicU64,
     /// Whether the log has grown to its bound.
     is_long: AtomicBool,
+    /// Whether the committer waits for something to do.
+    is_idle: AtomicBool,
     counters: Counters,
     view: LogView,
 }
@@ -151,6 +156,7 @@ impl Committer {
             waiting_bytes_max: waiting_bytes_max.min(share),
             waiting_bytes: AtomicU64::new(0),
             is_long: AtomicBool::new(false),
+            is_idle: AtomicBool::new(false),
             counters: Counters::new(),
             view: log.view(),
         });
@@ -267,6 +273,13 @@ impl Appender {
         if wakes {
             self.shared.work.notify_one();
         }
+    }
+
+    /// Whether the disk has nothing to do, and so much was appended that it is better
+    /// [posted](Self::post) now than with what is still to come: one part of a window is on its way
+    /// to the disk then while the other one is worked on.
+    pub fn is_awaited(&self) -> bool {
+        self.batch.record_bytes() >= EARLY_BYTES && self.shared.is_idle.load(Ordering::Relaxed)
     }
 
     /// Hands over what was appended and is not waited for: it rides along with the next commit, of
@@ -425,6 +438,7 @@ impl Round {
         // As long as something comes all the time, what rides along needs to wake nobody.
         let mut until = Instant::now() + RIDE_MAX;
         while desk.is_idle() && self.frame.is_empty() {
+            self.shared.is_idle.store(true, Ordering::Relaxed);
             let left = until.saturating_duration_since(Instant::now());
             let work = &self.shared.work;
             if !left.is_zero() {
@@ -438,6 +452,7 @@ impl Round {
                 until = Instant::now() + RIDE_MAX;
             }
         }
+        self.shared.is_idle.store(false, Ordering::Relaxed);
         let trim_before = desk.trim_before.take();
         let seals = mem::take(&mut desk.seals);
         desk.rides_along = false;

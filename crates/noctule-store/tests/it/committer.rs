@@ -252,6 +252,30 @@ fn what_comes_during_a_sync_shares_the_next() {
 }
 
 #[test]
+fn whoever_has_enough_is_told_that_the_disk_has_nothing_to_do() {
+    let (disk, gate) = (SimulatedDisk::new(), Gate::default());
+    let (committer, mut appenders) = start(GatedDisk(disk.clone(), gate.clone()), 2);
+    let [busy, other] = &mut appenders[..] else { unreachable!("there are two") };
+    append(other, 1);
+    append(busy, 0);
+    busy.post();
+    until("written", || disk.writes() == 2);
+    for number in 2..200 {
+        append(other, number * 10 + 1);
+    }
+    assert!(!other.is_awaited(), "it syncs");
+    gate.let_through(1);
+    until("idle", || other.is_awaited());
+    assert!(!busy.is_awaited(), "it has nothing");
+    append(busy, 10);
+    assert!(!busy.is_awaited(), "it has too little");
+    other.post();
+    assert!(!other.is_awaited(), "it has nothing more");
+    gate.let_through(10);
+    committer.stop().expect("there is power");
+}
+
+#[test]
 fn a_full_disk_makes_all_wait_and_is_told_and_forgotten_when_it_has_room() {
     let disk = SimulatedDisk::new();
     let wakes = Arc::new(AtomicU64::new(0));
