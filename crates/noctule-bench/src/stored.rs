@@ -36,6 +36,10 @@ pub(crate) struct Options {
     /// A folder on the disk that is meant; what is written there is removed
     #[arg(long, default_value_os_t = env::temp_dir())]
     folder: PathBuf,
+    /// Let broker and load share all processors, instead of one for each: a store has threads of
+    /// its own
+    #[arg(long)]
+    together: bool,
 }
 
 /// What one load cost in one round.
@@ -98,24 +102,19 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn measure(load: &Load, options: &Options) -> Result<Round> {
     let duration = Duration::from_millis(options.milliseconds);
     let clean_load = Load { is_stored: false, ..*load };
-    let memory = through(load, duration, || Running::noctule(1)).context("memory")?;
+    let through = |load, start: &dyn Fn() -> Result<Running>| {
+        let running = start_apart(!options.together, start)?;
+        Ok::<_, anyhow::Error>(load_through(&running, load, WARM_UP, duration)?.0)
+    };
+    let memory = through(load, &|| Running::noctule(1)).context("memory")?;
     let stored = in_folder(&options.folder, |folder| {
-        through(load, duration, || Running::noctule_with(folder)).context("stored")
+        through(load, &|| Running::noctule_with(folder)).context("stored")
     })?;
     let clean = in_folder(&options.folder, |folder| {
-        through(&clean_load, duration, || Running::noctule_with(folder)).context("clean")
+        through(&clean_load, &|| Running::noctule_with(folder)).context("clean")
     })?;
     let syncs = in_folder(&options.folder, |folder| bare_syncs(folder, duration))?;
     Ok(Round { memory, stored, clean, syncs })
-}
-
-fn through(
-    load: &Load,
-    duration: Duration,
-    start: impl FnOnce() -> Result<Running>,
-) -> Result<Cost> {
-    let running = start_apart(true, start)?;
-    Ok(load_through(&running, load, WARM_UP, duration)?.0)
 }
 
 /// Lends a new folder, which is gone afterwards.
