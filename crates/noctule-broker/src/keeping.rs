@@ -21,8 +21,8 @@ pub(crate) struct Keeper {
     waiting: VecDeque<Record>,
     /// What the shard knows about that.
     has_room: bool,
-    /// What is posted at the end of the turn: nothing, what may go along with others, or what
-    /// somebody waits for.
+    /// What is posted at the end of the turn at the latest: nothing, what may go along with others,
+    /// or what somebody waits for.
     posting: Posting,
 }
 
@@ -99,7 +99,7 @@ impl Keeper {
 }
 
 impl ShardDriver {
-    /// Keeps a record; it is on its way at the end of the turn.
+    /// Keeps a record; it is on its way at the end of the turn, or before if the disk is idle.
     pub(crate) fn keep(&mut self, record: &Record, is_urgent: bool) {
         if let Some(keeper) = &mut self.keeper {
             keeper.keep(record, is_urgent);

@@ -36,7 +36,7 @@ impl World {
             if is_urgent { self.random.between(0, self.profile.answer_delay / 2) } else { RIDE };
         self.gather_within(delay);
         // The store may begin with what there is at any time, also while its shard is not done.
-        if records % 5 == 0 {
+        if records.is_multiple_of(5) {
             self.gather_now();
         }
     }
