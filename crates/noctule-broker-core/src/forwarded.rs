@@ -33,6 +33,13 @@ pub(crate) struct Forwarded {
     is_in_memory: bool,
 }
 
+impl Forwarded {
+    /// Whether anybody waits for the answer.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.token.is_some()
+    }
+}
+
 impl Shard {
     /// Something that another shard said.
     pub(crate) fn on_shard_message(

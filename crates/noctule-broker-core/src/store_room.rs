@@ -71,7 +71,7 @@ impl Shard {
 
     /// Answers a forward of which everything is durable, when there is room for more.
     pub(crate) fn finish_durable_forward(&mut self, forwarded: Forwarded, effects: &mut Effects) {
-        if self.store_room.is_missing {
+        if self.store_room.is_missing && forwarded.is_awaited() {
             self.store_room.answers.push(forwarded);
         } else {
             self.finish_forward(forwarded, effects);

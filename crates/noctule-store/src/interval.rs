@@ -101,6 +101,10 @@ impl Drop for IntervalDisk {
 }
 
 impl Disk for IntervalDisk {
+    fn syncs_at_once(&self) -> bool {
+        false
+    }
+
     fn names(&self) -> io::Result<Vec<String>> {
         self.disk.names()
     }

@@ -14,10 +14,18 @@ use crate::witness::Witness;
 const BYTES_MAX: usize = 4 * 1_024 * 1_024;
 
 /// What was noted of the segments that this process has written; clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Live(Arc<Mutex<BTreeMap<u64, Option<Remains>>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    segments: Arc<Mutex<BTreeMap<u64, Option<Remains>>>>,
+    /// Whether what was committed survives a power cut.
+    syncs_at_once: bool,
+}
 
 impl Live {
+    pub(super) fn new(syncs_at_once: bool) -> Self {
+        Self { segments: Arc::default(), syncs_at_once }
+    }
+
     /// What was noted of a segment that is finished, unless it was too much or another process has
     /// written it.
     pub(super) fn take(&self, segment: u64) -> Option<Remains> {
@@ -25,8 +33,11 @@ impl Live {
     }
 
     /// Up to which place a session has acknowledged everything in the segments behind this one, as
-    /// far as that was noted; else 0.
+    /// far as that was noted and survives a power cut; else 0.
     pub(super) fn done_behind(&self, segment: u64, session: u64) -> u64 {
+        if !self.syncs_at_once {
+            return 0;
+        }
         let segments = self.segments();
         let later = segments.range(segment + 1..).filter_map(|(_, noted)| noted.as_ref());
         later.map(|remains| remains.done(session)).max().unwrap_or(0)
@@ -45,7 +56,7 @@ impl Live {
 
     fn segments(&self) -> MutexGuard<'_, BTreeMap<u64, Option<Remains>>> {
         // Nobody can panic halfway through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

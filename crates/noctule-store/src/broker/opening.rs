@@ -112,6 +112,7 @@ pub(super) fn open_behind(
     repair: Repair,
 ) -> Result<Opened, StoreError> {
     let log_settings = LogSettings { content: CONTENT, ..settings.log };
+    let syncs_at_once = disk.syncs_at_once();
     let mut findings = Findings { state: found, ..Findings::default() };
     let mut model = Model::from_state(&*state, |unreadable| {
         findings.unreadable.push(format!("a part of the state: {}", unreadable.reason));
@@ -127,7 +128,7 @@ pub(super) fn open_behind(
     findings.log = summary;
     let queues = Queues::new(runs.view());
     backlog::restore(&mut runs, &queues, &mut model, settings.in_flight_max, &mut findings)?;
-    let live = Live::default();
+    let live = Live::new(syncs_at_once);
     log.witness = Some(Box::new(live.clone()));
     let segments = (first, log.view().active());
     Ok(Opened { log, archive: Archive::new(state, runs, queues, live, segments), model, findings })

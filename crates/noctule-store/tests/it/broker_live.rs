@@ -2,12 +2,14 @@
 //! the same, and nobody reads a segment in which nothing waits.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use noctule_broker_core::{Placement, Record, Restored};
 use noctule_packet::PacketId;
 use noctule_store::broker::{self, Archive, CONTENT, Changes, Opened, Settings};
 use noctule_store::{
-    Cut, Disk, Log, LogSettings, LoggedState, Repair, SimulatedDisk, SliceLimits, State,
+    Cut, Disk, IntervalDisk, Log, LogSettings, LoggedState, Repair, SimulatedDisk, SliceLimits,
+    State,
 };
 
 use crate::broker_changes::terms;
@@ -24,11 +26,20 @@ const OF_CHECKPOINTS: [&[u8]; 4] = [b"f", b"m", b"p", b"g"];
 
 /// The log and the runs are on one disk, and the state on another.
 fn open(disk: &SimulatedDisk, state: &SimulatedDisk) -> Opened {
-    let part = || Box::new(disk.clone());
+    open_parts(disk.clone(), disk.clone(), state)
+}
+
+/// The log is on a disk of its own.
+fn open_on(log: IntervalDisk, state: &SimulatedDisk) -> Opened {
+    open_parts(log, SimulatedDisk::new(), state)
+}
+
+fn open_parts(log: impl Disk + 'static, runs: SimulatedDisk, state: &SimulatedDisk) -> Opened {
     let state = LoggedState::open(Box::new(state.clone()), CONTENT, Repair::Refuse);
     let state = Box::new(state.expect("it is readable").0);
     let settings = Settings::from(SETTINGS);
-    broker::open(part(), part(), state, settings, Repair::Refuse).expect("it is readable")
+    let (log, runs) = (Box::new(log), Box::new(runs));
+    broker::open(log, runs, state, settings, Repair::Refuse).expect("it is readable")
 }
 
 fn acknowledged(up_to: u64) -> Record {
@@ -171,21 +182,35 @@ fn nobody_reads_a_segment_in_which_nothing_waits() {
     }
 }
 
-#[test]
-fn what_was_acknowledged_behind_a_segment_does_not_become_a_run() {
+/// The places that are in a run when ten of a thousand messages were acknowledged in their own
+/// segment and many more behind it.
+fn spilled(mut opened: Opened) -> Vec<u64> {
+    let Opened { log, archive, .. } = &mut opened;
     let mut records = vec![Record::SessionStarted(Box::new(terms(SESSION, "c", 60)))];
     records.extend((1..=1_000).map(|sequence| queued(SESSION, sequence)));
     records.push(acknowledged(10));
-    let (_, _, mut log, mut archive) = sealed(&records);
-    for up_to in [400, 990] {
-        commit(&mut log, &[acknowledged(up_to)]).expect("there is power");
+    for records in [&records[..], &[acknowledged(400)], &[acknowledged(990)]] {
+        commit(log, records).expect("there is power");
         log.seal().expect("there is room");
     }
     let view = log.view();
     let told = archive.take_in(&view, view.sealed()[0]).expect("there is power");
-    let limits = SliceLimits { messages: usize::MAX, bytes: usize::MAX };
     assert_eq!(told, [(SESSION, 1_000)]);
+    let limits = SliceLimits { messages: usize::MAX, bytes: usize::MAX };
     let spilled = archive.queues().read(SESSION, 0, &limits).expect("there is power");
-    let places: Vec<_> = spilled.messages.iter().map(|waiting| waiting.sequence).collect();
-    assert_eq!(places, (991..=1_000).collect::<Vec<_>>());
+    spilled.messages.iter().map(|waiting| waiting.sequence).collect()
+}
+
+#[test]
+fn what_was_acknowledged_behind_a_segment_does_not_become_a_run() {
+    let opened = open(&SimulatedDisk::new(), &SimulatedDisk::new());
+    assert_eq!(spilled(opened), (991..=1_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_power_cut_may_take_counts_for_nothing() {
+    let (log, state) = (SimulatedDisk::new(), SimulatedDisk::new());
+    let never = Duration::from_secs(100_000);
+    let disk = IntervalDisk::new(Box::new(log), never).expect("a thread");
+    assert_eq!(spilled(open_on(disk, &state)), (11..=1_000).collect::<Vec<_>>());
 }
