@@ -29,12 +29,12 @@ impl Payload {
     /// more than twice as large.
     #[inline]
     pub(crate) fn replace(&mut self, bytes: &[u8]) {
-        let capacity = self.0.capacity();
-        if capacity < bytes.len() || capacity / 2 > bytes.len().max(INLINE_BYTES / 2) {
-            *self = bytes.into();
-        } else {
+        let (length, capacity) = (bytes.len(), self.0.capacity());
+        if length > INLINE_BYTES && length <= capacity && capacity / 2 <= length {
             self.0.clear();
             self.0.extend_from_slice(bytes);
+        } else {
+            *self = bytes.into();
         }
     }
 }
