@@ -403,16 +403,14 @@ fn a_store_of_which_everything_was_drained_gives_its_room_back() {
     assert_eq!(places(&archive.queues(), session, 1), []);
 }
 
-/// A store with the first messages of a session in runs, and one more run behind it.
-fn with_runs() -> SimulatedDisk {
-    let disk = SimulatedDisk::new();
-    let Opened { mut log, mut archive, .. } = open(&disk).expect("it is empty");
-    let session = 1 << 16;
+/// Puts so many messages of so many bytes for a session into a run, and as many into another one.
+pub(crate) fn fill_two_runs(opened: Opened, session: u64, count: u64, bytes: usize) {
+    let Opened { mut log, mut archive, .. } = opened;
     let started = Record::SessionStarted(Box::new(terms(session, "c", 60)));
     commit(&mut log, &[started]).expect("there is power");
-    for sequence in 1..=60 {
-        commit(&mut log, &[sized(session, sequence, 3_000)]).expect("there is power");
-        if sequence % 30 == 0 {
+    for sequence in 1..=2 * count {
+        commit(&mut log, &[sized(session, sequence, bytes)]).expect("there is power");
+        if sequence % count == 0 {
             log.seal().expect("there is room");
             let view = log.view();
             for segment in view.sealed() {
@@ -422,6 +420,12 @@ fn with_runs() -> SimulatedDisk {
         }
     }
     while archive.tend().expect("there is room") {}
+}
+
+/// A store with the first messages of a session in runs, and one more run behind it.
+fn with_runs() -> SimulatedDisk {
+    let disk = SimulatedDisk::new();
+    fill_two_runs(open(&disk).expect("it is empty"), 1 << 16, 30, 3_000);
     disk
 }
 

@@ -1,13 +1,11 @@
 //! Runs that nothing names because what named them is damaged: they are set aside and told.
 
-use noctule_broker_core::Record;
 use noctule_store::broker::{CONTENT, Opened, Settings, open_parts};
 use noctule_store::{
     Cut, Disk, LogSettings, LoggedState, Repair, SimulatedDisk, State, StateBatch, StoreError,
 };
 
-use crate::broker_changes::terms;
-use crate::broker_checkpoint::{commit, sized};
+use crate::broker_checkpoint::{commit, fill_two_runs, sized};
 
 const SESSION: u64 = 1 << 16;
 
@@ -24,21 +22,7 @@ impl Disks {
     /// With two runs.
     fn with_runs() -> Self {
         let disks = Self(std::array::from_fn(|_| SimulatedDisk::new()));
-        let Opened { mut log, mut archive, .. } = disks.open().expect("it is empty");
-        let started = Record::SessionStarted(Box::new(terms(SESSION, "c", 60)));
-        commit(&mut log, &[started]).expect("there is power");
-        for sequence in 1..=20 {
-            commit(&mut log, &[sized(SESSION, sequence, 1_500)]).expect("there is power");
-            if sequence % 10 == 0 {
-                log.seal().expect("there is room");
-                let view = log.view();
-                for segment in view.sealed() {
-                    archive.take_in(&view, segment).expect("there is room");
-                    log.trim(segment + 1);
-                }
-                while archive.tend().expect("there is room") {}
-            }
-        }
+        fill_two_runs(disks.open().expect("it is empty"), SESSION, 10, 1_500);
         disks
     }
 
