@@ -87,7 +87,7 @@ struct Shared {
     waiting_bytes: AtomicU64,
     /// Whether the log has grown to its bound.
     is_long: AtomicBool,
-    /// Whether the committer waits for something to do.
+    /// Whether the committer waits, and nothing is there that anybody waits for.
     is_idle: AtomicBool,
     counters: Counters,
     view: LogView,
@@ -304,7 +304,11 @@ impl Appender {
         if let Some(posted) = desk.posted.get_mut(self.index) {
             posted.take_from(&mut self.batch);
         }
-        tell(&mut desk)
+        let wakes = tell(&mut desk);
+        if !desk.is_empty {
+            self.shared.is_idle.store(false, Ordering::Relaxed);
+        }
+        wakes
     }
 
     /// The segment that is written to. What is posted after this was asked goes to it or to one

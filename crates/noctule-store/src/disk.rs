@@ -29,8 +29,8 @@ pub trait Disk: fmt::Debug + Send {
     /// Makes the names durable: what was created, renamed and removed.
     fn sync_names(&mut self) -> io::Result<()>;
 
-    /// Whether what it calls durable survives a power cut, as one thinks. One that syncs later and
-    /// says so at once does not: then nothing may be given up for what is in a later file.
+    /// Whether what it calls durable survives a power cut. With one that syncs later it may not:
+    /// then nothing may be given up for what is in a later file.
     fn syncs_at_once(&self) -> bool {
         true
     }
