@@ -6,7 +6,6 @@
 //! it knows a horizon beyond which nothing is sent, which moves ahead of the client.
 
 use crate::effect::Effects;
-use crate::persist::Awaiting;
 use crate::registry::SessionKey;
 use crate::session::{Kept, Session};
 use crate::shard::Shard;
@@ -16,8 +15,12 @@ use crate::stored::Record;
 /// and what is acknowledged during some commits has to fit.
 const AHEAD: u64 = 1_024;
 
-/// How much nearer it comes before it is moved.
+/// How much nearer it comes before it is moved. The record rides along with others, so that no
+/// disk is troubled with it alone.
 const STEP: u64 = AHEAD / 2;
+
+/// How near it comes before it is moved without waiting for others.
+const STEP_MAX: u64 = AHEAD / 4 * 3;
 
 /// It is not moved while so many packet identifiers in a row are in use: PUBREC and PUBCOMP are
 /// recorded with nothing else, and no identifier must come twice between what the store knows to
@@ -28,6 +31,11 @@ impl Kept {
     /// Whether the next place is not beyond the horizon, if the queue has places at all.
     pub(crate) const fn may_send_next(&self) -> bool {
         self.sequence < self.horizon || !self.has_queue()
+    }
+
+    /// Whether the horizon is on its way to the store, and is waited for.
+    const fn hurries(&self) -> bool {
+        self.hurried_horizon > self.horizon
     }
 }
 
@@ -63,11 +71,11 @@ impl Shard {
     pub(crate) fn waits_for_horizon(&mut self, key: SessionKey, effects: &mut Effects) -> bool {
         let session = self.registry.session(key).filter(|session| session.is_stored());
         let next = session.and_then(Session::next_on_connection);
-        let Some((kept, place)) = next.filter(|(kept, place)| *place > kept.horizon) else {
+        let Some((kept, _)) = next.filter(|(kept, place)| *place > kept.horizon) else {
             return false;
         };
-        if place > kept.next_horizon {
-            self.move_horizon(key, effects);
+        if !kept.hurries() {
+            self.move_horizon(key, true, effects);
         }
         true
     }
@@ -77,29 +85,32 @@ impl Shard {
         let Some(session) = self.registry.session_mut(key) else { return };
         let wanted = session.next_horizon();
         let is_online = session.connection.is_some();
-        if let Some(kept) = session.queue_kept()
-            && is_online
-            && wanted >= kept.next_horizon.saturating_add(STEP)
-        {
-            self.move_horizon(key, effects);
+        let Some(kept) = session.queue_kept().filter(|_| is_online) else { return };
+        let is_late = wanted >= kept.horizon.saturating_add(STEP_MAX) && !kept.hurries();
+        if is_late || wanted >= kept.next_horizon.saturating_add(STEP) {
+            self.move_horizon(key, is_late, effects);
         }
     }
 
-    fn move_horizon(&mut self, key: SessionKey, effects: &mut Effects) {
+    fn move_horizon(&mut self, key: SessionKey, is_urgent: bool, effects: &mut Effects) {
         // The store has to know what is done before it is told to expect more.
         self.record_done(key, effects);
         let Some(session) = self.registry.session_mut(key) else { return };
         let (up_to, span) = (session.next_horizon(), session.sender.span());
-        let Some(kept) = session.queue_kept().filter(|kept| up_to > kept.next_horizon) else {
-            return;
-        };
-        if span > usize::from(SPAN_MAX) {
+        let Some(kept) = session.queue_kept() else { return };
+        let known = if is_urgent { kept.horizon } else { kept.next_horizon };
+        if up_to <= known || span > usize::from(SPAN_MAX) {
             return;
         }
         kept.next_horizon = up_to;
-        let session = kept.name;
-        self.record(Record::MaySend { session, up_to }, effects);
-        self.await_durable(Awaiting::Horizon { session: key, up_to }, effects);
+        let record = Record::MaySend { session: kept.name, up_to };
+        if is_urgent {
+            kept.hurried_horizon = up_to;
+            self.record(record, effects);
+        } else {
+            self.record_leisurely(record, effects);
+        }
+        self.records.await_horizon(key, up_to);
     }
 
     /// The store knows where the horizon is.

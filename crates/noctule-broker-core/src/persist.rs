@@ -35,6 +35,8 @@ pub(crate) struct Records {
     durable: u64,
     /// Who waits for how many, in order.
     waiting: VecDeque<(u64, Awaiting)>,
+    /// Up to which place sessions may be sent messages when so many are durable, in order.
+    horizons: VecDeque<(u64, SessionKey, u64)>,
     /// For whom the publication that is being delivered waits now.
     references: Vec<(SessionKey, Reference)>,
     /// The sessions whose clients have acknowledged something since that was last recorded.
@@ -58,6 +60,20 @@ impl Records {
     pub(crate) fn forget_session(&mut self, name: u64) {
         self.sessions.remove(&name);
     }
+
+    /// A session may be sent messages up to this place as soon as the last record is durable,
+    /// whether or not anybody else waits for that.
+    pub(crate) fn await_horizon(&mut self, session: SessionKey, up_to: u64) {
+        self.horizons.push_back((self.handed_out, session, up_to));
+    }
+
+    /// The next of them, if its record is durable.
+    fn next_horizon(&mut self) -> Option<(SessionKey, u64)> {
+        let durable = self.durable;
+        let (_, session, up_to) = *self.horizons.front().filter(|(at, ..)| *at <= durable)?;
+        self.horizons.pop_front();
+        Some((session, up_to))
+    }
 }
 
 /// What goes on as soon as a record is durable.
@@ -69,8 +85,6 @@ pub(crate) enum Awaiting {
     Acknowledgement { session: SessionKey, answer: u64 },
     /// The answer to another shard.
     Forward(Box<Forwarded>),
-    /// What a session may be sent up to this place.
-    Horizon { session: SessionKey, up_to: u64 },
     /// The PUBREL of a message whose PUBREC has come on this connection.
     Pubrel { connection: ConnectionId, packet_id: PacketId },
     /// The acknowledgements of publications that went the straight way together.
@@ -165,6 +179,9 @@ impl Shard {
     /// So many records are durable: whoever waits for them goes on.
     pub(crate) fn on_persisted(&mut self, records: u64, effects: &mut Effects) {
         self.records.durable = self.records.durable.max(records.min(self.records.handed_out));
+        while let Some((session, up_to)) = self.records.next_horizon() {
+            self.on_horizon_durable(session, up_to, effects);
+        }
         while let Some((wanted, _)) = self.records.waiting.front()
             && *wanted <= self.records.durable
             && let Some((_, awaiting)) = self.records.waiting.pop_front()
@@ -180,9 +197,6 @@ impl Shard {
                 self.on_kept(session, answer, effects);
             }
             Awaiting::Forward(forwarded) => self.finish_durable_forward(*forwarded, effects),
-            Awaiting::Horizon { session, up_to } => {
-                self.on_horizon_durable(session, up_to, effects);
-            }
             Awaiting::Pubrel { connection, packet_id } => {
                 if self.is_online(connection) {
                     self.send_pubrel(connection, packet_id);

@@ -110,6 +110,8 @@ pub(crate) struct Kept {
     pub(crate) horizon: u64,
     /// The same, as soon as what was recorded is durable.
     pub(crate) next_horizon: u64,
+    /// The last of those that were recorded so that they become durable at once.
+    pub(crate) hurried_horizon: u64,
     /// Whether its client has acknowledged something that is not recorded.
     pub(crate) has_acknowledged: bool,
     /// Whether the store has a will of its client.
@@ -134,6 +136,7 @@ impl Kept {
             done: 0,
             horizon: 0,
             next_horizon: 0,
+            hurried_horizon: 0,
             has_acknowledged: false,
             has_will: false,
             counted_bytes: 0,
