@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -28,8 +28,13 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// What rides along waits no longer than this for something to ride along with.
 const RIDE_MAX: Duration = Duration::from_millis(50);
 
-/// With so much it is worth while not to wait for more.
-const EARLY_BYTES: usize = 8 * 1_024;
+/// With less it is not worth while to begin a commit before a turn is over, and with so much it
+/// always is.
+const EARLY_BYTES_MIN: usize = 8 * 1_024;
+const EARLY_BYTES_MAX: usize = 128 * 1_024;
+
+/// No batch has so much.
+const NOT_AWAITED: usize = usize::MAX;
 
 /// What all appenders may have waiting together; a frame's length has four bytes.
 const WAITING_BYTES_MAX: u64 = 1 << 31;
@@ -87,8 +92,10 @@ struct Shared {
     waiting_bytes: AtomicU64,
     /// Whether the log has grown to its bound.
     is_long: AtomicBool,
-    /// Whether the committer waits, and nothing is there that anybody waits for.
-    is_idle: AtomicBool,
+    /// From how many bytes on a commit would begin at once and be worth its price. None are
+    /// [awaited](NOT_AWAITED) unless the committer waits, and nothing is there that anybody waits
+    /// for.
+    awaited_bytes: AtomicUsize,
     counters: Counters,
     view: LogView,
 }
@@ -156,7 +163,7 @@ impl Committer {
             waiting_bytes_max: waiting_bytes_max.min(share),
             waiting_bytes: AtomicU64::new(0),
             is_long: AtomicBool::new(false),
-            is_idle: AtomicBool::new(false),
+            awaited_bytes: AtomicUsize::new(NOT_AWAITED),
             counters: Counters::new(),
             view: log.view(),
         });
@@ -279,7 +286,7 @@ impl Appender {
     /// [posted](Self::post) now than with what is still to come: one part of a window is on its way
     /// to the disk then while the other one is worked on.
     pub fn is_awaited(&self) -> bool {
-        self.batch.record_bytes() >= EARLY_BYTES && self.shared.is_idle.load(Ordering::Relaxed)
+        self.batch.record_bytes() >= self.shared.awaited_bytes.load(Ordering::Relaxed)
     }
 
     /// Hands over what was appended and is not waited for: it rides along with the next commit, of
@@ -306,7 +313,7 @@ impl Appender {
         }
         let wakes = tell(&mut desk);
         if !desk.is_empty {
-            self.shared.is_idle.store(false, Ordering::Relaxed);
+            self.shared.awaited_bytes.store(NOT_AWAITED, Ordering::Relaxed);
         }
         wakes
     }
@@ -363,6 +370,8 @@ struct Round {
     /// The next frame, and what of each appender is in it.
     frame: Batch,
     extents: Vec<Extent>,
+    /// The bytes of the last two frames.
+    lately: [usize; 2],
     retry: Duration,
     helper: Option<Helper>,
 }
@@ -376,6 +385,7 @@ impl Round {
             taken: (0..count).map(|_| Batch::new()).collect(),
             frame: Batch::new(),
             extents: vec![Extent::default(); count],
+            lately: [0; 2],
             retry: RETRY_FIRST,
             helper,
         }
@@ -405,6 +415,7 @@ impl Round {
         if self.frame.is_empty() {
             return Ok(());
         }
+        self.lately = [self.lately[1], self.frame.record_bytes()];
         self.shared.counters.begin();
         if let Some(helper) = self.helper.as_mut().filter(|_| !log.has_room(&self.frame)) {
             helper.hand_over(log);
@@ -414,6 +425,13 @@ impl Round {
         committed?;
         self.publish();
         Ok(())
+    }
+
+    /// From how many bytes on a commit is to begin. Clients that wait for answers send what they
+    /// have in two parts then, one while the other one is on its way to the disk; parts of one size
+    /// leave the disk the least time to wait.
+    fn early_bytes(&self) -> usize {
+        (self.lately.iter().sum::<usize>() / 2).clamp(EARLY_BYTES_MIN, EARLY_BYTES_MAX)
     }
 
     fn keep_up(&mut self, log: &mut Log) {
@@ -442,7 +460,7 @@ impl Round {
         // As long as something comes all the time, what rides along needs to wake nobody.
         let mut until = Instant::now() + RIDE_MAX;
         while desk.is_idle() && self.frame.is_empty() {
-            self.shared.is_idle.store(true, Ordering::Relaxed);
+            self.shared.awaited_bytes.store(self.early_bytes(), Ordering::Relaxed);
             let left = until.saturating_duration_since(Instant::now());
             let work = &self.shared.work;
             if !left.is_zero() {
@@ -456,7 +474,7 @@ impl Round {
                 until = Instant::now() + RIDE_MAX;
             }
         }
-        self.shared.is_idle.store(false, Ordering::Relaxed);
+        self.shared.awaited_bytes.store(NOT_AWAITED, Ordering::Relaxed);
         let trim_before = desk.trim_before.take();
         let seals = mem::take(&mut desk.seals);
         desk.rides_along = false;

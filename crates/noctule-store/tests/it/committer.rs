@@ -276,6 +276,26 @@ fn whoever_has_enough_is_told_that_the_disk_has_nothing_to_do() {
 }
 
 #[test]
+fn a_commit_begins_before_a_turn_is_over_when_half_of_a_round_is_there() {
+    let (committer, mut appenders) = start(SimulatedDisk::new(), 1);
+    let [appender] = &mut appenders[..] else { unreachable!("there is one") };
+    // Half of the last two frames, but not less than 8 KiB nor more than 128.
+    for (kibibytes, parts) in [(8, 1), (8, 1), (16, 1), (6, 2), (200, 1), (60, 2), (65, 2)] {
+        for part in 0..parts {
+            // Long enough for the disk to have nothing to do.
+            thread::sleep(Duration::from_millis(10));
+            assert!(!appender.is_awaited(), "{part} times {kibibytes} are not enough");
+            let append = appender.append(|out| out.resize(out.len() + kibibytes * 1_024, 0));
+            append.expect("there is room");
+        }
+        until("idle", || appender.is_awaited());
+        appender.post();
+        until("durable", || appender.waiting_bytes() == 0);
+    }
+    committer.stop().expect("there is power");
+}
+
+#[test]
 fn a_full_disk_makes_all_wait_and_is_told_and_forgotten_when_it_has_room() {
     let disk = SimulatedDisk::new();
     let wakes = Arc::new(AtomicU64::new(0));
