@@ -287,7 +287,7 @@ impl Log {
         let prepared = match self.prepared.take() {
             Some(prepared) => prepared,
             None => {
-                let preparation = self.preparation();
+                let preparation = self.preparation(false);
                 preparation.run(&self.view).inspect_err(|_| {
                     self.obsolete.extend(preparation.files());
                     self.remove_obsolete();

@@ -17,21 +17,39 @@ impl Log {
     }
 
     /// Ends the segment that is written to, if it has anything, so that it can be emptied although
-    /// little comes; and keeps no files for a flood that does not come.
+    /// little comes. One file is kept for what comes next; if nothing has come, nothing is kept.
     ///
     /// # Errors
     ///
     /// If the next segment cannot be begun. The one that was written to has ended even so.
     pub fn seal(&mut self) -> Result<(), StoreError> {
+        let is_new = self.active.as_ref().map(|active| active.is_new);
+        let spare = if is_new == Some(false) { self.free.pop() } else { None };
         self.must_remove |= !self.free.is_empty();
         self.obsolete.append(&mut self.free);
-        let Some(mut active) = self.active.take_if(|active| !active.is_new) else { return Ok(()) };
-        self.active = Some(self.begin_segment()?);
-        if self.settings.uses_again() {
-            // What it has beyond its frames is of no use. That it stays costs room alone.
-            let _ = active.file.truncate(active.length);
+        self.free.extend(spare);
+        match is_new {
+            Some(true) => self.cut_off_newest(),
+            Some(false) => {
+                self.active = None;
+                self.active = Some(self.begin_segment()?);
+            }
+            None => {}
         }
         Ok(())
+    }
+
+    /// What the last segment with records has beyond them is of no use for a log that does not
+    /// grow. That it stays costs room alone.
+    fn cut_off_newest(&self) {
+        let end = self.view.segments().get(&self.newest).copied();
+        if self.settings.uses_again()
+            && let Some(end) = end
+            && let Ok(mut file) = self.view.disk().open(&segment::name(self.newest))
+            && file.length().is_ok_and(|length| length > end)
+        {
+            let _ = file.truncate(end);
+        }
     }
 
     /// Gets the next segment ready when the one that is written to fills up, so that no commit has
@@ -79,7 +97,7 @@ impl Log {
             return None;
         }
         self.must_remove = false;
-        let preparation = must_prepare.then(|| self.preparation());
+        let preparation = must_prepare.then(|| self.preparation(true));
         let removals = mem::take(&mut self.obsolete);
         Some(Upkeep { view: self.view(), removals, preparation })
     }
@@ -93,11 +111,11 @@ impl Log {
         }
     }
 
-    pub(crate) fn preparation(&mut self) -> Preparation {
+    pub(crate) fn preparation(&mut self, is_ahead: bool) -> Preparation {
         let number = self.next_number();
         let header = self.settings.header(number, segment::begin_life(), 0);
         // The one that was written last is the likeliest to be in the system's memory still.
-        Preparation { header, bytes: self.settings.segment_bytes, from: self.free.pop() }
+        Preparation { header, bytes: self.settings.segment_bytes, from: self.free.pop(), is_ahead }
     }
 
     /// Removes what is void. What cannot be removed now is tried again the next time.

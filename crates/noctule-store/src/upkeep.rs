@@ -10,6 +10,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
+use crate::disk::write_zeros;
 use crate::error::StoreError;
 use crate::log::{Active, Log};
 use crate::segment::{self, PREPARED_NAME, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -38,6 +39,8 @@ pub(crate) struct Preparation {
     pub(crate) bytes: u64,
     /// The segment whose file is used again.
     pub(crate) from: Option<u64>,
+    /// Whether nothing waits for it.
+    pub(crate) is_ahead: bool,
 }
 
 impl Upkeep {
@@ -92,7 +95,12 @@ impl Preparation {
         if file.length().map_err(StoreError::io("read", &from))? > self.bytes {
             file.truncate(self.bytes).map_err(StoreError::io("truncate", &from))?;
         }
-        file.allocate(self.bytes).map_err(StoreError::io("allocate", &from))?;
+        if self.is_ahead {
+            // Room that is only taken has to be noted as used, synced, with each commit.
+            write_zeros(&mut *file, self.bytes).map_err(StoreError::io("write", &from))?;
+        } else {
+            file.allocate(self.bytes).map_err(StoreError::io("allocate", &from))?;
+        }
         file.write_at(&self.header.encode(), 0).map_err(StoreError::io("write", &from))?;
         file.sync().map_err(StoreError::io("sync", &from))?;
         view.disk().rename(&from, &name).map_err(StoreError::io("rename", &from))?;

@@ -156,8 +156,8 @@ fn damaged(here: u64, behind: u64) -> (SimulatedDisk, SimulatedDisk, Log, Archiv
     first.retain(|name| name.starts_with("log-"));
     first.sort();
     disk.damage(&first[0], |bytes| {
-        let at = bytes.len() / 2;
-        bytes[at..].fill(0x55);
+        let end = bytes.iter().rposition(|byte| *byte != 0).expect("there is something");
+        bytes[end / 2..end].fill(0x55);
     });
     (disk, state, log, archive)
 }

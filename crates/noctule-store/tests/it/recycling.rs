@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use noctule_store::{Batch, Cut, Disk, Log, Repair, SimulatedDisk, StoreError};
+use noctule_store::{Batch, Cut, Disk, Log, LogSettings, Repair, SimulatedDisk, StoreError};
 
 use crate::ledger::{CUTS, Plant, Promises, SETTINGS, Story, disk, judge, open};
 
@@ -261,4 +261,59 @@ fn finished_segments_are_read_while_the_log_goes_on() {
     disk.damage(&format!("log-{:016x}.seg", sealed[2]), |bytes| bytes[40 + 44 + 9] ^= 1);
     let summary = view.read(sealed[2], |_| Ok(())).expect("it is there");
     assert_eq!((summary.quarantined.len(), summary.torn), (1, None));
+}
+
+/// The lengths of all segments.
+fn lengths(disk: &SimulatedDisk) -> Vec<u64> {
+    let mut names = disk.names().expect("it is there");
+    names.retain(|name| name.ends_with(".seg"));
+    names.sort();
+    let length = |name| disk.clone().open(name).and_then(|file| file.length());
+    names.iter().map(|name| length(name).expect("it is there")).collect()
+}
+
+#[test]
+fn a_log_that_is_ended_early_uses_its_files_again_as_long_as_anything_comes() {
+    let disk = disk();
+    let (mut log, _) = open(&disk).expect("it opens");
+    let view = log.view();
+    let mut files = 0;
+    for round in 1..=10_u32 {
+        for number in 0..round % 3 + 1 {
+            let mut batch = Batch::new();
+            batch.push(|out| out.extend(number.to_le_bytes())).expect("it fits");
+            log.commit(&mut batch).expect("there is room");
+        }
+        log.seal().expect("there is room");
+        log.trim(view.active() - 1);
+        if round == 3 {
+            files = disk.files();
+        }
+    }
+    assert_eq!(disk.files(), files, "no more are made than three");
+    assert_eq!(lengths(&disk), [SETTINGS.segment_bytes; 3]);
+    // Nothing has come: one that is empty, and what is in the last one.
+    log.seal().expect("there is room");
+    log.keep_up();
+    let [last, active] = lengths(&disk)[..] else { panic!("two") };
+    assert!(last < 300 && active == SETTINGS.segment_bytes, "{last}");
+    let operations = disk.operations();
+    log.seal().expect("there is room");
+    log.keep_up();
+    assert_eq!(disk.operations(), operations, "nothing to do");
+}
+
+#[test]
+fn all_of_a_segment_that_gets_ready_ahead_is_written() {
+    let disk = SimulatedDisk::new();
+    let segment_bytes = 1 << 20;
+    let settings = LogSettings { segment_bytes, ..SETTINGS };
+    let opened = Log::open(Box::new(disk.clone()), settings, Repair::Refuse, |_| Ok(()));
+    let (mut log, _) = opened.expect("it opens");
+    let mut batch = Batch::new();
+    batch.push(|out| out.resize(out.len() + 600_000, 1)).expect("it fits");
+    log.commit(&mut batch).expect("there is room");
+    let before = disk.writes();
+    log.keep_up();
+    assert!(disk.writes() >= before + segment_bytes / 65_536, "{}", disk.writes() - before);
 }
