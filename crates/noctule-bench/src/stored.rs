@@ -16,7 +16,7 @@ use crate::load::{Load, STORED_LOADS};
 use crate::process::{self, Running, free_port};
 
 /// Long enough that the log uses its files again.
-const WARM_UP: Duration = Duration::from_millis(1_000);
+const WARM_UP: Duration = Duration::from_millis(2_000);
 /// The bytes of a commit that has one message of these loads.
 const COMMIT_BYTES: usize = 44 + 8 + 300;
 /// How many bytes the bare syncs overwrite.
