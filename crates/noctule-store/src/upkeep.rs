@@ -10,11 +10,13 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-use crate::disk::write_zeros;
+use crate::disk::{DiskFile, write_zeros};
 use crate::error::StoreError;
 use crate::log::{Active, Log};
 use crate::segment::{self, PREPARED_NAME, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::view::LogView;
+
+const PART_BYTES: u64 = 1 << 20;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -96,8 +98,7 @@ impl Preparation {
             file.truncate(self.bytes).map_err(StoreError::io("truncate", &from))?;
         }
         if self.is_ahead {
-            // Room that is only taken has to be noted as used, synced, with each commit.
-            write_zeros(&mut *file, self.bytes).map_err(StoreError::io("write", &from))?;
+            write_all(&mut *file, self.bytes).map_err(StoreError::io("write", &from))?;
         } else {
             file.allocate(self.bytes).map_err(StoreError::io("allocate", &from))?;
         }
@@ -108,6 +109,18 @@ impl Preparation {
         let (number, life) = (self.header.number, self.header.life);
         Ok(Active { number, life, length: SEGMENT_HEADER_BYTES as u64, is_new: true, file })
     }
+}
+
+/// Writes all of a file that is new: room that is only taken has to be noted as used, synced, with
+/// each commit. No commit is to wait for more than a part of it to be synced.
+fn write_all(file: &mut dyn DiskFile, bytes: u64) -> io::Result<()> {
+    let mut length = file.length()?;
+    while length < bytes {
+        length = bytes.min(length + PART_BYTES);
+        write_zeros(file, length)?;
+        file.sync()?;
+    }
+    Ok(())
 }
 
 /// A thread that does it.

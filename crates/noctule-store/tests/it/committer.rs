@@ -277,18 +277,21 @@ fn whoever_has_enough_is_told_that_the_disk_has_nothing_to_do() {
 
 #[test]
 fn a_commit_begins_before_a_turn_is_over_when_half_of_a_round_is_there() {
-    let (committer, mut appenders) = start(SimulatedDisk::new(), 1);
-    let [appender] = &mut appenders[..] else { unreachable!("there is one") };
+    let (committer, mut appenders) = start(SimulatedDisk::new(), 2);
+    let [appender, probe] = &mut appenders[..] else { unreachable!("there are two") };
+    let append = |appender: &mut Appender, kibibytes: usize| {
+        let append = appender.append(|out| out.resize(out.len() + kibibytes * 1_024, 0));
+        append.expect("there is room");
+    };
+    append(probe, 200);
     // Half of the last two frames, but not less than 8 KiB nor more than 128.
     for (kibibytes, parts) in [(8, 1), (8, 1), (16, 1), (6, 2), (200, 1), (60, 2), (65, 2)] {
         for part in 0..parts {
-            // Long enough for the disk to have nothing to do.
-            thread::sleep(Duration::from_millis(10));
+            until("idle", || probe.is_awaited());
             assert!(!appender.is_awaited(), "{part} times {kibibytes} are not enough");
-            let append = appender.append(|out| out.resize(out.len() + kibibytes * 1_024, 0));
-            append.expect("there is room");
+            append(appender, kibibytes);
         }
-        until("idle", || appender.is_awaited());
+        assert!(appender.is_awaited(), "{parts} times {kibibytes} are enough");
         appender.post();
         until("durable", || appender.waiting_bytes() == 0);
     }
