@@ -14,6 +14,7 @@ mod idle;
 mod link;
 mod load;
 mod loading;
+mod neighbour;
 mod process;
 mod relay;
 mod stored;

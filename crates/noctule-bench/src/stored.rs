@@ -13,10 +13,12 @@ use noctule_store::{Disk, RealDisk};
 
 use crate::cost::{Cost, load_through, machine, start_apart};
 use crate::load::{Load, STORED_LOADS};
+use crate::neighbour::{Latency, Neighbour};
 use crate::process::{self, Running, free_port};
 
-/// Long enough that the log uses its files again.
-const WARM_UP: Duration = Duration::from_millis(2_000);
+const WARM_UP: Duration = Duration::from_millis(1_000);
+/// Long enough that the log uses its files again, and that what is below it knows them.
+const WARM_UP_STORED: Duration = Duration::from_millis(5_000);
 /// The bytes of a commit that has one message of these loads.
 const COMMIT_BYTES: usize = 44 + 8 + 300;
 /// How many bytes the bare syncs overwrite.
@@ -36,21 +38,31 @@ pub(crate) struct Options {
     /// A folder on the disk that is meant; what is written there is removed
     #[arg(long, default_value_os_t = env::temp_dir())]
     folder: PathBuf,
+    /// Show how long messages at QoS 0 take meanwhile that have nothing to do with the load
+    #[arg(long)]
+    neighbour: bool,
     /// Let broker and load share all processors, instead of one for each: a store has threads of
     /// its own
     #[arg(long)]
     together: bool,
 }
 
+/// What one load cost, and how long others had to wait.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    cost: Cost,
+    beside: Latency,
+}
+
 /// What one load cost in one round.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     /// In memory mode.
-    memory: Cost,
+    memory: Measured,
     /// To stored sessions, on disk.
-    stored: Cost,
+    stored: Measured,
     /// To sessions that end with their connections, of a broker that has a disk.
-    clean: Cost,
+    clean: Measured,
     /// Syncs a second of the disk alone.
     syncs: f64,
 }
@@ -71,7 +83,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for load in STORED_LOADS.iter().filter(|load| load.name.starts_with(&options.only)) {
         let rounds: Result<Vec<Round>> =
             (0..options.rounds).map(|_| measure(load, options)).collect();
-        print(load, &rounds?);
+        let rounds = rounds?;
+        print(load, &rounds);
+        if options.neighbour {
+            print_neighbour(&rounds);
+        }
     }
     println!("\n{}", machine()?);
     Ok(())
@@ -82,15 +98,26 @@ fn print(load: &Load, rounds: &[Round]) {
     println!(
         "{:<12} {:9.0}  {:9.0} {:6.2} {:9.3} {:7.3} {:14.2} {:8.2} {:6.3} {:8.0}",
         load.name,
-        of(|round| round.memory.rate),
-        of(|round| round.stored.rate),
-        of(|round| round.stored.rate / round.memory.rate),
-        of(|round| round.memory.microseconds),
-        of(|round| round.stored.microseconds),
-        of(|round| round.memory.microseconds / round.stored.microseconds),
-        of(|round| round.clean.rate / round.memory.rate),
-        of(|round| round.clean.microseconds),
+        of(|round| round.memory.cost.rate),
+        of(|round| round.stored.cost.rate),
+        of(|round| round.stored.cost.rate / round.memory.cost.rate),
+        of(|round| round.memory.cost.microseconds),
+        of(|round| round.stored.cost.microseconds),
+        of(|round| round.memory.cost.microseconds / round.stored.cost.microseconds),
+        of(|round| round.clean.cost.rate / round.memory.cost.rate),
+        of(|round| round.clean.cost.microseconds),
         of(|round| round.syncs),
+    );
+}
+
+fn print_neighbour(rounds: &[Round]) {
+    let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
+    println!(
+        "  beside it, QoS 0, us: memory {:.0}, 99 of 100 within {:.0}; stored {:.0}, {:.0}",
+        of(|round| round.memory.beside.median),
+        of(|round| round.memory.beside.late),
+        of(|round| round.stored.beside.median),
+        of(|round| round.stored.beside.late),
     );
 }
 
@@ -102,9 +129,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn measure(load: &Load, options: &Options) -> Result<Round> {
     let duration = Duration::from_millis(options.milliseconds);
     let clean_load = Load { is_stored: false, ..*load };
-    let through = |load, start: &dyn Fn() -> Result<Running>| {
+    let through = |load: &Load, start: &dyn Fn() -> Result<Running>| {
         let running = start_apart(!options.together, start)?;
-        Ok::<_, anyhow::Error>(load_through(&running, load, WARM_UP, duration)?.0)
+        let warm_up = if load.is_stored { WARM_UP_STORED } else { WARM_UP };
+        let neighbour =
+            options.neighbour.then(|| Neighbour::start(running.target(), warm_up, duration));
+        let (cost, _) = load_through(&running, load, warm_up, duration)?;
+        let beside = neighbour.map(|neighbour| neighbour?.finish()).transpose()?;
+        Ok::<_, anyhow::Error>(Measured { cost, beside: beside.unwrap_or_default() })
     };
     let memory = through(load, &|| Running::noctule(1)).context("memory")?;
     let stored = in_folder(&options.folder, |folder| {
