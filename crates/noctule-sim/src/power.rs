@@ -2,6 +2,7 @@
 //! others begin where the disk says.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use noctule_broker_core::{Durability, Input, Placement, Restored, Settings, ShardId};
@@ -323,7 +324,9 @@ impl World {
 
     /// Shards begin with what was stored.
     fn begin_life(&mut self, restored: Vec<Vec<Restored>>) {
-        let Some(power) = &self.power else { return };
+        let Some(power) = &mut self.power else { return };
+        // What the one before had leased is free.
+        power.settings.totals = Arc::default();
         let settings = power.settings.clone();
         self.placement = settings.placement;
         self.make_shards(&settings);
