@@ -16,10 +16,10 @@ use crate::input::ListenerId;
 use crate::message::Message;
 use crate::persist::Awaiting;
 use crate::registry::SessionKey;
-use crate::session::{Delivery, Kept, Session, Subscription, SubscriptionIdentifier};
+use crate::session::{Delivery, Kept, Session, Subscription};
 use crate::settings::{Durability, Settings};
 use crate::shard::Shard;
-use crate::stored::{Record, Reference, StoredSubscription};
+use crate::stored::{Record, Reference};
 use crate::subscribe::Request;
 
 /// What stands for a message that its receiver has, so that its packet identifier is not free.
@@ -70,6 +70,10 @@ impl Shard {
     pub(crate) fn deposit(&mut self, key: SessionKey, effects: &mut Effects) {
         let Some(session) = self.registry.session_mut(key) else { return };
         let Some(name) = session.queue_kept().map(|kept| kept.name) else { return };
+        let replays = &mut session.replays;
+        let stored = |(filter, subscription): (&str, &Subscription)| {
+            subscription.to_stored(filter, replays.note_owed(filter))
+        };
         let subscriptions: Vec<_> = session.subscriptions.iter().map(stored).collect();
         let received: Vec<_> = session.receiver.received().collect();
         for subscription in subscriptions {
@@ -129,18 +133,14 @@ impl Shard {
         let Some(session) = self.registry.session(key) else { return };
         let subscriptions = session.subscriptions.iter();
         let shared = subscriptions.filter(|(filter, _)| filter.starts_with("$share/"));
-        let requests: Vec<_> = shared.map(stored).map(Request::from_stored).collect();
+        let requests: Vec<_> = shared
+            .map(|(filter, known)| Request::from_stored(known.to_stored(filter, false)))
+            .collect();
         for request in requests {
             let (_, change) = self.add_subscription(key, &request);
             self.tell_subscription(key, &request, change, Token::nobody(), effects);
         }
     }
-}
-
-fn stored((filter, subscription): (&str, &Subscription)) -> StoredSubscription {
-    let Subscription { options, identifier } = *subscription;
-    let identifier = identifier.map(SubscriptionIdentifier::get);
-    StoredSubscription { filter: filter.into(), options, identifier }
 }
 
 /// A message gets the next place in a queue that is kept. What waits in a shared subscription for

@@ -22,6 +22,7 @@ use crate::retained::{Position, filter_levels};
 use crate::session::{Identifiers, Session, SubscriptionIdentifier};
 use crate::shard::Shard;
 use crate::shard_message::{AskRetained, Body, GiveRetained};
+use crate::stored::Record;
 
 /// How many nodes of the trie one slice visits, and how many messages it takes out.
 const STEPS: usize = 1_024;
@@ -50,7 +51,12 @@ pub(crate) struct Replay {
     since: Since,
     options: SubscriptionOptions,
     identifier: Option<SubscriptionIdentifier>,
+    /// Whether the store is to know when it is done.
+    is_owed: bool,
 }
+
+/// How a subscription wants what it is sent, and whether the store is to know when it has got all.
+pub(crate) type ReplayTerms = (SubscriptionOptions, Option<SubscriptionIdentifier>, bool);
 
 /// What had happened when a subscription was made.
 #[derive(Clone, Debug)]
@@ -163,6 +169,19 @@ impl Replays {
         later.any(|(_, live)| *live == origin || !seen.covers(*live))
     }
 
+    fn find_mut(&mut self, filter: &str) -> Option<&mut Replay> {
+        let open = self.open.as_mut()?;
+        let turn = open.by_filter.get(filter)?;
+        open.waiting.get_mut(turn)
+    }
+
+    /// From now on the store knows what a subscription is still owed. Whether that is anything that
+    /// outlives its connection.
+    pub(crate) fn note_owed(&mut self, filter: &str) -> bool {
+        let replay = self.find_mut(filter).filter(|replay| !replay.is_at_most_once());
+        replay.map(|replay| replay.is_owed = true).is_some()
+    }
+
     /// Ends all that send nothing above QoS 0.
     pub(crate) fn end_at_most_once(&mut self) {
         let Some(open) = &mut self.open else { return };
@@ -232,7 +251,7 @@ impl Shard {
         &mut self,
         key: SessionKey,
         filter: &str,
-        terms: (SubscriptionOptions, Option<SubscriptionIdentifier>),
+        terms: ReplayTerms,
         since: Since,
     ) {
         let owners = self.owners(filter);
@@ -246,6 +265,7 @@ impl Shard {
             since,
             options: terms.0,
             identifier: terms.1,
+            is_owed: terms.2,
         };
         session.replays.begin(replay);
     }
@@ -273,12 +293,52 @@ impl Shard {
         &mut self,
         key: SessionKey,
         filter: &str,
-        terms: (SubscriptionOptions, Option<SubscriptionIdentifier>),
+        terms: ReplayTerms,
+        effects: &mut Effects,
     ) {
         let Some(session) = self.registry.session_mut(key) else { return };
         if let Some((number, mut replay)) = session.replays.end(filter) {
-            (replay.options, replay.identifier) = terms;
+            (replay.options, replay.identifier, replay.is_owed) = terms;
             session.replays.put(number, replay);
+        } else if terms.2 {
+            self.record_replayed(key, filter, effects);
+        }
+    }
+
+    /// The store is about to hear of a subscription that takes the place of one with the same
+    /// filter: when its replay ends meanwhile, that is not yet to be told. Whether there is one.
+    pub(crate) fn supersede_replay(&mut self, key: SessionKey, filter: &str) -> bool {
+        let session = self.registry.session_mut(key);
+        let replay = session.and_then(|session| session.replays.find_mut(filter));
+        replay.map(|replay| replay.is_owed = false).is_some()
+    }
+
+    /// Lets the store know that a subscription is owed no retained messages any more. Until it does
+    /// they would be sent once more behind a crash.
+    fn record_replayed(&mut self, key: SessionKey, filter: &str, effects: &mut Effects) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let subscription = session.subscriptions.get(filter);
+        let Some(subscription) = subscription.map(|known| known.to_stored(filter, false)) else {
+            return;
+        };
+        if let Some(session) = session.queue_name() {
+            self.record_leisurely(Record::Subscribed { session, subscription }, effects);
+        }
+    }
+
+    /// A replay has come to its end, or has to wait.
+    fn settle_replay(
+        &mut self,
+        key: SessionKey,
+        (number, replay): (u64, Replay),
+        effects: &mut Effects,
+    ) {
+        if !replay.is_done() {
+            if let Some(session) = self.registry.session_mut(key) {
+                session.replays.put(number, replay);
+            }
+        } else if replay.is_owed {
+            self.record_replayed(key, &replay.filter, effects);
         }
     }
 
@@ -293,10 +353,9 @@ impl Shard {
                 return;
             };
             self.go_on_with(id, key, (number, &mut replay), effects);
-            if !replay.is_done()
-                && let Some(session) = self.registry.session_mut(key)
-            {
-                session.replays.put(number, replay);
+            let is_done = replay.is_done();
+            self.settle_replay(key, (number, replay), effects);
+            if !is_done {
                 return;
             }
         }
@@ -382,11 +441,7 @@ impl Shard {
         if let Some(id) = connection {
             self.send_slice((id, key), &mut replay, (messages, &seen, position), effects);
         }
-        if !replay.is_done()
-            && let Some(session) = self.registry.session_mut(key)
-        {
-            session.replays.put(number, replay);
-        }
+        self.settle_replay(key, (number, replay), effects);
         self.replay(key, effects);
     }
 

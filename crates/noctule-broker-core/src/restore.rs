@@ -140,6 +140,7 @@ impl Shard {
         self.restoring.sessions.insert(name, (key, was_connected));
         for request in subscriptions.into_iter().map(Request::from_stored) {
             let (_, change) = self.add_subscription(key, &request);
+            self.replay_anew(key, &request);
             let token = Token(Waiting::Restore);
             self.restoring.parts += self.tell_subscription(key, &request, change, token, effects);
         }

@@ -18,6 +18,7 @@ use crate::memory::Memory;
 use crate::message::Message;
 use crate::replay::Replays;
 use crate::settings::Durability;
+use crate::stored::StoredSubscription;
 use crate::subscriptions::Subscriptions;
 use crate::totals::Total;
 use crate::will::Will;
@@ -242,6 +243,11 @@ impl Session {
         self.kept.as_deref_mut().filter(|kept| kept.has_queue())
     }
 
+    /// What the store calls a session whose queue is kept.
+    pub(crate) fn queue_name(&mut self) -> Option<u64> {
+        self.queue_kept().map(|kept| kept.name)
+    }
+
     /// Up to which place its queue is done, and the packet identifier of the message behind that;
     /// `None` if that cannot be said now.
     pub(crate) fn done_up_to(&self) -> Option<(u64, PacketId)> {
@@ -286,6 +292,14 @@ impl Session {
 pub(crate) struct Subscription {
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<SubscriptionIdentifier>,
+}
+
+impl Subscription {
+    /// What is stored of it.
+    pub(crate) fn to_stored(self, filter: &str, is_owed: bool) -> StoredSubscription {
+        let identifier = self.identifier.map(SubscriptionIdentifier::get);
+        StoredSubscription { filter: filter.into(), options: self.options, identifier, is_owed }
+    }
 }
 
 /// A Subscription Identifier, which is never 0: one that is missing takes no room.

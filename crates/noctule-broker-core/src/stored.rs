@@ -295,4 +295,7 @@ pub struct StoredSubscription {
     pub options: SubscriptionOptions,
     /// Its Subscription Identifier.
     pub identifier: Option<u32>,
+    /// Whether retained messages are to be sent for it, and not all have been: they are sent from
+    /// the first on behind a crash.
+    pub is_owed: bool,
 }

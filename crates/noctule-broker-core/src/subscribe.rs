@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use noctule_packet::{
-    Packet, PacketId, ReasonCode, RetainHandling, Suback, Subscribe, SubscriptionOptions,
+    Packet, PacketId, QoS, ReasonCode, RetainHandling, Suback, Subscribe, SubscriptionOptions,
     TopicFilter, Version,
 };
 
@@ -17,7 +17,7 @@ use crate::fault::{Fault, Refused};
 use crate::input::ConnectionId;
 use crate::persist::Awaiting;
 use crate::registry::SessionKey;
-use crate::replay::Since;
+use crate::replay::{ReplayTerms, Since};
 use crate::router::{Change, Match, Target};
 use crate::session::{Subscription, SubscriptionIdentifier};
 use crate::shard::Shard;
@@ -46,6 +46,8 @@ pub(crate) struct Request {
     code: ReasonCode,
     /// Whether the session did not have it before.
     new: bool,
+    /// Whether the store knows that retained messages are to be sent for it.
+    is_owed: bool,
 }
 
 /// An UNSUBSCRIBE that waits for answers.
@@ -58,9 +60,37 @@ pub(crate) struct ParkedUnsubscribe {
 
 impl Request {
     pub(crate) fn from_stored(stored: StoredSubscription) -> Self {
-        let StoredSubscription { filter, options, identifier } = stored;
+        let StoredSubscription { filter, options, identifier, is_owed } = stored;
         let identifier = identifier.and_then(SubscriptionIdentifier::new);
-        Self { filter, options, identifier, code: ReasonCode::granted(options.qos), new: false }
+        let code = ReasonCode::granted(options.qos);
+        Self { filter, options, identifier, code, new: false, is_owed }
+    }
+
+    /// What is stored of it.
+    fn to_stored(&self) -> StoredSubscription {
+        StoredSubscription {
+            filter: self.filter.clone(),
+            options: self.options,
+            identifier: self.identifier.map(SubscriptionIdentifier::get),
+            is_owed: self.is_owed,
+        }
+    }
+
+    const fn replay_terms(&self) -> ReplayTerms {
+        (self.options, self.identifier, self.is_owed)
+    }
+
+    /// Whether the retained messages that it matches are to be sent.
+    fn wants_retained(&self) -> bool {
+        let wants = match self.options.retain_handling {
+            // [MQTT5-3.3.1-9] [MQTT5-3.8.4-4] [MQTT311-3.3.1-6] [MQTT311-3.8.4-3]
+            RetainHandling::SendAtSubscribe => true,
+            // [MQTT5-3.3.1-10]
+            RetainHandling::SendIfNew => self.new,
+            // [MQTT5-3.3.1-11]
+            RetainHandling::DoNotSend => false,
+        };
+        wants && !self.filter.starts_with("$share/")
     }
 }
 
@@ -100,6 +130,7 @@ impl Shard {
                     None => ReasonCode::granted(subscription.options.qos),
                 },
                 new: false,
+                is_owed: false,
             });
             if let Some(refused) = refused {
                 self.refuse_filter(key, subscription.filter.as_str(), refused, effects)?;
@@ -220,21 +251,12 @@ impl Shard {
             let filter = request.filter.clone();
             let qos = request.options.qos;
             effects.push(Effect::Event(Event::Subscribed { client_id, filter, qos }));
-            let wanted = match request.options.retain_handling {
-                // [MQTT5-3.3.1-9] [MQTT5-3.8.4-4] [MQTT311-3.3.1-6] [MQTT311-3.8.4-3]
-                RetainHandling::SendAtSubscribe => true,
-                // [MQTT5-3.3.1-10]
-                RetainHandling::SendIfNew => request.new,
-                // [MQTT5-3.3.1-11]
-                RetainHandling::DoNotSend => false,
-            };
-            let shared = request.filter.starts_with("$share/");
-            let terms = (request.options, request.identifier);
+            let terms = request.replay_terms();
             match &since {
-                Some(since) if wanted && !shared => {
+                Some(since) if request.wants_retained() => {
                     self.begin_replay(key, &request.filter, terms, since.clone());
                 }
-                _ => self.change_replay(key, &request.filter, terms),
+                _ => self.change_replay(key, &request.filter, terms, effects),
             }
         }
         self.replay(key, effects);
@@ -261,6 +283,15 @@ impl Shard {
             maximum,
             0_u32,
         ))
+    }
+
+    /// Lets a session that was stored have the retained messages that it was owed. What is
+    /// published from now on it gets live.
+    pub(crate) fn replay_anew(&mut self, key: SessionKey, request: &Request) {
+        if request.is_owed {
+            let since = self.since(key);
+            self.begin_replay(key, &request.filter, request.replay_terms(), since);
+        }
     }
 
     /// Puts one subscription in place of the session's last one with the same filter. Whether it
@@ -294,22 +325,19 @@ impl Shard {
     fn publish_subscription(
         &mut self,
         key: SessionKey,
-        request: &Request,
+        request: &mut Request,
         change: Change,
         token: Token,
         effects: &mut Effects,
     ) -> u32 {
         let mut parts = 0;
-        let session = self.registry.session_mut(key);
-        if let Some(kept) = session.and_then(|session| session.queue_kept()) {
+        let name = self.registry.session_mut(key).and_then(|session| session.queue_name());
+        if let Some(session) = name {
             parts += 1;
-            let Request { filter, options, identifier, .. } = request;
-            let subscription = StoredSubscription {
-                filter: filter.clone(),
-                options: *options,
-                identifier: identifier.map(SubscriptionIdentifier::get),
-            };
-            let session = kept.name;
+            // What QoS 0 replays leaves with its connection.
+            request.is_owed = request.options.qos > QoS::AtMostOnce
+                && (self.supersede_replay(key, &request.filter) || request.wants_retained());
+            let subscription = request.to_stored();
             self.record(Record::Subscribed { session, subscription }, effects);
             self.await_durable(Awaiting::Packet(token), effects);
         }

@@ -40,6 +40,13 @@ impl Subscriptions {
         }
     }
 
+    pub(crate) fn get(&self, filter: &str) -> Option<Subscription> {
+        match self {
+            Self::Few(few) => few.get(find(few, filter).ok()?).map(|(_, known)| *known),
+            Self::Many(many) => many.get(filter).copied(),
+        }
+    }
+
     /// Adds one, or replaces the one with the same filter, which is returned.
     pub(crate) fn insert(&mut self, filter: Box<str>, new: Subscription) -> Option<Subscription> {
         let few = match self {
@@ -139,6 +146,7 @@ mod tests {
                 assert_eq!(subscriptions.remove(&filter), None);
             }
             assert_eq!(subscriptions.contains(&filter), adds);
+            assert_eq!(subscriptions.get(&filter), model.get(&filter).copied());
             assert_eq!(subscriptions.len(), model.len());
             assert!(subscriptions.filters().eq(model.keys().map(String::as_str)));
             was_many += usize::from(matches!(subscriptions, Subscriptions::Many(_)));

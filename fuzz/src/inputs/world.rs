@@ -423,6 +423,7 @@ fn stored_session() -> StoredSession {
         filter: filter.into(),
         options: SubscriptionOptions { qos, ..Default::default() },
         identifier: None,
+        is_owed: true,
     };
     StoredSession {
         terms: StoredTerms {

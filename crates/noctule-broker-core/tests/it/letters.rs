@@ -11,7 +11,9 @@ impl Broker {
     /// From now on questions to the driver (authenticate, authorise, persist, forward, change a
     /// route) wait for [`Broker::asked`] instead of being answered with yes.
     pub(crate) fn hold(&self) {
-        self.world.borrow_mut().holds = true;
+        let mut world = self.world.borrow_mut();
+        world.holds = true;
+        world.leisurely.clear();
     }
 
     /// From now on what shards say to each other waits too.

@@ -33,6 +33,7 @@ mod properties;
 mod publish;
 mod quota;
 mod replay;
+mod replay_stored;
 mod resend;
 mod restored;
 mod retained;

@@ -62,7 +62,7 @@ pub(crate) fn stored_session(number: u64, client_id: &str) -> StoredSession {
 
 pub(crate) fn subscription(filter: &str, qos: QoS) -> StoredSubscription {
     let options = SubscriptionOptions { qos, ..Default::default() };
-    StoredSubscription { filter: filter.into(), options, identifier: None }
+    StoredSubscription { filter: filter.into(), options, identifier: None, is_owed: false }
 }
 
 /// A message that may wait at this place of a queue.

@@ -81,8 +81,6 @@ impl Oracle {
                 && run.rounds.len() == 1
                 && first.granted.is_some()
                 && run.ending.is_none()
-                // A replay that a power cut interrupts is not gone on with.
-                && self.cuts_since(first.sent) == 0
                 // What QoS 0 replays leaves with its connection.
                 && (first.asked.qos > QoS::AtMostOnce || Some(first.link) == link)
                 && !topics.is_shared(run.filter);

@@ -438,6 +438,7 @@ mod tests {
             (EXPIRES_AT, "of kind 2"),
             (WILL_AT, "of kind 2"),
             (crate::broker::subscription::IDENTIFIER, "of kind 4"),
+            (crate::broker::subscription::OWED, "of kind 4"),
             (message[0], "of a message"),
             (message[1], "of a message and of a will"),
             (message[2], "of a will"),

@@ -7,6 +7,7 @@ use super::damaged::Damaged;
 use super::reader::{Reader, put_sized, put_tagged};
 
 pub(super) const IDENTIFIER: u8 = 1;
+pub(super) const OWED: u8 = 2;
 
 const QOS: u8 = 0b0011;
 const NO_LOCAL: u8 = 0b0100;
@@ -15,25 +16,30 @@ const RETAIN_HANDLING_SHIFT: u8 = 4;
 
 /// Appends a subscription, which is followed by nothing.
 pub(super) fn put_subscription(subscription: &StoredSubscription, out: &mut Vec<u8>) {
-    let StoredSubscription { filter, options, identifier } = subscription;
+    let StoredSubscription { filter, options, identifier, is_owed } = subscription;
     out.push(options_byte(*options));
     put_sized(out, filter.as_bytes());
     if let Some(identifier) = identifier {
         put_tagged(out, IDENTIFIER, &identifier.to_le_bytes());
+    }
+    if *is_owed {
+        put_tagged(out, OWED, &[]);
     }
 }
 
 pub(super) fn read_subscription(mut reader: Reader<'_>) -> Result<StoredSubscription, Damaged> {
     let options = read_options(reader.byte("options")?)?;
     let filter = reader.filter()?.into();
-    let mut identifier = None;
+    let (mut identifier, mut is_owed) = (None, false);
     reader.tagged(|tag, field| {
-        if tag == IDENTIFIER {
-            identifier = Some(field.identifier()?);
+        match tag {
+            IDENTIFIER => identifier = Some(field.identifier()?),
+            OWED => is_owed = true,
+            _ => {}
         }
         Ok(())
     })?;
-    Ok(StoredSubscription { filter, options, identifier })
+    Ok(StoredSubscription { filter, options, identifier, is_owed })
 }
 
 /// As SUBSCRIBE has them.

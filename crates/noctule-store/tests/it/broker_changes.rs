@@ -48,7 +48,7 @@ pub(crate) fn will(qos: QoS) -> Box<Will> {
 
 pub(crate) fn subscription(filter: &str) -> StoredSubscription {
     let options = SubscriptionOptions { qos: QoS::ExactlyOnce, ..Default::default() };
-    StoredSubscription { filter: filter.into(), options, identifier: None }
+    StoredSubscription { filter: filter.into(), options, identifier: None, is_owed: false }
 }
 
 pub(crate) fn empty_state() -> LoggedState {

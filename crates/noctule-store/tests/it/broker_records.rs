@@ -117,11 +117,12 @@ fn subscription() -> impl Strategy<Value = StoredSubscription> {
             retain_handling,
         },
     );
-    (filter(), options, option::of(1_u32..=268_435_455)).prop_map(
-        |(filter, options, identifier)| StoredSubscription {
+    (filter(), options, option::of(1_u32..=268_435_455), any::<bool>()).prop_map(
+        |(filter, options, identifier, is_owed)| StoredSubscription {
             filter: filter.into(),
             options,
             identifier,
+            is_owed,
         },
     )
 }
@@ -322,8 +323,12 @@ fn golden() -> Vec<(Record, String)> {
         retain_handling: RetainHandling::DoNotSend,
     };
     let filter: Box<str> = "a/#".into();
-    let subscription =
-        StoredSubscription { filter: filter.clone(), options, identifier: Some(0x0102) };
+    let subscription = StoredSubscription {
+        filter: filter.clone(),
+        options,
+        identifier: Some(0x0102),
+        is_owed: true,
+    };
     let plain = Reference {
         session,
         sequence: 5,
@@ -355,7 +360,7 @@ fn golden() -> Vec<(Record, String)> {
         (Record::SessionEnded { session }, format!("03 {name}")),
         (
             Record::Subscribed { session, subscription },
-            format!("04 {name} 2e 03000000 612f23 01 04000000 02010000"),
+            format!("04 {name} 2e 03000000 612f23 01 04000000 02010000 02 00000000"),
         ),
         (Record::Unsubscribed { session, filter }, format!("05 {name} 03000000 612f23")),
         (

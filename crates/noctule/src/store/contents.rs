@@ -201,6 +201,7 @@ fn subscribed(client_id: &str, subscription: &StoredSubscription) -> Line {
         .with("no_local", options.no_local)
         .with("retain_as_published", options.retain_as_published)
         .maybe("identifier", subscription.identifier)
+        .maybe("owes_retained", subscription.is_owed.then_some(true))
 }
 
 fn seconds(left: Duration) -> u64 {
