@@ -113,7 +113,12 @@ async fn a_pause_ends_when_the_user_wants_it() {
     let builder = Client::builder(format!("mqtt://{address}")).client_id("c");
     let client = start(builder.reconnect(settings)).unwrap();
     for _ in 0..3 {
-        drop(connects(&listener).await);
+        let stream = connects(&listener).await;
+        // The pause before is over, and the next one has not begun.
+        while matches!(client.state(), State::Waiting(_)) {
+            tokio::task::yield_now().await;
+        }
+        drop(stream);
         while !matches!(client.state(), State::Waiting(_)) {
             tokio::task::yield_now().await;
         }
