@@ -117,6 +117,31 @@ fn a_subscription_that_replaces_another_is_owed_what_that_was() {
     assert_eq!(recorded_later(&broker), [("t/+".to_owned(), false)]);
 }
 
+#[test]
+fn a_replay_that_ends_while_its_subscription_is_replaced_is_told_behind_that() {
+    let broker = storing_with(|settings| settings.limits.outbound_bytes_max = 1_024);
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    let text = "x".repeat(400);
+    let topics: Vec<_> = (0..9).map(|number| format!("t/{number}")).collect();
+    for topic in &topics {
+        publisher.publish_with(&OwnedPublish::new(topic, &text, LEAST).retain(true));
+    }
+    let mut client = broker.lasting(Version::V5_0, "a");
+    broker.stall(&client);
+    send_subscribe(&mut client, 1, &[("t/+", options(LEAST, RetainHandling::SendAtSubscribe))]);
+    broker.hold();
+    send_subscribe(&mut client, 2, &[("t/+", options(LEAST, RetainHandling::SendIfNew))]);
+    broker.unstall(&client);
+    client.expect_suback(1);
+    for _ in &topics {
+        client.expect_publish();
+    }
+    assert_eq!(recorded_later(&broker), [], "the store may not have the new one yet");
+    assert_eq!(recorded(&broker), [("t/+".to_owned(), true)]);
+    client.expect_suback(2);
+    assert_eq!(recorded_later(&broker), [("t/+".to_owned(), false)]);
+}
+
 fn retained(topic: &str) -> Restored {
     let plain = message(0, topic, LEAST).message;
     let (topic, retain) = (topic.into(), true);
