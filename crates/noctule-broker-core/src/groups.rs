@@ -35,7 +35,7 @@ pub(crate) struct Tag {
     pub(crate) place: Option<Place>,
 }
 
-/// A place in a queue of a shared subscription that is kept.
+/// A place in a queue that is kept: mostly in one of a shared subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) queue: u64,

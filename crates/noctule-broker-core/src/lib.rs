@@ -67,6 +67,7 @@ mod placement;
 mod planted;
 mod publication;
 mod publish;
+mod queued_run;
 mod rate;
 mod registry;
 mod replay;
@@ -109,6 +110,7 @@ pub use peer::Peer;
 pub use placement::Placement;
 #[cfg(feature = "planted-faults")]
 pub use planted::PlantedFault;
+pub use queued_run::QueuedRun;
 pub use registry::SessionKey;
 pub use restored::{
     Away, Restored, Step, StoredMessage, StoredSession, StoredSharedQueue, WillOwner,

@@ -7,11 +7,10 @@ use noctule_packet::{PlainPublish, QoS};
 
 use crate::connection::Connection;
 use crate::delivery::SHARE_BYTES;
-use crate::effect::Effects;
+use crate::groups::Place;
 use crate::input::ConnectionId;
 use crate::memory::Memory;
 use crate::message::Message;
-use crate::persist::Records;
 use crate::registry::SessionKey;
 use crate::session::{Delivery, Session};
 use crate::shard::Shard;
@@ -24,9 +23,6 @@ pub(crate) struct Outlet<'a> {
     pub(crate) id: ConnectionId,
     session: &'a mut Session,
     connection: &'a mut Connection,
-    /// What is kept for a session that is stored is recorded.
-    is_stored: bool,
-    records: &'a mut Records,
     bytes_max: usize,
     pub(crate) budget: &'a mut usize,
     spares: &'a mut Spares,
@@ -47,19 +43,20 @@ impl Outlet<'_> {
             && self.connection.has_room(self.bytes_max)
     }
 
-    /// Whether a message with this QoS is recorded, so that its acknowledgement has to wait.
-    pub(crate) fn records(&self, qos: QoS) -> bool {
-        self.is_stored && qos > QoS::AtMostOnce
+    /// The place in a queue that the next message takes, if one with this QoS has to be recorded.
+    pub(crate) fn next_place(&mut self, qos: QoS) -> Option<Place> {
+        let kept = self.session.queue_kept().filter(|_| qos > QoS::AtMostOnce)?;
+        Some(Place { queue: kept.name, sequence: kept.sequence + 1 })
     }
 
     /// Delivers a message that it [`takes`](Self::takes); `share` gives it if it is to be kept.
+    /// Whoever calls this has it recorded, if it takes a [place](Self::next_place).
     #[inline]
     pub(crate) fn deliver(
         &mut self,
         plain: &PlainPublish<'_>,
         qos: QoS,
         share: impl FnOnce(&mut Spares) -> Arc<Message>,
-        effects: &mut Effects,
     ) {
         let mut packet_id = None;
         if qos > QoS::AtMostOnce {
@@ -67,7 +64,8 @@ impl Outlet<'_> {
             let bytes = message.bytes() as u64;
             let mut delivery = Delivery::plain(message);
             if let Some(kept) = self.session.queue_kept() {
-                self.records.queue(kept, qos, &mut delivery, effects);
+                kept.sequence += 1;
+                delivery.set_sequence(kept.sequence);
             }
             // [MQTT5-4.3.2-1] [MQTT311-4.3.2-1]
             let Ok(sent) = self.session.sender.send_now(delivery, qos) else { return };
@@ -94,13 +92,10 @@ impl Shard {
         let session = self.registry.session_mut(key)?;
         let id = session.connection?;
         let connection = self.connections.find_mut(id)?;
-        let is_stored = session.is_stored();
         connection.takes_anything().then_some(Outlet {
             id,
             session,
             connection,
-            is_stored,
-            records: &mut self.records,
             bytes_max: self.settings.limits.outbound_bytes_max as usize,
             budget: &mut self.budget,
             spares: &mut self.spares,

@@ -100,10 +100,11 @@ impl Shard {
         let (session, mut first) = (passed.session, passed.first);
         while !rest.is_empty() {
             let mut run = Run::new(rest, passed.version, u32::MAX);
-            let _ = self.deliver_run(&mut run, effects);
+            let _ = self.deliver_run(&mut run);
+            self.record_run(&run, effects);
             let (count, bytes) = (run.acknowledge.len() as u64, run.message_bytes);
             let awaited = Awaited { to: from, session, first, count, bytes };
-            if run.is_recorded && !passed.is_in_memory {
+            if run.recorded().is_some() && !passed.is_in_memory {
                 self.await_durable(Awaiting::Run(Box::new(awaited)), effects);
             } else if run.count > 0 {
                 self.answer_run(awaited, effects);
@@ -118,41 +119,38 @@ impl Shard {
     }
 
     /// Delivers the front of a run to the one session that wants it and can take it at once.
-    fn deliver_run(&mut self, run: &mut Run<'_>, effects: &mut Effects) -> Option<()> {
+    fn deliver_run(&mut self, run: &mut Run<'_>) -> Option<()> {
         // Whoever waits for a turn has to have it first.
         if !self.work.is_empty() {
             return None;
         }
         let mut last = self.last_topic.take()?;
-        let done = self.deliver_run_on(&mut last, run, effects);
+        let done = self.deliver_run_on(&mut last, run);
         self.last_topic = Some(last);
         done
     }
 
-    fn deliver_run_on(
-        &mut self,
-        last: &mut LastTopic,
-        run: &mut Run<'_>,
-        effects: &mut Effects,
-    ) -> Option<()> {
+    fn deliver_run_on(&mut self, last: &mut LastTopic, run: &mut Run<'_>) -> Option<()> {
         let Some(Only::Session(receiver, granted)) = last.only(self.router.epoch()) else {
             return None;
         };
         let LastTopic { name, shared, .. } = last;
         let name = name.name()?;
-        run.next(name)?;
+        let (first, _) = run.next(name)?;
         let mut outlet = self.outlet(receiver)?;
+        run.place = outlet.next_place(first.qos().min(granted));
         while let Some((plain, length)) = run.next(name) {
             let qos = plain.qos().min(granted);
-            if *outlet.budget == 0 || !outlet.takes(plain.payload, qos) {
+            // What is recorded goes without what is not.
+            let is_other = run.place.is_some() != outlet.next_place(qos).is_some();
+            if is_other || *outlet.budget == 0 || !outlet.takes(plain.payload, qos) {
                 break;
             }
-            run.is_recorded |= outlet.records(qos);
             let share = |spares: &mut Spares| {
                 let topic = shared.get_or_insert_with(|| name.as_str().into());
                 spares.message(topic, plain.payload, plain.qos())
             };
-            outlet.deliver(&plain, qos, share, effects);
+            outlet.deliver(&plain, qos, share);
             run.note(&plain, length);
         }
         Some(())

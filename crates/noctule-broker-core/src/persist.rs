@@ -17,11 +17,13 @@ use crate::groups::Place;
 use crate::input::ConnectionId;
 use crate::passing::Awaited;
 use crate::publication::Publication;
+use crate::queued_run::QueuedRun;
 use crate::registry::SessionKey;
 use crate::session::{Delivery, Kept};
 use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::stored::{Record, Reference, is_shared_queue};
+use crate::straight::Run;
 
 /// The records of a shard.
 #[derive(Debug, Default)]
@@ -110,28 +112,6 @@ impl Reference {
     }
 }
 
-impl Records {
-    /// Hands out a record that somebody may wait for.
-    fn hand_out(&mut self, record: Record, effects: &mut Effects) {
-        self.handed_out += 1;
-        self.urgent = self.handed_out;
-        effects.push(Effect::Persist { record, is_urgent: true });
-    }
-
-    /// Gives a message for one stored session alone its place in the queue, and records it.
-    pub(crate) fn queue(
-        &mut self,
-        kept: &mut Kept,
-        qos: QoS,
-        delivery: &mut Delivery,
-        effects: &mut Effects,
-    ) {
-        let references = Reference::new(kept, qos, delivery).into();
-        let message = Arc::clone(&delivery.message);
-        self.hand_out(Record::Queued { publication: 0, message, references }, effects);
-    }
-}
-
 impl Shard {
     /// Whether anything is kept.
     pub(crate) fn keeps(&self) -> bool {
@@ -140,7 +120,18 @@ impl Shard {
 
     /// Hands out a record that somebody may wait for.
     pub(crate) fn record(&mut self, record: Record, effects: &mut Effects) {
-        self.records.hand_out(record, effects);
+        self.records.handed_out += 1;
+        self.records.urgent = self.records.handed_out;
+        effects.push(Effect::Persist { record, is_urgent: true });
+    }
+
+    /// Records the messages of a run, which have their places in a session's queue.
+    pub(crate) fn record_run(&mut self, run: &Run<'_>, effects: &mut Effects) {
+        let Some(Place { queue: session, sequence: first }) = run.recorded() else { return };
+        let (version, packets) = (run.version, run.packets().into());
+        let count = u32::try_from(run.count).unwrap_or(u32::MAX);
+        let run = QueuedRun { session, first, count, version, packets };
+        self.record(Record::QueuedRun(run), effects);
     }
 
     /// Hands out a record for which nobody waits, and which may be lost in a crash: then something

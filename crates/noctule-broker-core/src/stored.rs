@@ -10,6 +10,7 @@ use noctule_session::Timestamp;
 use smallvec::SmallVec;
 
 use crate::message::Message;
+use crate::queued_run::QueuedRun;
 use crate::restored::WillOwner;
 use crate::will::Will;
 
@@ -103,6 +104,8 @@ pub enum Record {
         /// For whom it waits.
         references: References,
     },
+    /// Messages wait for one session.
+    QueuedRun(QueuedRun),
     /// A message that waited in one queue waits in another one now: a member of a shared
     /// subscription has got it, or gives back what it was never sent.
     Moved {

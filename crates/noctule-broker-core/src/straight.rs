@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 
 use crate::access::Authorization;
 use crate::effect::Effects;
+use crate::groups::Place;
 use crate::input::ConnectionId;
 use crate::last_topic::{LastTopic, Only};
 use crate::message::{self, Message};
@@ -28,6 +29,7 @@ use crate::registry::SessionKey;
 use crate::settings::{Durability, Settings};
 use crate::shard::Shard;
 use crate::spares::Spares;
+use crate::stored::{Record, Reference};
 
 /// How many publications are taken at a time at most.
 pub(crate) const RUN_MAX: usize = 64;
@@ -52,23 +54,24 @@ pub(crate) struct Run<'a> {
     pub(crate) message_bytes: u64,
     /// Those that have QoS 1.
     pub(crate) acknowledge: SmallVec<[PacketId; RUN_MAX]>,
+    /// The place of the first one, if they are recorded: in a queue of a session that is stored.
+    pub(crate) place: Option<Place>,
     /// Whether they are acknowledged when they are durable.
-    pub(crate) is_recorded: bool,
+    is_awaited: bool,
 }
 
 impl<'a> Run<'a> {
     pub(crate) fn new(stream: &'a [u8], version: Version, packet_bytes_max: u32) -> Self {
-        let (acknowledge, count, bytes, message_bytes) = (SmallVec::new(), 0, 0, 0);
-        let is_recorded = false;
         Self {
             stream,
             version,
             packet_bytes_max,
-            count,
-            bytes,
-            message_bytes,
-            acknowledge,
-            is_recorded,
+            count: 0,
+            bytes: 0,
+            message_bytes: 0,
+            acknowledge: SmallVec::new(),
+            place: None,
+            is_awaited: false,
         }
     }
 
@@ -87,6 +90,11 @@ impl<'a> Run<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The place of its first message, if they are recorded.
+    pub(crate) fn recorded(&self) -> Option<Place> {
+        self.place.filter(|_| self.count > 0)
     }
 
     /// It was passed on.
@@ -152,7 +160,7 @@ impl Shard {
         let mut run = Run::new(bytes, version, self.settings.limits.maximum_packet_size);
         let _ = match only {
             Some(Only::Session(to, granted)) => {
-                self.run_to_session(id, key, (to, granted), &mut last, &mut run, effects)
+                self.run_to_session(id, key, (to, granted), &mut last, &mut run)
             }
             Some(Only::Shard(to)) => self.run_to_shard(key, to, &last, &mut run, effects),
             None => None,
@@ -173,12 +181,11 @@ impl Shard {
         (receiver, granted): (SessionKey, QoS),
         last: &mut LastTopic,
         run: &mut Run<'_>,
-        effects: &mut Effects,
     ) -> Option<()> {
         let LastTopic { name, shared, .. } = last;
         let name = name.name()?;
         // Mostly it is another topic, and nothing else need be asked.
-        run.next(name)?;
+        let (first, _) = run.next(name)?;
         let is_limited = is_limited(&self.settings);
         let answers_max = 2 * self.settings.limits.outbound_bytes_max as usize;
         let answers_waiting = self.connections.find(id)?.outbound.len();
@@ -187,20 +194,24 @@ impl Shard {
         let owed_max = usize::from(session.receiver.quota());
         let waits = session.durability != Durability::Memory;
         let mut outlet = self.outlet(receiver)?;
-        run.is_recorded = waits && outlet.records(granted);
+        run.place = outlet.next_place(first.qos().min(granted));
+        run.is_awaited = waits && run.place.is_some();
         let is_alone = outlet.id == id || is_limited;
         while run.count < if is_alone { 1 } else { RUN_MAX } {
             let (plain, length) = run.next(name)?;
             let qos = plain.qos().min(granted);
             let answers = answers_waiting + run.acknowledge.len() * PUBACK_BYTES;
             let is_refused = plain.packet_id.is_some()
-                && if run.is_recorded {
+                && if run.is_awaited {
                     run.acknowledge.len() >= owed_max
                 } else {
                     !is_answered || answers >= answers_max
                 };
+            // What is recorded goes without what is not.
+            let is_other = run.place.is_some() != outlet.next_place(qos).is_some();
             // One for the packet, one for its delivery.
-            if is_refused || *outlet.budget < 2 || !outlet.takes(plain.payload, qos) {
+            let is_late = *outlet.budget < 2;
+            if is_refused || is_other || is_late || !outlet.takes(plain.payload, qos) {
                 return None;
             }
             *outlet.budget -= 1;
@@ -208,7 +219,7 @@ impl Shard {
                 let topic = shared.get_or_insert_with(|| name.as_str().into());
                 spares.message(topic, plain.payload, plain.qos())
             };
-            outlet.deliver(&plain, qos, share, effects);
+            outlet.deliver(&plain, qos, share);
             run.note(&plain, length);
         }
         Some(())
@@ -224,25 +235,35 @@ impl Shard {
             return None;
         }
         let last = self.last_topic.take()?;
-        let epoch = self.router.epoch();
-        let done = match last.name.name() {
-            Some(name) if name.as_str() == &*message.topic => match last.only(epoch) {
-                Some(Only::Session(receiver, granted)) => {
-                    let plain = PlainPublish::new(name, &message.payload);
-                    let qos = message.qos.min(granted);
-                    let outlet = self.outlet(receiver);
-                    outlet.filter(|_| qos < QoS::ExactlyOnce).and_then(|mut outlet| {
-                        let takes = outlet.takes(plain.payload, qos);
-                        let share = |_: &mut Spares| Arc::clone(message);
-                        takes.then(|| outlet.deliver(&plain, qos, share, effects))
-                    })
-                }
-                Some(Only::Shard(_)) | None => None,
-            },
-            _ => None,
-        };
+        let delivered = self.deliver_to_only_one(&last, message);
         self.last_topic = Some(last);
-        done
+        if let Some(reference) = delivered? {
+            let (message, references) = (Arc::clone(message), reference.into());
+            self.record(Record::Queued { publication: 0, message, references }, effects);
+        }
+        Some(())
+    }
+
+    /// Delivers a message to the only session that wants its topic, if that is the last one. How it
+    /// waits there until it is acknowledged, if that is recorded.
+    fn deliver_to_only_one(
+        &mut self,
+        last: &LastTopic,
+        message: &Arc<Message>,
+    ) -> Option<Option<Reference>> {
+        let name = last.name.name().filter(|name| name.as_str() == &*message.topic)?;
+        let Some(Only::Session(receiver, granted)) = last.only(self.router.epoch()) else {
+            return None;
+        };
+        let plain = PlainPublish::new(name, &message.payload);
+        let qos = message.qos.min(granted);
+        let mut outlet = self.outlet(receiver).filter(|_| qos < QoS::ExactlyOnce)?;
+        if !outlet.takes(plain.payload, qos) {
+            return None;
+        }
+        let place = outlet.next_place(qos);
+        outlet.deliver(&plain, qos, |_| Arc::clone(message));
+        Some(place.map(|place| place.reference(qos)))
     }
 
     /// Counts and acknowledges the publications of a run.
@@ -262,7 +283,8 @@ impl Shard {
         if let Some(connection) = self.connections.find_mut(id) {
             connection.heard = self.now;
         }
-        if run.is_recorded {
+        self.record_run(run, effects);
+        if run.is_awaited {
             return self.await_run(key, run, effects);
         }
         for packet_id in &run.acknowledge {

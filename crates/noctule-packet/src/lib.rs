@@ -87,7 +87,9 @@ pub use framing::{Frame, Framing, split};
 pub use packet::Packet;
 pub use ping::{Pingreq, Pingresp};
 pub use property::PropertyId;
-pub use publish::{ForwardedProperties, PlainPublish, Publish, PublishHead, PublishProperties};
+pub use publish::{
+    ForwardedProperties, PlainPublish, PlainPublishes, Publish, PublishHead, PublishProperties,
+};
 pub use reason::ReasonCode;
 pub use return_code::ConnectReturnCode;
 pub use suback::Suback;

@@ -2,11 +2,13 @@
 
 mod forward;
 mod plain;
+mod plain_publishes;
 
 use alloc::vec::Vec;
 
 pub use forward::{ForwardedProperties, PublishHead};
 pub use plain::PlainPublish;
+pub use plain_publishes::PlainPublishes;
 
 use crate::property::{Properties, PropertyId};
 use crate::wire::{Reader, VARIABLE_MAX};

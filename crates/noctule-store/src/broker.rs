@@ -20,6 +20,7 @@ mod message;
 mod model;
 mod opening;
 mod progress;
+mod queued_run;
 mod queues;
 mod reader;
 mod record;

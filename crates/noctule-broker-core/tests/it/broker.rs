@@ -6,11 +6,13 @@
 //! packet that is not there fails at once.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use noctule_broker_core::{
-    Command, ConnectionId, Event, Input, ListenerId, Placement, Settings, ShardId, Timestamp,
+    Command, ConnectionId, Event, Input, ListenerId, Placement, Settings, ShardId, StoredMessage,
+    Timestamp,
 };
 use noctule_packet::{ReasonCode, Version};
 use noctule_testkit::{OwnedConnect, Peer};
@@ -182,6 +184,11 @@ impl Broker {
     /// among them as `Write` with the packet's type.
     pub(crate) fn trace(&self) -> Vec<String> {
         std::mem::take(&mut self.world.borrow_mut().trace)
+    }
+
+    /// What was ever recorded as waiting for sessions, by their names and by its places.
+    pub(crate) fn queues(&self) -> BTreeMap<u64, BTreeMap<u64, StoredMessage>> {
+        self.world.borrow().queues.clone()
     }
 
     /// Looks at the shards themselves.

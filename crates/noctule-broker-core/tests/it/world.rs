@@ -2,11 +2,13 @@
 //! and what shards say to each other.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::iter::repeat_n;
+use std::sync::Arc;
 
 use noctule_broker_core::{
-    ClientSummary, Command, Durability, Effect, Effects, Event, Gauges, Input, ListenerId,
-    Principal, Question, Reading, Record, Restored, Settings, Shard, ShardId, ShardMessage,
-    Statistics, Step, StoredMessage, Timestamp, Token,
+    ClientSummary, Command, Durability, Effect, Effects, Event, Gauges, Input, ListenerId, Message,
+    Principal, Question, Reading, Record, Reference, Restored, Settings, Shard, ShardId,
+    ShardMessage, Statistics, Step, StoredMessage, Timestamp, Token,
 };
 
 use crate::wire::Link;
@@ -206,11 +208,13 @@ impl World {
         for shard in self.shards.ids() {
             let mut effects = std::mem::take(&mut self.effects[usize::from(shard.0)]);
             for effect in effects.drain() {
-                if self.holds_mail || !matches!(effect, Effect::ToShard { .. }) {
-                    self.trace.push(name_of(&effect));
-                }
+                let mut count = 1;
                 if let Effect::Persist { record, .. } = &effect {
-                    self.note_queued(record);
+                    // Each message counts, as if it had a record to itself.
+                    count = self.note_queued(record);
+                }
+                if self.holds_mail || !matches!(effect, Effect::ToShard { .. }) {
+                    self.trace.extend(repeat_n(name_of(&effect), count));
                 }
                 match effect {
                     Effect::ReadQueue { .. } if self.holds_reads => {
@@ -258,23 +262,17 @@ impl World {
         }
     }
 
-    fn note_queued(&mut self, record: &Record) {
-        let (message, references) = match record {
-            Record::Queued { message, references, .. } => (message, references.iter().collect()),
-            Record::Moved { message, reference, .. } => (message, vec![reference]),
-            _ => return,
-        };
-        for reference in references {
-            let stored = StoredMessage {
-                message: message.clone(),
-                sequence: reference.sequence,
-                qos: reference.qos,
-                retain: reference.retain,
-                identifiers: reference.identifiers.clone(),
-                step: Step::Published,
-            };
-            self.queues.entry(reference.session).or_default().insert(stored.sequence, stored);
+    /// Notes what waits since this record; how many records it stands for.
+    fn note_queued(&mut self, record: &Record) -> usize {
+        let queued = queued(record);
+        let count = if let Record::QueuedRun(_) = record { queued.len() } else { 1 };
+        for (message, reference) in queued {
+            let Reference { session, sequence, qos, retain, identifiers } = reference;
+            let step = Step::Published;
+            let stored = StoredMessage { message, sequence, qos, retain, identifiers, step };
+            self.queues.entry(session).or_default().insert(sequence, stored);
         }
+        count
     }
 
     /// A part of a queue, as a store gives it: two messages at most, so that there is always more.
@@ -417,4 +415,16 @@ fn packet_types(mut bytes: &[u8]) -> String {
         bytes = &bytes[frame.length..];
     }
     types.join(" ")
+}
+
+/// The messages that a record lets wait, and how they do.
+pub(crate) fn queued(record: &Record) -> Vec<(Arc<Message>, Reference)> {
+    match record.clone() {
+        Record::Queued { message, references, .. } => {
+            references.into_iter().map(|reference| (Arc::clone(&message), reference)).collect()
+        }
+        Record::QueuedRun(run) => run.messages().collect(),
+        Record::Moved { message, reference, .. } => vec![(message, reference)],
+        _ => Vec::new(),
+    }
 }

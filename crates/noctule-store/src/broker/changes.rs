@@ -79,7 +79,7 @@ impl<'a> Changes<'a> {
                 let (session, sequence) = (*session, *sequence);
                 self.model.apply(Record::Skipped { session, sequence });
             }
-            Record::Routed { .. } => {}
+            Record::Routed { .. } | Record::QueuedRun(_) => {}
             Record::Retained { message } => {
                 self.batch.put(keys::retained(&message.topic), bytes(record))?;
             }

@@ -19,11 +19,16 @@ pub(super) const TAGS: [u8; 3] = [EXPIRES_AT, PROPERTIES, MESSAGE_EXPIRY_INTERVA
 /// Appends a message, which is followed by nothing but tagged fields.
 pub(super) fn put_message(message: &Message, out: &mut Vec<u8>) {
     let Message { topic, payload, qos, retain, properties, expires_at } = message;
-    out.push(flags(*qos, *retain));
-    put_sized(out, topic.as_bytes());
-    put_sized(out, payload);
+    put_plain(topic, payload, *qos, *retain, out);
     put_time(out, EXPIRES_AT, *expires_at);
     put_properties(properties, out);
+}
+
+/// Appends a message that has nothing else.
+pub(super) fn put_plain(topic: &str, payload: &[u8], qos: QoS, retain: bool, out: &mut Vec<u8>) {
+    out.push(flags(qos, retain));
+    put_sized(out, topic.as_bytes());
+    put_sized(out, payload);
 }
 
 /// Reads a message and all that follows it; `others` gets the tagged fields that are none of it.

@@ -77,6 +77,11 @@ impl Model {
                     self.queue(&message, reference);
                 }
             }
+            Record::QueuedRun(run) => {
+                for (message, reference) in run.messages() {
+                    self.queue(&message, reference);
+                }
+            }
             record => self.go_on_delivering(record),
         }
     }

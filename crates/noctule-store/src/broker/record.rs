@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use noctule_broker_core::{Record, Reference, StoredTerms, WillOwner};
-use noctule_packet::{PacketId, Version};
+use noctule_packet::PacketId;
 
 use super::damaged::Damaged;
 use super::message::{put_message, put_will, read_message, read_will};
+use super::queued_run::{QueuedRunBytes, put_queued_run, read_version};
 use super::reader::{Reader, put_sized, put_tagged, put_tagged_with, put_time};
 use super::references::{each_reference, put_references, read_references};
 use super::shared::{put_shared_queue, read_shared_queue};
@@ -31,6 +32,7 @@ const SHARED_QUEUE: u8 = 16;
 const MOVED: u8 = 17;
 const MAY_SEND: u8 = 18;
 const WILL_DUE: u8 = 19;
+const QUEUED_RUN: u8 = 20;
 
 /// The tags of a session's beginning.
 const USER_NAME: u8 = 1;
@@ -74,6 +76,10 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
             if *publication != 0 {
                 put_tagged(out, PUBLICATION, &publication.to_le_bytes());
             }
+        }
+        Record::QueuedRun(run) => {
+            out.push(QUEUED_RUN);
+            put_queued_run(run, out);
         }
         Record::Skipped { session, sequence } => {
             put_of_place(out, SKIPPED, *session, *sequence);
@@ -202,6 +208,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
             Record::Released { session, packet_id: reader.packet_id()? }
         }
         QUEUED => return read_queued(reader),
+        QUEUED_RUN => return Ok(Record::QueuedRun(QueuedRunBytes::look(reader)?.read()?)),
         SKIPPED => {
             let session = reader.long("session")?;
             Record::Skipped { session, sequence: reader.long("sequence")? }
@@ -242,12 +249,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
 
 fn read_terms(mut reader: Reader<'_>) -> Result<StoredTerms, Damaged> {
     let session = reader.long("session")?;
-    let version = match reader.byte("version")? {
-        3 => Version::V3_1,
-        4 => Version::V3_1_1,
-        5 => Version::V5_0,
-        _ => return Err(Damaged::Invalid("version")),
-    };
+    let version = read_version(&mut reader)?;
     let expiry_interval = reader.word("expiry")?;
     let receive_maximum = reader.short("Receive Maximum")?;
     let client_id = reader.text("client identifier")?.into();
@@ -350,6 +352,15 @@ impl<'a> QueuedBytes<'a> {
         })?;
         Ok(Some(Self { message, publication, from }))
     }
+}
+
+/// Looks at messages that wait for one session. Nothing if it is another record.
+pub(super) fn look_at_run(bytes: &[u8]) -> Result<Option<QueuedRunBytes<'_>>, Damaged> {
+    let mut reader = Reader::new(bytes);
+    if reader.byte("kind")? != QUEUED_RUN {
+        return Ok(None);
+    }
+    QueuedRunBytes::look(reader).map(Some)
 }
 
 /// How far a session has acknowledged, and the packet identifier behind that. Nothing if it is

@@ -12,7 +12,7 @@ use super::damaged::Damaged;
 use super::keys::{got, unrouted};
 use super::live::Live;
 use super::reader::{Reader, put_sized};
-use super::record::{QueuedBytes, ReceivedBytes, decode, look_at_acknowledged};
+use super::record::{QueuedBytes, ReceivedBytes, decode, look_at_acknowledged, look_at_run};
 use super::spilled;
 use crate::error::StoreError;
 use crate::run::{Runs, Spill};
@@ -79,6 +79,11 @@ impl Remains {
 
     /// Notes the next record of the segment.
     pub(super) fn note(&mut self, bytes: &[u8]) -> Result<(), Damaged> {
+        if let Some(run) = look_at_run(bytes)? {
+            let queue = self.queues.entry(run.session).or_default();
+            queue.last = queue.last.max(run.last);
+            return Ok(());
+        }
         if self.note_queued(bytes)? {
             return Ok(());
         }
@@ -230,16 +235,26 @@ impl Remains {
             done.get(&it.session).is_some_and(|done| it.sequence > *done) && changes.wants(it)
         };
         let (mut identity, mut pushed, mut references) = (0, Ok(()), Vec::new());
+        let mut push = |identity, message: &[u8], reference: &Reference| {
+            lasts.insert(reference.session, reference.sequence);
+            if pushed.is_ok() {
+                pushed = spilled::push(&mut spill, identity, message, reference);
+            }
+        };
         let summary = log.read(segment, |recovered| {
+            if let Ok(Some(run)) = look_at_run(recovered.bytes) {
+                run.each(waits, |message, reference| {
+                    identity += 1;
+                    push(identity, message, reference);
+                });
+                return Ok(());
+            }
             references.clear();
             let queued = QueuedBytes::look(recovered.bytes, |it| references.push(it));
             let Ok(Some(QueuedBytes { message, .. })) = queued else { return Ok(()) };
             identity += 1;
             for reference in references.iter().filter(|reference| waits(reference)) {
-                lasts.insert(reference.session, reference.sequence);
-                if pushed.is_ok() {
-                    pushed = spilled::push(&mut spill, identity, message, reference);
-                }
+                push(identity, message, reference);
             }
             Ok(())
         })?;

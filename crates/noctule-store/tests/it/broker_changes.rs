@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Message, Placement, Record, Reference, References, Restored, Step, StoredSubscription,
-    StoredTerms, Timestamp, Will,
+    Message, Placement, QueuedRun, Record, Reference, References, Restored, Step,
+    StoredSubscription, StoredTerms, Timestamp, Will,
 };
-use noctule_packet::{ForwardedProperties, PacketId, QoS, SubscriptionOptions, Version};
+use noctule_packet::{
+    ForwardedProperties, PacketId, PlainPublish, QoS, SubscriptionOptions, TopicName, Version,
+};
 use noctule_store::broker::{CONTENT, Changes, Model, decode, encode};
 use noctule_store::{LoggedState, Repair, SimulatedDisk, State};
 use proptest::collection::vec;
@@ -23,6 +25,17 @@ pub(crate) fn message(payload: &str, qos: QoS) -> Arc<Message> {
         properties: ForwardedProperties::empty(),
         expires_at: None,
     })
+}
+
+/// Messages as [`message`] has them, for one session.
+pub(crate) fn queued_run(session: u64, first: u64, payloads: &[&str]) -> Record {
+    let (mut packets, version) = (Vec::new(), Version::V3_1_1);
+    for payload in payloads {
+        let plain = PlainPublish::new(TopicName::new("t").expect("a topic"), payload.as_bytes());
+        plain.encode(version, Some(PacketId::MIN), &mut packets);
+    }
+    let (count, packets) = (payloads.len() as u32, packets.into());
+    Record::QueuedRun(QueuedRun { session, first, count, version, packets })
 }
 
 pub(crate) fn terms(session: u64, client_id: &str, expiry_interval: u32) -> StoredTerms {
@@ -86,7 +99,7 @@ pub(crate) fn begun(state: &dyn State, first: &[Record]) -> Model {
     let mut unrouted = BTreeMap::new();
     for record in first {
         match record {
-            Record::Queued { .. } => model.apply(record.clone()),
+            Record::Queued { .. } | Record::QueuedRun(_) => model.apply(record.clone()),
             Record::Moved { message, reference, .. } => {
                 let (message, references) = (Arc::clone(message), reference.clone().into());
                 model.apply(Record::Queued { publication: 0, message, references });
@@ -243,6 +256,21 @@ impl Broker {
         }
     }
 
+    fn queue_run(&mut self, session: u64, chance: u8) {
+        let Some(known) = self.sessions.get_mut(&session) else { return };
+        let (first, payload) = (known.sequence + 1, chance.to_string());
+        let count = 1 + u64::from(chance % 3);
+        known.sequence += count;
+        known.queue.extend((first..first + count).map(|sequence| Waiting {
+            sequence,
+            qos: QoS::AtLeastOnce,
+            packet_id: None,
+            step: Step::Published,
+        }));
+        let payloads = vec![&*payload; count as usize];
+        self.say(queued_run(session, first, &payloads));
+    }
+
     fn transmit(&mut self, session: u64) {
         let Some(known) = self.sessions.get_mut(&session) else { return };
         let mut next = known.next;
@@ -357,7 +385,7 @@ impl Broker {
                 }
                 return;
             }
-            3..7 => {
+            3..6 => {
                 return self
                     .queue(chance, if who < 128 { QoS::AtLeastOnce } else { QoS::ExactlyOnce });
             }
@@ -365,6 +393,7 @@ impl Broker {
         }
         let Some(session) = self.pick(who) else { return };
         match what {
+            6 => self.queue_run(session, chance),
             7..11 => self.transmit(session),
             11..17 => self.answer(session, chance),
             17..19 => self.mark(session),

@@ -15,7 +15,7 @@ use noctule_store::{
     SliceLimits, StoreError,
 };
 
-use crate::broker_changes::{after, message, subscription, terms};
+use crate::broker_changes::{after, message, queued_run, subscription, terms};
 
 /// Less than what the sessions' clients take.
 const IN_FLIGHT_MAX: u16 = 3;
@@ -101,6 +101,20 @@ impl Story {
         Some(Record::Queued { publication, message, references })
     }
 
+    fn queue_run(&mut self) -> Option<Record> {
+        let session = self.any()?;
+        let count = 1 + self.chance.below(3);
+        let payloads: Vec<_> = (1..=count)
+            .map(|number| format!("{}{}", self.messages + number, "-".repeat(20 * number as usize)))
+            .collect();
+        self.messages += count;
+        let known = self.sessions.get_mut(&session)?;
+        let first = known.sequence + 1;
+        known.sequence += count;
+        known.queue.extend(first..=known.sequence);
+        Some(queued_run(session, first, &payloads.iter().map(|it| &**it).collect::<Vec<_>>()))
+    }
+
     fn acknowledge(&mut self, all: bool) -> Option<Record> {
         let session = self.any()?;
         let known = self.sessions.get_mut(&session)?;
@@ -183,6 +197,7 @@ impl Story {
             }
             13..=15 => self.acknowledge(true)?,
             16..=18 => self.acknowledge(false)?,
+            19..=20 => self.queue_run()?,
             _ => self.queue(0)?,
         })
     }

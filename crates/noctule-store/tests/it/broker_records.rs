@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Message, Record, Reference, StoredSubscription, StoredTerms, Timestamp, Will, WillOwner,
+    Message, QueuedRun, Record, Reference, StoredSubscription, StoredTerms, Timestamp, Will,
+    WillOwner,
 };
 use noctule_packet::{
-    ForwardedProperties, PacketId, PublishProperties, QoS, RetainHandling, SubscriptionOptions,
-    TopicName, UserProperties, Version,
+    ForwardedProperties, PacketId, Publish, PublishProperties, QoS, RetainHandling,
+    SubscriptionOptions, TopicName, UserProperties, Version,
 };
 use noctule_store::broker::{Damaged, decode, encode};
 use proptest::collection::vec;
@@ -148,6 +149,29 @@ fn terms() -> impl Strategy<Value = StoredTerms> {
     )
 }
 
+/// Packets as clients of this version send them.
+fn packets(version: Version, topic: &str, payloads: &[Vec<u8>]) -> Box<[u8]> {
+    let mut packets = Vec::new();
+    for (payload, packet_id) in payloads.iter().zip(7..) {
+        let (topic, packet_id) = (TopicName::new(topic).ok(), PacketId::new(packet_id));
+        let qos = QoS::AtLeastOnce;
+        let publish = Publish { qos, topic, packet_id, payload, ..Publish::default() };
+        publish.encode(version, &mut packets).expect("it is small");
+    }
+    packets.into()
+}
+
+fn queued_run() -> impl Strategy<Value = QueuedRun> {
+    let version = prop_oneof![Just(Version::V3_1), Just(Version::V3_1_1), Just(Version::V5_0)];
+    let payloads = vec(vec(any::<u8>(), 0..200), 1..5);
+    (any::<u64>(), 1_u64..1 << 60, version, topic(), payloads).prop_map(
+        |(session, first, version, topic, payloads)| {
+            let (count, packets) = (payloads.len() as u32, packets(version, &topic, &payloads));
+            QueuedRun { session, first, count, version, packets }
+        },
+    )
+}
+
 /// Any record of any kind.
 fn record() -> impl Strategy<Value = Record> {
     let name = any::<u64>;
@@ -194,6 +218,7 @@ fn record() -> impl Strategy<Value = Record> {
                 references: references.into_iter().collect(),
             }
         ),
+        queued_run().prop_map(Record::QueuedRun),
         (name(), name()).prop_map(|(session, sequence)| Record::Skipped { session, sequence }),
         (of_packet(), name()).prop_map(|((session, next), up_to)| Record::Acknowledged {
             session,
@@ -425,6 +450,21 @@ fn golden_shared() -> Vec<(Record, String)> {
     ]
 }
 
+/// That of messages for one session.
+fn golden_run() -> (Record, String) {
+    let packets = packets(Version::V5_0, "t", &[b"x".to_vec(), b"yz".to_vec()]);
+    let (session, first, count) = (0x0807_0605_0403_0201, 5, 2);
+    let run = QueuedRun { session, first, count, version: Version::V5_0, packets };
+    let (head, length) =
+        ("01 02 03 04 05 06 07 08 05 00 00 00 00 00 00 00 02000000 05", "13000000");
+    let (one, two) = ("32 07 0001 74 0007 00 78", "32 08 0001 74 0008 00 797a");
+    (Record::QueuedRun(run), format!("14 {head} {length} {one} {two}"))
+}
+
+fn all_golden() -> impl Iterator<Item = (Record, String)> {
+    golden().into_iter().chain(golden_shared()).chain([golden_run()])
+}
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|digit| *digit != b' ').collect();
     let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).expect("they are digits"));
@@ -433,7 +473,7 @@ fn hex(text: &str) -> Vec<u8> {
 
 #[test]
 fn format_1_looks_as_the_page_says() {
-    for (record, bytes) in golden().into_iter().chain(golden_shared()) {
+    for (record, bytes) in all_golden() {
         assert_eq!(encoded(&record), hex(&bytes), "{record:?}");
         assert_eq!(decode(&hex(&bytes)), Ok(record));
     }
@@ -447,8 +487,7 @@ fn the_page_names_every_kind() {
     let (section, _) = section.split_once("\n## ").expect("it is not the last one");
     let kinds = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next());
     let documented: Vec<u8> = kinds.filter_map(|kind| kind.parse().ok()).collect();
-    let all = golden().into_iter().chain(golden_shared());
-    let mut written: Vec<u8> = all.map(|(record, _)| encoded(&record)[0]).collect();
+    let mut written: Vec<u8> = all_golden().map(|(record, _)| encoded(&record)[0]).collect();
     written.dedup();
     assert_eq!(documented, written);
 }
@@ -459,6 +498,32 @@ fn the_most_frequent_record_is_small() {
     let Record::Queued { message, references, .. } = &record else { panic!("another record") };
     let content = message.topic.len() + message.payload.len();
     assert_eq!((references.len(), encoded(&record).len() - content), (1, 31));
+}
+
+#[test]
+fn a_run_that_is_none_is_told() {
+    let Record::QueuedRun(whole) = golden_run().0 else { panic!("another record") };
+    let of = |payloads: &[&str]| {
+        let payloads: Vec<_> = payloads.iter().map(|it| it.as_bytes().to_vec()).collect();
+        packets(Version::V5_0, "t", &payloads)
+    };
+    let two_topics = [of(&["x"]), packets(Version::V5_0, "u", &[vec![b'y']])].concat();
+    let older = packets(Version::V3_1_1, "t", &[b"x".to_vec(), b"yz".to_vec()]);
+    let mut at_most_once = of(&["x", "yz"]).to_vec();
+    at_most_once[0] = 0x30;
+    for (what, run) in [
+        ("more", QueuedRun { count: 1, ..whole.clone() }),
+        ("fewer", QueuedRun { count: 3, ..whole.clone() }),
+        ("none", QueuedRun { count: 0, packets: Box::default(), ..whole.clone() }),
+        ("beyond the last place", QueuedRun { first: u64::MAX, ..whole.clone() }),
+        ("cut short", QueuedRun { packets: whole.packets[..18].into(), ..whole.clone() }),
+        ("of another version", QueuedRun { packets: older, ..whole.clone() }),
+        ("of two topics", QueuedRun { packets: two_topics.into(), ..whole.clone() }),
+        ("with QoS 0", QueuedRun { packets: at_most_once.into(), ..whole.clone() }),
+    ] {
+        let found = decode(&encoded(&Record::QueuedRun(run)));
+        assert_eq!(found, Err(Damaged::Invalid("messages")), "{what}");
+    }
 }
 
 #[test]
