@@ -4,6 +4,7 @@ use noctule_broker_core::{Command, Input};
 use noctule_packet::{Ack, Packet, PacketId, QoS, ReasonCode};
 
 use crate::link::Mark;
+use crate::topics::OWN;
 use crate::world::{Happening, World};
 
 impl World {
@@ -56,7 +57,20 @@ impl World {
         }
     }
 
+    /// Several messages to one topic that one client alone gets.
+    fn publish_run(&mut self, client: usize) {
+        let topic = self.topics.own_topic(self.random.index(OWN));
+        for _ in 0..self.random.between(3, 10) {
+            let is_kept = self.clients[client].quota() > 0 && self.random.chance(90);
+            let qos = if is_kept { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+            self.publish(client, topic, qos, false);
+        }
+    }
+
     fn publish_some(&mut self, client: usize) {
+        if self.random.chance(15) {
+            return self.publish_run(client);
+        }
         let count = self.random.pick(&[1, 1, 1, 2, 4]);
         // Some topics are everybody's.
         let topic = match self.random.below(4) {
@@ -68,7 +82,7 @@ impl World {
             if self.clients[client].quota() == 0 {
                 qos = QoS::AtMostOnce;
             }
-            let retain = !self.topics.is_for_groups(topic) && self.random.chance(30);
+            let retain = self.topics.is_retained(topic) && self.random.chance(30);
             self.publish(client, topic, qos, retain);
         }
     }
@@ -80,8 +94,11 @@ impl World {
         let mut filters = Vec::new();
         for _ in 0..self.random.pick(&[1, 1, 2]) {
             let own_group = self.topics.group_filter(self.clients[client].habits.group);
-            let plain = self.topics.filters() - crate::topics::GROUPS;
-            let filter = if self.random.chance(20) { own_group } else { self.random.index(plain) };
+            let filter = match (self.random.below(10), self.topics.own_filter(client)) {
+                (0..2, _) => own_group,
+                (2..5, Some(own)) => own,
+                _ => self.random.index(self.topics.everybodys_filters()),
+            };
             if filters.iter().all(|(known, _)| *known != filter) {
                 let asked = self.ask(client, filter);
                 filters.push((filter, asked));

@@ -150,9 +150,14 @@ impl World {
     }
 
     pub(crate) fn bytes_reach_broker(&mut self, link: LinkId) {
-        let known = &mut self.links[link];
-        if let Some((_, bytes)) = known.upward.pop_front() {
+        // What has come at the same time may be read in one piece.
+        let joins = self.random.chance(50);
+        let (now, known) = (self.now, &mut self.links[link]);
+        while let Some((_, bytes)) = known.upward.pop_front_if(|(at, _)| *at <= now) {
             known.unread.extend(bytes);
+            if !joins {
+                break;
+            }
         }
         self.feed(link);
     }

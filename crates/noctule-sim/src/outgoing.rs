@@ -56,10 +56,11 @@ impl World {
 
     fn plan_will(&mut self, client: usize) -> WillPlan {
         let v5 = self.clients[client].habits.version.is_v5();
+        let topic = self.random.index(self.topics.len());
         WillPlan {
-            topic: self.random.index(self.topics.len()),
+            topic,
             qos: self.random.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]),
-            retain: self.random.chance(20),
+            retain: self.random.chance(20) && self.topics.is_retained(topic),
             delay: if v5 { self.random.pick(&[0, 0, 1, 4]) } else { 0 },
         }
     }

@@ -169,7 +169,7 @@ impl World {
             return;
         }
         for topic in 0..self.topics.len() {
-            if !self.topics.is_for_groups(topic) {
+            if self.topics.is_retained(topic) {
                 // What the broker says it has dropped, a newcomer cannot have got.
                 let found: Vec<_> = (first..self.clients.len())
                     .filter(|client| {

@@ -6,6 +6,9 @@
 /// How many shared subscriptions there are.
 pub(crate) const GROUPS: usize = 2;
 
+/// How many topics there are that one client alone subscribes to, each the one with its number.
+pub(crate) const OWN: usize = 3;
+
 /// The topics and filters of a run, known by their index.
 #[derive(Clone, Debug)]
 pub(crate) struct Topics {
@@ -28,6 +31,10 @@ impl Topics {
         names.extend((0..3).map(|at| format!("t/{at}/x")));
         let mut filters: Vec<Filter> = (0..6).map(|at| plain(&format!("t/{at}"))).collect();
         filters.extend(["t/+", "t/#", "t/0/#", "t/1/+", "t/+/x"].map(plain));
+        for at in 0..OWN {
+            names.push(format!("o/{at}"));
+            filters.push(plain(&format!("o/{at}")));
+        }
         for group in 0..GROUPS {
             names.extend((0..3).map(|at| format!("g/{group}/{at}")));
             filters
@@ -73,6 +80,22 @@ impl Topics {
         self.filters.iter().position(|known| known.text == text)
     }
 
+    /// How many filters there are that any client may use by itself: the first ones.
+    pub(crate) fn everybodys_filters(&self) -> usize {
+        self.filters.len() - GROUPS - OWN
+    }
+
+    /// The filter that one client alone uses.
+    pub(crate) fn own_filter(&self, client: usize) -> Option<usize> {
+        (client < OWN).then(|| self.everybodys_filters() + client)
+    }
+
+    /// The topic that this client alone gets.
+    pub(crate) fn own_topic(&self, client: usize) -> usize {
+        let filter = self.everybodys_filters() + client;
+        (0..self.len()).find(|topic| self.is_match(filter, *topic)).unwrap_or_default()
+    }
+
     /// The filter of a shared subscription.
     pub(crate) fn group_filter(&self, group: usize) -> usize {
         self.filters.len() - GROUPS + group
@@ -85,6 +108,11 @@ impl Topics {
     /// Whether only shared subscriptions match the topic.
     pub(crate) fn is_for_groups(&self, topic: usize) -> bool {
         self.names[topic].starts_with("g/")
+    }
+
+    /// Whether messages on the topic may be retained: those that everybody may ask for.
+    pub(crate) fn is_retained(&self, topic: usize) -> bool {
+        self.names[topic].starts_with("t/")
     }
 
     pub(crate) fn is_match(&self, filter: usize, topic: usize) -> bool {

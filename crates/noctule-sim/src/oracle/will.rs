@@ -62,7 +62,7 @@ impl Oracle {
             publisher: client,
             topic: plan.topic,
             qos: plan.qos,
-            retain: plan.retain && !self.topics.is_for_groups(plan.topic),
+            retain: plan.retain,
             clears: false,
             is_will: true,
             sends: 1,
