@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use noctule_packet::{Ack, Packet, PacketId, PacketType, ReasonCode, Version};
 use noctule_session::{Acknowledgement, AcknowledgementKind, AnswerId, SenderError};
+use smallvec::SmallVec;
 
 use crate::connection::Flow;
 use crate::effect::{Effect, Effects};
@@ -17,6 +18,7 @@ use crate::registry::SessionKey;
 use crate::session::{Delivery, Session};
 use crate::shard::Shard;
 use crate::stored::Record;
+use crate::straight::RUN_MAX;
 
 /// The bit of a packet's first byte that marks a repetition.
 const DUP: u8 = 0b1000;
@@ -207,6 +209,12 @@ impl Shard {
             let Some(session) = self.registry.session_mut(key) else { return };
             if session.connection != Some(id) {
                 return;
+            }
+            let pubacks: SmallVec<[_; RUN_MAX]> =
+                session.receiver.next_pubacks().take(RUN_MAX).collect();
+            if !pubacks.is_empty() {
+                self.send_all_bare(id, PacketType::Puback, &pubacks);
+                continue;
             }
             let Some(next) = session.receiver.next_acknowledgement() else { return };
             let Acknowledgement { kind, packet_id, reason, .. } = next;

@@ -21,6 +21,9 @@ use crate::registry::SessionKey;
 use crate::shard::Shard;
 use crate::subscribe::{ParkedSubscribe, ParkedUnsubscribe};
 
+/// The bytes of an acknowledgement that says nothing but what it acknowledges.
+pub(crate) const BARE_BYTES: usize = 4;
+
 /// One network connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -431,16 +434,29 @@ impl Shard {
     /// Sends an acknowledgement of success that says nothing more, as nearly all do.
     // [MQTT5-2.2.1-5] [MQTT311-2.3.1-6]
     pub(crate) fn send_bare(&mut self, id: ConnectionId, packet: PacketType, packet_id: PacketId) {
+        self.send_all_bare(id, packet, &[packet_id]);
+    }
+
+    /// The same for many packet identifiers.
+    pub(crate) fn send_all_bare(
+        &mut self,
+        id: ConnectionId,
+        packet: PacketType,
+        packet_ids: &[PacketId],
+    ) {
         let Some(connection) = self.connections.find_mut(id) else { return };
-        let bytes = Ack::bare(packet, packet_id);
         // [MQTT5-3.1.2-24]
-        let fits = bytes.len() <= connection.maximum_packet_size as usize;
+        let fits = BARE_BYTES <= connection.maximum_packet_size as usize;
         if connection.phase == Phase::Closing || !fits {
             return;
         }
         self.spares.lend(&mut connection.outbound);
-        connection.outbound.buffer().extend_from_slice(&bytes);
-        self.statistics.note_sent(bytes.len());
+        let out = connection.outbound.buffer();
+        out.reserve(packet_ids.len() * BARE_BYTES);
+        for packet_id in packet_ids {
+            out.extend_from_slice(&Ack::bare(packet, *packet_id));
+            self.statistics.note_sent(BARE_BYTES);
+        }
         if connection.note_waiting(&mut self.memory) {
             self.dirty.push(id);
         }

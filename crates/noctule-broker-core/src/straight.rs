@@ -17,6 +17,7 @@ use noctule_session::Arrival;
 use smallvec::SmallVec;
 
 use crate::access::Authorization;
+use crate::connection::BARE_BYTES;
 use crate::effect::Effects;
 use crate::groups::Place;
 use crate::input::ConnectionId;
@@ -38,8 +39,6 @@ pub(crate) const RUN_MAX: usize = 64;
 const PUBLISH: u8 = (PacketType::Publish as u8) << 4;
 const VARYING: u8 = 0b1010;
 const PUBACK: u8 = (PacketType::Puback as u8) << 4;
-/// The bytes of a PUBACK.
-const PUBACK_BYTES: usize = 4;
 
 /// Publications that go the straight way together.
 pub(crate) struct Run<'a> {
@@ -200,7 +199,7 @@ impl Shard {
         while run.count < if is_alone { 1 } else { RUN_MAX } {
             let (plain, length) = run.next(name)?;
             let qos = plain.qos().min(granted);
-            let answers = answers_waiting + run.acknowledge.len() * PUBACK_BYTES;
+            let answers = answers_waiting + run.acknowledge.len() * BARE_BYTES;
             let is_refused = plain.packet_id.is_some()
                 && if run.is_awaited {
                     run.acknowledge.len() >= owed_max
@@ -287,8 +286,8 @@ impl Shard {
         if run.is_awaited {
             return self.await_run(key, run, effects);
         }
-        for packet_id in &run.acknowledge {
-            self.send_bare(id, PacketType::Puback, *packet_id);
+        if !run.acknowledge.is_empty() {
+            self.send_all_bare(id, PacketType::Puback, &run.acknowledge);
         }
     }
 

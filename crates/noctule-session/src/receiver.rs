@@ -313,6 +313,21 @@ impl Receiver {
         Some(Acknowledgement { answer, kind, packet_id, reason })
     }
 
+    /// The packet identifiers of the PUBACKs that may leave next, as far as they stand one behind
+    /// the other and report success: what [`Self::next_acknowledgement`] would say of them.
+    // [MQTT5-4.6.0-2] [MQTT311-4.6.0-2] [MQTT31-4.3-1]
+    pub fn next_pubacks(&mut self) -> impl Iterator<Item = PacketId> {
+        core::iter::from_fn(|| {
+            let is_plain = |owed: &mut Owed| {
+                owed.kind == AcknowledgementKind::Puback && owed.reason == Some(ReasonCode::Success)
+            };
+            let owed = self.state.as_mut()?.owed.pop_front_if(is_plain)?;
+            self.first += 1;
+            self.open = self.open.saturating_sub(1);
+            Some(owed.packet_id)
+        })
+    }
+
     fn pubrec_leaves(&mut self, packet_id: PacketId, answer: AnswerId, reason: ReasonCode) {
         let Some(exchange) = self.exchange_mut(packet_id) else { return };
         if exchange.pubrec != Some(answer) {

@@ -48,6 +48,32 @@ fn leaving(receiver: &mut Receiver) -> Vec<(AcknowledgementKind, u16, ReasonCode
         .collect()
 }
 
+#[test]
+fn pubacks_that_report_success_leave_together_and_never_out_of_turn() {
+    let mut receiver = Receiver::new(6);
+    let pubacks = |receiver: &mut Receiver, taken: usize| {
+        receiver.next_pubacks().take(taken).map(PacketId::value).collect::<Vec<_>>()
+    };
+    let answers: Vec<_> = (1..=6)
+        .map(|value| {
+            let qos = if value == 4 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
+            publish(&mut receiver, qos, value)
+        })
+        .collect();
+    receiver.complete(answers[1], ReasonCode::Success);
+    assert_eq!(pubacks(&mut receiver, 9), [], "the first one is not complete");
+    receiver.complete(answers[0], ReasonCode::Success);
+    receiver.complete(answers[2], ReasonCode::Success);
+    receiver.complete(answers[3], ReasonCode::Success);
+    receiver.complete(answers[4], ReasonCode::NotAuthorized);
+    assert_eq!((pubacks(&mut receiver, 2), receiver.quota()), ([1, 2].into(), 2));
+    assert_eq!((pubacks(&mut receiver, 9), receiver.quota()), ([3].into(), 3));
+    let (success, refused) = (ReasonCode::Success, ReasonCode::NotAuthorized);
+    assert_eq!(leaving(&mut receiver), [(Pubrec, 4, success), (Puback, 5, refused)]);
+    receiver.complete(answers[5], ReasonCode::Success);
+    assert_eq!((pubacks(&mut receiver, 9), receiver.owed()), ([6].into(), 0));
+}
+
 /// A receiver that has sent PUBREC for identifier 1.
 fn received(maximum: u16) -> Receiver {
     let mut receiver = Receiver::new(maximum);
