@@ -42,7 +42,7 @@ const BOUNDS: [Measurement; 18] = [
     ("fan-in-q0", Unit::SystemCalls, 0.1),
     ("core-q0", Unit::Instructions, 400.0),
     ("core-q1", Unit::Instructions, 950.0),
-    ("core-stored", Unit::Instructions, 2_200.0),
+    ("core-stored", Unit::Instructions, 1_300.0),
     ("match-10k", Unit::Instructions, 3_000.0),
     ("match-1m", Unit::Instructions, 5_500.0),
     ("retained", Unit::Instructions, 3_800.0),
