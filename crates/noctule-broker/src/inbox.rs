@@ -141,16 +141,15 @@ impl Mail {
         u16::try_from(self.inboxes.len()).unwrap_or(u16::MAX)
     }
 
-    /// Puts a letter into the batch for a shard.
-    fn add(&mut self, to: ShardId, letter: Letter) {
-        let Some(batch) = self.outgoing.get_mut(usize::from(to.0)) else { return };
+    /// Puts a letter into the batch for a shard. Whether that is full.
+    fn add(&mut self, to: ShardId, letter: Letter) -> bool {
+        let Some(batch) = self.outgoing.get_mut(usize::from(to.0)) else { return false };
         batch.push(letter);
         self.is_fresh = true;
-        match batch.len() {
-            1 => self.destinations.push(to),
-            BATCH_LETTERS_MAX.. => self.hand_over(to),
-            _ => {}
+        if batch.len() == 1 {
+            self.destinations.push(to);
         }
+        batch.len() >= BATCH_LETTERS_MAX
     }
 
     /// Says whether what an input has just collected may wait for the turns that follow at once.
@@ -219,7 +218,11 @@ impl Mail {
 impl ShardDriver {
     /// Sends a letter, at the latest when what the same input had for clients here is written.
     pub(crate) fn send_letter(&mut self, to: ShardId, letter: Letter) {
-        self.mail.add(to, letter);
+        if self.mail.add(to, letter) {
+            // Records go before letters that tell of them.
+            self.post_kept();
+            self.mail.hand_over(to);
+        }
         self.signals().flush.raise();
     }
 

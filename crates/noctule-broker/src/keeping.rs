@@ -117,10 +117,15 @@ impl ShardDriver {
         }
         self.shard.record_acknowledgements(&mut self.effects);
         self.carry_out_effects(self.now());
+        self.post_kept();
+        self.note_store_room();
+    }
+
+    /// Sends what was kept so far to the store.
+    pub(crate) fn post_kept(&mut self) {
         if let Some(keeper) = &mut self.keeper {
             keeper.post();
         }
-        self.note_store_room();
     }
 
     /// How the store is doing, if there is one.
