@@ -9,6 +9,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use noctule_packet::QoS;
 
@@ -22,6 +23,9 @@ use crate::shard::Shard;
 /// How many bytes of messages are read back at a time, and left in front for a client that is
 /// there.
 const SLICE_BYTES: u64 = 64 * 1024;
+
+/// More places without a message, one behind the other, than that come from damage beyond measure.
+const LOST_MAX: usize = 1 << 20;
 
 /// What waits in the store, and behind that in memory.
 #[derive(Debug)]
@@ -209,6 +213,16 @@ impl Session {
         self.trim_gone();
     }
 
+    fn is_gone(&self, place: u64) -> bool {
+        self.kept.as_deref().is_some_and(|kept| kept.gone.contains(&place))
+    }
+
+    /// Of places where nothing is stored those whose messages have not left them, as far as is
+    /// known here.
+    fn missing(&self, places: Range<u64>) -> impl Iterator<Item = u64> {
+        places.filter(|place| !self.is_gone(*place))
+    }
+
     /// Forgets the places of messages that have left where nothing is read any more. What was read
     /// and waits may be put away again.
     fn trim_gone(&mut self) {
@@ -273,21 +287,29 @@ impl Shard {
         };
         let Some(up_to) = backlog.reading.take() else { return };
         let held = session.held_bytes;
+        // What is stored behind that has been in memory all the time.
+        let end = next.filter(|next| *next <= up_to).unwrap_or(up_to.saturating_add(1));
+        let (mut expected, mut lost) = (from, Vec::new());
         for stored in messages {
             let place = stored.sequence;
-            let is_gone = session.kept.as_deref().is_some_and(|kept| kept.gone.contains(&place));
-            if (from..=up_to).contains(&place) && !is_gone {
+            if !(from..=up_to).contains(&place) {
+                continue;
+            }
+            lost.extend(session.missing(expected..place).take(LOST_MAX));
+            expected = place.saturating_add(1);
+            if !session.is_gone(place) {
                 session.take_back(stored);
             }
         }
-        // What is stored behind that has been in memory all the time.
-        session.pass(next.filter(|next| *next <= up_to).unwrap_or(up_to.saturating_add(1)));
+        lost.extend(session.missing(expected..end).take(LOST_MAX));
+        session.pass(end);
         if let Some(kept) = &mut session.kept {
             kept.durable = kept.durable.max(up_to);
         }
         session.count_stored(&mut self.stored);
         let grown = session.held_bytes - held;
         self.memory.grow(grown);
+        self.record_lost(key, lost, effects);
         self.drop_expired(key, effects);
         // If all of it has expired, so may what stands behind it.
         self.read_on(key, effects);

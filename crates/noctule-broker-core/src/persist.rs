@@ -315,6 +315,19 @@ impl Shard {
         }
     }
 
+    /// Lets the store know of places where it has no message: what stands behind them is sent as if
+    /// there were none.
+    pub(crate) fn record_lost(&mut self, key: SessionKey, places: Vec<u64>, effects: &mut Effects) {
+        let session = self.registry.session_mut(key);
+        let Some(kept) = session.and_then(|session| session.queue_kept()) else { return };
+        let (name, Some(last)) = (kept.name, places.last().copied()) else { return };
+        kept.skipped = self.records.handed_out + places.len() as u64;
+        for sequence in places {
+            self.record(Record::Skipped { session: name, sequence }, effects);
+        }
+        self.await_durable(Awaiting::Queue { session: key, sequence: last }, effects);
+    }
+
     /// Whether the next message of a queue must not be sent yet: its packet identifier follows from
     /// what stands before it, so that all of that has to be durable.
     pub(crate) fn waits_for_store(&self, key: SessionKey) -> bool {

@@ -15,7 +15,7 @@ use noctule_packet::{PacketId, QoS};
 use crate::effect::{Effect, Effects, Principal, Token, Waiting};
 use crate::fan_out::Then;
 use crate::fault::Refused;
-use crate::groups::GroupKey;
+use crate::groups::{GroupKey, Place};
 use crate::message::Message;
 use crate::origin::Origin;
 use crate::outstanding::Outstanding;
@@ -51,6 +51,8 @@ pub(crate) struct Restoring {
     named: u64,
     /// Who has got which publication already, by their names in the store.
     queued: BTreeMap<u64, Vec<u64>>,
+    /// Places in queues of which the store is to know that nothing stands there.
+    lost: Vec<Place>,
     /// What waits in shared subscriptions, until they have all their members.
     shared: Vec<StoredSharedQueue>,
     /// The queues of shared subscriptions that there were, and whose.
@@ -118,6 +120,8 @@ impl Shard {
         let mut kept = Kept { sequence, durable: sequence, ..Kept::new(name) };
         kept.note_expiry_interval(terms.expiry_interval);
         session.kept = Some(Box::new(kept));
+        let lost = stored.lost.into_iter().map(|sequence| Place { queue: name, sequence });
+        self.restoring.lost.extend(lost);
         for packet_id in received {
             session.receiver.restore(packet_id);
         }
@@ -150,6 +154,9 @@ impl Shard {
     fn go_on_behind_crash(&mut self, effects: &mut Effects) {
         let sessions = core::mem::take(&mut self.restoring.sessions);
         let unrouted = core::mem::take(&mut self.restoring.unrouted);
+        for place in core::mem::take(&mut self.restoring.lost) {
+            self.record_taken(place, effects);
+        }
         for stored in core::mem::take(&mut self.restoring.shared) {
             self.go_on_with_shared(stored, effects);
         }

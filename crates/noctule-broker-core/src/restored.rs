@@ -70,6 +70,9 @@ pub struct StoredSession {
     pub away: Option<Away>,
     /// What waits behind that, in order.
     pub behind: Vec<StoredMessage>,
+    /// Places whose messages are missing and were never sent: they get no packet identifiers, which
+    /// the store is to be told.
+    pub lost: Vec<u64>,
     /// The last place in its queue whose message may have been sent.
     pub sent: u64,
     /// The packet identifier of the first message.

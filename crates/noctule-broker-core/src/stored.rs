@@ -196,8 +196,8 @@ pub const fn is_shared_queue(name: u64) -> bool {
 pub struct Reference {
     /// Which session, or which queue of a shared subscription.
     pub session: u64,
-    /// The place in its queue: the next message's is larger. 0 says of a shared subscription's that
-    /// it has got the message, though this does not wait there.
+    /// The place in its queue: that of the next message is the next one. 0 says of a shared
+    /// subscription's that it has got the message, though this does not wait there.
     pub sequence: u64,
     /// The quality of service to deliver it with.
     pub qos: QoS,

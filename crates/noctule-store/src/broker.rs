@@ -14,6 +14,7 @@ mod changes;
 mod checkpoint;
 mod damaged;
 mod directory;
+mod gaps;
 mod keys;
 mod live;
 mod message;

@@ -354,3 +354,42 @@ fn what_the_store_cannot_read_is_passed_over() {
     expect(&mut client, 3..5);
     client.expect_nothing_before_pong();
 }
+
+#[test]
+fn the_store_is_told_where_it_has_nothing_before_what_stands_behind_that_is_sent() {
+    let broker = storing();
+    let stored = |place: u64| message(place, &place.to_string(), QoS::ExactlyOnce);
+    let queue = BTreeMap::from([3, 5, 7].map(|place| (place, stored(place))));
+    broker.stored_queues(BTreeMap::from([(name(1), queue)]));
+    let session = StoredSession {
+        messages: vec![stored(1)],
+        away: Some(Away { from: 3, up_to: 8, messages: 3, bytes: 3 }),
+        lost: vec![2],
+        sent: 1,
+        sequence: 8,
+        ..stored_session(1, "a")
+    };
+    broker.restore(vec![Restored::Session(Box::new(session))]);
+    let skipped = |sequence| Record::Skipped { session: name(1), sequence };
+    assert_eq!(broker.leisurely(), [skipped(2)]);
+    broker.hold();
+    let mut client = broker.open();
+    client.send_connect(&lasting(Version::V5_0, "a"));
+    assert!(matches!(broker.record(), Record::SessionStarted(_)));
+    broker.kept();
+    client.expect_connack_with(ReasonCode::Success);
+    assert_eq!(client.expect_publish().text(), "1");
+    // It is read in two parts.
+    for (places, sent) in [(&[4, 6][..], &[("3", 2), ("5", 3)][..]), (&[8], &[("7", 4)])] {
+        for place in places {
+            assert_eq!(broker.record(), skipped(*place));
+            client.expect_nothing_before_pong();
+            broker.kept();
+        }
+        for (text, packet_id) in sent {
+            let message = client.expect_publish();
+            assert_eq!((message.text(), message.packet_id), (*text, Some(*packet_id)));
+        }
+    }
+    client.expect_nothing_before_pong();
+}

@@ -123,6 +123,17 @@ impl Progress {
         known.map(|step| step.unwrap_or(Step::Published)).chain(std::iter::repeat(Step::Published))
     }
 
+    /// Which ones of those with packet identifiers places are that stand in order, counted from 1.
+    pub(super) fn ranks(&self, places: impl IntoIterator<Item = u64>) -> impl Iterator<Item = u64> {
+        let (mut skipped, mut passed) = (self.skipped.iter().peekable(), 0);
+        places.into_iter().map(move |place| {
+            while skipped.next_if(|skipped| **skipped <= place).is_some() {
+                passed += 1;
+            }
+            place.saturating_sub(self.up_to).saturating_sub(passed)
+        })
+    }
+
     /// How many messages there are up to the last one of which more is known than that it waits.
     pub(super) fn begun(&self) -> usize {
         let far = self.steps.keys().map(|packet_id| distance(self.next, *packet_id)).max();
@@ -178,6 +189,13 @@ impl Progress {
 /// The packet identifier behind another one.
 fn following(packet_id: PacketId) -> PacketId {
     PacketId::new(packet_id.value().wrapping_add(1)).unwrap_or(PacketId::MIN)
+}
+
+/// The packet identifier so many behind another one.
+pub(super) fn ahead(packet_id: PacketId, count: u64) -> PacketId {
+    let all = u64::from(PACKET_IDS);
+    let ahead = (u64::from(packet_id.value()) - 1 + count % all) % all;
+    u16::try_from(ahead + 1).ok().and_then(PacketId::new).unwrap_or(PacketId::MIN)
 }
 
 /// How many packet identifiers one is behind another.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Away, Message, Reference, Step, StoredMessage, StoredSession, StoredSubscription, StoredTerms,
-    Timestamp,
+    Away, Message, Reference, Step, StoredSession, StoredSubscription, StoredTerms, Timestamp,
 };
 use noctule_packet::PacketId;
 
+use super::gaps::{self, Numbered, Queued};
 use super::progress::Progress;
 
 /// When what of a session is due that has no connection.
@@ -32,7 +32,7 @@ pub(super) struct Session {
     pub(super) progress: Progress,
     /// Whether it did not last for a moment: what it had before is gone.
     pub(super) has_forgotten: bool,
-    messages: BTreeMap<u64, (Arc<Message>, Reference)>,
+    messages: BTreeMap<u64, Queued>,
     /// What of its queue stands in runs alone.
     pub(super) away: Option<Away>,
 }
@@ -121,29 +121,29 @@ impl Session {
 
     /// As its shard gets it back.
     pub(super) fn into_stored(self) -> StoredSession {
-        let sent = self.sent().unwrap_or(u64::MAX);
+        let sent = self.sent();
         let last = self.messages.last_key_value().map_or(0, |(sequence, _)| *sequence);
         let last = self.away.map_or(last, |away| last.max(away.up_to));
+        let last = self.left.map_or(last, |left| last.max(left.sent));
         let (mut messages, mut behind) = (self.messages, BTreeMap::new());
         if let Some(away) = &self.away {
             behind = messages.split_off(&away.from).split_off(&away.up_to.saturating_add(1));
         }
-        let stored = |((message, reference), step): ((Arc<Message>, Reference), Step)| {
-            let Reference { sequence, qos, retain, identifiers, .. } = reference;
-            StoredMessage { message, sequence, qos, retain, identifiers, step }
-        };
-        let behind = behind.into_values().map(|message| (message, Step::Published));
+        let front = Numbered::new(&self.progress, messages, sent.map(|sent| sent.min(last)));
+        let lost = front.lost(&self.progress, self.away.as_ref(), behind.keys().copied());
+        let behind = behind.into_values().map(|queued| gaps::stored(queued, Step::Published));
         StoredSession {
             terms: self.terms,
             was_connected: self.left.is_none(),
             expires_at: self.left.and_then(|left| left.expires_at),
             will_at: self.left.and_then(|left| left.will_at),
-            sent,
+            sent: sent.unwrap_or(u64::MAX),
             subscriptions: self.subscriptions.into_values().collect(),
-            messages: messages.into_values().zip(self.progress.steps()).map(stored).collect(),
+            messages: front.messages,
             away: self.away,
-            behind: behind.map(stored).collect(),
-            next: self.progress.next(),
+            behind: behind.collect(),
+            lost,
+            next: front.next,
             sequence: last.max(self.progress.last()),
             received: self.received.into_iter().collect(),
         }

@@ -16,7 +16,7 @@ pub(super) const LAST: u8 = 1;
 const DONE: u8 = 2;
 
 /// More of them than a crash could lose come from damage.
-const LOST_MAX: usize = 1 << 20;
+pub(super) const LOST_MAX: usize = 1 << 20;
 
 /// A queue, until all that it will ever have is done.
 #[derive(Debug, Default)]

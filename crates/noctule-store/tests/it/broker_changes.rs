@@ -233,7 +233,7 @@ impl Broker {
         let mut references = References::default();
         for session in names {
             let Some(known) = self.sessions.get_mut(&session) else { continue };
-            known.sequence += u64::from(chance % 2) + 1;
+            known.sequence += 1;
             let sequence = known.sequence;
             known.queue.push_back(Waiting {
                 sequence,

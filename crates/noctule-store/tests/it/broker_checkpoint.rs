@@ -87,7 +87,7 @@ impl Story {
             }
             let count = if self.chance.below(20) == 0 { 40 } else { self.chance.below(3) as u32 };
             let known = self.sessions.get_mut(&session)?;
-            known.sequence += 1 + self.chance.below(2);
+            known.sequence += 1;
             known.queue.push(known.sequence);
             references.push(Reference {
                 session,
