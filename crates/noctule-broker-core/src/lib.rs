@@ -120,6 +120,8 @@ pub use shard::Shard;
 pub use shard_message::ShardMessage;
 pub use statistics::{ClientSummary, Gauges, Statistics};
 pub use store_report::StoreReport;
-pub use stored::{Record, Reference, References, StoredSubscription, StoredTerms, is_shared_queue};
+pub use stored::{
+    AS_RETAINED, Record, Reference, References, StoredSubscription, StoredTerms, is_shared_queue,
+};
 pub use totals::Totals;
 pub use will::Will;

@@ -25,6 +25,7 @@ use crate::restored::{Restored, Step, StoredMessage, StoredSession, StoredShared
 use crate::retained;
 use crate::session::{Delivery, Kept, Session};
 use crate::shard::Shard;
+use crate::stored::AS_RETAINED;
 use crate::subscribe::Request;
 use crate::timers::Timer;
 
@@ -194,10 +195,11 @@ impl Shard {
     /// topic takes no retained message.
     pub(crate) fn publish_named(
         &mut self,
-        publication: Publication<'_>,
+        mut publication: Publication<'_>,
         name: u64,
         effects: &mut Effects,
     ) -> Result<(), Refused> {
+        publication.name = name;
         self.check_retained(&publication)?;
         self.route_named(publication, name, effects);
         Ok(())
@@ -229,6 +231,13 @@ impl Shard {
         let Some(sessions) = self.restoring.queued.get(&publication) else { return false };
         let kept = self.registry.session(key).and_then(|session| session.kept.as_deref());
         kept.is_some_and(|kept| sessions.contains(&kept.name))
+    }
+
+    /// Whether a publication has changed its topic's retained message already, before the last
+    /// crash: one that has come behind it must not give way to it.
+    pub(crate) fn has_changed_retained(&self, publication: u64) -> bool {
+        let got = self.restoring.queued.get(&publication);
+        got.is_some_and(|got| got.contains(&AS_RETAINED))
     }
 
     /// Whether a publication was given to a shared subscription already, before the last crash.

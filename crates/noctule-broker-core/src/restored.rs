@@ -133,7 +133,8 @@ pub enum Restored {
     Queued {
         /// Its name.
         publication: u64,
-        /// The sessions, and the queues of shared subscriptions.
+        /// The sessions, and the queues of shared subscriptions; and
+        /// [`AS_RETAINED`](crate::AS_RETAINED).
         sessions: Vec<u64>,
     },
     /// That was all. [`Effect::Restored`](crate::Effect::Restored) says when it is in its place.

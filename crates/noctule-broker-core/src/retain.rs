@@ -63,7 +63,7 @@ impl Shard {
         effects: &mut Effects,
     ) {
         // [MQTT5-3.3.1-8] [MQTT311-3.3.1-12]
-        if !publication.retain {
+        if !publication.retain || self.has_changed_retained(publication.name) {
             return;
         }
         #[cfg(feature = "planted-faults")]
@@ -85,10 +85,13 @@ impl Shard {
             (self.retained.put(Kept { message, origin, is_stored }), publication.expires_at)
         };
         if is_stored || was_stored {
+            let name = publication.name;
             let record = match publication.payload {
-                [_, ..] if is_stored => Record::Retained { message: publication.message() },
+                [_, ..] if is_stored => {
+                    Record::Retained { publication: name, message: publication.message() }
+                }
                 // Even if the new one is in memory only: the old one must not come back.
-                _ => Record::RetainedRemoved { topic: topic.into() },
+                _ => Record::RetainedRemoved { publication: name, topic: topic.into() },
             };
             self.record(record, effects);
         }
@@ -101,7 +104,7 @@ impl Shard {
     }
 
     pub(crate) fn check_retained(&self, publication: &Publication<'_>) -> Result<(), Refused> {
-        if !publication.retain {
+        if !publication.retain || self.has_changed_retained(publication.name) {
             return Ok(());
         }
         let limits = &self.settings.limits;

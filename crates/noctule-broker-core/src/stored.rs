@@ -167,15 +167,24 @@ pub enum Record {
     },
     /// A topic has another retained message.
     Retained {
+        /// The name of the publication that it is, if it was recorded with
+        /// [`Received`](Self::Received) or [`WillDue`](Self::WillDue), or 0.
+        publication: u64,
         /// The message.
         message: Arc<Message>,
     },
     /// A topic has no retained message any more.
     RetainedRemoved {
+        /// As in [`Retained`](Self::Retained): what has removed it.
+        publication: u64,
         /// The topic.
         topic: Arc<str>,
     },
 }
+
+/// Stands for the topic among the sessions that have got a publication: its retained message was
+/// changed by that, and perhaps by others since.
+pub const AS_RETAINED: u64 = 0;
 
 /// The bit that the names of shared subscriptions' queues have, and no others: there are fewer
 /// shards.

@@ -296,8 +296,10 @@ fn retained_messages_are_recorded_when_they_are_set_and_removed_but_not_those_of
             let publish = if qos > QoS::AtMostOnce { publish.packet_id(1) } else { publish };
             publisher.send_publish(&publish);
             match broker.record() {
-                Record::Retained { message } => assert_eq!(&*message.payload, payload.as_bytes()),
-                Record::RetainedRemoved { topic } => assert_eq!((&*topic, payload), ("t", "")),
+                Record::Retained { message, .. } => {
+                    assert_eq!(&*message.payload, payload.as_bytes())
+                }
+                Record::RetainedRemoved { topic, .. } => assert_eq!((&*topic, payload), ("t", "")),
                 other => panic!("{other:?}"),
             }
             publisher.expect_nothing_before_pong();

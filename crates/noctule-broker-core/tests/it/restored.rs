@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Event, Input, Message, Payload, Record, Restored, ShardId, Step, StoredMessage, StoredSession,
-    StoredSubscription, Will,
+    AS_RETAINED, Event, Input, Message, Payload, Record, Restored, ShardId, Step, StoredMessage,
+    StoredSession, StoredSubscription, Will, WillOwner,
 };
 use noctule_packet::{ForwardedProperties, PacketId, PacketType, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
@@ -450,4 +450,59 @@ fn a_restored_queue_goes_on_with_its_places_and_identifiers() {
     let up_to = (1 << 32) + 5;
     let marked = Record::Acknowledged { session: name(1), up_to, next: id(10) };
     assert_eq!(broker.leisurely(), [marked]);
+}
+
+#[test]
+fn an_unrouted_publication_changes_what_is_retained_unless_it_has() {
+    for shards in [1, 2] {
+        for has_changed in [false, true] {
+            let homes = [("publisher", 0), ("t", shards - 1)];
+            let broker = storing_with(|settings| {
+                settings.placement = placement_of(shards, &homes);
+                // As much as there is.
+                settings.limits.retained_messages_max = u64::from(!has_changed);
+            });
+            let (publication, session) = (name(50), name(1));
+            let retained = |payload| {
+                let message = message(0, payload, QoS::ExactlyOnce).message;
+                Arc::new(Message { retain: true, ..(*message).clone() })
+            };
+            let owner = WillOwner { client_id: "publisher".into(), user_name: None };
+            let (message, will_of) = (retained("older"), has_changed.then_some(owner));
+            for shard in 0..shards {
+                let sessions = has_changed.then_some(AS_RETAINED).into_iter().collect();
+                let queued = Restored::Queued { publication, sessions };
+                broker.input_at(ShardId(shard), Input::Restore(queued));
+            }
+            let newer = Restored::Retained(retained("newer"));
+            broker.input_at(ShardId(shards - 1), Input::Restore(newer));
+            let unrouted =
+                Restored::Unrouted { publication, session, will_of, message: message.clone() };
+            broker.restore_up_to_end(vec![
+                unrouted,
+                restored(StoredSession {
+                    subscriptions: vec![subscription("t", QoS::ExactlyOnce)],
+                    ..stored_session(2, "subscriber")
+                }),
+            ]);
+            broker.hold();
+            broker.go_on();
+            let changed: Vec<_> = broker
+                .records()
+                .into_iter()
+                .filter(|record| matches!(record, Record::Retained { .. }))
+                .collect();
+            let expected = [Record::Retained { publication, message }];
+            assert_eq!(changed, expected[usize::from(has_changed)..]);
+            broker.keep_all();
+            assert_eq!(broker.leisurely(), [Record::Routed { publication }]);
+            broker.answer_all();
+            // Whoever has not got it does.
+            let mut subscriber = broker.connect(&lasting(Version::V5_0, "subscriber"));
+            assert_eq!(subscriber.receive().text(), "older");
+            let mut reader = broker.client(Version::V5_0, "reader");
+            reader.subscribe(&[("t", QoS::AtMostOnce)]);
+            assert_eq!(reader.receive().text(), ["older", "newer"][usize::from(has_changed)]);
+        }
+    }
 }

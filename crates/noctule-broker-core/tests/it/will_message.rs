@@ -222,7 +222,7 @@ fn a_will_is_stored_for_stored_sessions_and_as_a_retained_message() {
         let (mut retained, mut queued) = (0, 0);
         for record in broker.records() {
             match record {
-                Record::Retained { message } => {
+                Record::Retained { message, .. } => {
                     assert_eq!((message.qos, message.retain), (qos, retain));
                     retained += 1;
                 }

@@ -6,6 +6,7 @@
 //! compared in the end with what the state has.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use noctule_broker_core::{Record, Reference, is_shared_queue};
 use noctule_packet::PacketId;
@@ -80,10 +81,15 @@ impl<'a> Changes<'a> {
                 self.model.apply(Record::Skipped { session, sequence });
             }
             Record::Routed { .. } | Record::QueuedRun(_) => {}
-            Record::Retained { message } => {
-                self.batch.put(keys::retained(&message.topic), bytes(record))?;
+            Record::Retained { publication, message } => {
+                self.model.note_name(*publication);
+                let (key, message) = (keys::retained(&message.topic), Arc::clone(message));
+                self.batch.put(key, bytes(&Record::Retained { publication: 0, message }))?;
             }
-            Record::RetainedRemoved { topic } => self.batch.remove(keys::retained(topic))?,
+            Record::RetainedRemoved { publication, topic } => {
+                self.model.note_name(*publication);
+                self.batch.remove(keys::retained(topic))?;
+            }
             Record::SharedQueue { queue: session, .. }
             | Record::SessionLeft { session, .. }
             | Record::SessionEnded { session }
@@ -254,11 +260,11 @@ impl Model {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Damaged> {
         let mut reader = Reader::new(key);
         if key.starts_with(RETAINED) {
-            let Record::Retained { message } = decode(value)? else {
+            let Record::Retained { message, .. } = decode(value)? else {
                 return Err(Damaged::Misplaced);
             };
             fits(key, &keys::retained(&message.topic))?;
-            self.apply(Record::Retained { message });
+            self.retained.insert(Arc::clone(&message.topic), message);
             return Ok(());
         }
         let _ = reader.byte("key")?;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use noctule_broker_core::{Message, Record, Reference, StoredTerms, WillOwner, is_shared_queue};
+use noctule_broker_core::{
+    AS_RETAINED, Message, Record, Reference, StoredTerms, WillOwner, is_shared_queue,
+};
 use noctule_packet::PacketId;
 
 use super::session::{Left, Session};
@@ -25,7 +27,8 @@ pub struct Model {
     /// QoS 2 publications and wills that were perhaps not routed to all, with their publishers, and
     /// whose wills they were.
     pub(super) unrouted: BTreeMap<u64, (u64, Option<WillOwner>, Arc<Message>)>,
-    /// The sessions, and shared subscriptions' queues, that have got such a publication.
+    /// The sessions, and shared subscriptions' queues, that have got such a publication; and
+    /// [`AS_RETAINED`].
     pub(super) queued: HashMap<u64, BTreeSet<u64>>,
     pub(super) last_name: u64,
 }
@@ -70,10 +73,7 @@ impl Model {
             }
             Record::Queued { publication, message, references } => {
                 for reference in references {
-                    if publication != 0 {
-                        self.note_name(publication);
-                        self.queued.entry(publication).or_default().insert(reference.session);
-                    }
+                    self.note_got(publication, reference.session);
                     self.queue(&message, reference);
                 }
             }
@@ -118,10 +118,12 @@ impl Model {
                     known.progress.complete(packet_id);
                 }
             }
-            Record::Retained { message } => {
+            Record::Retained { publication, message } => {
+                self.note_got(publication, AS_RETAINED);
                 self.retained.insert(Arc::clone(&message.topic), message);
             }
-            Record::RetainedRemoved { topic } => {
+            Record::RetainedRemoved { publication, topic } => {
+                self.note_got(publication, AS_RETAINED);
                 self.retained.remove(&topic);
             }
             _ => {}
@@ -181,6 +183,14 @@ impl Model {
 
     pub(super) fn note_name(&mut self, name: u64) {
         self.last_name = self.last_name.max(name);
+    }
+
+    /// Somebody has got a publication, if that has a name.
+    fn note_got(&mut self, publication: u64, who: u64) {
+        if publication != 0 {
+            self.note_name(publication);
+            self.queued.entry(publication).or_default().insert(who);
+        }
     }
 
     /// A QoS 2 packet identifier is in use until it is released.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Record, Reference, StoredTerms, WillOwner};
+use noctule_broker_core::{Message, Record, Reference, StoredTerms, WillOwner};
 use noctule_packet::PacketId;
 
 use super::damaged::Damaged;
@@ -41,7 +41,7 @@ const MAY_BE_SENT: u8 = 3;
 /// The tags of its connection's end.
 const EXPIRES_AT: u8 = 1;
 const WILL_AT: u8 = 2;
-/// That of a message that waits; those of the message itself are smaller.
+/// That of a message that waits or is retained; those of the message itself are smaller.
 const PUBLICATION: u8 = 16;
 /// That of a will that is due.
 const OWNER_NAME: u8 = 16;
@@ -73,9 +73,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
             out.push(QUEUED);
             put_references(references, out);
             put_message(message, out);
-            if *publication != 0 {
-                put_tagged(out, PUBLICATION, &publication.to_le_bytes());
-            }
+            put_publication(*publication, out);
         }
         Record::QueuedRun(run) => {
             out.push(QUEUED_RUN);
@@ -94,13 +92,15 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
         Record::Pubcomp { session, packet_id } => {
             put_of_packet(out, PUBCOMP, *session, *packet_id);
         }
-        Record::Retained { message } => {
+        Record::Retained { publication, message } => {
             out.push(RETAINED);
             put_message(message, out);
+            put_publication(*publication, out);
         }
-        Record::RetainedRemoved { topic } => {
+        Record::RetainedRemoved { publication, topic } => {
             out.push(RETAINED_REMOVED);
             put_sized(out, topic.as_bytes());
+            put_publication(*publication, out);
         }
         Record::SharedQueue { queue, filter, last } => {
             put(out, SHARED_QUEUE, *queue);
@@ -140,6 +140,13 @@ fn put_of_connection(record: &Record, out: &mut Vec<u8>) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Appends which publication it is, if that has a name.
+fn put_publication(publication: u64, out: &mut Vec<u8>) {
+    if publication != 0 {
+        put_tagged(out, PUBLICATION, &publication.to_le_bytes());
+    }
 }
 
 /// Appends the kind, and which session or publication it is about.
@@ -227,10 +234,14 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
             Record::Pubcomp { session, packet_id: reader.packet_id()? }
         }
         RETAINED => {
-            let message = Arc::new(read_message(reader, |_, _| Ok(()))?);
-            return Ok(Record::Retained { message });
+            let (message, publication) = read_named_message(reader)?;
+            return Ok(Record::Retained { publication, message });
         }
-        RETAINED_REMOVED => Record::RetainedRemoved { topic: reader.topic()?.into() },
+        RETAINED_REMOVED => {
+            let (topic, mut publication) = (reader.topic()?.into(), 0);
+            reader.tagged(|tag, field| read_publication(tag, field, &mut publication))?;
+            return Ok(Record::RetainedRemoved { publication, topic });
+        }
         SHARED_QUEUE => {
             let queue = reader.long("queue")?;
             let (filter, last) = read_shared_queue(reader, |_, _| Ok(()))?;
@@ -310,14 +321,23 @@ fn read_user_name(field: &mut Reader<'_>) -> Result<Box<str>, Damaged> {
 
 fn read_queued(mut reader: Reader<'_>) -> Result<Record, Damaged> {
     let references = read_references(&mut reader)?;
+    let (message, publication) = read_named_message(reader)?;
+    Ok(Record::Queued { publication, message, references })
+}
+
+/// Reads a message and all that follows it, and which publication it is.
+fn read_named_message(reader: Reader<'_>) -> Result<(Arc<Message>, u64), Damaged> {
     let mut publication = 0;
-    let message = read_message(reader, |tag, field| {
-        if tag == PUBLICATION {
-            publication = field.long("publication")?;
-        }
-        Ok(())
-    })?;
-    Ok(Record::Queued { publication, message: Arc::new(message), references })
+    let message =
+        read_message(reader, |tag, field| read_publication(tag, field, &mut publication))?;
+    Ok((Arc::new(message), publication))
+}
+
+fn read_publication(tag: u8, field: &mut Reader<'_>, into: &mut u64) -> Result<(), Damaged> {
+    if tag == PUBLICATION {
+        *into = field.long("publication")?;
+    }
+    Ok(())
 }
 
 /// A message that waits, as its bytes: what does not wait any more needs no more of them.
@@ -344,12 +364,7 @@ impl<'a> QueuedBytes<'a> {
         };
         each_reference(&mut reader, visit)?;
         let (message, mut publication) = (reader.rest(), 0);
-        look_at_message(reader, |tag, field| {
-            if tag == PUBLICATION {
-                publication = field.long("publication")?;
-            }
-            Ok(())
-        })?;
+        look_at_message(reader, |tag, field| read_publication(tag, field, &mut publication))?;
         Ok(Some(Self { message, publication, from }))
     }
 }
@@ -454,6 +469,8 @@ mod tests {
             (message[1], "of a message and of a will"),
             (message[2], "of a will"),
             (PUBLICATION, "of kind 9"),
+            (PUBLICATION, "of kind 14"),
+            (PUBLICATION, "of kind 15"),
             (crate::broker::shared::LAST, "of kind 16"),
             (OWNER_NAME, "of kind 19"),
         ];

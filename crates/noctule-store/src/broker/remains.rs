@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
-use noctule_broker_core::{Record, Reference};
+use noctule_broker_core::{AS_RETAINED, Record, Reference};
 use noctule_packet::PacketId;
 
 use super::changes::{Changes, bytes};
@@ -113,8 +113,12 @@ impl Remains {
                 self.publication_bytes += bytes.len();
                 self.received.insert(publication, bytes.to_vec());
             }
-            Record::Retained { .. } | Record::RetainedRemoved { .. } => {
+            Record::Retained { publication, .. } | Record::RetainedRemoved { publication, .. } => {
                 put_sized(&mut self.records, bytes);
+                if publication != 0 {
+                    self.got.entry(publication).or_default().insert(AS_RETAINED);
+                    self.publication_bytes += size_of::<u64>();
+                }
             }
             _ => self.put(session_of(bytes)?, bytes),
         }

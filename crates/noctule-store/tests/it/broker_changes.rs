@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    Message, Placement, QueuedRun, Record, Reference, References, Restored, Step,
+    AS_RETAINED, Message, Placement, QueuedRun, Record, Reference, References, Restored, Step,
     StoredSubscription, StoredTerms, Timestamp, Will,
 };
 use noctule_packet::{
@@ -112,6 +112,9 @@ pub(crate) fn begun(state: &dyn State, first: &[Record]) -> Model {
                 unrouted.insert(*publication, (*session, will_of, Arc::clone(message)));
             }
             Record::Routed { publication } => drop(unrouted.remove(publication)),
+            Record::Retained { publication, .. } | Record::RetainedRemoved { publication, .. } => {
+                model.apply(got(*publication, AS_RETAINED));
+            }
             _ => {}
         }
     }
@@ -119,6 +122,14 @@ pub(crate) fn begun(state: &dyn State, first: &[Record]) -> Model {
         model.unrouted(publication, session, will_of, message);
     }
     model
+}
+
+/// Somebody has got a publication, and does not wait for it.
+fn got(publication: u64, session: u64) -> Record {
+    let (sequence, qos, identifiers) = (0, QoS::ExactlyOnce, Vec::new());
+    let reference = Reference { session, sequence, qos, retain: false, identifiers };
+    let message = message("", qos);
+    Record::Queued { publication, message, references: reference.into() }
 }
 
 pub(crate) fn placement() -> Placement {
@@ -372,10 +383,12 @@ impl Broker {
                     topic: topic.as_str().into(),
                     ..(*message("r", QoS::AtMostOnce)).clone()
                 };
+                let unrouted = self.unrouted.last().filter(|_| chance.is_multiple_of(2));
+                let publication = unrouted.copied().unwrap_or(0);
                 let record = if chance < 128 {
-                    Record::Retained { message: Arc::new(message) }
+                    Record::Retained { publication, message: Arc::new(message) }
                 } else {
-                    Record::RetainedRemoved { topic: topic.into() }
+                    Record::RetainedRemoved { publication, topic: topic.into() }
                 };
                 return self.say(record);
             }

@@ -171,9 +171,14 @@ impl Story {
                 let topic = format!("r/{}", self.chance.below(5));
                 let retained = (*message("kept", QoS::AtLeastOnce)).clone();
                 let message = Arc::new(Message { topic: (*topic).into(), ..retained });
-                Record::Retained { message }
+                let publication = self.unrouted.last().copied().unwrap_or(0);
+                Record::Retained { publication, message }
             }
-            7 => Record::RetainedRemoved { topic: format!("r/{}", self.chance.below(5)).into() },
+            7 => {
+                let topic = format!("r/{}", self.chance.below(5)).into();
+                let publication = self.unrouted.first().copied().unwrap_or(0);
+                Record::RetainedRemoved { publication, topic }
+            }
             8 => {
                 let (publication, session) = (self.name(), self.any()?);
                 self.unrouted.push(publication);

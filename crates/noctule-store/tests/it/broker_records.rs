@@ -227,8 +227,12 @@ fn record() -> impl Strategy<Value = Record> {
         }),
         of_packet().prop_map(|(session, packet_id)| Record::Pubrec { session, packet_id }),
         of_packet().prop_map(|(session, packet_id)| Record::Pubcomp { session, packet_id }),
-        message().prop_map(|message| Record::Retained { message }),
-        topic().prop_map(|topic| Record::RetainedRemoved { topic: topic.into() }),
+        (name(), message())
+            .prop_map(|(publication, message)| Record::Retained { publication, message }),
+        (name(), topic()).prop_map(|(publication, topic)| Record::RetainedRemoved {
+            publication,
+            topic: topic.into()
+        }),
         (name(), filter(), option::of(name())).prop_map(|(queue, filter, last)| {
             Record::SharedQueue { queue, filter: filter.into(), last }
         }),
@@ -420,8 +424,26 @@ fn golden() -> Vec<(Record, String)> {
         ),
         (Record::Pubrec { session, packet_id }, format!("0c {name} 090a")),
         (Record::Pubcomp { session, packet_id }, format!("0d {name} 090a")),
-        (Record::Retained { message: full_message() }, format!("0e {FULL}")),
-        (Record::RetainedRemoved { topic: "a/b".into() }, "0f 03000000 612f62".to_owned()),
+    ]
+}
+
+/// Those of retained messages.
+fn golden_retained() -> Vec<(Record, String)> {
+    let five = "05 00 00 00 00 00 00 00";
+    vec![
+        (Record::Retained { publication: 0, message: full_message() }, format!("0e {FULL}")),
+        (
+            Record::Retained { publication: 5, message: full_message() },
+            format!("0e {FULL} 10 08000000 {five}"),
+        ),
+        (
+            Record::RetainedRemoved { publication: 0, topic: "a/b".into() },
+            "0f 03000000 612f62".to_owned(),
+        ),
+        (
+            Record::RetainedRemoved { publication: 5, topic: "a/b".into() },
+            format!("0f 03000000 612f62 10 08000000 {five}"),
+        ),
     ]
 }
 
@@ -462,7 +484,7 @@ fn golden_run() -> (Record, String) {
 }
 
 fn all_golden() -> impl Iterator<Item = (Record, String)> {
-    golden().into_iter().chain(golden_shared()).chain([golden_run()])
+    golden().into_iter().chain(golden_retained()).chain(golden_shared()).chain([golden_run()])
 }
 
 fn hex(text: &str) -> Vec<u8> {

@@ -563,3 +563,52 @@ fn a_publication_that_was_received_and_not_routed_reaches_everybody_once() {
         assert_eq!(broker.records.iter().filter(routed).count(), 2);
     }
 }
+
+/// What is retained behind a crash that has lost that a publication is routed.
+fn retained_behind_crash(
+    (before, then): (u16, u16),
+    publish: impl FnOnce(&mut Broker),
+) -> Vec<String> {
+    let mut broker = Broker::new(before, Timestamp::from_millis(1_000));
+    publish(&mut broker);
+    let all = broker.records.len();
+    broker.records.retain(|record| !matches!(record, Record::Routed { .. }));
+    assert_eq!(all - broker.records.len(), 1);
+    let mut broker = broker.crash(then, Duration::from_secs(1));
+    let (client, _) = broker.connect("reader", 0, None);
+    broker.subscribe(client, "t");
+    broker.seen(client)
+}
+
+#[test]
+fn what_is_routed_again_does_not_take_the_place_of_a_newer_retained_message() {
+    for shards in SHARDS {
+        for (old, new) in [("old", "new"), ("", "new"), ("old", "")] {
+            let retained = |payload, qos| Publish { retain: true, ..publication(payload, qos) };
+            let newer = |broker: &mut Broker| {
+                let (other, _) = broker.connect("other", 0, None);
+                broker.publish(other, retained(new, QoS::AtMostOnce));
+            };
+            let expected = if new.is_empty() { vec![] } else { vec!["0: new QoS 0 RETAIN"] };
+            let found = retained_behind_crash(shards, |broker| {
+                let (publisher, _) = broker.connect("pub", HOUR, None);
+                broker.publish(publisher, retained(old, QoS::ExactlyOnce));
+                newer(broker);
+            });
+            assert_eq!(found, expected, "{shards:?}");
+            let will = Will {
+                qos: QoS::ExactlyOnce,
+                retain: true,
+                topic: TopicName::new("t").expect("a topic"),
+                payload: old.as_bytes(),
+                properties: WillProperties::default(),
+            };
+            let found = retained_behind_crash(shards, |broker| {
+                let (mortal, _) = broker.connect("mortal", 0, Some(will));
+                broker.lose(mortal);
+                newer(broker);
+            });
+            assert_eq!(found, expected, "{shards:?}, a will");
+        }
+    }
+}

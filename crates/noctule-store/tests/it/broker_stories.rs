@@ -258,7 +258,7 @@ fn what_is_unreadable_in_a_state_is_told_and_the_rest_is_used() {
         records.push(Record::Subscribed { session: ONE, subscription: subscription(filter) });
     }
     let retained = Message { topic: "r".into(), ..(*message("r", QoS::AtLeastOnce)).clone() };
-    records.push(Record::Retained { message: Arc::new(retained) });
+    records.push(Record::Retained { publication: 0, message: Arc::new(retained) });
     let mut state = empty_state();
     checkpoint(&mut state, &records, 10);
     let mut keys = Vec::new();
