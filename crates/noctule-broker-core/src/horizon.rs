@@ -22,9 +22,9 @@ const STEP: u64 = AHEAD / 2;
 /// How near it comes before it is moved without waiting for others.
 const STEP_MAX: u64 = AHEAD / 4 * 3;
 
-/// It is not moved while so many packet identifiers in a row are in use: PUBREC and PUBCOMP are
-/// recorded with nothing else, and no identifier must come twice between what the store knows to
-/// be done and the horizon.
+/// It is not moved ahead of what was sent while so many packet identifiers in a row are in use:
+/// PUBREC and PUBCOMP are recorded with nothing else, and no identifier must come twice between
+/// what the store knows to be done and the horizon.
 const SPAN_MAX: u16 = 32_768;
 
 impl Kept {
@@ -45,8 +45,12 @@ impl Session {
     fn next_horizon(&self) -> u64 {
         let Some(kept) = self.kept.as_deref() else { return 0 };
         let window = self.sender.receive_maximum().min(SPAN_MAX);
-        let sent = self.sent_up_to().max(kept.done.saturating_add(window.into()));
-        sent.saturating_add(AHEAD).max(kept.next_horizon)
+        let span = self.sender.span();
+        // What has just come from memory gets its places, from 1 on, behind this.
+        let sent = self.sent_up_to().max(span as u64);
+        let sent = sent.max(kept.done.saturating_add(window.into()));
+        let ahead = if span > usize::from(SPAN_MAX) { 0 } else { AHEAD };
+        sent.saturating_add(ahead).max(kept.next_horizon)
     }
 
     /// Says where the horizon of a connection is. Nothing is sent on that before it is durable.

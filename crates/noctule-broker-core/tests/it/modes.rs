@@ -416,3 +416,60 @@ fn a_member_of_a_shared_subscription_brings_what_it_has_to_the_store() {
     broker.keep_all();
     publisher.expect_puback(9);
 }
+
+/// Takes so many messages, all of them or none for the second time, and acknowledges none.
+#[track_caller]
+fn take(client: &mut Client, count: u16, dup: bool) {
+    for packet_id in 1..=count {
+        let message = client.expect_publish();
+        assert_eq!((message.packet_id, message.dup), (Some(packet_id), dup));
+    }
+    client.expect_nothing_before_pong();
+}
+
+#[test]
+fn however_much_is_in_flight_in_memory_mode_the_store_knows_how_far_it_was_sent() {
+    spec!("MQTT5-2.2.1-3", "MQTT5-4.4.0-1");
+    // As many as a store would have had sent, more, and all that there can be.
+    for in_flight in [33_792, 33_793, 65_534] {
+        let broker = deciding_with(|settings| {
+            settings.limits.in_flight_max = u16::MAX;
+            settings.limits.receive_maximum = u16::MAX;
+        });
+        let mut client = broker.connect(&in_memory(Version::V5_0, "a"));
+        client.subscribe(&[("t", QoS::AtLeastOnce)]);
+        let mut publisher = broker.client(Version::V5_0, "publisher");
+        let mut publish = |count| {
+            for packet_id in 1..=count {
+                let publish = OwnedPublish::new("t", "x", QoS::AtLeastOnce);
+                publisher.send_publish(&publish.packet_id(packet_id));
+            }
+        };
+        publish(in_flight);
+        take(&mut client, in_flight, false);
+        drop(client);
+        publish(40);
+        settle(&broker);
+        broker.hold();
+        let mut client = broker.open();
+        client.send_connect(&lasting(Version::V5_0, "a"));
+        broker.answer();
+        let records = broker.records();
+        let Record::SessionStarted(terms) = &records[0] else { panic!("{:?}", records[0]) };
+        // No further, either: a packet identifier would be there twice.
+        assert_eq!(terms.may_send, Some(in_flight.into()));
+        let places = records.iter().filter_map(reference).map(|(_, to)| to.sequence);
+        assert!(places.eq(1..=u64::from(in_flight) + 40));
+        broker.keep_all();
+        client.expect_connack_with(ReasonCode::Success);
+        take(&mut client, in_flight, true);
+        // The next ones are sent when the store knows of them.
+        for packet_id in 1..=in_flight - 30_000 {
+            client.send_puback(packet_id);
+        }
+        client.expect_nothing_before_pong();
+        broker.end_turn();
+        broker.keep_all();
+        assert_eq!(client.receive_all().len(), 40);
+    }
+}

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use noctule_broker_core::{
-    ConnectionId, Durability, Effect, Effects, Input, ListenerId, Placement, Record, Restored,
-    Settings, Shard, ShardId, ShardMessage, Timestamp,
+    ConnectionId, Durability, Effect, Effects, Input, ListenerId, ListenerSettings, Placement,
+    Record, Restored, Settings, Shard, ShardId, ShardMessage, Timestamp,
 };
 use noctule_packet::{
     Ack, Connect, ConnectProperties, Framing, Packet, PacketId, Publish, QoS, ReasonCode,
@@ -49,6 +49,8 @@ pub(crate) struct Broker {
     /// Whether nothing becomes durable.
     pub(crate) holds: bool,
     restored: usize,
+    /// Where clients come in: in memory mode at the second listener.
+    pub(crate) listener: ListenerId,
     /// What clients take at a time.
     receive_maximum: Option<u16>,
     mail: VecDeque<(ShardId, ShardId, ShardMessage)>,
@@ -65,6 +67,10 @@ impl Broker {
             let mut settings = Settings::default();
             settings.durability = Durability::Stored;
             settings.system_interval_seconds = 0;
+            settings.limits.in_flight_max = u16::MAX;
+            let mut in_memory = ListenerSettings::default();
+            in_memory.durability = Some(Durability::Memory);
+            settings.listeners.push(in_memory);
             settings.placement = placement(shards);
             settings.shard = ShardId(shard);
             Shard::new(settings, now, 7)
@@ -77,6 +83,7 @@ impl Broker {
             handed_out: vec![0; usize::from(shards)],
             holds: false,
             restored: 0,
+            listener: ListenerId(0),
             receive_maximum: None,
             mail: VecDeque::new(),
             connections: Vec::new(),
@@ -199,7 +206,8 @@ impl Broker {
         let home = self.shards[0].settings().placement.client(client_id);
         self.connections.push(Connection { home, written: Vec::new(), seen: Vec::new() });
         let (connection, peer) = (Self::id(slot), "peer".into());
-        let opened = Input::Opened { connection, listener: ListenerId(0), peer, moved: false };
+        let listener = self.listener;
+        let opened = Input::Opened { connection, listener, peer, moved: false };
         self.input(home, opened);
         let properties = ConnectProperties {
             session_expiry_interval: Some(expiry),

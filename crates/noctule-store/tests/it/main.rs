@@ -3,6 +3,7 @@
 mod book;
 mod broker_changes;
 mod broker_checkpoint;
+mod broker_from_memory;
 mod broker_gaps;
 mod broker_live;
 mod broker_lost_runs;
