@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use noctule_broker_core::{Placement, ShardId};
+use noctule_broker_core::{Durability, Placement, ShardId};
 use noctule_packet::{PacketId, QoS, Version};
 
 use crate::link::LinkId;
@@ -73,6 +73,8 @@ pub(crate) struct Client {
     pub(crate) home: ShardId,
     pub(crate) habits: Habits,
     pub(crate) link: Option<LinkId>,
+    /// What an acknowledgement meant when it was let in last.
+    pub(crate) durability: Option<Durability>,
     /// CONNACK has come.
     pub(crate) is_online: bool,
     /// Which of its sessions the state belongs to.
@@ -114,6 +116,7 @@ impl Client {
             client_id,
             habits,
             link: None,
+            durability: None,
             is_online: false,
             session_number: 0,
             unfinished: VecDeque::new(),

@@ -1,7 +1,7 @@
 //! The driver of every shard: passes inputs in and carries out what the shard wants done, as late
 //! as a real one might.
 
-use noctule_broker_core::{ConnectionId, Effect, Input, ListenerId, Principal, Reading, ShardId};
+use noctule_broker_core::{ConnectionId, Effect, Input, Principal, Reading, ShardId};
 
 use crate::link::{BrokerEnd, LinkId, Mark};
 use crate::world::{Happening, World};
@@ -144,7 +144,8 @@ impl World {
         self.links[link].id = connection;
         self.links[link].broker_end = BrokerEnd::Open;
         let peer = format!("link-{link}").into();
-        let opened = Input::Opened { connection, listener: ListenerId(0), peer, moved };
+        let listener = self.links[link].listener;
+        let opened = Input::Opened { connection, listener, peer, moved };
         self.input(shard, opened);
         self.feed(link);
     }

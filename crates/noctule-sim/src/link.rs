@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use noctule_broker_core::{ConnectionId, ShardId};
+use noctule_broker_core::{ConnectionId, ListenerId, ShardId};
 
 use crate::oracle::will::WillId;
 
@@ -42,6 +42,7 @@ pub(crate) struct Link {
     /// Opened by a client that never looks at it again.
     pub(crate) is_ghost: bool,
     pub(crate) shard: ShardId,
+    pub(crate) listener: ListenerId,
     pub(crate) id: ConnectionId,
     pub(crate) broker_end: BrokerEnd,
     pub(crate) upward: VecDeque<Piece>,
@@ -87,11 +88,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(client: usize, shard: ShardId) -> Self {
+    pub(crate) fn new(client: usize, shard: ShardId, listener: ListenerId) -> Self {
         Self {
             client,
             is_ghost: false,
             shard,
+            listener,
             id: ConnectionId { slot: 0, generation: 0 },
             broker_end: BrokerEnd::Opening { moved: false },
             upward: VecDeque::new(),

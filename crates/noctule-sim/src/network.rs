@@ -1,6 +1,6 @@
 //! The network: bytes that are split, late, held up, or never arrive.
 
-use noctule_broker_core::ShardId;
+use noctule_broker_core::{ListenerId, ShardId};
 
 use crate::link::{BrokerEnd, Link, LinkId, Mark};
 use crate::world::{Happening, World};
@@ -10,7 +10,8 @@ impl World {
     pub(crate) fn dial(&mut self, client: usize) -> LinkId {
         let shard = ShardId(self.random.below(self.shards.len() as u64) as u16);
         let link = self.links.len();
-        self.links.push(Link::new(client, shard));
+        let changes_mode = self.profile.changes_modes && self.random.chance(50);
+        self.links.push(Link::new(client, shard, ListenerId(u16::from(changes_mode))));
         let delay = self.random.between(0, self.profile.network_delay);
         self.schedule(delay, Happening::Open(link));
         link

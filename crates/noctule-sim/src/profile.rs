@@ -25,6 +25,9 @@ pub(crate) struct Profile {
     pub(crate) pipe_bytes: usize,
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
+    /// Whether clients come in memory mode now and then, each for itself. What a power cut takes
+    /// then nobody looks at yet.
+    pub(crate) changes_modes: bool,
     pub(crate) authorization: Authorization,
     pub(crate) shared_strategy: SharedStrategy,
     /// Whether packet identifiers are brought near their end first.
@@ -73,6 +76,7 @@ impl Profile {
             answer_delay: random.pick(&[0, 10, 60]),
             pipe_bytes: random.pick(&[200, 1_500, 20_000]),
             limits,
+            changes_modes: kind == 0 && random.chance(70),
             durability: if kind == 0 { Durability::Stored } else { Durability::Memory },
             authorization: if kind <= 1 { Authorization::Ask } else { Authorization::AllowAll },
             shared_strategy: random.pick(&[
@@ -92,6 +96,7 @@ impl Profile {
     /// A broker that has a disk, whose power is cut.
     pub(crate) fn on_disk(mut self, random: &mut Random, is_short: bool) -> Self {
         self.durability = Durability::Stored;
+        self.changes_modes = false;
         self.limits.publish_rate_max = u32::MAX;
         self.limits.connect_rate_max = u32::MAX;
         self.layout = Layout {

@@ -1,7 +1,7 @@
 //! One run from its seed to its verdict: disturbances, then quiet, then newcomers who look at what
 //! is left.
 
-use noctule_broker_core::{Placement, Settings};
+use noctule_broker_core::{Durability, ListenerSettings, Placement, Settings};
 use noctule_packet::{QoS, RetainHandling, Version};
 
 use crate::client::Client;
@@ -65,6 +65,11 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     settings.system_interval_seconds = 0;
     settings.limits = profile.limits.clone();
     settings.durability = profile.durability;
+    if profile.changes_modes {
+        let mut in_memory = ListenerSettings::default();
+        in_memory.durability = Some(Durability::Memory);
+        settings.listeners.push(in_memory);
+    }
     settings.authorization = profile.authorization;
     settings.shared_strategy = profile.shared_strategy;
     let key = u128::from(random.next()).to_le_bytes();

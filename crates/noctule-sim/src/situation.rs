@@ -24,6 +24,10 @@ pub struct Situations {
     pub packet_ids_to_broker_wrap: u64,
     /// Many connections came with one client identifier.
     pub client_id_storm: u64,
+    /// A session that was in memory only goes on as one that is stored.
+    pub comes_to_store: u64,
+    /// A session that was stored goes on in memory mode.
+    pub leaves_store: u64,
     /// The power was cut while the broker ran.
     pub power_cuts: u64,
     /// The power was cut while a store was opened after another cut.
@@ -36,7 +40,7 @@ pub struct Situations {
 
 impl Situations {
     /// What every simulation reaches, each with its name.
-    pub fn counts(&self) -> [(&'static str, u64); 10] {
+    pub fn counts(&self) -> [(&'static str, u64); 12] {
         [
             ("take-over with QoS 2 in flight", self.take_over_with_qos_2),
             ("retained race: publish during replay", self.retained_race_replay),
@@ -48,6 +52,8 @@ impl Situations {
             ("packet identifiers to client wrap", self.packet_ids_to_client_wrap),
             ("packet identifiers to broker wrap", self.packet_ids_to_broker_wrap),
             ("client id storm", self.client_id_storm),
+            ("session comes to the store", self.comes_to_store),
+            ("session leaves the store", self.leaves_store),
         ]
     }
 
@@ -73,6 +79,8 @@ impl Situations {
         self.packet_ids_to_client_wrap += other.packet_ids_to_client_wrap;
         self.packet_ids_to_broker_wrap += other.packet_ids_to_broker_wrap;
         self.client_id_storm += other.client_id_storm;
+        self.comes_to_store += other.comes_to_store;
+        self.leaves_store += other.leaves_store;
         self.power_cuts += other.power_cuts;
         self.power_cuts_in_opening += other.power_cuts_in_opening;
         self.segments_emptied += other.segments_emptied;

@@ -1,7 +1,7 @@
 //! What the world sees of the broker from outside: events, what was read, what waits. The oracle
 //! and the named situations live on it.
 
-use noctule_broker_core::{Ended, Event, Input};
+use noctule_broker_core::{Durability, Ended, Event, Input};
 use noctule_packet::ReasonCode;
 
 use crate::link::{LinkId, Mark};
@@ -28,8 +28,9 @@ impl World {
     pub(crate) fn note_event(&mut self, shard: usize, event: &Event) {
         self.trace(|| format!("shard {shard}: {event:?}"));
         match event {
-            Event::Connected { connection, session_present, .. } => {
+            Event::Connected { connection, session_present, durability, .. } => {
                 if let Some(link) = self.link_of(shard, *connection) {
+                    self.note_mode(link, *session_present, *durability);
                     self.note_connected(link, *session_present);
                 }
             }
@@ -76,6 +77,17 @@ impl World {
         self.oracle.connected(link, &self.links[link], present);
         self.links[link].let_in = Some(present);
         self.links[link].session_number = self.oracle.sessions_begun(client);
+    }
+
+    /// A session may go on in another mode.
+    fn note_mode(&mut self, link: LinkId, present: bool, durability: Durability) {
+        let client = self.links[link].client;
+        let before = self.clients[client].durability.replace(durability);
+        match (before.filter(|_| present), durability) {
+            (Some(Durability::Memory), Durability::Stored) => self.situations.comes_to_store += 1,
+            (Some(Durability::Stored), Durability::Memory) => self.situations.leaves_store += 1,
+            _ => {}
+        }
     }
 
     fn note_disconnected(&mut self, link: LinkId, ended: &Ended) {
