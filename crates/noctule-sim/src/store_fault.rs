@@ -19,6 +19,8 @@ pub enum StoreFault {
     ForgetRelease,
     /// What a topic has retained is not recorded.
     ForgetRetained,
+    /// That a publication is routed to all is not recorded.
+    ForgetRouted,
     /// Syncs do nothing.
     IgnoreSyncs,
     /// Runs are named before they are on disk.
@@ -35,12 +37,13 @@ pub enum StoreFault {
 
 impl StoreFault {
     /// Every fault.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AcknowledgeUnsynced,
         Self::ForgetLeaving,
         Self::ForgetPubrec,
         Self::ForgetRelease,
         Self::ForgetRetained,
+        Self::ForgetRouted,
         Self::IgnoreSyncs,
         Self::LeaveRunsUnsynced,
         Self::LeaveStateUnsynced,
@@ -56,6 +59,7 @@ impl StoreFault {
             Self::ForgetPubrec => matches!(record, Record::Pubrec { .. }),
             Self::ForgetRelease => matches!(record, Record::Released { .. }),
             Self::ForgetRetained => matches!(record, Record::Retained { .. }),
+            Self::ForgetRouted => matches!(record, Record::Routed { .. }),
             _ => false,
         }
     }

@@ -141,7 +141,7 @@ impl Oracle {
             if message.clears || message.is_will {
                 return None;
             }
-            if message.settled().is_some_and(|settled| settled < step) {
+            if message.accepted.is_some_and(|accepted| accepted < step) {
                 last = Some(PublicationId(number as u32));
             }
         }

@@ -60,7 +60,7 @@ impl Publication {
         if self.qos == QoS::AtLeastOnce { self.sends } else { 1 }
     }
 
-    /// When it surely had its effect.
+    /// When it surely had its effect on all who wait for it. What is retained it changes once.
     pub(super) fn settled(&self) -> Option<u64> {
         self.accepted.filter(|_| !self.is_routed_again)
     }
@@ -68,7 +68,7 @@ impl Publication {
     /// Whether it surely takes effect before `other`. One with QoS 2 `may_wait` for the store,
     /// while others of its publisher do not.
     pub(super) fn is_surely_before(&self, other: &Self, may_wait: bool) -> bool {
-        let by_acknowledgement = self.settled().zip(other.first_sent);
+        let by_acknowledgement = self.accepted.zip(other.first_sent);
         let waits = may_wait && self.qos == QoS::ExactlyOnce && other.qos != QoS::ExactlyOnce;
         let by_connection = self.publisher == other.publisher
             && self.sends == 1

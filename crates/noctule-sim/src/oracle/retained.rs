@@ -84,7 +84,7 @@ impl Oracle {
             other.retain
                 && other.topic == arrived.topic
                 && self.is_surely_before(&message, other)
-                && other.settled().is_some_and(|settled| settled < first.unwrap_or(asked))
+                && other.accepted.is_some_and(|accepted| accepted < first.unwrap_or(asked))
         });
         if replaced && count == 1 && !arrived.dup {
             let what =

@@ -83,6 +83,18 @@ fn every_fault_of_a_store_is_found() {
     }
 }
 
+/// Behind each cut every QoS 2 publication is routed once more to whom it may not have reached.
+#[test]
+fn what_is_routed_again_does_not_take_the_place_of_what_was_retained_since() {
+    let store_fault = Some(StoreFault::ForgetRouted);
+    let options = Options { cuts: Cuts::Random, store_fault, ..Options::default() };
+    for seed in 1..=200 {
+        let violation = run(seed, options).violation;
+        let of_retained = violation.filter(|it| it.statement.contains("MQTT5-3.3.1-5"));
+        assert_eq!(of_retained, None, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_run_with_power_cuts_replays() {
     let options = Options { cuts: Cuts::Random, ..Options::default() };
