@@ -14,6 +14,7 @@ use core::ops::Range;
 use noctule_packet::QoS;
 
 use crate::effect::{Effect, Effects};
+use crate::placement::Placement;
 use crate::registry::SessionKey;
 use crate::restore::delivery_of;
 use crate::restored::{Away, StoredMessage};
@@ -173,9 +174,9 @@ impl Session {
     }
 
     /// A message of the backlog was read and waits in memory.
-    fn take_back(&mut self, stored: StoredMessage) {
+    fn take_back(&mut self, stored: StoredMessage, placement: &Placement) {
         let sequence = stored.sequence;
-        let (delivery, qos) = delivery_of(stored);
+        let (delivery, qos) = delivery_of(stored, placement);
         let bytes = delivery.message.bytes() as u64;
         let Some(backlog) = self.backlog_mut() else { return };
         let away = &mut backlog.away;
@@ -186,6 +187,7 @@ impl Session {
         away.from = sequence.saturating_add(1);
         self.queued_bytes = self.queued_bytes.saturating_sub(counted) + bytes;
         self.held_bytes += bytes;
+        self.queued_shared += u32::from(delivery.group().is_some());
         self.sender.enqueue(delivery, qos);
     }
 
@@ -298,7 +300,7 @@ impl Shard {
             lost.extend(session.missing(expected..place).take(LOST_MAX));
             expected = place.saturating_add(1);
             if !session.is_gone(place) {
-                session.take_back(stored);
+                session.take_back(stored, &self.settings.placement);
             }
         }
         lost.extend(session.missing(expected..end).take(LOST_MAX));

@@ -241,7 +241,7 @@ impl Shard {
             qos,
             retain: delivery.retain,
             identifiers: delivery.identifiers(),
-            group: delivery.group(),
+            group: delivery.group().cloned(),
         };
         if let Some(limit) = self.too_large(id, &publication, &terms, qos) {
             // [MQTT5-3.1.2-25]
@@ -272,11 +272,10 @@ impl Shard {
             };
             session.note_dequeued(&delivery);
             session.count_stored(&mut self.stored);
-            let tag = delivery.group();
             let client_id = Arc::clone(&session.client_id);
             let topic = delivery.message.topic.clone();
             self.count_drop(DropCause::Expired);
-            self.settle_shared(key, tag, effects);
+            self.settle_shared(key, delivery.group(), effects);
             self.record_skipped(key, &delivery, effects);
             self.release_delivery(key, &delivery);
             let cause = DropCause::Expired;
@@ -389,7 +388,7 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.count_drop(cause);
-        self.settle_shared(terms.session, terms.group, effects);
+        self.settle_shared(terms.session, terms.group.as_ref(), effects);
         if terms.group.is_none() {
             self.note_dropped(terms.session, publication);
         }

@@ -10,11 +10,15 @@ use noctule_packet::QoS;
 
 use crate::input::ShardId;
 use crate::message::Message;
+use crate::placement::Placement;
 use crate::registry::SessionKey;
 use crate::session::Subscription;
 
 /// How many members that have left a group with work in flight are remembered.
 const DEPARTED_MAX: usize = 64;
+
+/// Where numbers of messages begin, so that there is room before them.
+const BEGINNING: u64 = 1 << 63;
 
 /// Names a group: a place that is used again, and how often it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,15 +28,26 @@ pub(crate) struct GroupKey {
 }
 
 /// Which message of which group a delivery is, so that it finds its place when it comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tag {
     /// Where the group lives.
     pub(crate) owner: ShardId,
-    pub(crate) group: GroupKey,
-    /// Counts the group's messages.
+    /// The group's whole filter, `$share` and all.
+    pub(crate) filter: Arc<str>,
+    /// Which group of this filter; `None` of a message from before the last crash, which is that of
+    /// the group that has the filter now.
+    pub(crate) group: Option<GroupKey>,
+    /// Counts messages; 0 of one from before the last crash, which are older than all others.
     pub(crate) number: u64,
     /// Where the store has it as the group's, and not as its session's.
     pub(crate) place: Option<Place>,
+}
+
+impl Tag {
+    /// That of a message that a member had before the last crash: the store has it as the member's.
+    pub(crate) fn from_before(filter: Arc<str>, placement: &Placement) -> Self {
+        Self { owner: placement.group(&filter), filter, group: None, number: 0, place: None }
+    }
 }
 
 /// A place in a queue that is kept: mostly in one of a shared subscription.
@@ -45,6 +60,7 @@ pub(crate) struct Place {
 /// A message of a group that waits for a member, or goes back to where it waited.
 #[derive(Clone, Debug)]
 pub(crate) struct Unassigned {
+    /// 0 until the group has given it one, if it is from before the last crash.
     pub(crate) number: u64,
     /// Where the store has it.
     pub(crate) place: Option<Place>,
@@ -60,6 +76,10 @@ pub(crate) struct Groups {
     by_filter: HashMap<Arc<str>, GroupKey, FixedState>,
     /// Those in which messages wait for a member.
     backlogged: BTreeSet<GroupKey>,
+    /// The numbers of the last message, and of the first one from before the last crash. No two
+    /// messages have the same, whichever group they are for.
+    last: u64,
+    first: u64,
     pub(crate) hasher: FixedState,
 }
 
@@ -72,8 +92,6 @@ pub(crate) struct Group {
     departed: Vec<((ShardId, SessionKey), u32)>,
     /// Where round robin goes on; behind the last member, it begins anew.
     pub(crate) next: usize,
-    /// The number of the last message.
-    number: u64,
     /// Messages that no member could take, by their numbers.
     backlog: BTreeMap<u64, (Option<Place>, Arc<Message>)>,
     backlog_bytes: u64,
@@ -175,7 +193,8 @@ impl Groups {
         let hasher = FixedState::with_seed(seed);
         let by_filter = HashMap::with_hasher(hasher.clone());
         let backlogged = BTreeSet::new();
-        Self { slots: Vec::new(), free: Vec::new(), by_filter, backlogged, hasher }
+        let (slots, free, last, first) = (Vec::new(), Vec::new(), BEGINNING, BEGINNING);
+        Self { slots, free, by_filter, backlogged, last, first, hasher }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -228,7 +247,6 @@ impl Groups {
                 members: Vec::new(),
                 departed: Vec::new(),
                 next: 0,
-                number: 0,
                 backlog: BTreeMap::new(),
                 backlog_bytes: 0,
                 last: None,
@@ -249,11 +267,18 @@ impl Groups {
         self.backlogged.remove(&key);
     }
 
-    /// The number of a message that comes to a group.
-    pub(crate) fn next_number(&mut self, key: GroupKey) -> u64 {
-        let Some(group) = self.group_mut(key) else { return 0 };
-        group.number += 1;
-        group.number
+    /// The number of a message that comes.
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Numbers messages that have none, in their order and before all others.
+    pub(crate) fn number(&mut self, unfinished: &mut [Unassigned]) {
+        for waiting in unfinished.iter_mut().rev().filter(|waiting| waiting.number == 0) {
+            self.first -= 1;
+            waiting.number = self.first;
+        }
     }
 
     /// Lets a message wait for a member: behind earlier ones, before later ones.

@@ -18,8 +18,9 @@ use crate::session::{Delivery, Session, Subscription};
 use crate::shard::Shard;
 use crate::shard_message::{Assign, Body, GroupMessage};
 
-/// What a member could not finish, by the group, and in order.
-type ByGroup = BTreeMap<(ShardId, GroupKey), Vec<(Delivery, Stage)>>;
+/// What a member could not finish, by the group, and in order; what is from before a crash comes
+/// first.
+type ByGroup = BTreeMap<(ShardId, Arc<str>, Option<GroupKey>), Vec<(Delivery, Stage)>>;
 
 /// How far a delivery has come that is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,38 +102,26 @@ impl Shard {
         effects: &mut Effects,
     ) -> Change {
         let elsewhere = self.group_elsewhere(filter.as_str());
-        let owner = elsewhere.unwrap_or(self.settings.shard);
-        let group = match elsewhere {
-            Some(_) => self.forget_group_elsewhere(key, filter.as_str()),
-            None => self.forget_own_group(key, filter.as_str()),
+        let leaves = |tag: &Tag| &*tag.filter == filter.as_str();
+        let left = self.take_unfinished(key, leaves).into_values().flatten().collect();
+        let unfinished = self.unassign(key, filter.as_str().into(), left, effects);
+        let Some(owner) = elsewhere else {
+            self.forget_own_group(key, filter.as_str());
+            return self.leave_group((self.settings.shard, key), filter, unfinished, effects);
         };
-        let leaves = |tag: Tag| tag.owner == owner && Some(tag.group) == group;
-        let left = self.take_unfinished(key, leaves).pop_first();
-        let left = left.map(|(_, left)| left).unwrap_or_default();
-        let unfinished = self.unassign(key, Some(filter.as_str().into()), left, effects);
-        if elsewhere.is_none() {
-            return self.leave_group((owner, key), filter, unfinished, effects);
-        }
         let filter = filter.as_str().into();
         let leave = GroupMessage::Leave { filter, session: key, unfinished };
         effects.tell(owner, Body::Group(leave));
         Change::None
     }
 
-    fn forget_own_group(&mut self, key: SessionKey, filter: &str) -> Option<GroupKey> {
-        let group = self.groups.find(filter)?;
-        if let Some(session) = self.registry.session_mut(key)
+    fn forget_own_group(&mut self, key: SessionKey, filter: &str) {
+        if let Some(group) = self.groups.find(filter)
+            && let Some(session) = self.registry.session_mut(key)
             && let Ok(place) = session.groups().binary_search(&group)
         {
             session.memberships_mut().here.remove(place);
         }
-        Some(group)
-    }
-
-    fn forget_group_elsewhere(&mut self, key: SessionKey, filter: &str) -> Option<GroupKey> {
-        let known = &mut self.registry.session_mut(key)?.memberships_mut().elsewhere;
-        let at = known.iter().position(|(known, _)| &**known == filter)?;
-        Some(known.swap_remove(at).1)
     }
 
     /// Lets the owners of a session's groups on other shards know that it is connected, or that it
@@ -162,28 +151,23 @@ impl Shard {
 
     /// A message of a group of another shard, for a member of this one.
     pub(crate) fn on_assign(&mut self, from: ShardId, assign: Assign, effects: &mut Effects) {
-        let Assign { tag, filter, session: key, message, qos, retain, identifiers } = assign;
+        let Assign { tag, session: key, message, qos, retain, identifiers } = assign;
         self.repay(from, message.bytes() as u64, effects);
         let queued = qos > QoS::AtMostOnce;
         let member = self.registry.session_mut(key).filter(|session| {
             // It may have left, or gone, since this was sent. [MQTT5-3.10.4-2]
-            session.subscriptions.contains(&filter) && session.connection.is_some()
+            session.subscriptions.contains(&tag.filter) && session.connection.is_some()
         });
-        let Some(session) = member else {
+        if member.is_none() {
             if queued {
-                let Tag { number, place, .. } = tag;
+                let Tag { owner, filter, group, number, place } = tag;
                 let unfinished = Vec::from([Unassigned { number, place, message }]);
-                let give_back = |group| GroupMessage::GiveBack { group, session: key, unfinished };
-                self.tell_owner(tag, give_back, effects);
+                let give_back = GroupMessage::GiveBack { filter, group, session: key, unfinished };
+                effects.tell(owner, Body::Group(give_back));
             } else {
                 self.count_drop(DropCause::NoMember);
             }
             return;
-        };
-        let elsewhere = &mut session.memberships_mut().elsewhere;
-        if !elsewhere.iter().any(|(_, known)| *known == tag.group) {
-            elsewhere.retain(|(known, _)| *known != filter);
-            elsewhere.push((filter, tag.group));
         }
         let group = queued.then_some(tag);
         let terms = Terms { session: key, qos, retain, identifiers, group };
@@ -195,23 +179,16 @@ impl Shard {
     pub(crate) fn settle_shared(
         &mut self,
         key: SessionKey,
-        tag: Option<Tag>,
+        tag: Option<&Tag>,
         effects: &mut Effects,
     ) {
-        if let Some(place) = tag.and_then(|tag| tag.place) {
-            self.record_taken(place, effects);
+        let Some(tag) = tag else { return };
+        self.record_done_with(tag.place, effects);
+        // What is from before a crash is not known to its group as this member's.
+        if let Some(group) = tag.group.filter(|_| tag.owner != self.settings.shard) {
+            let settle = GroupMessage::Settle { group, session: key };
+            effects.tell(tag.owner, Body::Group(settle));
         }
-        let Some(tag) = tag.filter(|tag| tag.owner != self.settings.shard) else { return };
-        self.tell_owner(tag, |group| GroupMessage::Settle { group, session: key }, effects);
-    }
-
-    fn tell_owner(
-        &self,
-        tag: Tag,
-        message: impl FnOnce(GroupKey) -> GroupMessage,
-        effects: &mut Effects,
-    ) {
-        effects.tell(tag.owner, Body::Group(message(tag.group)));
     }
 
     /// What a member without a connection was never sent goes to the others; what it was sent waits
@@ -235,13 +212,12 @@ impl Shard {
         if self.is_planted(crate::planted::PlantedFault::LoseWorkOfMember) {
             return;
         }
-        for ((owner, group), left) in left {
-            let filter = self.group_filter(session, (owner, group));
-            let unfinished = self.unassign(session, filter, left, effects);
+        for ((owner, filter, group), left) in left {
+            let unfinished = self.unassign(session, Arc::clone(&filter), left, effects);
             if owner == self.settings.shard {
-                self.take_back(group, unfinished, effects);
+                self.take_back((group, &filter), unfinished, effects);
             } else {
-                let give_back = GroupMessage::GiveBack { group, session, unfinished };
+                let give_back = GroupMessage::GiveBack { filter, group, session, unfinished };
                 effects.tell(owner, Body::Group(give_back));
             }
         }
@@ -249,7 +225,11 @@ impl Shard {
 
     /// Takes what a session was not sent, and without a connection also what it has not
     /// acknowledged, of the shared subscriptions that `leaves` says yes to.
-    fn take_unfinished(&mut self, key: SessionKey, leaves: impl Fn(Tag) -> bool + Copy) -> ByGroup {
+    fn take_unfinished(
+        &mut self,
+        key: SessionKey,
+        leaves: impl Fn(&Tag) -> bool + Copy,
+    ) -> ByGroup {
         let mut taken = ByGroup::new();
         // [MQTT5-3.10.4-3]
         if let Some(session) = self.registry.session_mut(key)
@@ -266,7 +246,7 @@ impl Shard {
         taken
     }
 
-    fn take_unsent(&mut self, key: SessionKey, into: &mut ByGroup, leaves: impl Fn(Tag) -> bool) {
+    fn take_unsent(&mut self, key: SessionKey, into: &mut ByGroup, leaves: impl Fn(&Tag) -> bool) {
         let Some(session) = self.registry.session_mut(key) else { return };
         // What waits may be much more than that.
         if session.queued_shared == 0 {
@@ -282,21 +262,11 @@ impl Shard {
             sort_in(into, delivery, Stage::Waiting);
         }
     }
-
-    fn group_filter(
-        &self,
-        session: SessionKey,
-        (owner, group): (ShardId, GroupKey),
-    ) -> Option<Arc<str>> {
-        if owner == self.settings.shard {
-            return Some(Arc::clone(&self.groups.group(group)?.filter));
-        }
-        self.registry.session(session)?.filter_elsewhere(group)
-    }
 }
 
 fn sort_in(left: &mut ByGroup, delivery: Delivery, stage: Stage) {
     if let Some(tag) = delivery.group() {
-        left.entry((tag.owner, tag.group)).or_default().push((delivery, stage));
+        let of = (tag.owner, Arc::clone(&tag.filter), tag.group);
+        left.entry(of).or_default().push((delivery, stage));
     }
 }

@@ -102,12 +102,14 @@ impl Reference {
     pub(crate) fn new(kept: &mut Kept, qos: QoS, delivery: &mut Delivery) -> Self {
         kept.sequence += 1;
         delivery.set_sequence(kept.sequence);
+        let (identifiers, group) = delivery.to_stored();
         Self {
             session: kept.name,
             sequence: kept.sequence,
             qos,
             retain: delivery.retain,
-            identifiers: delivery.identifiers().to_vec(),
+            identifiers,
+            group,
         }
     }
 }
@@ -219,7 +221,8 @@ impl Shard {
         let kept = self.registry.session_mut(key).and_then(|session| session.queue_kept());
         if let Some(Kept { name: session, .. }) = kept {
             let (session, qos, identifiers) = (*session, publication.qos, Vec::new());
-            let reference = Reference { session, sequence: 0, qos, retain: false, identifiers };
+            let (sequence, retain, group) = (0, false, None);
+            let reference = Reference { session, sequence, qos, retain, identifiers, group };
             self.records.references.push((SessionKey::NOBODY, reference));
         }
     }

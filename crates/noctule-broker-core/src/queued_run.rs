@@ -51,8 +51,10 @@ impl QueuedRun {
                 let topic = topic.get_or_insert_with(|| Arc::from(plain.topic.as_str()));
                 let (payload, qos) = (plain.payload.into(), plain.qos());
                 let message = Arc::new(Message::plain(Arc::clone(topic), payload, qos));
-                let identifiers = Vec::new();
-                (message, Reference { session, sequence, qos, retain: false, identifiers })
+                let (identifiers, group) = (Vec::new(), None);
+                let reference =
+                    Reference { session, sequence, qos, retain: false, identifiers, group };
+                (message, reference)
             },
         )
     }

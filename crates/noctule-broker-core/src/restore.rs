@@ -15,10 +15,11 @@ use noctule_packet::{PacketId, QoS};
 use crate::effect::{Effect, Effects, Principal, Token, Waiting};
 use crate::fan_out::Then;
 use crate::fault::Refused;
-use crate::groups::{GroupKey, Place};
+use crate::groups::{GroupKey, Place, Tag};
 use crate::message::Message;
 use crate::origin::Origin;
 use crate::outstanding::Outstanding;
+use crate::placement::Placement;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
 use crate::restored::{Restored, Step, StoredMessage, StoredSession, StoredSharedQueue, WillOwner};
@@ -126,12 +127,14 @@ impl Shard {
         for packet_id in received {
             session.receiver.restore(packet_id);
         }
-        restore_queue(&mut session, stored.next, stored.sent, stored.messages);
+        let placement = self.settings.placement;
+        let may_be_sent = (stored.next, stored.sent);
+        restore_queue(&mut session, may_be_sent, stored.messages, &placement);
         if let Some(away) = stored.away {
             session.restore_backlog(away);
         }
         for stored in stored.behind {
-            let (delivery, qos) = delivery_of(stored);
+            let (delivery, qos) = delivery_of(stored, &placement);
             session.enqueue(delivery, qos);
         }
         self.memory.grow(session.held_bytes);
@@ -256,7 +259,12 @@ pub(crate) const fn is_unrouted(answer: u64) -> bool {
 
 /// Fills a queue. What may have been sent, up to a place, is sent again with its packet identifier,
 /// and its client is told so, because nobody knows whether it was.
-fn restore_queue(session: &mut Session, first: PacketId, sent: u64, messages: Vec<StoredMessage>) {
+fn restore_queue(
+    session: &mut Session,
+    (first, sent): (PacketId, u64),
+    messages: Vec<StoredMessage>,
+    placement: &Placement,
+) {
     session.sender.restore_next(first);
     let is_begun = |message: &StoredMessage| message.step != Step::Published;
     let begun = messages.iter().rposition(is_begun).map_or(0, |last| last + 1);
@@ -265,7 +273,7 @@ fn restore_queue(session: &mut Session, first: PacketId, sent: u64, messages: Ve
     for (at, stored) in messages.into_iter().enumerate() {
         let (step, bytes) = (stored.step, stored.message.bytes() as u64);
         let may_be_sent = at < WINDOW_MAX && stored.sequence <= sent;
-        let (delivery, qos) = delivery_of(stored);
+        let (delivery, qos) = delivery_of(stored, placement);
         if !may_be_sent && at >= begun {
             session.enqueue(delivery, qos);
             continue;
@@ -292,9 +300,10 @@ fn restore_queue(session: &mut Session, first: PacketId, sent: u64, messages: Ve
 }
 
 /// A message that waits for a session, as the session has it.
-pub(crate) fn delivery_of(stored: StoredMessage) -> (Delivery, QoS) {
-    let StoredMessage { message, sequence, qos, retain, identifiers, .. } = stored;
-    let mut delivery = Delivery::new(message, retain, identifiers.into(), None);
+pub(crate) fn delivery_of(stored: StoredMessage, placement: &Placement) -> (Delivery, QoS) {
+    let StoredMessage { message, sequence, qos, retain, identifiers, group, .. } = stored;
+    let tag = group.map(|filter| Tag::from_before(filter, placement));
+    let mut delivery = Delivery::new(message, retain, identifiers.into(), tag);
     delivery.set_sequence(sequence);
     delivery.is_stored_first = qos == QoS::ExactlyOnce;
     (delivery, qos)

@@ -23,6 +23,8 @@ pub struct StoredMessage {
     pub retain: bool,
     /// The Subscription Identifiers to deliver it with.
     pub identifiers: Vec<u32>,
+    /// The whole filter of the shared subscription that has given the message to its session.
+    pub group: Option<Arc<str>>,
     /// How far its delivery has come.
     pub step: Step,
 }

@@ -174,20 +174,12 @@ fn low(sequence: u64) -> u32 {
 pub(crate) struct Memberships {
     /// Those of its own shard, in order.
     pub(crate) here: Vec<GroupKey>,
-    /// Those of other shards that have assigned something to it, by their filters.
-    pub(crate) elsewhere: Vec<(Arc<str>, GroupKey)>,
 }
 
 impl Session {
     /// The shared subscriptions of its own shard that it is a member of, in order.
     pub(crate) fn groups(&self) -> &[GroupKey] {
         self.memberships.as_ref().map(|known| &*known.here).unwrap_or_default()
-    }
-
-    /// The filter of a shared subscription of another shard that has assigned something to it.
-    pub(crate) fn filter_elsewhere(&self, group: GroupKey) -> Option<Arc<str>> {
-        let known = &self.memberships.as_ref()?.elsewhere;
-        known.iter().find(|(_, key)| *key == group).map(|(filter, _)| Arc::clone(filter))
     }
 
     pub(crate) fn memberships_mut(&mut self) -> &mut Memberships {
@@ -358,6 +350,14 @@ impl Delivery {
         self.details.as_ref().map(|details| details.identifiers.clone()).unwrap_or_default()
     }
 
+    /// What is stored of it that hardly any has: Subscription Identifiers, and the filter of its
+    /// shared subscription.
+    pub(crate) fn to_stored(&self) -> (Vec<u32>, Option<Arc<str>>) {
+        let Some(details) = &self.details else { return (Vec::new(), None) };
+        let filter = details.group.as_ref().map(|tag| Arc::clone(&tag.filter));
+        (details.identifiers.to_vec(), filter)
+    }
+
     /// The place that the store has for it as the shared subscription's, which is its session's to
     /// keep from now on.
     pub(crate) fn take_place(&mut self) -> Option<Place> {
@@ -365,7 +365,7 @@ impl Delivery {
     }
 
     /// The shared subscription that it belongs to.
-    pub(crate) fn group(&self) -> Option<Tag> {
-        self.details.as_ref()?.group
+    pub(crate) fn group(&self) -> Option<&Tag> {
+        self.details.as_ref()?.group.as_ref()
     }
 }

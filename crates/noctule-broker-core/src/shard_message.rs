@@ -117,8 +117,13 @@ pub(crate) enum GroupMessage {
     Lend { filter: Arc<str>, session: SessionKey, window: Option<u16> },
     /// It is done with one message.
     Settle { group: GroupKey, session: SessionKey },
-    /// It will not be sent these.
-    GiveBack { group: GroupKey, session: SessionKey, unfinished: Unfinished },
+    /// It will not be sent these, or has not acknowledged them.
+    GiveBack {
+        filter: Arc<str>,
+        group: Option<GroupKey>,
+        session: SessionKey,
+        unfinished: Unfinished,
+    },
 }
 
 /// Messages that go back to a shared subscription.
@@ -128,7 +133,6 @@ pub(crate) type Unfinished = Vec<Unassigned>;
 #[derive(Debug)]
 pub(crate) struct Assign {
     pub(crate) tag: Tag,
-    pub(crate) filter: Arc<str>,
     pub(crate) session: SessionKey,
     pub(crate) message: Arc<Message>,
     pub(crate) qos: QoS,

@@ -70,9 +70,11 @@ impl Shard {
                     self.feed((from, session), &filter, effects);
                 }
             }
-            GroupMessage::GiveBack { group, session, unfinished } => {
-                self.settle_outstanding(group, (from, session), unfinished.len());
-                self.take_back(group, unfinished, effects);
+            GroupMessage::GiveBack { filter, group, session, unfinished } => {
+                if let Some(group) = group {
+                    self.settle_outstanding(group, (from, session), unfinished.len());
+                }
+                self.take_back((group, &filter), unfinished, effects);
             }
         }
     }
@@ -132,9 +134,11 @@ impl Shard {
     ) -> Change {
         let Some(key) = self.groups.find(filter.as_str()) else { return Change::None };
         if let Some(group) = self.groups.group_mut(key) {
-            group.leave((shard, session), unfinished.len());
+            // Who gives back what is from before a crash was not given it by this group.
+            let given_back = unfinished.iter().filter(|waiting| waiting.number > 0).count();
+            group.leave((shard, session), given_back);
         }
-        self.take_back(key, unfinished, effects);
+        self.take_back((Some(key), filter.as_str()), unfinished, effects);
         // What waited for the room of this one need not wait any more.
         self.feed_all(key, effects);
         if !self.groups.members(key).is_empty() {
@@ -149,23 +153,32 @@ impl Shard {
     }
 
     /// Puts messages back to their places among all that wait for a member, and lets the members
-    /// have them.
+    /// have them. What is from before a crash is that of the group which has the filter now.
     pub(crate) fn take_back(
         &mut self,
-        key: GroupKey,
-        unfinished: Unfinished,
+        (group, filter): (Option<GroupKey>, &str),
+        mut unfinished: Unfinished,
         effects: &mut Effects,
     ) {
         if unfinished.is_empty() {
             return;
         }
+        let key = group.or_else(|| self.groups.find(filter));
+        self.groups.number(&mut unfinished);
         for mut waiting in unfinished {
+            let Some(key) = key else {
+                self.count_drop(DropCause::NoMember);
+                self.record_done_with(waiting.place, effects);
+                continue;
+            };
             if waiting.place.is_none() {
                 waiting.place = self.record_waiting(key, &waiting.message, effects);
             }
             self.keep_in_backlog(key, waiting, effects);
         }
-        self.feed_all(key, effects);
+        if let Some(key) = key {
+            self.feed_all(key, effects);
+        }
     }
 
     /// Lets the members of a group have what waits in it, as far as they can take it.
@@ -197,7 +210,7 @@ impl Shard {
             let Some(mut publication) = Publication::of(&waiting.message, Publisher::Nobody) else {
                 continue;
             };
-            let tag = self.tag(key, waiting.number, waiting.place);
+            let Some(tag) = self.tag(key, waiting.number, waiting.place) else { return };
             self.hand_over(tag, &member, &mut publication, effects);
         }
     }
@@ -220,7 +233,7 @@ impl Shard {
         if publication.name > 0 && self.has_got_shared(key, publication.name) {
             return;
         }
-        let number = self.groups.next_number(key);
+        let number = self.groups.next_number();
         let waits = self.groups.group(key).is_some_and(|group| group.first_waiting().is_some());
         let at_most_once = publication.qos == QoS::AtMostOnce;
         if (!waits || at_most_once)
@@ -228,9 +241,9 @@ impl Shard {
             && (member.shard == self.settings.shard || self.windows.is_open(member.shard))
         {
             let place = self.keep_assigned(key, &member, publication, effects);
-            let tag = self.tag(key, number, place);
+            let Some(tag) = self.tag(key, number, place) else { return };
             if member.shard == self.settings.shard {
-                let terms = member.terms(tag, publication.retain);
+                let terms = member.terms(Some(tag), publication.retain);
                 self.deliver(publication, &terms, several, effects);
             } else {
                 self.hand_over(tag, &member, publication, effects);
@@ -259,12 +272,12 @@ impl Shard {
         publication: &mut Publication<'_>,
         effects: &mut Effects,
     ) {
-        let Some(group) = self.groups.group_mut(tag.group) else { return };
-        let filter = Arc::clone(&group.filter);
+        let group = tag.group.and_then(|key| self.groups.group_mut(key));
         let options = member.subscription.options;
         let qos = publication.qos.min(options.qos);
         if qos > QoS::AtMostOnce
-            && let Some(known) = group.member_mut(member.shard, member.session)
+            && let Some(known) =
+                group.and_then(|group| group.member_mut(member.shard, member.session))
         {
             known.outstanding += 1;
         }
@@ -275,14 +288,14 @@ impl Shard {
         }
         let message = publication.message();
         self.windows.spend(member.shard, message.bytes());
-        let Terms { retain, identifiers, .. } = member.terms(tag, publication.retain);
-        let session = member.session;
-        let assign = Assign { tag, filter, session, message, qos, retain, identifiers };
+        let Terms { session, retain, identifiers, .. } = member.terms(None, publication.retain);
+        let assign = Assign { tag, session, message, qos, retain, identifiers };
         effects.tell(member.shard, Body::Assign(Box::new(assign)));
     }
 
-    fn tag(&self, group: GroupKey, number: u64, place: Option<Place>) -> Tag {
-        Tag { owner: self.settings.shard, group, number, place }
+    fn tag(&self, key: GroupKey, number: u64, place: Option<Place>) -> Option<Tag> {
+        let filter = Arc::clone(&self.groups.group(key)?.filter);
+        Some(Tag { owner: self.settings.shard, filter, group: Some(key), number, place })
     }
 
     fn settle_outstanding(&mut self, key: GroupKey, member: (ShardId, SessionKey), count: usize) {
@@ -432,14 +445,12 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.drop_shared(key, &waiting.message.topic, cause, None, effects);
-        if let Some(place) = waiting.place {
-            self.record_taken(place, effects);
-        }
+        self.record_done_with(waiting.place, effects);
     }
 }
 
 impl Member {
-    fn terms(&self, tag: Tag, retain: bool) -> Terms {
+    fn terms(&self, group: Option<Tag>, retain: bool) -> Terms {
         let mut identifiers = Identifiers::new();
         // [MQTT5-3.3.4-5]
         identifiers.extend(self.subscription.identifier.map(SubscriptionIdentifier::get));
@@ -449,7 +460,7 @@ impl Member {
             qos: self.subscription.options.qos,
             retain: retain && self.subscription.options.retain_as_published,
             identifiers,
-            group: Some(tag),
+            group,
         }
     }
 }

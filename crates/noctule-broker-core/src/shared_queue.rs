@@ -27,7 +27,7 @@ use crate::stored::{Record, Reference, name_shared_queue};
 impl Place {
     pub(crate) fn reference(self, qos: QoS) -> Reference {
         let (session, sequence, identifiers) = (self.queue, self.sequence, Vec::new());
-        Reference { session, sequence, qos, retain: false, identifiers }
+        Reference { session, sequence, qos, retain: false, identifiers, group: None }
     }
 }
 
@@ -128,6 +128,13 @@ impl Shard {
         }
     }
 
+    /// A message is done with, wherever it had its place.
+    pub(crate) fn record_done_with(&mut self, place: Option<Place>, effects: &mut Effects) {
+        if let Some(place) = place {
+            self.record_taken(place, effects);
+        }
+    }
+
     /// A message is done with, and needs its place no more.
     pub(crate) fn record_taken(&mut self, place: Place, effects: &mut Effects) {
         let Place { queue: session, sequence } = place;
@@ -148,7 +155,7 @@ impl Shard {
             let place = Some(Place { queue, sequence });
             match group {
                 Some(key) => {
-                    let number = self.groups.next_number(key);
+                    let number = self.groups.next_number();
                     self.keep_in_backlog(key, Unassigned { number, place, message }, effects);
                 }
                 None => {
@@ -164,17 +171,13 @@ impl Shard {
     pub(crate) fn unassign(
         &mut self,
         key: SessionKey,
-        filter: Option<Arc<str>>,
+        filter: Arc<str>,
         left: Vec<(Delivery, Stage)>,
         effects: &mut Effects,
     ) -> Unfinished {
         let is_stored = self.registry.session(key).is_some_and(Session::is_stored);
-        let filter = filter.filter(|_| is_stored && !left.is_empty());
-        let queue = filter.map(|filter| {
-            let (queue, last) = (name_shared_queue(self.next_name()), Some(left.len() as u64));
-            self.record(Record::SharedQueue { queue, filter, last }, effects);
-            queue
-        });
+        let is_kept = is_stored && !left.is_empty();
+        let queue = is_kept.then(|| self.begin_full_queue(filter, left.len(), effects));
         let mut unfinished = Unfinished::new();
         for (sequence, (delivery, stage)) in (1..).zip(left) {
             let Some(tag) = delivery.group() else { continue };
@@ -193,5 +196,17 @@ impl Shard {
             unfinished.push(Unassigned { number: tag.number, place, message });
         }
         unfinished
+    }
+
+    /// Begins a queue of a shared subscription that takes so many messages and no more.
+    fn begin_full_queue(
+        &mut self,
+        filter: Arc<str>,
+        messages: usize,
+        effects: &mut Effects,
+    ) -> u64 {
+        let (queue, last) = (name_shared_queue(self.next_name()), Some(messages as u64));
+        self.record(Record::SharedQueue { queue, filter, last }, effects);
+        queue
     }
 }

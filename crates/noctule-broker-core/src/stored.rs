@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Deref;
+use core::ops::{Deref, DerefMut};
 
 use noctule_packet::{PacketId, QoS, SubscriptionOptions, Version};
 use noctule_session::Timestamp;
@@ -214,6 +214,8 @@ pub struct Reference {
     pub retain: bool,
     /// The Subscription Identifiers to deliver it with.
     pub identifiers: Vec<u32>,
+    /// The whole filter of the shared subscription that has given the message to this session.
+    pub group: Option<Arc<str>>,
 }
 
 /// For whom a message waits. Mostly that is one, which takes no memory of its own.
@@ -228,6 +230,7 @@ pub struct Reference {
 ///     qos: QoS::AtLeastOnce,
 ///     retain: false,
 ///     identifiers: Vec::new(),
+///     group: None,
 /// };
 /// let references: References = (1..4).map(one).collect();
 /// assert_eq!(references[2].session, 3);
@@ -253,6 +256,12 @@ impl Deref for References {
 
     fn deref(&self) -> &[Reference] {
         &self.0
+    }
+}
+
+impl DerefMut for References {
+    fn deref_mut(&mut self) -> &mut [Reference] {
+        &mut self.0
     }
 }
 

@@ -61,7 +61,7 @@ fn terms(session: u64) -> StoredTerms {
 fn queued(session: u64, sequence: u64) -> Record {
     let (qos, retain, identifiers) = (QoS::AtLeastOnce, false, Vec::new());
     let session = session << 16;
-    let references = Reference { session, sequence, qos, retain, identifiers }.into();
+    let references = Reference { session, sequence, qos, retain, identifiers, group: None }.into();
     let message = Arc::new(Message {
         topic: "a/topic/of/some/length".into(),
         payload: [0xA5; PAYLOAD_BYTES][..].into(),

@@ -45,6 +45,7 @@ mod scarce;
 mod session;
 mod shared;
 mod shared_in_flight;
+mod shared_restored;
 mod shared_shards;
 mod shared_sticky;
 mod slow_reader;

@@ -76,8 +76,9 @@ pub(crate) fn message(sequence: u64, payload: &str, qos: QoS) -> StoredMessage {
         properties: ForwardedProperties::empty(),
         expires_at: None,
     };
-    let (message, identifiers) = (Arc::new(message), Vec::new());
-    StoredMessage { message, sequence, qos, retain: false, identifiers, step: Step::Published }
+    let (message, step) = (Arc::new(message), Step::Published);
+    let (retain, identifiers, group) = (false, Vec::new(), None);
+    StoredMessage { message, sequence, qos, retain, identifiers, group, step }
 }
 
 /// The terms that are recorded next.

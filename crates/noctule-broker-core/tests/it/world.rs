@@ -267,9 +267,9 @@ impl World {
         let queued = queued(record);
         let count = if let Record::QueuedRun(_) = record { queued.len() } else { 1 };
         for (message, reference) in queued {
-            let Reference { session, sequence, qos, retain, identifiers } = reference;
+            let Reference { session, sequence, qos, retain, identifiers, group } = reference;
             let step = Step::Published;
-            let stored = StoredMessage { message, sequence, qos, retain, identifiers, step };
+            let stored = StoredMessage { message, sequence, qos, retain, identifiers, group, step };
             self.queues.entry(session).or_default().insert(sequence, stored);
         }
         count

@@ -16,6 +16,7 @@ use crate::run::{QueuePart, Runs, SliceLimits};
 /// What is read of a run at a time.
 const MESSAGES: usize = 10_000;
 const BYTES: usize = 4 * 1_024 * 1_024;
+const SLICE: SliceLimits = SliceLimits { messages: MESSAGES, bytes: BYTES };
 
 /// Gives each session what it may have been sent out of the runs, and says what else they have.
 pub(super) fn restore(
@@ -70,10 +71,9 @@ fn read_shared(
     queues: &Queues,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    let limits = SliceLimits { messages: MESSAGES, bytes: BYTES };
     let (mut next, mut has_more) = (queue.up_to().saturating_add(1), true);
     while has_more {
-        let slice = queues.read(name, next, &limits)?;
+        let slice = queues.read(name, next, &SLICE)?;
         findings.unreadable.extend(slice.unreadable);
         findings.spilled += slice.messages.len() as u64;
         for StoredMessage { message, sequence, .. } in slice.messages {
@@ -84,7 +84,21 @@ fn read_shared(
     Ok(())
 }
 
-/// Reads what a session may have been sent, and says up to where it has read.
+/// The last message of a session's queue in runs that it has of a shared subscription, and that may
+/// have to go back there; else 0. What is unreadable is told when it is needed.
+fn last_shared(name: u64, session: &Session, queues: &Queues) -> Result<u64, StoreError> {
+    let (mut next, mut last) = (session.progress.up_to().saturating_add(1), 0);
+    let mut has_more = session.may_have_unsent_shared();
+    while has_more {
+        let slice = queues.read(name, next, &SLICE)?;
+        let shared = slice.messages.iter().rfind(|message| message.group.is_some());
+        last = shared.map_or(last, |message| message.sequence);
+        (next, has_more) = (slice.next, slice.has_more);
+    }
+    Ok(last)
+}
+
+/// Reads what a session may have been sent, or has to give back, and says up to where it has read.
 fn read_front(
     name: u64,
     session: &mut Session,
@@ -93,19 +107,21 @@ fn read_front(
     findings: &mut Findings,
 ) -> Result<u64, StoreError> {
     let mut next = session.progress.up_to().saturating_add(1);
-    let mut read = 0;
+    let (mut read, shared) = (0, last_shared(name, session, queues)?);
     loop {
-        let wanted = session.wanted(window, next, read);
+        let shared = usize::try_from(shared.saturating_add(1).saturating_sub(next));
+        let wanted = session.wanted(window, next, read).max(shared.unwrap_or(usize::MAX));
         if wanted == 0 {
             return Ok(next);
         }
-        let limits = SliceLimits { messages: wanted.min(MESSAGES), bytes: BYTES };
+        let limits = SliceLimits { messages: wanted.min(MESSAGES), ..SLICE };
         let slice = queues.read(name, next, &limits)?;
         findings.unreadable.extend(slice.unreadable);
         findings.spilled += slice.messages.len() as u64;
         read += slice.messages.len();
-        for StoredMessage { message, sequence, qos, retain, identifiers, .. } in slice.messages {
-            let reference = Reference { session: name, sequence, qos, retain, identifiers };
+        for stored in slice.messages {
+            let StoredMessage { message, sequence, qos, retain, identifiers, group, .. } = stored;
+            let reference = Reference { session: name, sequence, qos, retain, identifiers, group };
             session.queue(&message, reference);
         }
         if !slice.has_more {

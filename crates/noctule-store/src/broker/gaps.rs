@@ -127,8 +127,8 @@ fn place((_, reference): &Queued) -> u64 {
 }
 
 pub(super) fn stored((message, reference): Queued, step: Step) -> StoredMessage {
-    let Reference { sequence, qos, retain, identifiers, .. } = reference;
-    StoredMessage { message, sequence, qos, retain, identifiers, step }
+    let Reference { sequence, qos, retain, identifiers, group, .. } = reference;
+    StoredMessage { message, sequence, qos, retain, identifiers, group, step }
 }
 
 fn stand_in(sequence: u64) -> StoredMessage {
@@ -137,5 +137,6 @@ fn stand_in(sequence: u64) -> StoredMessage {
     let properties = ForwardedProperties::empty();
     let message = Message { topic, payload, qos, retain, properties, expires_at: None };
     let (message, identifiers) = (Arc::new(message), Vec::new());
-    StoredMessage { message, sequence, qos, retain, identifiers, step: Step::Done }
+    let (group, step) = (None, Step::Done);
+    StoredMessage { message, sequence, qos, retain, identifiers, group, step }
 }

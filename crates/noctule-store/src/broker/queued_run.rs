@@ -66,8 +66,9 @@ impl<'a> QueuedRunBytes<'a> {
         let mut message = Vec::new();
         let packets = PlainPublishes::new(self.packets, self.version);
         for (plain, sequence) in packets.zip(self.first..) {
-            let (session, qos, identifiers) = (self.session, plain.qos(), Vec::new());
-            let reference = Reference { session, sequence, qos, retain: false, identifiers };
+            let (session, qos) = (self.session, plain.qos());
+            let (retain, identifiers, group) = (false, Vec::new(), None);
+            let reference = Reference { session, sequence, qos, retain, identifiers, group };
             if waits(&reference) {
                 message.clear();
                 put_plain(plain.topic.as_str(), plain.payload, qos, false, &mut message);

@@ -51,9 +51,11 @@ impl Queues {
     /// over.
     pub fn read(&self, session: u64, from: u64, limits: &SliceLimits) -> Result<Slice, StoreError> {
         let (mut messages, mut unreadable) = (Vec::new(), Vec::new());
-        let found = self.runs.read(session, from, limits, |found| match spilled::read(&found) {
-            Ok(message) => messages.push(message),
-            Err(error) => unreadable.push(format!("a message in a run: {error}")),
+        let found = self.runs.read(session, from, limits, |found| {
+            match spilled::read(session, &found) {
+                Ok(message) => messages.push(message),
+                Err(error) => unreadable.push(format!("a message in a run: {error}")),
+            }
         })?;
         if let Some(skipped) = self.skipped().get(&session) {
             messages.retain(|message| !skipped.contains(&message.sequence));

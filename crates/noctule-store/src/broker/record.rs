@@ -9,7 +9,9 @@ use super::damaged::Damaged;
 use super::message::{put_message, put_will, read_message, read_will};
 use super::queued_run::{QueuedRunBytes, put_queued_run, read_version};
 use super::reader::{Reader, put_sized, put_tagged, put_tagged_with, put_time};
-use super::references::{each_reference, put_references, read_references};
+use super::references::{
+    Groups, each_reference, note_groups, put_groups, put_references, read_groups, read_references,
+};
 use super::shared::{put_shared_queue, read_shared_queue};
 use super::subscription::{put_subscription, read_subscription};
 
@@ -71,9 +73,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
         }
         Record::Queued { publication, message, references } => {
             out.push(QUEUED);
-            put_references(references, out);
-            put_message(message, out);
-            put_publication(*publication, out);
+            put_waiting(references, message, *publication, out);
         }
         Record::QueuedRun(run) => {
             out.push(QUEUED_RUN);
@@ -111,8 +111,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
         }
         Record::Moved { from, sequence, message, reference } => {
             put_of_place(out, MOVED, *from, *sequence);
-            put_references(core::slice::from_ref(reference), out);
-            put_message(message, out);
+            put_waiting(core::slice::from_ref(reference), message, 0, out);
         }
         other => return put_of_connection(other, out),
     }
@@ -146,6 +145,16 @@ fn put_of_connection(record: &Record, out: &mut Vec<u8>) -> bool {
 fn put_publication(publication: u64, out: &mut Vec<u8>) {
     if publication != 0 {
         put_tagged(out, PUBLICATION, &publication.to_le_bytes());
+    }
+}
+
+/// Appends a message, for whom it waits, and which publication it is.
+fn put_waiting(references: &[Reference], message: &Message, publication: u64, out: &mut Vec<u8>) {
+    let has_groups = put_references(references, out);
+    put_message(message, out);
+    put_publication(publication, out);
+    if has_groups {
+        put_groups(references, out);
     }
 }
 
@@ -320,9 +329,14 @@ fn read_user_name(field: &mut Reader<'_>) -> Result<Box<str>, Damaged> {
 }
 
 fn read_queued(mut reader: Reader<'_>) -> Result<Record, Damaged> {
-    let references = read_references(&mut reader)?;
-    let (message, publication) = read_named_message(reader)?;
-    Ok(Record::Queued { publication, message, references })
+    let mut references = read_references(&mut reader)?;
+    let (mut publication, mut groups) = (0, Groups::new());
+    let message = read_message(reader, |tag, field| {
+        read_publication(tag, field, &mut publication)?;
+        read_groups(tag, field, &mut groups)
+    })?;
+    note_groups(&groups, &mut references);
+    Ok(Record::Queued { publication, message: Arc::new(message), references })
 }
 
 /// Reads a message and all that follows it, and which publication it is.
@@ -433,10 +447,12 @@ fn look_at_message(
 fn read_moved(mut reader: Reader<'_>) -> Result<Record, Damaged> {
     let (from, sequence) = (reader.long("queue")?, reader.long("sequence")?);
     let mut references = read_references(&mut reader)?;
+    let mut groups = Groups::new();
+    let message = read_message(reader, |tag, field| read_groups(tag, field, &mut groups))?;
+    note_groups(&groups, &mut references);
     let reference = references.pop().filter(|_| references.is_empty());
     let reference = reference.ok_or(Damaged::Invalid("references"))?;
-    let message = Arc::new(read_message(reader, |_, _| Ok(()))?);
-    Ok(Record::Moved { from, sequence, message, reference })
+    Ok(Record::Moved { from, sequence, message: Arc::new(message), reference })
 }
 
 #[cfg(test)]
@@ -471,6 +487,7 @@ mod tests {
             (PUBLICATION, "of kind 9"),
             (PUBLICATION, "of kind 14"),
             (PUBLICATION, "of kind 15"),
+            (crate::broker::references::GROUPS, "of kind 9 and of kind 17"),
             (crate::broker::shared::LAST, "of kind 16"),
             (OWNER_NAME, "of kind 19"),
         ];

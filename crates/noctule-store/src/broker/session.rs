@@ -114,6 +114,12 @@ impl Session {
         begun.max(usize::try_from(sent).unwrap_or(usize::MAX))
     }
 
+    /// Whether something of a shared subscription may wait for it that was not sent: that goes back
+    /// as soon as there is no connection or no subscription any more.
+    pub(super) fn may_have_unsent_shared(&self) -> bool {
+        self.left.is_none() && self.subscriptions.keys().any(|filter| filter.starts_with("$share/"))
+    }
+
     /// The last place whose message may have been sent, if that is known.
     fn sent(&self) -> Option<u64> {
         self.left.map_or(self.terms.may_send, |left| Some(left.sent))

@@ -1,15 +1,16 @@
 //! Messages of queues as they stand in runs: the body is the message, and the flags are the rest of
-//! the reference to it.
+//! the reference to it. Which shared subscription it is of stands behind the message.
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Record, Reference, Step, StoredMessage};
+use noctule_broker_core::{Record, Reference, References, Step, StoredMessage};
 
 use super::changes::bytes;
 use super::damaged::Damaged;
 use super::message::read_message;
 use super::reader::{Reader, flags, read_flags};
 use super::record::decode;
+use super::references::{Groups, group_of, note_groups, read_groups};
 use crate::error::StoreError;
 use crate::run::{QueueMessage, Spill};
 
@@ -27,7 +28,7 @@ pub(super) fn push(
     message: &[u8],
     reference: &Reference,
 ) -> Result<(), StoreError> {
-    let Reference { session, sequence, qos, retain, identifiers } = reference;
+    let Reference { session, sequence, qos, retain, identifiers, .. } = reference;
     let mut of_reference = vec![flags(*qos, *retain)];
     if identifiers.len() <= IDENTIFIERS_MAX {
         for identifier in identifiers {
@@ -36,24 +37,28 @@ pub(super) fn push(
         return spill.push(*session, *sequence, &of_reference, identity, message);
     }
     // What cannot be read is told when it is to be delivered.
-    if let Ok(message) = read_message(Reader::new(message), |_, _| Ok(())) {
-        let (message, references) = (Arc::new(message), reference.clone().into());
+    let mut groups = Groups::new();
+    let others = |tag, field: &mut Reader<'_>| read_groups(tag, field, &mut groups);
+    if let Ok(message) = read_message(Reader::new(message), others) {
+        let mut references = References::from(reference.clone());
+        note_groups(&groups, &mut references);
+        let message = Arc::new(message);
         let body = bytes(&Record::Queued { publication: 0, message, references });
         spill.push(*session, *sequence, &[], OWN | spill.len() as u64, &body)?;
     }
     Ok(())
 }
 
-/// The message that was spilled.
-pub(super) fn read(found: &QueueMessage<'_>) -> Result<StoredMessage, Damaged> {
+/// The message of a queue that was spilled.
+pub(super) fn read(queue: u64, found: &QueueMessage<'_>) -> Result<StoredMessage, Damaged> {
     let step = Step::Published;
     if found.flags.is_empty() {
         let Record::Queued { message, mut references, .. } = decode(found.body)? else {
             return Err(Damaged::Misplaced);
         };
-        let Reference { sequence, qos, retain, identifiers, .. } =
+        let Reference { sequence, qos, retain, identifiers, group, .. } =
             references.pop().ok_or(Damaged::Misplaced)?;
-        return Ok(StoredMessage { message, sequence, qos, retain, identifiers, step });
+        return Ok(StoredMessage { message, sequence, qos, retain, identifiers, group, step });
     }
     let mut reader = Reader::new(found.flags);
     let (qos, retain) = read_flags(reader.byte("flags")?, 0)?;
@@ -61,6 +66,9 @@ pub(super) fn read(found: &QueueMessage<'_>) -> Result<StoredMessage, Damaged> {
     while reader.left() > 0 {
         identifiers.push(reader.identifier()?);
     }
-    let message = Arc::new(read_message(Reader::new(found.body), |_, _| Ok(()))?);
-    Ok(StoredMessage { message, sequence: found.seq, qos, retain, identifiers, step })
+    let (sequence, mut groups) = (found.seq, Groups::new());
+    let others = |tag, field: &mut Reader<'_>| read_groups(tag, field, &mut groups);
+    let message = Arc::new(read_message(Reader::new(found.body), others)?);
+    let group = group_of(&groups, (queue, sequence));
+    Ok(StoredMessage { message, sequence, qos, retain, identifiers, group, step })
 }

@@ -127,7 +127,7 @@ pub(crate) fn begun(state: &dyn State, first: &[Record]) -> Model {
 /// Somebody has got a publication, and does not wait for it.
 fn got(publication: u64, session: u64) -> Record {
     let (sequence, qos, identifiers) = (0, QoS::ExactlyOnce, Vec::new());
-    let reference = Reference { session, sequence, qos, retain: false, identifiers };
+    let reference = Reference { session, sequence, qos, retain: false, identifiers, group: None };
     let message = message("", qos);
     Record::Queued { publication, message, references: reference.into() }
 }
@@ -258,6 +258,7 @@ impl Broker {
                 qos,
                 retain: false,
                 identifiers: Vec::new(),
+                group: sequence.is_multiple_of(3).then(|| "$share/g/t".into()),
             });
         }
         if !references.is_empty() {

@@ -95,6 +95,7 @@ impl Story {
                 qos: QoS::ExactlyOnce,
                 retain: false,
                 identifiers: (1..=count).collect(),
+                group: known.sequence.is_multiple_of(3).then(|| "$share/g/t".into()),
             });
         }
         let message = message(&payload, QoS::ExactlyOnce);
@@ -243,7 +244,8 @@ pub(crate) fn queued(session: u64, sequence: u64) -> Record {
 
 pub(crate) fn sized(session: u64, sequence: u64, bytes: usize) -> Record {
     let (qos, retain, identifiers) = (QoS::AtLeastOnce, false, Vec::new());
-    let references = Reference { session, sequence, qos, retain, identifiers }.into();
+    let group = None;
+    let references = Reference { session, sequence, qos, retain, identifiers, group }.into();
     Record::Queued { publication: 0, message: message(&"-".repeat(bytes), qos), references }
 }
 
@@ -519,9 +521,9 @@ fn what_waits_in_a_shared_subscription_is_there_when_it_has_left_the_log() {
     assert!(run_names(&disk).len() == 1 && !log.view().has_begun());
     assert_eq!(found(&disk), (Some((all, vec![50], 200)), Some(0)));
     // Whatever becomes of messages that are in a run is known behind the next opening.
-    let (message, qos, identifiers) =
-        (message(&"-".repeat(50), QoS::AtLeastOnce), QoS::AtLeastOnce, Vec::new());
-    let reference = Reference { session, sequence: 1, qos, retain: false, identifiers };
+    let (message, qos) = (message(&"-".repeat(50), QoS::AtLeastOnce), QoS::AtLeastOnce);
+    let (sequence, retain, identifiers, group) = (1, false, Vec::new(), None);
+    let reference = Reference { session, sequence, qos, retain, identifiers, group };
     say(&mut log, Record::Moved { from: queue, sequence: 3, message, reference });
     for sequence in (1..=100).filter(|sequence| *sequence != 3) {
         say(&mut log, Record::Skipped { session: queue, sequence });

@@ -28,7 +28,7 @@ fn open(disk: &SimulatedDisk) -> Opened {
 
 fn queued(sequence: u64) -> Record {
     let (session, qos, identifiers) = (SESSION, QoS::ExactlyOnce, Vec::new());
-    let reference = Reference { session, sequence, qos, retain: false, identifiers };
+    let reference = Reference { session, sequence, qos, retain: false, identifiers, group: None };
     let message = message(&format!("m{sequence}"), qos);
     Record::Queued { publication: 0, message, references: reference.into() }
 }

@@ -92,14 +92,15 @@ fn will() -> impl Strategy<Value = Box<Will>> {
 }
 
 fn reference() -> impl Strategy<Value = Reference> {
-    let identifiers = vec(1_u32..=268_435_455, 0..3);
-    (any::<u64>(), any::<u64>(), qos(), any::<bool>(), identifiers).prop_map(
-        |(session, sequence, qos, retain, identifiers)| Reference {
+    let (place, identifiers) = ((any::<u64>(), any::<u64>()), vec(1_u32..=268_435_455, 0..3));
+    (place, qos(), any::<bool>(), identifiers, option::of(filter())).prop_map(
+        |((session, sequence), qos, retain, identifiers, group)| Reference {
             session,
             sequence,
             qos,
             retain,
             identifiers,
+            group: group.map(Into::into),
         },
     )
 }
@@ -281,7 +282,7 @@ proptest! {
     /// What a later version has to say besides is passed over.
     #[test]
     fn fields_of_later_versions_are_passed_over(
-        record in record(), tag in 17_u8.., length in 0_u8..9
+        record in record(), tag in 18_u8.., length in 0_u8..9
     ) {
         let mut bytes = encoded(&record);
         bytes.extend_from_slice(&[tag, length, 0, 0, 0]);
@@ -364,6 +365,7 @@ fn golden() -> Vec<(Record, String)> {
         qos: QoS::AtLeastOnce,
         retain: false,
         identifiers: vec![],
+        group: None,
     };
     let identified =
         Reference { qos: QoS::ExactlyOnce, retain: true, identifiers: vec![3, 4], ..plain.clone() };
@@ -451,8 +453,8 @@ fn golden_retained() -> Vec<(Record, String)> {
 fn golden_shared() -> Vec<(Record, String)> {
     let session = 0x0807_0605_0403_0201;
     let (name, five) = ("01 02 03 04 05 06 07 08", "05 00 00 00 00 00 00 00");
-    let (qos, identifiers) = (QoS::AtLeastOnce, Vec::new());
-    let reference = Reference { session, sequence: 5, qos, retain: false, identifiers };
+    let (qos, retain, identifiers) = (QoS::AtLeastOnce, false, Vec::new());
+    let reference = Reference { session, sequence: 5, qos, retain, identifiers, group: None };
     let message = plain_message();
     let owner = WillOwner { client_id: "me".into(), user_name: Some("u".into()) };
     vec![
@@ -487,6 +489,37 @@ fn all_golden() -> impl Iterator<Item = (Record, String)> {
     golden().into_iter().chain(golden_retained()).chain(golden_shared()).chain([golden_run()])
 }
 
+/// Those that say which shared subscription a session has a message of.
+fn golden_of_groups() -> Vec<(Record, String)> {
+    let session = 0x0807_0605_0403_0201;
+    let (name, five) = ("01 02 03 04 05 06 07 08", "05 00 00 00 00 00 00 00");
+    let six = "06 00 00 00 00 00 00 00";
+    let (qos, retain, identifiers) = (QoS::AtLeastOnce, false, Vec::new());
+    let plain = Reference { session, sequence: 5, qos, retain, identifiers, group: None };
+    let reference = Reference { sequence: 6, group: Some("$share/g/t".into()), ..plain.clone() };
+    let group = format!("{name} {six} 0a000000 2473686172652f672f74");
+    vec![
+        (
+            Record::Queued {
+                publication: 0x0B,
+                message: plain_message(),
+                references: [plain, reference.clone()].into_iter().collect(),
+            },
+            format!(
+                "09 02000000 {name} {five} 01 {name} {six} 01 01 01000000 74 \
+                 01000000 78 10 08000000 0b00000000000000 11 1e000000 {group}"
+            ),
+        ),
+        (
+            Record::Moved { from: session, sequence: 5, message: plain_message(), reference },
+            format!(
+                "11 {name} {five} 01000000 {name} {six} 01 01 01000000 74 \
+                 01000000 78 11 1e000000 {group}"
+            ),
+        ),
+    ]
+}
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|digit| *digit != b' ').collect();
     let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).expect("they are digits"));
@@ -495,7 +528,7 @@ fn hex(text: &str) -> Vec<u8> {
 
 #[test]
 fn format_1_looks_as_the_page_says() {
-    for (record, bytes) in all_golden() {
+    for (record, bytes) in all_golden().chain(golden_of_groups()) {
         assert_eq!(encoded(&record), hex(&bytes), "{record:?}");
         assert_eq!(decode(&hex(&bytes)), Ok(record));
     }

@@ -131,6 +131,39 @@ fn what_a_member_gives_back_belongs_to_all_of_them_again() {
     }
 }
 
+/// A member that was sent three messages and has acknowledged one, and another one.
+fn with_work(broker: &mut Broker, expiry: u32) -> usize {
+    let other = member(broker, "other");
+    broker.lose(other);
+    let client = member_for(broker, "ends", expiry);
+    publish(broker, &[("1", 1), ("2", 2), ("3", 1)]);
+    assert_eq!(broker.seen(client).len(), 3);
+    broker.send(client, &Packet::Puback(ack(1)));
+    client
+}
+
+#[test]
+fn what_a_member_had_before_a_crash_belongs_to_all_of_them_when_its_session_ends_behind_it() {
+    for (before, then) in SHARDS {
+        for (was_connected, later) in [(false, 1), (true, 1), (false, 61)] {
+            let mut broker = start(before);
+            let client = with_work(&mut broker, 60);
+            if !was_connected {
+                broker.lose(client);
+            }
+            let mut broker = broker.crash(then, Duration::from_secs(later));
+            broker.wait(60);
+            assert_eq!(shared(&broker).0, 1);
+            let mut broker = broker.crash(before, SECOND);
+            let (client, seen) = back(&mut broker, "other");
+            assert_eq!(seen, ["1: 3 QoS 1"], "{before} shards, then {then}, {was_connected}");
+            broker.send(client, &Packet::Puback(ack(1)));
+            let mut broker = broker.crash(then, SECOND);
+            assert!(back(&mut broker, "other").1.is_empty());
+        }
+    }
+}
+
 #[test]
 fn a_publisher_hears_nothing_before_its_message_is_durable_wherever_the_members_are() {
     for shards in 1..5 {

@@ -22,9 +22,11 @@ fn skipped(sequence: u64) -> Record {
 }
 
 /// A message is given back to a shared subscription.
-fn given_back(sequence: u64) -> Record {
+fn given_back(at: u64) -> Record {
     let (session, qos) = (2 << 16 | 1 << 15, QoS::AtLeastOnce);
-    let reference = Reference { session, sequence: 1, qos, retain: false, identifiers: Vec::new() };
+    let (sequence, retain, identifiers, group) = (1, false, Vec::new(), None);
+    let reference = Reference { session, sequence, qos, retain, identifiers, group };
+    let sequence = at;
     Record::Moved { from: SESSION, sequence, message: message("given back", qos), reference }
 }
 

@@ -32,7 +32,8 @@ fn left(session: u64, will_at: Option<Timestamp>) -> Record {
 fn queued(session: u64, sequences: impl IntoIterator<Item = u64>) -> Vec<Record> {
     let queue = |sequence: u64| {
         let qos = QoS::ExactlyOnce;
-        let reference = Reference { session, sequence, qos, retain: true, identifiers: vec![7] };
+        let (retain, identifiers, group) = (true, vec![7], None);
+        let reference = Reference { session, sequence, qos, retain, identifiers, group };
         let message = message(&sequence.to_string(), qos);
         Record::Queued { publication: 0, message, references: reference.into() }
     };
@@ -219,6 +220,7 @@ fn a_publication_is_unrouted_until_it_is_recorded_wherever_it_waits() {
         qos: QoS::ExactlyOnce,
         retain: false,
         identifiers: Vec::new(),
+        group: None,
     };
     records.push(Record::Queued { publication, message: sent, references: reference.into() });
     let shards = after(&records).into_restored(&placement());

@@ -5,6 +5,7 @@ mod broker_changes;
 mod broker_checkpoint;
 mod broker_from_memory;
 mod broker_gaps;
+mod broker_groups;
 mod broker_live;
 mod broker_lost_runs;
 mod broker_records;
