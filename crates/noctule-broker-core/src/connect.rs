@@ -232,6 +232,9 @@ impl Shard {
         }
         let known = session.kept.as_ref().map(|kept| kept.name);
         let name = known.unwrap_or_else(|| self.next_name());
+        if !lasts {
+            self.entrust_to_groups(key, effects);
+        }
         let Some(session) = self.registry.session_mut(key) else { return };
         let kept = session.kept.get_or_insert_with(|| Box::new(Kept::new(name)));
         kept.has_will = will.is_some();

@@ -57,6 +57,7 @@ impl Shard {
 
     /// Nobody is promised anything of a session any more that would have to be in the store.
     pub(crate) fn leave_store(&mut self, key: SessionKey, effects: &mut Effects) {
+        self.entrust_to_groups(key, effects);
         let kept = self.registry.session_mut(key).and_then(|session| session.kept.take());
         let Some(kept) = kept else { return };
         self.records.forget_session(kept.name);

@@ -368,4 +368,11 @@ impl Delivery {
     pub(crate) fn group(&self) -> Option<&Tag> {
         self.details.as_ref()?.group.as_ref()
     }
+
+    /// Lets the store have it as the shared subscription's, and not as its session's.
+    pub(crate) fn put_place(&mut self, place: Place) {
+        if let Some(tag) = self.details.as_mut().and_then(|details| details.group.as_mut()) {
+            tag.place = Some(place);
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //! is done with. What a stored member gives back gets a queue to itself, which the member's shard
 //! names: so nobody waits for another shard between two records.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -208,5 +209,48 @@ impl Shard {
         let (queue, last) = (name_shared_queue(self.next_name()), Some(messages as u64));
         self.record(Record::SharedQueue { queue, filter, last }, effects);
         queue
+    }
+
+    /// A session is not stored from now on. A crash has to give what it has of shared subscriptions
+    /// back to them, as from any other member that is not stored.
+    pub(crate) fn entrust_to_groups(&mut self, key: SessionKey, effects: &mut Effects) {
+        let mut filters = BTreeMap::<Arc<str>, usize>::new();
+        for delivery in self.returned(key) {
+            if let Some(tag) = delivery.group() {
+                *filters.entry(Arc::clone(&tag.filter)).or_default() += 1;
+            }
+        }
+        let mut queues = BTreeMap::new();
+        for (filter, messages) in filters {
+            let queue = self.begin_full_queue(Arc::clone(&filter), messages, effects);
+            queues.insert(filter, Place { queue, sequence: 0 });
+        }
+        let mut records = Vec::new();
+        for delivery in self.returned(key) {
+            let Some(last) = delivery.group().and_then(|tag| queues.get_mut(&tag.filter)) else {
+                continue;
+            };
+            last.sequence += 1;
+            delivery.put_place(*last);
+            let message = Arc::clone(&delivery.message);
+            let references = last.reference(message.qos).into();
+            records.push(Record::Queued { publication: 0, message, references });
+        }
+        for record in records {
+            self.record(record, effects);
+        }
+    }
+
+    /// What the client of a stored session was sent of shared subscriptions, and these get back if
+    /// it is not stored. Nothing of theirs waits for who has no connection; and as long as anything
+    /// else waits in the store only, the session stays there.
+    fn returned(&mut self, key: SessionKey) -> impl Iterator<Item = &mut Delivery> {
+        let leaves = |session: &&mut Session| session.is_stored() && session.backlog().is_none();
+        let session = self.registry.session_mut(key).filter(leaves);
+        let sent = session.into_iter().flat_map(|session| session.sender.published_mut());
+        let returned = sent.filter(|(_, qos, _, delivery)| {
+            is_returned(*qos, false) && delivery.group().is_some_and(|tag| tag.place.is_none())
+        });
+        returned.map(|(.., delivery)| delivery)
     }
 }

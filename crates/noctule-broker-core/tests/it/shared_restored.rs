@@ -222,3 +222,37 @@ fn the_store_is_told_of_which_shared_subscription_a_message_is() {
         assert_eq!(groups, [None, Some(FILTER.into())], "{homes:?}");
     }
 }
+
+#[test]
+fn a_session_that_is_not_stored_any_more_leaves_what_it_was_sent_to_its_shared_subscriptions() {
+    for homes in HOMES {
+        let broker = broker(homes);
+        restore(&broker, members(sent(), 4));
+        broker.leisurely();
+        broker.hold();
+        let mut client = broker.open();
+        client.send_connect(&OwnedConnect::v5("a").clean_start(false));
+        let records = broker.records();
+        let [
+            Record::SharedQueue { queue, filter, last: Some(2) },
+            Record::Queued { references: first, .. },
+            Record::Queued { references: second, .. },
+            Record::SessionEnded { session },
+        ] = &records[..]
+        else {
+            panic!("{records:?}");
+        };
+        assert_eq!((&**filter, *session), (FILTER, name(1)), "{homes:?}");
+        let places = [first, second].map(|it| (it[0].session, it[0].sequence));
+        assert_eq!(places, [(*queue, 1), (*queue, 2)]);
+        broker.keep_all();
+        client.expect_connack_with(ReasonCode::Success);
+        for _ in 0..4 {
+            client.expect_publish();
+        }
+        assert_eq!(broker.leisurely(), []);
+        client.send_ack(PacketType::Puback, 3, ReasonCode::Success);
+        let skipped = Record::Skipped { session: *queue, sequence: 2 };
+        assert_eq!(broker.leisurely(), [skipped], "{homes:?}");
+    }
+}

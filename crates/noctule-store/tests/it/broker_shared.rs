@@ -165,6 +165,29 @@ fn what_a_member_had_before_a_crash_belongs_to_all_of_them_when_its_session_ends
 }
 
 #[test]
+fn what_a_member_had_before_a_crash_is_not_lost_with_its_next_connection() {
+    for (before, then) in SHARDS {
+        for is_cut in [false, true] {
+            let mut broker = start(before);
+            let client = with_work(&mut broker, 60);
+            broker.lose(client);
+            let mut broker = broker.crash(then, SECOND);
+            // It is not stored any more from here on.
+            let (client, present) = broker.connect("ends", 0, None);
+            assert!(present);
+            assert_eq!(broker.seen(client), ["2: 2 QoS 2 DUP", "3: 3 QoS 1 DUP"]);
+            if is_cut {
+                broker = broker.crash(before, SECOND);
+            } else {
+                broker.lose(client);
+            }
+            let seen = back(&mut broker, "other").1;
+            assert_eq!(seen, ["1: 3 QoS 1"], "{before} shards, then {then}, {is_cut}");
+        }
+    }
+}
+
+#[test]
 fn a_publisher_hears_nothing_before_its_message_is_durable_wherever_the_members_are() {
     for shards in 1..5 {
         for is_there in [false, true] {
