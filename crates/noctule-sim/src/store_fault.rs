@@ -27,6 +27,8 @@ pub enum StoreFault {
     LeaveRunsUnsynced,
     /// The state is not on disk when the log is emptied.
     LeaveStateUnsynced,
+    /// It is not given back of which shared subscription a message is.
+    LoseGroups,
     /// Subscriptions are not given back.
     LoseSubscriptions,
     /// The first packet identifier behind a restart is 1.
@@ -47,6 +49,7 @@ impl StoreFault {
         Self::IgnoreSyncs,
         Self::LeaveRunsUnsynced,
         Self::LeaveStateUnsynced,
+        Self::LoseGroups,
         Self::LoseSubscriptions,
         Self::RestartPacketIds,
         Self::TrimUnasked,
@@ -68,6 +71,7 @@ impl StoreFault {
     pub(crate) fn spoil(self, restored: &mut Restored) {
         let Restored::Session(session) = restored else { return };
         match self {
+            Self::LoseGroups => session.messages.iter_mut().for_each(|it| it.group = None),
             Self::LoseSubscriptions => session.subscriptions.clear(),
             Self::RestartPacketIds => session.next = PacketId::MIN,
             _ => {}

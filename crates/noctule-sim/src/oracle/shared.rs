@@ -93,8 +93,6 @@ impl Oracle {
                 || message.qos == QoS::AtMostOnce
                 || message.clears
                 || message.accepted.is_none()
-                // What waits for any member is not kept.
-                || self.copies_of_cuts(message) > 0
             {
                 continue;
             }
