@@ -39,7 +39,7 @@ pub enum StoreFault {
 
 impl StoreFault {
     /// Every fault.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AcknowledgeUnsynced,
         Self::ForgetLeaving,
         Self::ForgetPubrec,
