@@ -318,13 +318,15 @@ impl Receiver {
     // [MQTT5-4.6.0-2] [MQTT311-4.6.0-2] [MQTT31-4.3-1]
     pub fn next_pubacks(&mut self) -> impl Iterator<Item = PacketId> {
         core::iter::from_fn(|| {
-            let is_plain = |owed: &mut Owed| {
-                owed.kind == AcknowledgementKind::Puback && owed.reason == Some(ReasonCode::Success)
-            };
-            let owed = self.state.as_mut()?.owed.pop_front_if(is_plain)?;
+            let owed = &mut self.state.as_mut()?.owed;
+            let Owed { kind, packet_id, reason } = *owed.front()?;
+            if kind != AcknowledgementKind::Puback || reason != Some(ReasonCode::Success) {
+                return None;
+            }
+            owed.pop_front();
             self.first += 1;
             self.open = self.open.saturating_sub(1);
-            Some(owed.packet_id)
+            Some(packet_id)
         })
     }
 

@@ -154,7 +154,9 @@ impl World {
         // What has come at the same time may be read in one piece.
         let joins = self.random.chance(50);
         let (now, known) = (self.now, &mut self.links[link]);
-        while let Some((_, bytes)) = known.upward.pop_front_if(|(at, _)| *at <= now) {
+        while known.upward.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, bytes)) = known.upward.pop_front()
+        {
             known.unread.extend(bytes);
             if !joins {
                 break;
