@@ -27,8 +27,6 @@ pub struct Model {
     /// QoS 2 publications and wills that were perhaps not routed to all, with their publishers, and
     /// whose wills they were.
     pub(super) unrouted: BTreeMap<u64, (u64, Option<WillOwner>, Arc<Message>)>,
-    /// The last sessions of clients that have no other, if they have published some of it.
-    publishers: HashMap<Arc<str>, u64>,
     /// The sessions, and shared subscriptions' queues, that have got such a publication; and
     /// [`AS_RETAINED`].
     pub(super) queued: HashMap<u64, BTreeSet<u64>>,
@@ -224,7 +222,6 @@ impl Model {
         {
             self.end(session);
         }
-        self.take_over_publications(&terms.client_id, session);
         self.clients.insert(Arc::clone(&terms.client_id), session);
         match self.sessions.get_mut(&session) {
             Some(known) => known.go_on(terms),
@@ -236,20 +233,7 @@ impl Model {
 
     fn end(&mut self, session: u64) {
         if let Some(ended) = self.sessions.remove(&session) {
-            let client_id = ended.terms.client_id;
-            self.clients.remove(&client_id);
-            if self.unrouted.values().any(|(publisher, ..)| *publisher == session) {
-                self.publishers.insert(client_id, session);
-            }
-        }
-    }
-
-    /// What a client has published is its own in its next session, too.
-    // [MQTT5-3.8.3-3]
-    fn take_over_publications(&mut self, client_id: &Arc<str>, session: u64) {
-        let Some(older) = self.publishers.remove(client_id) else { return };
-        for (publisher, ..) in self.unrouted.values_mut().filter(|(of, ..)| *of == older) {
-            *publisher = session;
+            self.clients.remove(&ended.terms.client_id);
         }
     }
 }

@@ -253,32 +253,6 @@ fn a_publication_is_unrouted_until_it_is_recorded_wherever_it_waits() {
     assert!(!restored.iter().any(|it| matches!(it, Restored::Queued { .. })));
 }
 
-/// Otherwise a client might get what it has published, though it has said No Local.
-// [MQTT5-3.8.3-3]
-#[test]
-fn what_a_client_has_published_in_a_session_that_is_over_is_still_its_own() {
-    let publication = 7 << 16;
-    let message = message("m", QoS::ExactlyOnce);
-    let received = Record::Received { session: ONE, packet_id: id(4), publication, message };
-    let publishers = |more: &[Record]| {
-        let records = [&[started(ONE, 60), received.clone()], more].concat();
-        let publisher = |restored: &Restored| match restored {
-            Restored::Unrouted { session, .. } => Some(*session),
-            _ => None,
-        };
-        all(after(&records)).iter().filter_map(publisher).collect::<Vec<_>>()
-    };
-    let ended = |session| Record::SessionEnded { session };
-    let (next, last) = (ONE + (8 << 16), ONE + (9 << 16));
-    let other = Record::SessionStarted(Box::new(terms(TWO + (8 << 16), "b", 60)));
-    assert_eq!(publishers(&[ended(ONE)]), [ONE]);
-    assert_eq!(publishers(&[ended(ONE), other]), [ONE], "another client");
-    assert_eq!(publishers(&[started(next, 60)]), [next]);
-    assert_eq!(publishers(&[ended(ONE), started(next, 60)]), [next]);
-    let twice = [ended(ONE), started(next, 60), ended(next), started(last, 0)];
-    assert_eq!(publishers(&twice), [last]);
-}
-
 #[test]
 fn what_is_unreadable_in_a_state_is_told_and_the_rest_is_used() {
     let mut records = vec![started(ONE, 60)];
