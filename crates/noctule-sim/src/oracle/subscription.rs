@@ -169,10 +169,12 @@ impl Oracle {
             let mut identifiers = Vec::new();
             for round in run.possible_rounds(message) {
                 identifiers.push(round.asked.identifier);
-                // MQTT5-3.8.3-3
+                // MQTT5-3.8.3-3: what is routed again is nobody's if its session is over by then.
                 if round.asked.no_local && own {
                     ever_local = true;
-                    continue;
+                    if !message.is_routed_again || Some(round.sent) < message.first_sent {
+                        continue;
+                    }
                 }
                 let granted = level(round.asked.qos).min(level(message.qos));
                 least = Some(least.map_or(granted, |least| least.min(granted)));
