@@ -66,6 +66,9 @@ impl Shard {
         let version = session.version;
         match session.sender.on_pubrec(ack.packet_id) {
             Ok(delivery) => {
+                if let Some(delivery) = &delivery {
+                    session.note_released(ack.packet_id, delivery);
+                }
                 self.answer_pubrec(id, key, (ack.packet_id, delivery.is_some()), effects);
                 if let Some(delivery) = delivery {
                     self.release_delivery(key, &delivery);
@@ -121,6 +124,7 @@ impl Shard {
             && let Some(kept) = session.queue_kept()
         {
             let (session, packet_id) = (kept.name, ack.packet_id);
+            kept.released.remove(&packet_id);
             self.record_leisurely(Record::Pubcomp { session, packet_id }, effects);
             self.note_acknowledged(key);
         }

@@ -1,7 +1,7 @@
 //! The state of a session, which outlives its connections.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
@@ -115,6 +115,9 @@ pub(crate) struct Kept {
     pub(crate) hurried_horizon: u64,
     /// Whether its client has acknowledged something that is not recorded.
     pub(crate) has_acknowledged: bool,
+    /// The places of messages that its client has and whose packet identifiers are not free yet, as
+    /// far as they are known: that of none from before a restart is.
+    pub(crate) released: BTreeMap<PacketId, u64>,
     /// Whether the store has a will of its client.
     pub(crate) has_will: bool,
     /// How many bytes of what waits count as being in the store.
@@ -139,6 +142,7 @@ impl Kept {
             next_horizon: 0,
             hurried_horizon: 0,
             has_acknowledged: false,
+            released: BTreeMap::new(),
             has_will: false,
             counted_bytes: 0,
             backlog: None,
@@ -155,6 +159,9 @@ impl Kept {
     pub(crate) fn note_expiry_interval(&mut self, wanted: u32) {
         if wanted > 0 || self.backlog.is_none() {
             self.expiry_interval = wanted;
+        }
+        if !self.has_queue() {
+            self.released.clear();
         }
     }
 
@@ -240,13 +247,24 @@ impl Session {
         self.queue_kept().map(|kept| kept.name)
     }
 
+    /// Its client has a QoS 2 message.
+    pub(crate) fn note_released(&mut self, packet_id: PacketId, delivery: &Delivery) {
+        if let Some(kept) = self.queue_kept() {
+            let place = kept.sequence_of(delivery);
+            kept.released.insert(packet_id, place);
+        }
+    }
+
     /// Up to which place its queue is done, and the packet identifier of the message behind that;
     /// `None` if that cannot be said now.
     pub(crate) fn done_up_to(&self) -> Option<(u64, PacketId)> {
         let kept = self.kept.as_deref()?;
         let up_to = match self.sender.oldest() {
             Oldest::Published(delivery) => kept.sequence_of(delivery).saturating_sub(1),
-            Oldest::Released => return None,
+            Oldest::Released => {
+                let place = kept.released.get(&self.sender.oldest_packet_id())?;
+                place.saturating_sub(1)
+            }
             Oldest::None => self.sent_up_to(),
         };
         Some((up_to, self.sender.oldest_packet_id()))

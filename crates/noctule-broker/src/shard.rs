@@ -199,6 +199,7 @@ impl ShardDriver {
         self.is_stopping = true;
         self.signals.publisher.raise();
         let _ = self.input(Input::Command(farewell));
+        self.post_kept();
         self.mail.post();
     }
 

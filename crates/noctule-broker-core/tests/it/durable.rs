@@ -217,6 +217,32 @@ fn what_is_done_is_marked_once_a_turn_and_only_as_far_as_all_is_done() {
     }
 }
 
+/// Otherwise the store would never hear of anything that is done.
+#[test]
+fn what_is_done_is_marked_while_a_qos_2_message_is_always_on_its_way() {
+    let mut scene = scene(Version::V5_0, QoS::ExactlyOnce);
+    let mut last = 0;
+    for packet_id in 1..=9 {
+        scene.publish(packet_id, QoS::ExactlyOnce);
+        scene.broker.keep_all();
+        assert_eq!(scene.online.expect_publish().packet_id, Some(packet_id));
+        scene.online.send_ack(PacketType::Pubrec, packet_id, ReasonCode::Success);
+        scene.broker.keep_all();
+        scene.online.expect_pubrel(packet_id);
+        if packet_id > 1 {
+            scene.online.send_ack(PacketType::Pubcomp, packet_id - 1, ReasonCode::Success);
+        }
+        scene.broker.end_turn();
+        for record in scene.broker.leisurely() {
+            if let Record::Acknowledged { up_to, next, .. } = record {
+                assert_eq!(up_to + 1, u64::from(next.value()));
+                last = up_to;
+            }
+        }
+        assert_eq!(last, u64::from(packet_id) - 1, "the last one is not done");
+    }
+}
+
 #[test]
 fn what_expires_in_a_queue_is_skipped_and_a_qos_2_message_behind_it_waits_for_that() {
     let mut scene = scene(Version::V5_0, QoS::ExactlyOnce);

@@ -60,7 +60,8 @@ impl Numbered {
         // How far something was that has gone around says nothing of what has its identifier now.
         let steps = progress.steps().map(|step| if done == 0 { step } else { Step::Published });
         let mut queue = queue.into_iter().skip_while(|(rank, _)| *rank <= done).peekable();
-        for (rank, step) in (done + 1..=last.min(done + SPAN_MAX)).zip(steps) {
+        let ranks = done.saturating_add(1)..=last.min(done.saturating_add(SPAN_MAX));
+        for (rank, step) in ranks.zip(steps) {
             match queue.next_if(|(at, _)| *at == rank) {
                 Some((_, queued)) => found.messages.push(stored(queued, step)),
                 None => found.leave_out(step),
