@@ -46,10 +46,13 @@ impl Oracle {
         self.cuts.iter().filter(|cut| **cut > step).count() as u32
     }
 
-    /// Whether the broker may have forgotten a message that it has perhaps delivered.
+    /// Whether the power went before the publisher of a message knew that the broker has it: what
+    /// was delivered of it may have been forgotten, even if it came again since.
     pub(super) fn may_be_lost(&self, id: PublicationId) -> bool {
         let message = self.publication(id);
-        message.accepted.is_none() && self.copies_of_cuts(message) > 0
+        let sent = message.first_sent.unwrap_or(u64::MAX);
+        let unknown = sent..message.accepted.unwrap_or(u64::MAX);
+        self.cuts.iter().any(|cut| unknown.contains(cut))
     }
 
     /// How many copies of a message more than without them power cuts may have caused.
