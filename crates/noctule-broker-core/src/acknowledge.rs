@@ -207,18 +207,26 @@ impl Shard {
         self.send_acknowledgements(id, key);
     }
 
+    /// Sends every acknowledgement that nothing holds back, as there are many PUBACKs among them.
+    pub(crate) fn send_many_acknowledgements(&mut self, id: ConnectionId, key: SessionKey) {
+        while let Some(session) = self.registry.session_mut(key)
+            && session.connection == Some(id)
+        {
+            let pubacks: SmallVec<[_; RUN_MAX]> =
+                session.receiver.next_pubacks().take(RUN_MAX).collect();
+            if pubacks.is_empty() {
+                return self.send_acknowledgements(id, key);
+            }
+            self.send_all_bare(id, PacketType::Puback, &pubacks);
+        }
+    }
+
     /// Sends every acknowledgement that nothing holds back, in the order of the packets.
     pub(crate) fn send_acknowledgements(&mut self, id: ConnectionId, key: SessionKey) {
         loop {
             let Some(session) = self.registry.session_mut(key) else { return };
             if session.connection != Some(id) {
                 return;
-            }
-            let pubacks: SmallVec<[_; RUN_MAX]> =
-                session.receiver.next_pubacks().take(RUN_MAX).collect();
-            if !pubacks.is_empty() {
-                self.send_all_bare(id, PacketType::Puback, &pubacks);
-                continue;
             }
             let Some(next) = session.receiver.next_acknowledgement() else { return };
             let Acknowledgement { kind, packet_id, reason, .. } = next;

@@ -196,7 +196,7 @@ impl Shard {
             session.receiver.complete(AnswerId::from_value(answer), ReasonCode::Success);
         }
         if let Some(id) = session.connection {
-            self.send_acknowledgements(id, key);
+            self.send_many_acknowledgements(id, key);
             self.on_room_behind(id, effects);
         }
     }
