@@ -34,7 +34,7 @@ const BOUNDS: [Measurement; 18] = [
     ("p2p-64-q0", Unit::SystemCalls, 0.04),
     ("p2p-64-q1", Unit::Instructions, 1_000.0),
     ("p2p-64-q1", Unit::SystemCalls, 0.08),
-    ("p2p-64-q2", Unit::Instructions, 6_500.0),
+    ("p2p-64-q2", Unit::Instructions, 6_600.0),
     ("p2p-1-q0", Unit::SystemCalls, 2.2),
     ("fan-out-q0", Unit::Instructions, 560.0),
     ("fan-out-q0", Unit::SystemCalls, 0.045),
