@@ -25,7 +25,7 @@ use crate::shard::Shard;
 /// there.
 const SLICE_BYTES: u64 = 64 * 1024;
 
-/// More places without a message, one behind the other, than that come from damage beyond measure.
+/// More places of a slice without a message than that come from damage beyond measure.
 const LOST_MAX: usize = 1 << 20;
 
 /// What waits in the store, and behind that in memory.
@@ -297,13 +297,15 @@ impl Shard {
             if !(from..=up_to).contains(&place) {
                 continue;
             }
-            lost.extend(session.missing(expected..place).take(LOST_MAX));
+            let room = LOST_MAX.saturating_sub(lost.len());
+            lost.extend(session.missing(expected..place).take(room));
             expected = place.saturating_add(1);
             if !session.is_gone(place) {
                 session.take_back(stored, &self.settings.placement);
             }
         }
-        lost.extend(session.missing(expected..end).take(LOST_MAX));
+        let room = LOST_MAX.saturating_sub(lost.len());
+        lost.extend(session.missing(expected..end).take(room));
         session.pass(end);
         if let Some(kept) = &mut session.kept {
             kept.durable = kept.durable.max(up_to);

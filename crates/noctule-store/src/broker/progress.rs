@@ -140,6 +140,14 @@ impl Progress {
         far.map_or(0, |far| usize::from(far) + 1)
     }
 
+    /// The last place whose message was sent for sure: more is known of it than that it waits.
+    pub(super) fn sent_for_sure(&self) -> u64 {
+        let begun = self.up_to.saturating_add(self.begun() as u64);
+        self.skipped.iter().fold(begun, |place, skipped| {
+            if *skipped <= place { place.saturating_add(1) } else { place }
+        })
+    }
+
     /// Appends it as it stands in the state.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.up_to.to_le_bytes());
@@ -162,7 +170,7 @@ impl Progress {
     }
 
     pub(super) fn read(mut reader: Reader<'_>) -> Result<Self, Damaged> {
-        let (up_to, next) = (reader.long("sequence")?, reader.packet_id()?);
+        let (up_to, next) = (reader.number("sequence")?, reader.packet_id()?);
         let releases = reader.long("releases")?;
         let mut progress = Self { up_to, next, releases, ..Self::default() };
         reader.tagged(|tag, field| {
@@ -176,7 +184,7 @@ impl Progress {
                         };
                         progress.steps.insert(packet_id, step);
                     }
-                    SKIPPED => progress.skip(field.long("sequence")?),
+                    SKIPPED => progress.skip(field.number("sequence")?),
                     _ => return Ok(()),
                 }
             }

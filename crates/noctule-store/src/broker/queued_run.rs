@@ -42,11 +42,11 @@ pub(super) struct QueuedRunBytes<'a> {
 impl<'a> QueuedRunBytes<'a> {
     /// Looks at what is behind the kind.
     pub(super) fn look(mut reader: Reader<'a>) -> Result<Self, Damaged> {
-        let (session, first) = (reader.long("session")?, reader.long("sequence")?);
+        let (session, first) = (reader.number("session")?, reader.number("sequence")?);
         let (count, version) = (reader.word("messages")?, read_version(&mut reader)?);
         let packets = reader.sized("messages")?;
         reader.tagged(|_, _| Ok(()))?;
-        let last = first.checked_add(count.into()).and_then(|behind| behind.checked_sub(1));
+        let last = (first + u64::from(count)).checked_sub(1);
         let last = last.ok_or(Damaged::Invalid("messages"))?;
         Ok(Self { session, first, last, count, version, packets })
     }

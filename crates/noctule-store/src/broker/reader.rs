@@ -75,6 +75,15 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
+    /// A place, or another number that is counted up. None comes near the end of its eight bytes;
+    /// where one seems to, what follows could not be counted.
+    pub(super) fn number(&mut self, what: &'static str) -> Result<u64, Damaged> {
+        self.long(what).and_then(|number| match number {
+            0..=NUMBER_MAX => Ok(number),
+            _ => Err(Damaged::Invalid(what)),
+        })
+    }
+
     /// Bytes with their length before them.
     pub(super) fn sized(&mut self, what: &'static str) -> Result<&'a [u8], Damaged> {
         let length = usize::try_from(self.word(what)?).unwrap_or(usize::MAX);
@@ -136,6 +145,9 @@ impl<'a> Reader<'a> {
         self.0
     }
 }
+
+/// What nothing that is counted up ever reaches.
+const NUMBER_MAX: u64 = u64::MAX >> 1;
 
 /// The largest number that a variable byte integer can say.
 const IDENTIFIER_MAX: u32 = 268_435_455;

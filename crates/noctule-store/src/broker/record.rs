@@ -202,32 +202,32 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
     let record = match kind {
         SESSION_STARTED => return Ok(Record::SessionStarted(Box::new(read_terms(reader)?))),
         SESSION_LEFT => return read_left(reader),
-        SESSION_ENDED => Record::SessionEnded { session: reader.long("session")? },
+        SESSION_ENDED => Record::SessionEnded { session: reader.number("session")? },
         SUBSCRIBED => {
-            let session = reader.long("session")?;
+            let session = reader.number("session")?;
             return Ok(Record::Subscribed { session, subscription: read_subscription(reader)? });
         }
         UNSUBSCRIBED => Record::Unsubscribed {
-            session: reader.long("session")?,
+            session: reader.number("session")?,
             filter: reader.filter()?.into(),
         },
         RECEIVED => {
-            let (session, packet_id) = (reader.long("session")?, reader.packet_id()?);
-            let publication = reader.long("publication")?;
+            let (session, packet_id) = (reader.number("session")?, reader.packet_id()?);
+            let publication = reader.number("publication")?;
             let message = Arc::new(read_message(reader, |_, _| Ok(()))?);
             return Ok(Record::Received { session, packet_id, publication, message });
         }
-        ROUTED => Record::Routed { publication: reader.long("publication")? },
+        ROUTED => Record::Routed { publication: reader.number("publication")? },
         WILL_DUE => return read_will_due(reader),
         RELEASED => {
-            let session = reader.long("session")?;
+            let session = reader.number("session")?;
             Record::Released { session, packet_id: reader.packet_id()? }
         }
         QUEUED => return read_queued(reader),
         QUEUED_RUN => return Ok(Record::QueuedRun(QueuedRunBytes::look(reader)?.read()?)),
         SKIPPED => {
-            let session = reader.long("session")?;
-            Record::Skipped { session, sequence: reader.long("sequence")? }
+            let session = reader.number("session")?;
+            Record::Skipped { session, sequence: reader.number("sequence")? }
         }
         ACKNOWLEDGED => {
             let looked = look_at_acknowledged(bytes)?;
@@ -235,11 +235,11 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
             return Ok(Record::Acknowledged { session, up_to, next });
         }
         PUBREC => {
-            let session = reader.long("session")?;
+            let session = reader.number("session")?;
             Record::Pubrec { session, packet_id: reader.packet_id()? }
         }
         PUBCOMP => {
-            let session = reader.long("session")?;
+            let session = reader.number("session")?;
             Record::Pubcomp { session, packet_id: reader.packet_id()? }
         }
         RETAINED => {
@@ -252,14 +252,14 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
             return Ok(Record::RetainedRemoved { publication, topic });
         }
         SHARED_QUEUE => {
-            let queue = reader.long("queue")?;
+            let queue = reader.number("queue")?;
             let (filter, last) = read_shared_queue(reader, |_, _| Ok(()))?;
             return Ok(Record::SharedQueue { queue, filter, last });
         }
         MOVED => return read_moved(reader),
         MAY_SEND => {
-            let session = reader.long("session")?;
-            Record::MaySend { session, up_to: reader.long("sequence")? }
+            let session = reader.number("session")?;
+            Record::MaySend { session, up_to: reader.number("sequence")? }
         }
         other => return Err(Damaged::UnknownKind(other)),
     };
@@ -268,7 +268,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Damaged> {
 }
 
 fn read_terms(mut reader: Reader<'_>) -> Result<StoredTerms, Damaged> {
-    let session = reader.long("session")?;
+    let session = reader.number("session")?;
     let version = read_version(&mut reader)?;
     let expiry_interval = reader.word("expiry")?;
     let receive_maximum = reader.short("Receive Maximum")?;
@@ -278,7 +278,7 @@ fn read_terms(mut reader: Reader<'_>) -> Result<StoredTerms, Damaged> {
         match tag {
             USER_NAME => user_name = Some(read_user_name(field)?),
             WILL => will = Some(Box::new(read_will(*field)?)),
-            MAY_BE_SENT => may_send = Some(field.long("sequence")?),
+            MAY_BE_SENT => may_send = Some(field.number("sequence")?),
             _ => {}
         }
         Ok(())
@@ -296,8 +296,8 @@ fn read_terms(mut reader: Reader<'_>) -> Result<StoredTerms, Damaged> {
 }
 
 fn read_left(mut reader: Reader<'_>) -> Result<Record, Damaged> {
-    let (session, expiry_interval) = (reader.long("session")?, reader.word("expiry")?);
-    let sent = reader.long("sequence")?;
+    let (session, expiry_interval) = (reader.number("session")?, reader.word("expiry")?);
+    let sent = reader.number("sequence")?;
     let (mut expires_at, mut will_at) = (None, None);
     reader.tagged(|tag, field| {
         match tag {
@@ -311,7 +311,7 @@ fn read_left(mut reader: Reader<'_>) -> Result<Record, Damaged> {
 }
 
 fn read_will_due(mut reader: Reader<'_>) -> Result<Record, Damaged> {
-    let (session, publication) = (reader.long("session")?, reader.long("publication")?);
+    let (session, publication) = (reader.number("session")?, reader.number("publication")?);
     let (client_id, mut user_name) = (reader.text("client identifier")?.into(), None);
     let message = read_message(reader, |tag, field| {
         if tag == OWNER_NAME {
@@ -349,7 +349,7 @@ fn read_named_message(reader: Reader<'_>) -> Result<(Arc<Message>, u64), Damaged
 
 fn read_publication(tag: u8, field: &mut Reader<'_>, into: &mut u64) -> Result<(), Damaged> {
     if tag == PUBLICATION {
-        *into = field.long("publication")?;
+        *into = field.number("publication")?;
     }
     Ok(())
 }
@@ -373,7 +373,7 @@ impl<'a> QueuedBytes<'a> {
         let mut reader = Reader::new(bytes);
         let from = match reader.byte("kind")? {
             QUEUED => None,
-            MOVED => Some((reader.long("queue")?, reader.long("sequence")?)),
+            MOVED => Some((reader.number("queue")?, reader.number("sequence")?)),
             _ => return Ok(None),
         };
         each_reference(&mut reader, visit)?;
@@ -399,7 +399,7 @@ pub(super) fn look_at_acknowledged(bytes: &[u8]) -> Result<Option<(u64, u64, Pac
     if reader.byte("kind")? != ACKNOWLEDGED {
         return Ok(None);
     }
-    let (session, up_to) = (reader.long("session")?, reader.long("sequence")?);
+    let (session, up_to) = (reader.number("session")?, reader.number("sequence")?);
     let next = reader.packet_id()?;
     reader.tagged(|_, _| Ok(()))?;
     Ok(Some((session, up_to, next)))
@@ -423,8 +423,8 @@ impl<'a> ReceivedBytes<'a> {
         if reader.byte("kind")? != RECEIVED {
             return Ok(None);
         }
-        let (session, packet_id) = (reader.long("session")?, reader.packet_id()?);
-        let publication = reader.long("publication")?;
+        let (session, packet_id) = (reader.number("session")?, reader.packet_id()?);
+        let publication = reader.number("publication")?;
         let head = bytes.get(..bytes.len() - reader.left()).unwrap_or_default();
         Ok(Some(Self { session, packet_id, publication, head, message: reader }))
     }
@@ -445,7 +445,7 @@ fn look_at_message(
 }
 
 fn read_moved(mut reader: Reader<'_>) -> Result<Record, Damaged> {
-    let (from, sequence) = (reader.long("queue")?, reader.long("sequence")?);
+    let (from, sequence) = (reader.number("queue")?, reader.number("sequence")?);
     let mut references = read_references(&mut reader)?;
     let mut groups = Groups::new();
     let message = read_message(reader, |tag, field| read_groups(tag, field, &mut groups))?;

@@ -47,7 +47,7 @@ pub(super) fn each_reference(
     mut visit: impl FnMut(Reference),
 ) -> Result<(), Damaged> {
     for _ in 0..reader.word("references")? {
-        let (session, sequence) = (reader.long("references")?, reader.long("references")?);
+        let (session, sequence) = (reader.number("references")?, reader.number("references")?);
         let flags = reader.byte("references")?;
         let (qos, retain) = read_flags(flags, HAS_IDENTIFIERS)?;
         let mut identifiers = Vec::new();
@@ -87,7 +87,7 @@ pub(super) fn read_groups(
     groups: &mut Groups,
 ) -> Result<(), Damaged> {
     while tag == GROUPS && field.left() > 0 {
-        let (session, sequence) = (field.long("session")?, field.long("sequence")?);
+        let (session, sequence) = (field.number("session")?, field.number("sequence")?);
         groups.push((session, sequence, field.filter()?.into()));
     }
     Ok(())

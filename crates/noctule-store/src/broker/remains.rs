@@ -305,5 +305,5 @@ impl Remains {
 fn session_of(record: &[u8]) -> Result<u64, Damaged> {
     let mut reader = Reader::new(record);
     let _ = reader.byte("kind")?;
-    reader.long("session")
+    reader.number("session")
 }

@@ -127,8 +127,10 @@ impl Session {
 
     /// As its shard gets it back.
     pub(super) fn into_stored(self) -> StoredSession {
-        let sent = self.sent();
+        // What says how far it was sent may be missing, too.
+        let sent = self.sent().map(|sent| sent.max(self.progress.sent_for_sure()));
         let last = self.messages.last_key_value().map_or(0, |(sequence, _)| *sequence);
+        let last = last.max(self.progress.sent_for_sure());
         let last = self.away.map_or(last, |away| last.max(away.up_to));
         let last = self.left.map_or(last, |left| last.max(left.sent));
         let (mut messages, mut behind) = (self.messages, BTreeMap::new());

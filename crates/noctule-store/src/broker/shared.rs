@@ -90,7 +90,7 @@ impl SharedQueue {
         let mut done = Places::default();
         let (filter, last) = read_shared_queue(reader, |tag, field| {
             while tag == DONE && field.left() > 0 {
-                done.insert_all(field.long("places")?, field.long("places")?);
+                done.insert_all(field.number("places")?, field.number("places")?);
             }
             Ok(())
         })?;
@@ -116,7 +116,7 @@ pub(super) fn read_shared_queue(
     let filter = reader.text("filter")?.into();
     let mut last = None;
     reader.tagged(|tag, field| match tag {
-        LAST => field.long("sequence").map(|sequence| last = Some(sequence)),
+        LAST => field.number("sequence").map(|sequence| last = Some(sequence)),
         _ => others(tag, field),
     })?;
     Ok((filter, last))

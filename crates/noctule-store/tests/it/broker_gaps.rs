@@ -171,6 +171,24 @@ fn what_its_receiver_has_is_released_although_the_message_is_missing() {
     assert_eq!(broker.seen(client), ["PUBREL 2", "PUBREL 4", "5: m5 QoS 2 DUP"]);
 }
 
+/// Otherwise the next message would get the identifier of one that its receiver has.
+#[test]
+fn what_was_sent_keeps_its_identifiers_although_nothing_is_left_of_it() {
+    let released = |value| Record::Pubrec { session: SESSION, packet_id: id(value) };
+    for horizon in [2, 10] {
+        let damaged = [started(horizon), acknowledged(1, 2), skipped(3), released(2), released(4)];
+        let stored = found(damaged.clone());
+        assert_eq!((stored.next, stored.sequence, stored.lost.len()), (id(2), 5, 0));
+        let mut broker = Broker::restored(after(&damaged), 1, Timestamp::from_millis(1_000));
+        let (client, _) = broker.connect("sub", HOUR, None);
+        assert_eq!(broker.seen(client), ["PUBREL 2", "PUBREL 4"], "{horizon}");
+        let records = [&damaged[..], &[queued(6)]].concat();
+        let steps = found(records).messages.into_iter().map(|message| message.step);
+        let expected = [Step::Released(0), Step::Done, Step::Released(1), Step::Published];
+        assert_eq!(steps.collect::<Vec<_>>(), expected, "the next one is not taken for another");
+    }
+}
+
 #[test]
 fn more_than_all_packet_identifiers_are_passed_when_all_of_that_is_missing() {
     const ALL: u64 = 65_535;
