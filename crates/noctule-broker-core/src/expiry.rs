@@ -42,12 +42,7 @@ impl Shard {
                     self.publish_will(key, effects);
                     self.record_left(key, effects);
                 }
-                Timer::Retained(topic) => {
-                    let expired = self.retained.find(&topic);
-                    if expired.is_some_and(|kept| kept.message.is_expired(self.now)) {
-                        self.retained.remove(&topic);
-                    }
-                }
+                Timer::Retained(topic) => self.on_retained_due(&topic, effects),
                 Timer::System => self.on_system_interval(effects),
             }
         }

@@ -100,9 +100,7 @@ impl Shard {
     }
 
     fn restore_retained(&mut self, message: Arc<Message>) {
-        if message.is_expired(self.now) {
-            return;
-        }
+        // What has expired meanwhile is removed as it would have been then.
         if let Some(at) = message.expires_at {
             self.timers.set(at, Timer::Retained((&*message.topic).into()));
         }

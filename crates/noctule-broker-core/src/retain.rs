@@ -103,6 +103,19 @@ impl Shard {
         }
     }
 
+    /// A retained message has expired, unless there is another one since. The store would keep it
+    /// for ever.
+    pub(crate) fn on_retained_due(&mut self, topic: &str, effects: &mut Effects) {
+        let known = self.retained.find(topic);
+        let Some(expired) = known.filter(|kept| kept.message.is_expired(self.now)) else { return };
+        let is_stored = expired.is_stored;
+        self.retained.remove(topic);
+        if is_stored {
+            let record = Record::RetainedRemoved { publication: 0, topic: topic.into() };
+            self.record_leisurely(record, effects);
+        }
+    }
+
     pub(crate) fn check_retained(&self, publication: &Publication<'_>) -> Result<(), Refused> {
         if !publication.retain || self.has_changed_retained(publication.name) {
             return Ok(());

@@ -5,7 +5,7 @@ use noctule_packet::{PacketId, PacketType, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
 
 use crate::broker::{Broker, Client, lasting, placement_of, shards};
-use crate::stored::storing_with;
+use crate::stored::{storing, storing_with};
 use crate::will::will;
 
 /// All of this is about one shard, whatever others there are.
@@ -336,6 +336,22 @@ fn retained_messages_are_recorded_when_they_are_set_and_removed_but_not_those_of
         }
     }
     assert!(broker.has_asked_nothing());
+}
+
+/// The store would keep it for ever, where no limit counts it.
+#[test]
+fn a_retained_message_that_expires_leaves_the_store() {
+    spec!("MQTT5-3.3.2-5");
+    let broker = storing();
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    let publish = OwnedPublish::new("t", "x", QoS::AtLeastOnce).retain(true);
+    publisher.publish_with(&publish.message_expiry_interval(10));
+    broker.leisurely();
+    broker.advance_seconds(9);
+    assert_eq!(broker.leisurely(), []);
+    broker.advance_seconds(1);
+    let expected = Record::RetainedRemoved { publication: 0, topic: "t".into() };
+    assert_eq!(broker.leisurely(), [expected]);
 }
 
 #[test]

@@ -55,6 +55,25 @@ fn a_restored_session_has_its_subscriptions() {
 }
 
 #[test]
+fn a_retained_message_that_has_expired_meanwhile_leaves_the_store() {
+    spec!("MQTT5-3.3.2-5");
+    let broker = storing();
+    let expired = Message {
+        topic: "t".into(),
+        retain: true,
+        expires_at: Some(broker.now()),
+        ..(*message(1, "x", QoS::AtLeastOnce).message).clone()
+    };
+    broker.restore(vec![Restored::Retained(Arc::new(expired))]);
+    let mut client = broker.client(Version::V5_0, "a");
+    client.subscribe(&[("#", QoS::AtLeastOnce)]);
+    client.expect_nothing_before_pong();
+    let removed = Record::RetainedRemoved { publication: 0, topic: "t".into() };
+    assert!(broker.leisurely().contains(&removed));
+    assert_eq!(broker.look(|shards| shards.gauges().retained_messages), 0);
+}
+
+#[test]
 fn a_restored_session_has_its_messages_in_order() {
     spec!("MQTT5-3.1.2-23", "MQTT311-3.1.2-5", "MQTT31-3.1-8");
     for version in VERSIONS {
