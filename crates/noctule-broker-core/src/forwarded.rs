@@ -143,7 +143,8 @@ impl Shard {
         let bytes = message.bytes() as u64;
         let mut forwarded = Forwarded { from, token, bytes, refused: None, is_in_memory };
         let before = self.recorded();
-        if self.deliver_straight(&message, effects).is_some() {
+        // Who has got it is known by its name, if it has one.
+        if name == 0 && self.deliver_straight(&message, effects).is_some() {
             self.finish_recorded_forward(forwarded, self.recorded() > before, effects);
             self.spares.keep(message);
             return;

@@ -354,6 +354,31 @@ fn a_retained_message_that_expires_leaves_the_store() {
     assert_eq!(broker.leisurely(), [expected]);
 }
 
+/// Behind a crash it would be routed to its receiver once more.
+#[test]
+fn what_goes_straight_to_another_shard_keeps_the_name_that_a_crash_needs() {
+    let homes = [("publisher", 0), ("receiver", 1)];
+    let broker = storing_with(|settings| settings.placement = placement_of(2, &homes));
+    let mut receiver = broker.lasting(Version::V5_0, "receiver");
+    receiver.subscribe(&[("t", QoS::AtLeastOnce)]);
+    let mut publisher = broker.lasting(Version::V5_0, "publisher");
+    publisher.publish("t", "first", QoS::ExactlyOnce);
+    broker.hold();
+    let publish = OwnedPublish::new("t", "second", QoS::ExactlyOnce);
+    publisher.send_publish(&publish.packet_id(1));
+    let received = broker.records();
+    let [Record::Received { publication, .. }] = &received[..] else { panic!("{received:?}") };
+    broker.keep_all();
+    while !broker.letters().is_empty() {
+        broker.carry_all();
+    }
+    let records = broker.records();
+    let is_queued = |record: &&Record| matches!(record, Record::Queued { .. });
+    let queued = records.iter().find(is_queued);
+    let Some(Record::Queued { publication: of, .. }) = queued else { panic!("{records:?}") };
+    assert_eq!(of, publication);
+}
+
 #[test]
 fn a_will_that_is_given_up_or_published_is_soon_forgotten_by_the_store() {
     spec!("MQTT5-3.1.2-10", "MQTT311-3.1.2-10");
