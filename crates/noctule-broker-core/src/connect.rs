@@ -133,6 +133,7 @@ impl Shard {
         let (client_id, assigned, clean_start) = (Arc::clone(client_id), *assigned, *clean_start);
         // [MQTT5-3.1.3-2] [MQTT311-3.1.3-2]
         let known = self.registry.find(&client_id);
+        let clean_start = clean_start || known.is_some_and(|key| self.is_over(key));
         // [MQTT5-3.1.3-6] [MQTT5-3.2.2-16] [MQTT311-3.1.3-6]
         if assigned && known.is_some() {
             let another = self.invent_client_id();
@@ -167,6 +168,14 @@ impl Shard {
         let token = Token(Waiting::Packet { connection: id, step });
         self.await_durable(Awaiting::Packet(token), effects);
         Ok(Flow::Wait)
+    }
+
+    /// Whether a session has expired, and nobody came to ending it yet.
+    // [MQTT5-4.1.0-2]
+    fn is_over(&self, key: SessionKey) -> bool {
+        let session = self.registry.session(key);
+        let expires_at = session.and_then(|session| session.expires_at);
+        expires_at.is_some_and(|at| at <= self.now)
     }
 
     /// Bounds what is kept for clients that never come back.

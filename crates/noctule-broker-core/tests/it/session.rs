@@ -1,8 +1,12 @@
 //! Sessions: what is kept under a client identifier, and for how long.
 
-use noctule_broker_core::Event;
+use noctule_broker_core::{
+    ConnectionId, Effects, Event, Input, ListenerId, Settings, Shard, Timestamp,
+};
 use noctule_packet::{QoS, ReasonCode, Version, spec};
-use noctule_testkit::{OwnedConnect, OwnedDisconnect, OwnedPublish, OwnedWill, VERSIONS};
+use noctule_testkit::{
+    OwnedConnect, OwnedDisconnect, OwnedPublish, OwnedWill, VERSIONS, packet_bytes,
+};
 
 use crate::broker::{Broker, Client, lasting};
 
@@ -374,5 +378,30 @@ fn a_session_may_go_on_in_another_version() {
             let expected = after.is_v5().then_some("text");
             assert_eq!(message.content_type.as_deref(), expected);
         }
+    }
+}
+
+/// As behind a long stop, when more sessions have expired than one turn can end.
+#[test]
+fn nobody_goes_on_with_a_session_that_has_expired_even_if_the_timer_is_late() {
+    spec!("MQTT5-4.1.0-2", "MQTT5-3.2.2-2");
+    let start = Timestamp::from_millis(0);
+    for (seconds, present) in [(9, 1), (10, 0)] {
+        let (mut shard, mut effects) = (Shard::new(Settings::default(), start, 7), Effects::new());
+        let mut connected = |slot, now: Timestamp| {
+            let connection = ConnectionId { slot, generation: 0 };
+            let listener = ListenerId(0);
+            let opened = Input::Opened { connection, listener, peer: "".into(), moved: false };
+            let _ = shard.on_input(now, opened, &mut effects);
+            let bytes = &packet_bytes(0x10, "s'MQTT' 05 00 0000 05 11 0000000a s'a'");
+            let _ = shard.on_input(now, Input::Bytes { connection, bytes }, &mut effects);
+            let outbound = shard.outbound(connection).expect("a connection");
+            let said: Vec<u8> = outbound.chunks().flatten().copied().collect();
+            let _ = shard.on_input(now, Input::Closed { connection }, &mut effects);
+            said
+        };
+        assert_eq!(connected(0, start)[2..4], [0, 0]);
+        let again = connected(1, start.plus_seconds(seconds));
+        assert_eq!(again[2..4], [present, 0], "{seconds} s later");
     }
 }
