@@ -10,7 +10,7 @@ use noctule_packet::{QoS, TopicFilter};
 use crate::delivery::Terms;
 use crate::effect::{Effect, Effects, Token, Waiting};
 use crate::event::{DropCause, Event, Limit};
-use crate::groups::{GroupKey, Member, Place, Tag, Unassigned};
+use crate::groups::{Group, GroupKey, Member, Place, Tag, Unassigned};
 use crate::input::ShardId;
 use crate::message::Message;
 use crate::publication::{Publication, Publisher};
@@ -250,7 +250,12 @@ impl Shard {
             }
             return;
         }
-        match self.room_in_backlog(key, publication) {
+        let mut room = self.room_in_backlog(key, publication);
+        if matches!(room, Err((DropCause::QueueFull, _))) && self.drop_expired_shared(key, effects)
+        {
+            room = self.room_in_backlog(key, publication);
+        }
+        match room {
             Ok(()) => {
                 let place = self.note_shared(key, publication.qos, effects);
                 let message = publication.message();
@@ -333,6 +338,19 @@ impl Shard {
             Some(limit) => Err((DropCause::QueueFull, Some(limit))),
             None => Ok(()),
         }
+    }
+
+    /// Makes room for what has not expired. Whether there was anything else.
+    fn drop_expired_shared(&mut self, key: GroupKey, effects: &mut Effects) -> bool {
+        let mut has_dropped = false;
+        while let Some(first) = self.groups.group(key).and_then(Group::first_waiting)
+            && first.is_expired(self.now)
+            && let Some(waiting) = self.take_waiting(key)
+        {
+            self.drop_waiting(key, &waiting, DropCause::Expired, effects);
+            has_dropped = true;
+        }
+        has_dropped
     }
 
     fn drop_shared(

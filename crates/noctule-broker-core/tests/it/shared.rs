@@ -364,6 +364,23 @@ fn a_group_keeps_no_more_than_a_queue_may_hold_and_says_what_it_drops() {
 }
 
 #[test]
+fn what_has_expired_makes_room_in_a_group() {
+    let broker = Broker::with(|settings| settings.limits.queue_messages_max = 2);
+    drop(member(&broker, V5, "a", QoS::AtLeastOnce));
+    let mut publisher = broker.client(V5, "p");
+    for text in ["1", "2"] {
+        let message = OwnedPublish::new("x", text, QoS::AtLeastOnce);
+        publisher.publish_with(&message.message_expiry_interval(5));
+    }
+    broker.advance_seconds(10);
+    publish(&broker, QoS::AtLeastOnce, &["3", "4", "5"]);
+    let dropped = broker.look(|shard| shard.statistics().dropped);
+    assert_eq!(dropped[DropCause::Expired.index()], 2);
+    assert_eq!(dropped[DropCause::QueueFull.index()], 1);
+    expect_texts(&mut broker.lasting(V5, "a"), &["3", "4"]);
+}
+
+#[test]
 fn a_group_keeps_no_more_bytes_than_a_queue_may_hold() {
     let broker = Broker::with(|settings| settings.limits.queue_bytes_max = 1_000);
     drop(member(&broker, V5, "a", QoS::AtLeastOnce));
