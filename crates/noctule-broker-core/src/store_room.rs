@@ -99,8 +99,8 @@ impl Shard {
         }
     }
 
-    /// Whether a publication has to wait for room. What it leads to on other shards and in shared
-    /// subscriptions is not known before: there one of each client may be on its way.
+    /// Whether a publication has to wait for room. What it leads to on other shards is not known
+    /// before: there one of each client may be on its way.
     pub(crate) fn waits_for_room(
         &self,
         key: SessionKey,
@@ -122,7 +122,8 @@ impl Shard {
                         found.options.qos > QoS::AtMostOnce
                             && is_kept(self.registry.session(session))
                     }
-                    Target::Group(_) | Target::Shard(_) => is_behind,
+                    Target::Group(key) => self.groups.group(key).is_some_and(|group| group.is_kept),
+                    Target::Shard(_) => is_behind,
                 }))
     }
 

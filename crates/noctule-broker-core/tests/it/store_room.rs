@@ -90,6 +90,33 @@ fn retained_messages_and_those_of_stored_publishers_wait_too() {
     waits.expect_nothing_before_pong();
 }
 
+/// Each connection would leave a record otherwise, however often its client comes again.
+#[test]
+fn who_publishes_to_a_group_with_a_stored_member_waits() {
+    for version in VERSIONS {
+        let broker = scene();
+        let mut keeps = broker.lasting(version, "keeps");
+        keeps.subscribe(&[("$share/kept/t", QoS::AtLeastOnce)]);
+        let mut live = broker.client(version, "live");
+        live.subscribe(&[("$share/live/u", QoS::AtLeastOnce)]);
+        room(&broker, false);
+        broker.hold();
+        let on_its_shard = broker.home("$share/kept/t") == broker.home("p");
+        let mut waits = broker.client(version, "p");
+        waits.send_publish(&numbered("t", 1, QoS::AtLeastOnce));
+        waits.send_publish(&numbered("t", 2, QoS::AtLeastOnce));
+        assert_eq!(waiting(&broker), (1, 1), "{on_its_shard}");
+        if on_its_shard {
+            assert!(broker.has_asked_nothing(), "not even the first leaves a record");
+        }
+        let mut goes_on = broker.client(version, "q");
+        goes_on.publish("u", "on", QoS::AtLeastOnce);
+        assert_eq!(live.receive().text(), "on");
+        room(&broker, true);
+        assert_eq!(waiting(&broker).1, 0);
+    }
+}
+
 #[test]
 fn who_waits_for_the_store_is_not_thrown_out_for_its_silence() {
     for version in VERSIONS {
