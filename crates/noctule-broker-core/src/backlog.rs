@@ -254,18 +254,30 @@ impl Kept {
 
 impl Shard {
     /// The store has put a session's messages up to a place where they may stay.
-    pub(crate) fn on_spilled(&mut self, session: u64, up_to: u64) {
+    pub(crate) fn on_spilled(&mut self, session: u64, up_to: u64, effects: &mut Effects) {
         let Some(key) = self.records.session(session) else { return };
         if let Some(session) = self.registry.session_mut(key) {
             let freed = session.put_away(up_to);
             self.memory.shrink(freed);
+            self.draw_horizon_back(key, effects);
         }
     }
 
-    /// Reads the next slice of a queue of which nothing waits in memory any more.
+    /// A client has gone: what was read back for it, and was not sent, is in the store.
+    pub(crate) fn put_away_unsent(&mut self, key: SessionKey) {
+        if let Some(session) = self.registry.session_mut(key) {
+            let held = session.held_bytes;
+            session.put_away_front();
+            self.memory.shrink(held - session.held_bytes);
+        }
+    }
+
+    /// Reads the next slice of a queue of which nothing waits in memory any more. Where memory is
+    /// short, what is in flight has to be done with before.
     pub(crate) fn read_on(&mut self, key: SessionKey, effects: &mut Effects) {
         let Some(session) = self.registry.session_mut(key) else { return };
-        if session.sender.waiting() > 0 {
+        let is_held_back = session.sender.in_flight() > 0 && self.memory.shortage().is_some();
+        if session.sender.waiting() > 0 || is_held_back {
             return;
         }
         if let Some(slice) = session.kept.as_deref_mut().and_then(Kept::next_slice) {

@@ -252,7 +252,7 @@ impl Shard {
         self.records.note_session(name, key);
         let terms = StoredTerms {
             session: name,
-            may_send: Some(session.begin_horizon()),
+            may_send: Some(session.begin_horizon(self.records.handed_out())),
             client_id: Arc::clone(&session.client_id),
             user_name: session.principal.user_name.clone(),
             version: session.version,

@@ -112,6 +112,7 @@ impl Shard {
             self.timers.set(at, Timer::SessionExpiry(key));
         }
         self.give_back_unsent(key, effects);
+        self.put_away_unsent(key);
         self.lend_window(key, effects);
         self.schedule_will(key, effects);
         self.record_left(key, effects);

@@ -3,7 +3,8 @@
 //! How far its client is done is recorded behind its acknowledgements, so that after a crash the
 //! store is behind. What it has not heard of must not come again under another packet identifier,
 //! or as if it had never been sent; and it cannot give back everything, as a queue may be long. So
-//! it knows a horizon beyond which nothing is sent, which moves ahead of the client.
+//! it knows a horizon beyond which nothing is sent, which moves ahead of the client, but not beyond
+//! what is in memory: a start reads back all that may have been sent.
 
 use crate::effect::Effects;
 use crate::registry::SessionKey;
@@ -33,6 +34,11 @@ impl Kept {
         self.sequence < self.horizon || !self.has_queue()
     }
 
+    /// The last place in front of what stands in the store alone, if anything does.
+    fn last_in_memory(&self) -> Option<u64> {
+        Some(self.backlog.as_deref()?.from().saturating_sub(1))
+    }
+
     /// Whether the horizon is on its way to the store, and is waited for.
     const fn hurries(&self) -> bool {
         self.hurried_horizon > self.horizon
@@ -40,9 +46,9 @@ impl Kept {
 }
 
 impl Session {
-    /// Where the horizon should be. It never comes back, as one that is farther may be on its way
-    /// to the store.
-    fn next_horizon(&self) -> u64 {
+    /// Where the horizon should be, as a connection begins: never beyond what is in memory, or comes
+    /// from now on. A start reads back whatever may have been sent.
+    fn first_horizon(&self) -> u64 {
         let Some(kept) = self.kept.as_deref() else { return 0 };
         let window = self.sender.receive_maximum().min(SPAN_MAX);
         let span = self.sender.span();
@@ -50,14 +56,23 @@ impl Session {
         let sent = self.sent_up_to().max(span as u64);
         let sent = sent.max(kept.done.saturating_add(window.into()));
         let ahead = if span > usize::from(SPAN_MAX) { 0 } else { AHEAD };
-        sent.saturating_add(ahead).max(kept.next_horizon)
+        let wanted = sent.saturating_add(ahead);
+        kept.last_in_memory().map_or(wanted, |last| wanted.min(last))
     }
 
-    /// Says where the horizon of a connection is. Nothing is sent on that before it is durable.
-    pub(crate) fn begin_horizon(&mut self) -> u64 {
-        let up_to = self.next_horizon();
+    /// Where the horizon should be: no nearer than it is said to be already.
+    fn next_horizon(&self) -> u64 {
+        let known = self.kept.as_deref().map_or(0, |kept| kept.next_horizon);
+        self.first_horizon().max(known)
+    }
+
+    /// Says where the horizon of a connection is, behind so many records. Nothing is sent on that
+    /// before it is durable.
+    pub(crate) fn begin_horizon(&mut self, recorded: u64) -> u64 {
+        let up_to = self.first_horizon();
         if let Some(kept) = &mut self.kept {
             (kept.horizon, kept.next_horizon) = (up_to, up_to);
+            (kept.hurried_horizon, kept.horizon_behind) = (0, recorded);
         }
         up_to
     }
@@ -117,15 +132,30 @@ impl Shard {
         self.records.await_horizon(key, up_to);
     }
 
-    /// The store knows where the horizon is.
+    /// Messages have left memory for the store: those that it said may be sent were not, and are
+    /// not to be read back at a start as if they were.
+    pub(crate) fn draw_horizon_back(&mut self, key: SessionKey, effects: &mut Effects) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let is_online = session.connection.is_some();
+        let Some(kept) = session.kept.as_deref_mut().filter(|_| is_online) else { return };
+        let last = kept.last_in_memory();
+        let Some(up_to) = last.filter(|last| *last < kept.next_horizon) else { return };
+        (kept.horizon, kept.next_horizon) = (kept.horizon.min(up_to), up_to);
+        (kept.hurried_horizon, kept.horizon_behind) = (0, self.records.handed_out());
+        let record = Record::MaySend { session: kept.name, up_to };
+        self.record_leisurely(record, effects);
+    }
+
+    /// The store knows where the horizon is, by so many records, unless it was drawn back since.
     pub(crate) fn on_horizon_durable(
         &mut self,
         key: SessionKey,
-        up_to: u64,
+        (up_to, recorded): (u64, u64),
         effects: &mut Effects,
     ) {
         if let Some(session) = self.registry.session_mut(key)
             && let Some(kept) = &mut session.kept
+            && recorded > kept.horizon_behind
         {
             kept.horizon = kept.horizon.max(up_to);
             self.pump(key, effects);

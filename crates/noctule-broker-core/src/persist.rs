@@ -70,11 +70,16 @@ impl Records {
     }
 
     /// The next of them, if its record is durable.
-    fn next_horizon(&mut self) -> Option<(SessionKey, u64)> {
+    fn next_horizon(&mut self) -> Option<(SessionKey, (u64, u64))> {
         let durable = self.durable;
-        let (_, session, up_to) = *self.horizons.front().filter(|(at, ..)| *at <= durable)?;
+        let (at, session, up_to) = *self.horizons.front().filter(|(at, ..)| *at <= durable)?;
         self.horizons.pop_front();
-        Some((session, up_to))
+        Some((session, (up_to, at)))
+    }
+
+    /// How many were handed out.
+    pub(crate) const fn handed_out(&self) -> u64 {
+        self.handed_out
     }
 }
 
@@ -172,8 +177,8 @@ impl Shard {
     /// So many records are durable: whoever waits for them goes on.
     pub(crate) fn on_persisted(&mut self, records: u64, effects: &mut Effects) {
         self.records.durable = self.records.durable.max(records.min(self.records.handed_out));
-        while let Some((session, up_to)) = self.records.next_horizon() {
-            self.on_horizon_durable(session, up_to, effects);
+        while let Some((session, horizon)) = self.records.next_horizon() {
+            self.on_horizon_durable(session, horizon, effects);
         }
         while let Some((wanted, _)) = self.records.waiting.front()
             && *wanted <= self.records.durable

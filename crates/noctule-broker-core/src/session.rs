@@ -113,6 +113,8 @@ pub(crate) struct Kept {
     pub(crate) next_horizon: u64,
     /// The last of those that were recorded so that they become durable at once.
     pub(crate) hurried_horizon: u64,
+    /// Horizons count that are recorded behind so many records: those before may lie beyond.
+    pub(crate) horizon_behind: u64,
     /// Whether its client has acknowledged something that is not recorded.
     pub(crate) has_acknowledged: bool,
     /// The places of messages that its client has and whose packet identifiers are not free yet, as
@@ -141,6 +143,7 @@ impl Kept {
             horizon: 0,
             next_horizon: 0,
             hurried_horizon: 0,
+            horizon_behind: 0,
             has_acknowledged: false,
             released: BTreeMap::new(),
             has_will: false,

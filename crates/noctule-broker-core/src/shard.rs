@@ -223,7 +223,7 @@ impl Shard {
             Input::QueueRead { session, from, messages, next } => {
                 self.on_queue_read(session, from, messages, next, effects);
             }
-            Input::Spilled { session, up_to } => self.on_spilled(session, up_to),
+            Input::Spilled { session, up_to } => self.on_spilled(session, up_to, effects),
             Input::LogEmptied => self.on_log_emptied(effects),
             Input::Restore(restored) => self.on_restore(restored, effects),
             Input::StoreReport(report) => self.counters.note_store(report),

@@ -133,6 +133,32 @@ fn a_client_that_goes_and_comes_gets_what_it_had_again_and_then_the_rest() {
     client.expect_nothing_before_pong();
 }
 
+/// However many clients come and go, nothing waits in memory for them.
+#[test]
+fn what_was_read_back_for_a_client_that_has_gone_is_forgotten_at_once() {
+    let broker = storing();
+    absent(&broker, Version::V5_0);
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    publish(&mut publisher, 1..6);
+    broker.spill();
+    let used = || broker.look(|shard| shard.gauges()).memory_bytes;
+    assert_eq!(used(), 0);
+    let mut client = broker.connect(&lasting(Version::V5_0, "a").receive_maximum(1));
+    assert_eq!(client.expect_publish().text(), "1");
+    let two = used();
+    drop(client);
+    assert_eq!(used(), two / 2, "what is in flight");
+    expect_again(&broker);
+}
+
+/// The client `a` comes again: it was sent the first message.
+fn expect_again(broker: &Broker) {
+    let mut client = broker.lasting(Version::V5_0, "a");
+    assert!(client.receive().dup);
+    expect(&mut client, 2..6);
+    client.expect_nothing_before_pong();
+}
+
 #[test]
 fn an_answer_for_a_queue_that_was_put_away_since_is_ignored() {
     let broker = storing();
@@ -146,6 +172,7 @@ fn an_answer_for_a_queue_that_was_put_away_since_is_ignored() {
     drop(client);
     let mut client = broker.connect(&lasting(Version::V5_0, "a").receive_maximum(2));
     assert_eq!(client.expect_publish().text(), "1");
+    assert!(broker.read(), "what was not sent was forgotten again");
     assert_eq!(client.expect_publish().text(), "2");
     drop(client);
     broker.spill();
@@ -386,6 +413,10 @@ fn the_store_is_told_where_it_has_nothing_before_what_stands_behind_that_is_sent
             client.expect_nothing_before_pong();
             broker.kept();
         }
+        let Record::MaySend { up_to, .. } = broker.record() else { panic!("another record") };
+        assert!(up_to == 6 || places == [8], "what was read, and nothing that is not");
+        client.expect_nothing_before_pong();
+        broker.kept();
         for (text, packet_id) in sent {
             let message = client.expect_publish();
             assert_eq!((message.text(), message.packet_id), (*text, Some(*packet_id)));

@@ -151,3 +151,65 @@ fn a_client_that_leaves_one_message_unacknowledged_gets_no_identifier_twice() {
     client.send_puback(first);
     assert!(take(&broker, &mut client) >= 1_000);
 }
+
+/// A start reads back all that may have been sent.
+#[test]
+fn a_horizon_is_not_beyond_what_is_in_memory() {
+    let broker = broker();
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    broker.lasting(Version::V5_0, "a").subscribe(&[("t", QoS::AtLeastOnce)]);
+    publish(&mut publisher, 3 * FIRST);
+    broker.spill();
+    broker.hold();
+    let mut client = broker.open();
+    client.send_connect(&lasting(Version::V5_0, "a"));
+    let Record::SessionStarted(terms) = broker.record() else { panic!("another record") };
+    assert_eq!(terms.may_send, Some(0), "all of it stands in the store alone");
+    broker.kept();
+    client.expect_connack();
+    let (mut sent, mut known) = (0, 0);
+    loop {
+        let more = take(&broker, &mut client);
+        sent += more;
+        assert!(more <= 2, "one part of two is read at a time");
+        assert_eq!(sent, known);
+        if sent == 3 * FIRST {
+            break;
+        }
+        let [up_to] = horizons(broker.records())[..] else { panic!("behind {sent}") };
+        let is_all_read = up_to >= 3 * FIRST;
+        assert!(up_to - sent <= 2 || is_all_read, "what was read, and nothing behind it");
+        known = up_to.min(3 * FIRST);
+        broker.kept();
+    }
+}
+
+/// It comes back when what it has counted on leaves memory: that was not sent.
+#[test]
+fn a_horizon_comes_back_when_messages_leave_memory_that_were_not_sent() {
+    let broker = broker();
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    let mut client = broker.lasting(Version::V5_0, "a");
+    client.subscribe(&[("t", QoS::AtLeastOnce)]);
+    let large = "x".repeat(1_024);
+    for _ in 0..FIRST {
+        publisher.publish("t", &large, QoS::AtLeastOnce);
+    }
+    broker.leisurely();
+    broker.spill();
+    let back = horizons(broker.leisurely());
+    // What it was sent, and one part that waits for it.
+    let [up_to] = back[..] else { panic!("{back:?}") };
+    assert!((u64::from(WINDOW)..FIRST / 4).contains(&up_to), "{up_to}");
+    broker.spill();
+    assert_eq!(horizons(broker.leisurely()), [], "that is known");
+    broker.hold();
+    let mut sent = 0;
+    while sent < FIRST {
+        let more = take(&broker, &mut client);
+        assert!(sent + more <= up_to || sent >= up_to, "{more} behind {sent}");
+        sent += more;
+        broker.keep_all();
+        broker.records();
+    }
+}

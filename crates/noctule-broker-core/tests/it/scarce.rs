@@ -90,6 +90,35 @@ fn whoever_is_faster_than_the_log_is_emptied_waits_and_loses_nothing() {
     }
 }
 
+/// It would stay there, even when they have gone, until their sessions end.
+#[test]
+fn clients_that_acknowledge_nothing_have_no_more_read_back_than_there_is_memory_for() {
+    for version in VERSIONS {
+        let broker = small(version);
+        let mut publisher = broker.client(version, "publisher");
+        let mut count = 0;
+        for _ in 0..5 {
+            count += fill(&broker, &mut publisher, QoS::AtLeastOnce) + 1;
+            broker.spill();
+            broker.log_emptied();
+            finish(&mut publisher, QoS::AtLeastOnce);
+        }
+        let used = || broker.look(|shards| shards.gauges()).memory_bytes;
+        for _ in 0..3 {
+            drop(broker.lasting(version, "absent"));
+            assert!((MEMORY_BYTES_MAX / 2..MEMORY_BYTES_MAX + 4_096).contains(&used()));
+        }
+        let mut absent = broker.lasting(version, "absent");
+        while count > 0 {
+            let more = absent.receive_all().len();
+            assert!(more > 0, "{count} are missing");
+            count -= more;
+        }
+        absent.expect_nothing_before_pong();
+        assert_eq!(used(), 0);
+    }
+}
+
 #[test]
 fn if_emptying_the_log_does_not_help_queues_drop_what_is_too_much() {
     let broker = small(Version::V5_0);
