@@ -46,7 +46,7 @@ impl Kept {
 }
 
 impl Session {
-    /// Where the horizon should be, as a connection begins: never beyond what is in memory, or comes
+    /// Where the horizon should be as a connection begins: never beyond what is in memory, or comes
     /// from now on. A start reads back whatever may have been sent.
     fn first_horizon(&self) -> u64 {
         let Some(kept) = self.kept.as_deref() else { return 0 };

@@ -20,6 +20,7 @@ mod live;
 mod message;
 mod model;
 mod opening;
+mod places;
 mod progress;
 mod queued_run;
 mod queues;

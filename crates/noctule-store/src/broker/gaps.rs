@@ -98,8 +98,7 @@ impl Numbered {
         let away = away.map(|away| (away.from, away.up_to));
         let (mut next, mut lost) = (self.up_to.saturating_add(1), Vec::new());
         for (first, last) in waiting.chain(away).chain(behind.map(|place| (place, place))) {
-            let missing = (next..first).filter(|place| progress.wants(*place));
-            lost.extend(missing.take(LOST_MAX - lost.len()));
+            lost.extend(progress.wanted(next..first).take(LOST_MAX - lost.len()));
             next = next.max(last.saturating_add(1));
         }
         lost

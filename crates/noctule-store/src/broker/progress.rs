@@ -3,12 +3,14 @@
 //! The packet identifiers of the messages that are left follow one another in the order of the
 //! queue, so that a message's place and the first identifier say which one it has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use noctule_broker_core::Step;
 use noctule_packet::PacketId;
 
 use super::damaged::Damaged;
+use super::places::Places;
 use super::reader::{Reader, put_tagged_with};
 
 const PACKET_IDS: u16 = u16::MAX;
@@ -18,7 +20,7 @@ const PACKET_IDS: u16 = u16::MAX;
 const SETTLED: u16 = 8_192;
 
 const STEPS: u8 = 1;
-const SKIPPED: u8 = 2;
+const SKIPPED: u8 = 3;
 
 const DONE: u64 = u64::MAX;
 
@@ -34,7 +36,7 @@ pub(super) struct Progress {
     /// How many PUBRECs have come.
     releases: u64,
     /// Places behind that whose messages are gone without having had a packet identifier.
-    skipped: BTreeSet<u64>,
+    skipped: Places,
 }
 
 impl Default for Progress {
@@ -44,7 +46,7 @@ impl Default for Progress {
             next: PacketId::MIN,
             steps: BTreeMap::new(),
             releases: 0,
-            skipped: BTreeSet::new(),
+            skipped: Places::default(),
         }
     }
 }
@@ -60,17 +62,23 @@ impl Progress {
 
     /// Whether a message at this place is still to be delivered.
     pub(super) fn wants(&self, sequence: u64) -> bool {
-        sequence > self.up_to && !self.skipped.contains(&sequence)
+        sequence > self.up_to && !self.skipped.contains(sequence)
     }
 
     /// The places whose messages are gone without having had a packet identifier.
-    pub(super) const fn skipped(&self) -> &BTreeSet<u64> {
+    pub(super) const fn skipped(&self) -> &Places {
         &self.skipped
+    }
+
+    /// Of these places those whose messages are still to be delivered.
+    pub(super) fn wanted(&self, among: Range<u64>) -> impl Iterator<Item = u64> {
+        let first = among.start.max(self.up_to.saturating_add(1));
+        self.skipped.gaps(first..among.end)
     }
 
     /// The last place that is known to have been taken.
     pub(super) fn last(&self) -> u64 {
-        self.skipped.last().copied().unwrap_or(0).max(self.up_to)
+        self.skipped.last().max(self.up_to)
     }
 
     /// Everything up to a place is done. What is behind it already says nothing new.
@@ -89,7 +97,7 @@ impl Progress {
             self.steps.retain(|packet_id, _| distance(first, *packet_id) >= passed);
         }
         (self.up_to, self.next) = (up_to, next);
-        self.skipped = self.skipped.split_off(&up_to.saturating_add(1));
+        self.skipped.forget(up_to);
     }
 
     pub(super) fn skip(&mut self, sequence: u64) {
@@ -125,11 +133,13 @@ impl Progress {
 
     /// Which ones of those with packet identifiers places are that stand in order, counted from 1.
     pub(super) fn ranks(&self, places: impl IntoIterator<Item = u64>) -> impl Iterator<Item = u64> {
-        let (mut skipped, mut passed) = (self.skipped.iter().peekable(), 0);
+        let (mut skipped, mut passed) = (self.skipped.runs().peekable(), 0);
         places.into_iter().map(move |place| {
-            while skipped.next_if(|skipped| **skipped <= place).is_some() {
-                passed += 1;
+            while let Some((first, last)) = skipped.next_if(|(_, last)| *last <= place) {
+                passed += last - first + 1;
             }
+            let begun = skipped.peek().filter(|(first, _)| *first <= place);
+            let passed = passed + begun.map_or(0, |(first, _)| place - first + 1);
             place.saturating_sub(self.up_to).saturating_sub(passed)
         })
     }
@@ -143,8 +153,8 @@ impl Progress {
     /// The last place whose message was sent for sure: more is known of it than that it waits.
     pub(super) fn sent_for_sure(&self) -> u64 {
         let begun = self.up_to.saturating_add(self.begun() as u64);
-        self.skipped.iter().fold(begun, |place, skipped| {
-            if *skipped <= place { place.saturating_add(1) } else { place }
+        self.skipped.runs().fold(begun, |place, (first, last)| {
+            if first <= place { place.saturating_add(last - first + 1) } else { place }
         })
     }
 
@@ -163,9 +173,7 @@ impl Progress {
             });
         }
         if !self.skipped.is_empty() {
-            put_tagged_with(out, SKIPPED, |out| {
-                self.skipped.iter().for_each(|at| out.extend_from_slice(&at.to_le_bytes()));
-            });
+            put_tagged_with(out, SKIPPED, |out| self.skipped.put(out));
         }
     }
 
@@ -184,12 +192,13 @@ impl Progress {
                         };
                         progress.steps.insert(packet_id, step);
                     }
-                    SKIPPED => progress.skip(field.number("sequence")?),
+                    SKIPPED => progress.skipped.read(field)?,
                     _ => return Ok(()),
                 }
             }
             Ok(())
         })?;
+        progress.skipped.forget(up_to);
         Ok(progress)
     }
 }
@@ -210,4 +219,55 @@ pub(super) fn ahead(packet_id: PacketId, count: u64) -> PacketId {
 const fn distance(first: PacketId, packet_id: PacketId) -> u16 {
     let (first, wanted) = (first.value(), packet_id.value());
     if wanted >= first { wanted - first } else { PACKET_IDS - first + wanted }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behind(up_to: u64, skipped: &[u64], begun: u16) -> Progress {
+        let mut progress = Progress { up_to, ..Progress::default() };
+        skipped.iter().for_each(|place| progress.skip(*place));
+        if let Some(packet_id) = PacketId::new(begun) {
+            progress.release(packet_id);
+        }
+        progress
+    }
+
+    #[test]
+    fn places_without_an_identifier_are_not_counted() {
+        for (skipped, begun, sent) in [
+            (&[][..], 0, 10),
+            (&[], 3, 13),
+            (&[11], 0, 10),
+            (&[11, 12, 13], 1, 14),
+            (&[12, 13, 20, 21], 3, 15),
+            (&[12, 13, 16, 17], 3, 15),
+            (&[12, 14, 16], 3, 15),
+        ] {
+            let progress = behind(10, skipped, begun);
+            assert_eq!(progress.sent_for_sure(), sent, "{skipped:?}, {begun}");
+            let rank = |place: &u64| {
+                let before = skipped.iter().filter(|skipped| *skipped <= place).count();
+                place - 10 - before as u64
+            };
+            let places = [11, 12, 13, 15, 16, 19, 20, 30];
+            let ranks: Vec<u64> = places.iter().map(rank).collect();
+            assert_eq!(progress.ranks(places).collect::<Vec<_>>(), ranks, "{skipped:?}");
+            let wanted = (8..22).filter(|place| progress.wants(*place)).collect::<Vec<_>>();
+            assert_eq!(progress.wanted(8..22).collect::<Vec<_>>(), wanted);
+            let mut stored = Vec::new();
+            progress.put(&mut stored);
+            assert_eq!(Progress::read(Reader::new(&stored)), Ok(progress));
+        }
+    }
+
+    /// A session that is never done with its oldest message may give up others for years.
+    #[test]
+    fn places_that_follow_one_another_take_the_room_of_one() {
+        let many: Vec<u64> = (12..100_000).collect();
+        let mut stored = Vec::new();
+        behind(10, &many, 0).put(&mut stored);
+        assert!(stored.len() < 50, "{} bytes", stored.len());
+    }
 }

@@ -1,10 +1,11 @@
 //! What of queues stands on disk only, read back in slices while the store goes on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use noctule_broker_core::StoredMessage;
 
+use super::places::Places;
 use super::progress::Progress;
 use super::spilled;
 use crate::error::StoreError;
@@ -16,7 +17,7 @@ use crate::run::{RunsView, SliceLimits};
 pub struct Queues {
     runs: RunsView,
     /// Of each session the places whose messages were given up before they could be sent.
-    skipped: Arc<Mutex<HashMap<u64, BTreeSet<u64>>>>,
+    skipped: Arc<Mutex<HashMap<u64, Places>>>,
 }
 
 /// A part of a queue.
@@ -37,7 +38,7 @@ impl Queues {
         Self { runs, skipped: Arc::default() }
     }
 
-    fn skipped(&self) -> MutexGuard<'_, HashMap<u64, BTreeSet<u64>>> {
+    fn skipped(&self) -> MutexGuard<'_, HashMap<u64, Places>> {
         // Nobody can panic halfway through a change.
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,7 +59,7 @@ impl Queues {
             }
         })?;
         if let Some(skipped) = self.skipped().get(&session) {
-            messages.retain(|message| !skipped.contains(&message.sequence));
+            messages.retain(|message| !skipped.contains(message.sequence));
         }
         unreadable.extend(found.damaged.iter().map(ToString::to_string));
         Ok(Slice { messages, next: found.next, has_more: found.has_more, unreadable })
