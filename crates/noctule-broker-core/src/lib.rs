@@ -83,6 +83,7 @@ mod shard;
 mod shard_message;
 mod shared;
 mod shared_queue;
+mod source;
 mod spares;
 mod statistics;
 mod store_report;
@@ -112,12 +113,11 @@ pub use placement::Placement;
 pub use planted::PlantedFault;
 pub use queued_run::QueuedRun;
 pub use registry::SessionKey;
-pub use restored::{
-    Away, Restored, Step, StoredMessage, StoredSession, StoredSharedQueue, WillOwner,
-};
+pub use restored::{Away, Restored, Step, StoredMessage, StoredSession, StoredSharedQueue};
 pub use settings::{Durability, Features, LimitOutOfRange, Limits, Settings, SharedStrategy};
 pub use shard::Shard;
 pub use shard_message::ShardMessage;
+pub use source::{Source, WillOwner};
 pub use statistics::{ClientSummary, Gauges, Statistics};
 pub use store_report::StoreReport;
 pub use stored::{

@@ -45,9 +45,10 @@ impl Outstanding {
         Self { parts, reason, packet_id, name: 0 }
     }
 
-    /// What the store has to wait for before it is told that a publication is routed.
-    pub(crate) const fn unrouted(parts: u32, name: u64) -> Self {
-        Self { parts, reason: ReasonCode::Success, packet_id: None, name }
+    /// What the store has to wait for before it is told that a publication is routed: one part is
+    /// that this is begun.
+    pub(crate) const fn unrouted(name: u64, packet_id: Option<PacketId>) -> Self {
+        Self { parts: 1, reason: ReasonCode::Success, packet_id, name }
     }
 
     /// It waits for so much more.

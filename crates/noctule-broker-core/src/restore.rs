@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use noctule_packet::{PacketId, QoS};
+use noctule_session::AnswerId;
 
 use crate::effect::{Effect, Effects, Principal, Token, Waiting};
 use crate::fan_out::Then;
@@ -22,10 +23,11 @@ use crate::outstanding::Outstanding;
 use crate::placement::Placement;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
-use crate::restored::{Restored, Step, StoredMessage, StoredSession, StoredSharedQueue, WillOwner};
+use crate::restored::{Restored, Step, StoredMessage, StoredSession, StoredSharedQueue};
 use crate::retained;
 use crate::session::{Delivery, Kept, Session};
 use crate::shard::Shard;
+use crate::source::Source;
 use crate::stored::AS_RETAINED;
 use crate::subscribe::Request;
 use crate::timers::Timer;
@@ -37,8 +39,8 @@ const UNROUTED: u64 = 1 << 63;
 /// No more messages than that are in flight at a time.
 const WINDOW_MAX: usize = 65_534;
 
-/// A name, that of the publisher, whose will it was, and the message.
-type StoredPublication = (u64, u64, Option<WillOwner>, Arc<Message>);
+/// A name, that of the publisher, how it came, and the message.
+type StoredPublication = (u64, u64, Source, Arc<Message>);
 
 /// What is not finished of restoring.
 #[derive(Debug, Default)]
@@ -72,8 +74,8 @@ impl Shard {
                 self.restoring.shared.push(stored);
             }
             Restored::Retained(message) => self.restore_retained(message),
-            Restored::Unrouted { publication, session, will_of, message } => {
-                self.restoring.unrouted.push((publication, session, will_of, message));
+            Restored::Unrouted { publication, session, source, message } => {
+                self.restoring.unrouted.push((publication, session, source, message));
             }
             Restored::Queued { publication, sessions } => {
                 self.restoring.queued.insert(publication, sessions);
@@ -162,17 +164,17 @@ impl Shard {
         for stored in core::mem::take(&mut self.restoring.shared) {
             self.go_on_with_shared(stored, effects);
         }
-        for (name, session, will_of, message) in unrouted {
+        for (name, session, source, message) in unrouted {
             // What a session has published counts, even if it is over.
             let key = sessions.get(&session).map(|(key, _)| *key);
-            if let Some(owner) = will_of {
-                let publisher = key.unwrap_or(SessionKey::NOBODY);
-                self.go_on_with_will((name, publisher), owner, message, effects);
-                continue;
-            }
-            let publisher = key.map_or(Publisher::Nobody, Publisher::Session);
-            if let Some(publication) = Publication::of(&message, publisher) {
-                self.route_named(publication, name, effects);
+            match source {
+                Source::Will(owner) => {
+                    let publisher = key.unwrap_or(SessionKey::NOBODY);
+                    self.go_on_with_will((name, publisher), owner, message, effects);
+                }
+                Source::Packet(packet_id) => {
+                    self.go_on_with_publication((name, packet_id), key, &message, effects);
+                }
             }
         }
         for (key, was_connected) in sessions.into_values() {
@@ -192,6 +194,31 @@ impl Shard {
         self.on_timeout(effects);
     }
 
+    /// Routes a QoS 2 publication once more. Its publisher sends it again, too, and is told when
+    /// that is done.
+    fn go_on_with_publication(
+        &mut self,
+        (name, packet_id): (u64, PacketId),
+        key: Option<SessionKey>,
+        message: &Arc<Message>,
+        effects: &mut Effects,
+    ) {
+        let publisher = key.map_or(Publisher::Nobody, Publisher::Session);
+        let Some(publication) = Publication::of(message, publisher) else { return };
+        let session = key.and_then(|key| self.registry.session_mut(key));
+        let answer = session.and_then(|session| session.receiver.keep_again(packet_id));
+        let waiting = key.zip(answer.map(AnswerId::value));
+        let waiting = waiting.unwrap_or_else(|| self.nobodys_answer(key));
+        self.outstanding.insert(waiting, Outstanding::unrouted(name, answer.and(Some(packet_id))));
+        self.route_named(publication, name, waiting, effects);
+    }
+
+    /// What somebody waits for who is not told of it.
+    fn nobodys_answer(&mut self, key: Option<SessionKey>) -> (SessionKey, u64) {
+        self.restoring.named += 1;
+        (key.unwrap_or(SessionKey::NOBODY), UNROUTED + self.restoring.named)
+    }
+
     /// Publishes for somebody who does not wait for it what the store has a name for, unless its
     /// topic takes no retained message.
     pub(crate) fn publish_named(
@@ -202,19 +229,22 @@ impl Shard {
     ) -> Result<(), Refused> {
         publication.name = name;
         self.check_retained(&publication)?;
-        self.route_named(publication, name, effects);
+        let waiting = self.nobodys_answer(publication.publisher.session());
+        self.outstanding.insert(waiting, Outstanding::unrouted(name, None));
+        self.route_named(publication, name, waiting, effects);
         Ok(())
     }
 
     /// Routes a publication to all who have not got it before the last crash, and lets the store
-    /// know when that is done.
-    fn route_named(&mut self, mut publication: Publication<'_>, name: u64, effects: &mut Effects) {
+    /// know when that is done, and whoever waits for it.
+    fn route_named(
+        &mut self,
+        mut publication: Publication<'_>,
+        name: u64,
+        waiting: (SessionKey, u64),
+        effects: &mut Effects,
+    ) {
         publication.name = name;
-        let key = publication.publisher.session().unwrap_or(SessionKey::NOBODY);
-        let waiting = (key, UNROUTED + self.restoring.named);
-        self.restoring.named += 1;
-        // One part is this.
-        self.outstanding.insert(waiting, Outstanding::unrouted(1, name));
         let matches = self.route(publication.topic);
         let (parts, rest) = self.make_public(&mut publication, &matches, Some(waiting), effects);
         if let Some(from) = rest {

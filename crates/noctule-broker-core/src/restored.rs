@@ -8,6 +8,7 @@ use noctule_packet::{PacketId, QoS};
 use noctule_session::Timestamp;
 
 use crate::message::Message;
+use crate::source::Source;
 use crate::stored::{StoredSubscription, StoredTerms};
 
 /// One message that waits for a stored session.
@@ -100,15 +101,6 @@ pub struct StoredSharedQueue {
     pub last: u64,
 }
 
-/// Who is asked about when a will is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WillOwner {
-    /// The client identifier.
-    pub client_id: Arc<str>,
-    /// The user, if there was one.
-    pub user_name: Option<Box<str>>,
-}
-
 /// What a store gives back, before the first client comes.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -126,8 +118,8 @@ pub enum Restored {
         publication: u64,
         /// Who published it.
         session: u64,
-        /// If it was a will: whose.
-        will_of: Option<WillOwner>,
+        /// How it came.
+        source: Source,
         /// The message.
         message: Arc<Message>,
     },

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::message::Message;
 use crate::queued_run::QueuedRun;
-use crate::restored::WillOwner;
+use crate::source::WillOwner;
 use crate::will::Will;
 
 /// One fact to be made durable. What a record says of a session counts only behind its

@@ -14,9 +14,9 @@ use crate::payload::Payload;
 use crate::persist::Awaiting;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
-use crate::restored::WillOwner;
 use crate::settings::Durability;
 use crate::shard::Shard;
+use crate::source::WillOwner;
 use crate::stored::Record;
 use crate::timers::Timer;
 

@@ -144,6 +144,18 @@ impl Receiver {
         self.state().exactly_once.entry(packet_id).or_default();
     }
 
+    /// The message of a restored publication is kept once more: complete the answer when it is. A
+    /// repetition is not answered before. `None` if there is no such publication.
+    pub fn keep_again(&mut self, packet_id: PacketId) -> Option<AnswerId> {
+        let answer = AnswerId(self.first);
+        let exchange =
+            self.exchange_mut(packet_id).filter(|exchange| exchange.keeping.is_none())?;
+        exchange.keeping = Some(answer);
+        self.state().earlier.insert(answer, packet_id);
+        self.first += 1;
+        Some(answer)
+    }
+
     /// A new connection is up. What was owed on the old one is owed no more: the peer repeats what
     /// was not acknowledged. The peer's quota begins anew.
     pub fn resume(&mut self, maximum: u16) {

@@ -264,6 +264,32 @@ fn restored_identifiers_are_duplicates_whatever_the_receive_maximum() {
 }
 
 #[test]
+fn what_is_kept_once_more_is_not_acknowledged_before() {
+    for is_released in [false, true] {
+        let mut receiver = Receiver::new(10);
+        assert_eq!(receiver.keep_again(id(1)), None, "it is unknown");
+        (1..=2).for_each(|value| receiver.restore(id(value)));
+        let answers = [1, 2].map(|value| receiver.keep_again(id(value)).unwrap());
+        assert_ne!(answers[0], answers[1]);
+        assert_eq!(receiver.keep_again(id(1)), None, "it is on its way");
+        receiver.resume(10);
+        repeat(&mut receiver, 2);
+        publish(&mut receiver, QoS::ExactlyOnce, 3);
+        // PUBREC has left before: its PUBREL says that nothing is waited for.
+        let release = is_released.then(|| receiver.on_pubrel(id(1), NOT_FOUND).unwrap());
+        assert_eq!(leaving(&mut receiver), []);
+        receiver.complete(answers[1], ReasonCode::Success);
+        assert_eq!(leaving(&mut receiver), [(Pubrec, 2, ReasonCode::Success)]);
+        receiver.complete(answers[0], ReasonCode::Success);
+        if let Some(release) = release {
+            receiver.complete(release, ReasonCode::Success);
+        }
+        assert_eq!(leaving(&mut receiver), []);
+        assert!(receiver.is_unreleased(id(1)));
+    }
+}
+
+#[test]
 fn a_full_window_completes_in_reverse_without_searching_it_each_time() {
     // With a search for each answer this takes minutes.
     let mut receiver = Receiver::new(u16::MAX);

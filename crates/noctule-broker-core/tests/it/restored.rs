@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    AS_RETAINED, Event, Input, Message, Payload, Record, Restored, ShardId, Step, StoredMessage,
-    StoredSession, StoredSubscription, Will, WillOwner,
+    AS_RETAINED, Event, Input, Message, Payload, Record, Restored, ShardId, Source, Step,
+    StoredMessage, StoredSession, StoredSubscription, Will, WillOwner,
 };
 use noctule_packet::{ForwardedProperties, PacketId, PacketType, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, VERSIONS};
@@ -52,6 +52,39 @@ fn a_restored_session_has_its_subscriptions() {
         let gauges = broker.look(|shard| shard.gauges());
         assert_eq!((gauges.subscriptions, gauges.shared_groups), (2, 1));
     }
+}
+
+/// What it publishes next must not be overtaken by that.
+#[test]
+fn who_publishes_again_what_a_crash_has_interrupted_is_told_when_that_is_done() {
+    spec!("MQTT5-4.3.3-10", "MQTT5-3.3.1-5");
+    let homes = [("publisher", 0), ("t", 1)];
+    let broker = storing_with(|settings| settings.placement = placement_of(2, &homes));
+    let message = message(0, "x", QoS::ExactlyOnce).message;
+    broker.restore_up_to_end(vec![
+        Restored::Unrouted {
+            publication: name(50),
+            session: name(1),
+            source: Source::Packet(id(7)),
+            message: Arc::new(Message { retain: true, ..(*message).clone() }),
+        },
+        restored(StoredSession { received: vec![id(7)], ..stored_session(1, "publisher") }),
+    ]);
+    broker.hold_mail();
+    broker.go_on();
+    let mut publisher = broker.open();
+    publisher.send_connect(&lasting(Version::V5_0, "publisher"));
+    broker.keep_all();
+    assert!(publisher.expect_connack().session_present);
+    let publish = OwnedPublish::new("t", "x", QoS::ExactlyOnce).retain(true).packet_id(7);
+    publisher.send_publish(&OwnedPublish { dup: true, ..publish });
+    publisher.expect_nothing_before_pong();
+    broker.carry_all();
+    publisher.expect_nothing_before_pong();
+    broker.keep_all();
+    broker.carry_all();
+    publisher.expect_pubrec(7);
+    assert_eq!(broker.look(|shards| shards.gauges().retained_messages), 1);
 }
 
 #[test]
@@ -377,7 +410,7 @@ fn an_unrouted_publication_reaches_those_who_have_not_got_it_and_nobody_twice() 
             let mut given = vec![Restored::Unrouted {
                 publication,
                 session: name(1),
-                will_of: None,
+                source: Source::Packet(id(7)),
                 message: Arc::clone(&unrouted),
             }];
             if publisher_is_there {
@@ -487,7 +520,8 @@ fn an_unrouted_publication_changes_what_is_retained_unless_it_has() {
                 Arc::new(Message { retain: true, ..(*message).clone() })
             };
             let owner = WillOwner { client_id: "publisher".into(), user_name: None };
-            let (message, will_of) = (retained("older"), has_changed.then_some(owner));
+            let message = retained("older");
+            let source = if has_changed { Source::Will(owner) } else { Source::Packet(id(7)) };
             for shard in 0..shards {
                 let sessions = has_changed.then_some(AS_RETAINED).into_iter().collect();
                 let queued = Restored::Queued { publication, sessions };
@@ -496,7 +530,7 @@ fn an_unrouted_publication_changes_what_is_retained_unless_it_has() {
             let newer = Restored::Retained(retained("newer"));
             broker.input_at(ShardId(shards - 1), Input::Restore(newer));
             let unrouted =
-                Restored::Unrouted { publication, session, will_of, message: message.clone() };
+                Restored::Unrouted { publication, session, source, message: message.clone() };
             broker.restore_up_to_end(vec![
                 unrouted,
                 restored(StoredSession {

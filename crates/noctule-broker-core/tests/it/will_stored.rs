@@ -1,7 +1,7 @@
 //! Wills that are kept: a crash loses none that is due, and doubles none.
 
 use noctule_broker_core::{
-    Authorization, Effect, Input, Record, Restored, StoredSession, WillOwner,
+    Authorization, Effect, Input, Record, Restored, Source, StoredSession, WillOwner,
 };
 use noctule_packet::{QoS, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedWill, VERSIONS};
@@ -80,7 +80,7 @@ fn a_will_that_was_due_before_a_crash_is_asked_about_and_reaches_who_has_not_got
             Restored::Unrouted {
                 publication,
                 session: name(8),
-                will_of: Some(owner),
+                source: Source::Will(owner),
                 message: message(1, "gone", QoS::ExactlyOnce).message,
             },
         ]);

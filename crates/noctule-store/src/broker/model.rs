@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    AS_RETAINED, Message, Record, Reference, StoredTerms, WillOwner, is_shared_queue,
+    AS_RETAINED, Message, Record, Reference, Source, StoredTerms, is_shared_queue,
 };
 use noctule_packet::PacketId;
 
@@ -26,7 +26,7 @@ pub struct Model {
     pub(super) retained: HashMap<Arc<str>, Arc<Message>>,
     /// QoS 2 publications and wills that were perhaps not routed to all, with their publishers, and
     /// whose wills they were.
-    pub(super) unrouted: BTreeMap<u64, (u64, Option<WillOwner>, Arc<Message>)>,
+    pub(super) unrouted: BTreeMap<u64, (u64, Source, Arc<Message>)>,
     /// The sessions, and shared subscriptions' queues, that have got such a publication; and
     /// [`AS_RETAINED`].
     pub(super) queued: HashMap<u64, BTreeSet<u64>>,
@@ -56,11 +56,11 @@ impl Model {
             }
             Record::Received { session, packet_id, publication, message } => {
                 self.receive(session, packet_id);
-                self.unrouted(publication, session, None, message);
+                self.unrouted(publication, session, Source::Packet(packet_id), message);
             }
             Record::WillDue { session, publication, owner, message } => {
                 self.end_will(session);
-                self.unrouted(publication, session, Some(owner), message);
+                self.unrouted(publication, session, Source::Will(owner), message);
             }
             Record::Routed { publication } => {
                 self.unrouted.remove(&publication);
@@ -164,11 +164,11 @@ impl Model {
         &mut self,
         publication: u64,
         session: u64,
-        will_of: Option<WillOwner>,
+        source: Source,
         message: Arc<Message>,
     ) {
         self.note_name(publication);
-        self.unrouted.insert(publication, (session, will_of, message));
+        self.unrouted.insert(publication, (session, source, message));
     }
 
     /// A session has no will any more.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use noctule_broker_core::Record;
+use noctule_broker_core::{Record, Source};
 
 use super::checkpoint::Archive;
 use super::keys::{FIRST_SEGMENT, GOT, RUNS, UNROUTED};
@@ -172,11 +172,11 @@ fn read_unrouted(
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     state.scan(UNROUTED, &mut |_, value| match decode(value) {
-        Ok(Record::Received { session, publication, message, .. }) => {
-            model.unrouted(publication, session, None, message);
+        Ok(Record::Received { session, packet_id, publication, message }) => {
+            model.unrouted(publication, session, Source::Packet(packet_id), message);
         }
         Ok(Record::WillDue { session, publication, owner, message }) => {
-            model.unrouted(publication, session, Some(owner), message);
+            model.unrouted(publication, session, Source::Will(owner), message);
         }
         Ok(_) => findings.unreadable.push("a publication in the state: it is none".into()),
         Err(error) => findings.unreadable.push(format!("a publication in the state: {error}")),

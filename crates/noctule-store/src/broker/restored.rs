@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use noctule_broker_core::{Placement, Restored, ShardId};
+use noctule_broker_core::{Placement, Restored, ShardId, Source};
 
 use super::model::Model;
 
@@ -31,7 +31,7 @@ impl Model {
         for message in retained {
             shards.give(owner(placement, &message.topic), Restored::Retained(message));
         }
-        for (publication, (session, will_of, message)) in unrouted {
+        for (publication, (session, source, message)) in unrouted {
             let sessions: Vec<u64> =
                 queued.remove(&publication).unwrap_or_default().into_iter().collect();
             for shard in &mut shards.0 {
@@ -39,11 +39,11 @@ impl Model {
                 shard.push(Restored::Queued { publication, sessions });
             }
             // Whose session is over has no home, and needs none, but for a will.
-            let home = match &will_of {
-                Some(owner) => placement.client(&owner.client_id),
-                None => homes.get(&session).copied().unwrap_or_default(),
+            let home = match &source {
+                Source::Will(owner) => placement.client(&owner.client_id),
+                Source::Packet(_) => homes.get(&session).copied().unwrap_or_default(),
             };
-            shards.give(home, Restored::Unrouted { publication, session, will_of, message });
+            shards.give(home, Restored::Unrouted { publication, session, source, message });
         }
         for shard in &mut shards.0 {
             shard.push(Restored::End { last_name });

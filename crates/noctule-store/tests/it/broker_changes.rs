@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use noctule_broker_core::{
-    AS_RETAINED, Message, Placement, QueuedRun, Record, Reference, References, Restored, Step,
-    StoredSubscription, StoredTerms, Timestamp, Will,
+    AS_RETAINED, Message, Placement, QueuedRun, Record, Reference, References, Restored, Source,
+    Step, StoredSubscription, StoredTerms, Timestamp, Will,
 };
 use noctule_packet::{
     ForwardedProperties, PacketId, PlainPublish, QoS, SubscriptionOptions, TopicName, Version,
@@ -104,12 +104,13 @@ pub(crate) fn begun(state: &dyn State, first: &[Record]) -> Model {
                 let (message, references) = (Arc::clone(message), reference.clone().into());
                 model.apply(Record::Queued { publication: 0, message, references });
             }
-            Record::Received { session, publication, message, .. } => {
-                unrouted.insert(*publication, (*session, None, Arc::clone(message)));
+            Record::Received { session, packet_id, publication, message } => {
+                let source = Source::Packet(*packet_id);
+                unrouted.insert(*publication, (*session, source, Arc::clone(message)));
             }
             Record::WillDue { session, publication, owner, message } => {
-                let will_of = Some(owner.clone());
-                unrouted.insert(*publication, (*session, will_of, Arc::clone(message)));
+                let source = Source::Will(owner.clone());
+                unrouted.insert(*publication, (*session, source, Arc::clone(message)));
             }
             Record::Routed { publication } => drop(unrouted.remove(publication)),
             Record::Retained { publication, .. } | Record::RetainedRemoved { publication, .. } => {
@@ -118,8 +119,8 @@ pub(crate) fn begun(state: &dyn State, first: &[Record]) -> Model {
             _ => {}
         }
     }
-    for (publication, (session, will_of, message)) in unrouted {
-        model.unrouted(publication, session, will_of, message);
+    for (publication, (session, source, message)) in unrouted {
+        model.unrouted(publication, session, source, message);
     }
     model
 }
