@@ -144,6 +144,8 @@ impl Shard {
         (kept.hurried_horizon, kept.horizon_behind) = (0, self.records.handed_out());
         let record = Record::MaySend { session: kept.name, up_to };
         self.record_leisurely(record, effects);
+        // One that was on its way, and waited for, does not count any more.
+        self.waits_for_horizon(key, effects);
     }
 
     /// The store knows where the horizon is, by so many records, unless it was drawn back since.

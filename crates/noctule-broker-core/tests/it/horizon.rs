@@ -184,6 +184,36 @@ fn a_horizon_is_not_beyond_what_is_in_memory() {
     }
 }
 
+/// Nothing is left to wake a client whose horizon was on its way when it was drawn back.
+#[test]
+fn who_waits_for_a_horizon_that_is_drawn_back_waits_for_the_one_behind_it() {
+    let broker = broker();
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    let mut client = broker.lasting(Version::V5_0, "a");
+    client.subscribe(&[("t", QoS::AtLeastOnce)]);
+    broker.hold();
+    let large = "x".repeat(1_024);
+    for _ in 0..FIRST + 200 {
+        let publish = OwnedPublish::new("t", large.as_str(), QoS::AtLeastOnce);
+        publisher.send_publish(&publish.packet_id(1));
+        broker.records();
+        publisher.expect_nothing_before_pong();
+    }
+    assert_eq!(take(&broker, &mut client), FIRST, "the rest waits for the store");
+    broker.spill();
+    broker.keep_all();
+    let mut sent = FIRST;
+    loop {
+        let more = take(&broker, &mut client);
+        sent += more;
+        broker.keep_all();
+        if more == 0 {
+            break;
+        }
+    }
+    assert_eq!(sent, FIRST + 200);
+}
+
 /// It comes back when what it has counted on leaves memory: that was not sent.
 #[test]
 fn a_horizon_comes_back_when_messages_leave_memory_that_were_not_sent() {
