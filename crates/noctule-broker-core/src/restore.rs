@@ -164,6 +164,14 @@ impl Shard {
         for stored in core::mem::take(&mut self.restoring.shared) {
             self.go_on_with_shared(stored, effects);
         }
+        // An identifier may have been used again since the first of them: the last one has it.
+        let exchanges: BTreeMap<_, u64> = unrouted
+            .iter()
+            .filter_map(|(name, session, source, _)| match source {
+                Source::Packet(packet_id) => Some(((*session, *packet_id), *name)),
+                Source::Will(_) => None,
+            })
+            .collect();
         for (name, session, source, message) in unrouted {
             // What a session has published counts, even if it is over.
             let key = sessions.get(&session).map(|(key, _)| *key);
@@ -173,6 +181,8 @@ impl Shard {
                     self.go_on_with_will((name, publisher), owner, message, effects);
                 }
                 Source::Packet(packet_id) => {
+                    let has_it = exchanges.get(&(session, packet_id)) == Some(&name);
+                    let packet_id = has_it.then_some(packet_id);
                     self.go_on_with_publication((name, packet_id), key, &message, effects);
                 }
             }
@@ -195,10 +205,10 @@ impl Shard {
     }
 
     /// Routes a QoS 2 publication once more. Its publisher sends it again, too, and is told when
-    /// that is done.
+    /// that is done, if it still has a packet identifier.
     fn go_on_with_publication(
         &mut self,
-        (name, packet_id): (u64, PacketId),
+        (name, packet_id): (u64, Option<PacketId>),
         key: Option<SessionKey>,
         message: &Arc<Message>,
         effects: &mut Effects,
@@ -206,10 +216,11 @@ impl Shard {
         let publisher = key.map_or(Publisher::Nobody, Publisher::Session);
         let Some(publication) = Publication::of(message, publisher) else { return };
         let session = key.and_then(|key| self.registry.session_mut(key));
-        let answer = session.and_then(|session| session.receiver.keep_again(packet_id));
+        let exchange = session.zip(packet_id);
+        let answer = exchange.and_then(|(session, id)| session.receiver.keep_again(id));
         let waiting = key.zip(answer.map(AnswerId::value));
         let waiting = waiting.unwrap_or_else(|| self.nobodys_answer(key));
-        self.outstanding.insert(waiting, Outstanding::unrouted(name, answer.and(Some(packet_id))));
+        self.outstanding.insert(waiting, Outstanding::unrouted(name, answer.and(packet_id)));
         self.route_named(publication, name, waiting, effects);
     }
 
