@@ -165,6 +165,13 @@ impl World {
             self.connect(client, true);
         }
         self.run_until(self.now + QUIET_MILLIS);
+        // What the others publish may have left no memory for one of them, for a moment.
+        for client in first..self.clients.len() {
+            if !self.clients[client].is_online {
+                self.connect(client, true);
+            }
+        }
+        self.run_until(self.now + QUIET_MILLIS);
         for client in first..self.clients.len() {
             self.subscribe(client, &[(filter, asked)]);
         }
