@@ -87,6 +87,37 @@ fn who_publishes_again_what_a_crash_has_interrupted_is_told_when_that_is_done() 
     assert_eq!(broker.look(|shards| shards.gauges().retained_messages), 1);
 }
 
+/// The first one's PUBREC and PUBCOMP left before another crash took what was known of that.
+#[test]
+fn an_identifier_that_was_used_again_belongs_to_the_last_of_what_is_routed_again() {
+    let homes = [("publisher", 0), ("t", 1)];
+    let broker = storing_with(|settings| settings.placement = placement_of(2, &homes));
+    let unrouted = |number, retain| Restored::Unrouted {
+        publication: name(number),
+        session: name(1),
+        source: Source::Packet(id(7)),
+        message: Arc::new(Message {
+            retain,
+            ..(*message(0, "x", QoS::ExactlyOnce).message).clone()
+        }),
+    };
+    broker.restore_up_to_end(vec![
+        unrouted(50, true),
+        unrouted(51, false),
+        restored(StoredSession { received: vec![id(7)], ..stored_session(1, "publisher") }),
+    ]);
+    broker.hold_mail();
+    broker.go_on();
+    assert_eq!(broker.letters().len(), 1, "the first one is still on its way");
+    let mut publisher = broker.open();
+    publisher.send_connect(&lasting(Version::V5_0, "publisher"));
+    broker.keep_all();
+    assert!(publisher.expect_connack().session_present);
+    let publish = OwnedPublish::new("t", "x", QoS::ExactlyOnce).packet_id(7);
+    publisher.send_publish(&OwnedPublish { dup: true, ..publish });
+    publisher.expect_pubrec(7);
+}
+
 #[test]
 fn a_retained_message_that_has_expired_meanwhile_leaves_the_store() {
     spec!("MQTT5-3.3.2-5");

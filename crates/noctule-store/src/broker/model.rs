@@ -25,7 +25,7 @@ pub struct Model {
     pub(super) shared: HashMap<u64, SharedQueue>,
     pub(super) retained: HashMap<Arc<str>, Arc<Message>>,
     /// QoS 2 publications and wills that were perhaps not routed to all, with their publishers, and
-    /// whose wills they were.
+    /// how they came.
     pub(super) unrouted: BTreeMap<u64, (u64, Source, Arc<Message>)>,
     /// The sessions, and shared subscriptions' queues, that have got such a publication; and
     /// [`AS_RETAINED`].
