@@ -384,9 +384,19 @@ fn a_will_is_not_published_for_whoever_left_or_came_back() {
     let left = [leaving, Event::Ended { client: MORTAL }];
     assert_eq!(mortal(Will::AtOnce, &left, &[]), []);
     assert_eq!(mortal(Will::AtOnce, &left, &[false]), [Kind::WillUnwanted]);
-    // Nobody knows whether the broker got the DISCONNECT.
-    for arrivals in [&[][..], &[false]] {
-        assert_eq!(mortal(Will::AtOnce, &[leaving, Event::Stopped], arrivals), []);
+    // Nobody knows whether the broker got the DISCONNECT, or had it on disk.
+    let [disconnect, ended] = left;
+    for before in [&[disconnect, Event::Stopped][..], &[disconnect, ended, Event::Stopped]] {
+        assert_eq!(mortal(Will::AtOnce, before, &[]), []);
+        assert_eq!(mortal(Will::AtOnce, before, &[false]), []);
+        assert_eq!(mortal(Will::AtOnce, before, &[false, false]), [Kind::WillUnwanted]);
+    }
+    // What came behind it tells that it had.
+    let again = [connect(MORTAL, 8, true, false), connack(MORTAL, false)];
+    for later in [&again[..], &[Event::Settled]] {
+        let before = [&left[..], later, &[Event::Stopped]].concat();
+        assert_eq!(mortal(Will::AtOnce, &before, &[]), []);
+        assert_eq!(mortal(Will::AtOnce, &before, &[false]), [Kind::WillUnwanted]);
     }
     let back = [Event::Stopped, connect(MORTAL, 8, false, true)];
     assert_eq!(mortal(Will::Soon, &back, &[]), []);

@@ -12,7 +12,13 @@ enum Phase {
     Open,
     /// DISCONNECT was sent; whether the broker got it is not known.
     Leaving,
+    /// The broker has ended the connection, but nothing answers DISCONNECT: whether that is on disk
+    /// is not known.
+    Gone,
+    /// Something that the broker did later tells that it is.
     Left,
+    /// The crash came before any of this was known: the will may be published.
+    Unclear,
     /// Without DISCONNECT.
     Cut,
 }
@@ -41,8 +47,8 @@ impl Promise {
     }
 
     fn arrivals_max(&self) -> u32 {
-        let is_forbidden =
-            self.will == Will::Late || matches!(self.phase, Phase::Open | Phase::Left);
+        let is_forbidden = self.will == Will::Late
+            || matches!(self.phase, Phase::Open | Phase::Gone | Phase::Left);
         u32::from(!is_forbidden)
     }
 }
@@ -70,21 +76,22 @@ impl Wills {
                 }
             }
             Event::Connack { client, .. } => {
+                self.advance(client, Phase::Gone, Phase::Left);
                 self.open(client).for_each(|promise| promise.is_accepted = true);
             }
-            Event::Disconnect { client } => {
-                self.open(client).for_each(|promise| promise.phase = Phase::Leaving);
-            }
+            Event::Disconnect { client } => self.advance(client, Phase::Open, Phase::Leaving),
             Event::Drop { client } | Event::Kicked { client } => {
-                self.open(client).for_each(|promise| promise.phase = Phase::Cut);
+                self.advance(client, Phase::Open, Phase::Cut);
             }
-            Event::Ended { client } => {
-                let left = self.of(client).filter(|promise| promise.phase == Phase::Leaving);
-                left.for_each(|promise| promise.phase = Phase::Left);
-            }
+            Event::Ended { client } => self.advance(client, Phase::Leaving, Phase::Gone),
             Event::Stopped => {
-                let open = self.0.values_mut().filter(|promise| promise.phase == Phase::Open);
-                open.for_each(|promise| promise.phase = Phase::Cut);
+                for promise in self.0.values_mut() {
+                    promise.phase = match promise.phase {
+                        Phase::Open => Phase::Cut,
+                        Phase::Leaving | Phase::Gone => Phase::Unclear,
+                        phase @ (Phase::Left | Phase::Cut | Phase::Unclear) => phase,
+                    };
+                }
             }
             Event::WillArrived { connection, arrival }
                 if !arrival.is_repetition && !arrival.dup =>
@@ -119,6 +126,10 @@ impl Wills {
             for _ in promise.arrivals_max()..promise.arrivals {
                 findings.add(Kind::WillUnwanted, client, None);
             }
+            // The round's last publications were acknowledged behind it.
+            if promise.phase == Phase::Gone {
+                promise.phase = Phase::Left;
+            }
             // What has been told is not told again.
             promise.arrivals = promise.arrivals.min(promise.arrivals_max());
             if promise.is_due() && !promise.is_settled {
@@ -129,6 +140,11 @@ impl Wills {
                 }
             }
         }
+    }
+
+    fn advance(&mut self, client: ClientIndex, from: Phase, to: Phase) {
+        let meant = self.of(client).filter(|promise| promise.phase == from);
+        meant.for_each(|promise| promise.phase = to);
     }
 
     fn of(&mut self, client: ClientIndex) -> impl Iterator<Item = &mut Promise> {
