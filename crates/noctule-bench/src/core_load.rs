@@ -214,7 +214,7 @@ impl World {
         Self {
             shard: Shard::new(settings, now, 7),
             now,
-            effects: Effects::new(),
+            effects: Effects::of_bytes_at_hand(),
             dirty: Vec::new(),
             written: Vec::new(),
             records: Batch::new(),
@@ -252,7 +252,7 @@ impl World {
         let mut consumed = self.shard.on_input(self.now, input, &mut self.effects);
         let mut rest = packet;
         loop {
-            let is_resumed = self.settle()?;
+            let is_resumed = self.settle(rest)?;
             rest = rest.get(consumed.bytes..).context("more was consumed than there was")?;
             match consumed.reading {
                 Reading::Drained => break,
@@ -269,7 +269,7 @@ impl World {
 
     /// Takes what was written, and gives the shard the turns that it asks for. Whether a
     /// connection may go on.
-    fn settle(&mut self) -> Result<bool> {
+    fn settle(&mut self, bytes: &[u8]) -> Result<bool> {
         let mut is_resumed = false;
         loop {
             for effect in self.effects.drain() {
@@ -279,6 +279,10 @@ impl World {
                         self.records.push(|out| {
                             let _ = broker::encode(&record, out);
                         })?;
+                    }
+                    Effect::PersistRun { run } => {
+                        self.recorded += 1;
+                        self.records.push(|out| broker::encode_run(&run.read_in(bytes), out))?;
                     }
                     Effect::Resume { .. } => is_resumed = true,
                     Effect::Close { .. } => anyhow::bail!("a client was disconnected"),

@@ -4,10 +4,12 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::{Drain, Vec};
 use core::fmt;
+use core::ops::Range;
 use core::slice::Iter;
 
 use crate::event::Event;
 use crate::input::{ConnectionId, ListenerId, ShardId};
+use crate::queued_run::QueuedRun;
 use crate::registry::SessionKey;
 use crate::settings::Durability;
 use crate::shard_message::{Body, ShardMessage};
@@ -142,6 +144,13 @@ pub enum Effect {
         /// is urgent.
         is_urgent: bool,
     },
+    /// Make durable, behind all earlier records, what [`Record::QueuedRun`] would say, for which
+    /// somebody waits. The packets stand in the bytes of the input that has had this effect; only
+    /// with [`Effects::of_bytes_at_hand`].
+    PersistRun {
+        /// What to keep.
+        run: QueuedRun<Range<usize>>,
+    },
     /// Read a part of a session's queue, of which [`Input::Spilled`](crate::Input::Spilled) or what
     /// was [restored](crate::Away) has told that it is in the store;
     /// [`Input::QueueRead`](crate::Input::QueueRead) gives it back.
@@ -178,12 +187,23 @@ pub enum Effect {
 #[derive(Debug, Default)]
 pub struct Effects {
     list: Vec<Effect>,
+    has_bytes_at_hand: bool,
 }
 
 impl Effects {
     /// No effects yet.
     pub const fn new() -> Self {
-        Self { list: Vec::new() }
+        Self { list: Vec::new(), has_bytes_at_hand: false }
+    }
+
+    /// No effects yet, for whoever carries them out while the bytes of the input that has had them
+    /// are still at hand: what is to be kept of those is not copied, see [`Effect::PersistRun`].
+    pub const fn of_bytes_at_hand() -> Self {
+        Self { list: Vec::new(), has_bytes_at_hand: true }
+    }
+
+    pub(crate) const fn has_bytes_at_hand(&self) -> bool {
+        self.has_bytes_at_hand
     }
 
     /// Whether there is nothing to do.

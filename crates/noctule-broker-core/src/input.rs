@@ -138,6 +138,16 @@ pub enum Input<'a> {
     Timeout,
 }
 
+impl<'a> Input<'a> {
+    /// The bytes that come with it; none with most.
+    pub const fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Bytes { bytes, .. } | Self::Continue { bytes, .. } => bytes,
+            _ => &[],
+        }
+    }
+}
+
 /// What the host program can ask of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {

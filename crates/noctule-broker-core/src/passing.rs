@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use noctule_packet::{Framing, Publish, QoS, ReasonCode, Version, split};
+use noctule_packet::{Framing, Publish, QoS, Version, split};
 use noctule_session::{AnswerId, Arrival};
 
 use crate::effect::{Effects, Token, Waiting};
@@ -192,9 +192,7 @@ impl Shard {
         effects: &mut Effects,
     ) {
         let Some(session) = self.registry.session_mut(key) else { return };
-        for answer in first..first.saturating_add(count) {
-            session.receiver.complete(AnswerId::from_value(answer), ReasonCode::Success);
-        }
+        session.receiver.complete_many(AnswerId::from_value(first), count);
         if let Some(id) = session.connection {
             self.send_many_acknowledgements(id, key);
             self.on_room_behind(id, effects);

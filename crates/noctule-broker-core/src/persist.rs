@@ -77,6 +77,12 @@ impl Records {
         Some((session, (up_to, at)))
     }
 
+    /// One is handed out that somebody may wait for.
+    fn note_urgent(&mut self) {
+        self.handed_out += 1;
+        self.urgent = self.handed_out;
+    }
+
     /// How many were handed out.
     pub(crate) const fn handed_out(&self) -> u64 {
         self.handed_out
@@ -127,18 +133,22 @@ impl Shard {
 
     /// Hands out a record that somebody may wait for.
     pub(crate) fn record(&mut self, record: Record, effects: &mut Effects) {
-        self.records.handed_out += 1;
-        self.records.urgent = self.records.handed_out;
+        self.records.note_urgent();
         effects.push(Effect::Persist { record, is_urgent: true });
     }
 
     /// Records the messages of a run, which have their places in a session's queue.
     pub(crate) fn record_run(&mut self, run: &Run<'_>, effects: &mut Effects) {
         let Some(Place { queue: session, sequence: first }) = run.recorded() else { return };
-        let (version, packets) = (run.version, run.packets().into());
         let count = u32::try_from(run.count).unwrap_or(u32::MAX);
+        let (version, packets) = (run.version, run.packets());
+        if let Some(packets) = run.at().filter(|_| effects.has_bytes_at_hand()) {
+            self.records.note_urgent();
+            let run = QueuedRun { session, first, count, version, packets };
+            return effects.push(Effect::PersistRun { run });
+        }
         let run = QueuedRun { session, first, count, version, packets };
-        self.record(Record::QueuedRun(run), effects);
+        self.record(Record::QueuedRun(run.to_owned()), effects);
     }
 
     /// Hands out a record for which nobody waits, and which may be lost in a crash: then something

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use noctule_packet::{PlainPublishes, QoS, Version};
 
@@ -22,7 +23,7 @@ use crate::stored::Reference;
 /// assert_eq!((found[1].0, &*found[1].1.payload), (11, &b"2"[..]));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueuedRun {
+pub struct QueuedRun<P = Box<[u8]>> {
     /// Which session.
     pub session: u64,
     /// The first one's place in its queue; the others have the places behind that.
@@ -31,8 +32,30 @@ pub struct QueuedRun {
     pub count: u32,
     /// The version that the packets are written in.
     pub version: Version,
-    /// The packets, one behind the other.
-    pub packets: Box<[u8]>,
+    /// The packets, one behind the other; or where they are.
+    pub packets: P,
+}
+
+impl<P> QueuedRun<P> {
+    /// The same with its packets in another place.
+    fn with<Q>(&self, packets: Q) -> QueuedRun<Q> {
+        let Self { session, first, count, version, .. } = *self;
+        QueuedRun { session, first, count, version, packets }
+    }
+}
+
+impl QueuedRun<Range<usize>> {
+    /// With its packets, which stand in the bytes of the input that it came with.
+    pub fn read_in<'a>(&self, input: &'a [u8]) -> QueuedRun<&'a [u8]> {
+        self.with(input.get(self.packets.clone()).unwrap_or_default())
+    }
+}
+
+impl QueuedRun<&[u8]> {
+    /// With packets of its own.
+    pub fn to_owned(&self) -> QueuedRun {
+        self.with(self.packets.into())
+    }
 }
 
 impl QueuedRun {

@@ -358,7 +358,8 @@ impl Shard {
             if let Phase::Online(session) = phase
                 && !self.lacks_store_room()
             {
-                let taken = self.go_straight(id, session, version, rest, effects);
+                let stream = (bytes.len() - rest.len(), rest);
+                let taken = self.go_straight(id, session, version, stream, effects);
                 if taken > 0 {
                     rest = rest.get(taken..).unwrap_or_default();
                     continue;

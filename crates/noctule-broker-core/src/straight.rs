@@ -9,11 +9,11 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::ops::Range;
 
 use noctule_packet::{
     Ack, Framing, PacketId, PacketType, PlainPublish, QoS, ReasonCode, TopicName, Version, split,
 };
-use noctule_session::Arrival;
 use smallvec::SmallVec;
 
 use crate::access::Authorization;
@@ -33,7 +33,7 @@ use crate::spares::Spares;
 use crate::stored::{Record, Reference};
 
 /// How many publications are taken at a time at most.
-pub(crate) const RUN_MAX: usize = 64;
+pub(crate) const RUN_MAX: usize = 256;
 
 /// The first byte of a PUBLISH that may be plain, but for DUP and the lower bit of its QoS.
 const PUBLISH: u8 = (PacketType::Publish as u8) << 4;
@@ -44,6 +44,8 @@ const PUBACK: u8 = (PacketType::Puback as u8) << 4;
 pub(crate) struct Run<'a> {
     /// What has been read, the run first.
     stream: &'a [u8],
+    /// Where that begins in the bytes of this input, if it stands there.
+    start: Option<usize>,
     pub(crate) version: Version,
     packet_bytes_max: u32,
     pub(crate) count: usize,
@@ -63,6 +65,7 @@ impl<'a> Run<'a> {
     pub(crate) fn new(stream: &'a [u8], version: Version, packet_bytes_max: u32) -> Self {
         Self {
             stream,
+            start: None,
             version,
             packet_bytes_max,
             count: 0,
@@ -72,6 +75,16 @@ impl<'a> Run<'a> {
             place: None,
             is_awaited: false,
         }
+    }
+
+    /// The bytes of this input are read from here on.
+    fn read_at(self, start: usize) -> Self {
+        Self { start: Some(start), ..self }
+    }
+
+    /// Where its packets stand in the bytes of this input, if they do.
+    pub(crate) fn at(&self) -> Option<Range<usize>> {
+        self.start.map(|start| start..start + self.bytes)
     }
 
     /// Its packets.
@@ -122,19 +135,21 @@ pub(crate) fn is_free(settings: &Settings) -> bool {
 
 impl Shard {
     /// Takes the packets at the front of `bytes` that can go the straight way. How many bytes they
-    /// have.
+    /// have. `start` is where they begin in the bytes of this input.
     #[inline]
     pub(crate) fn go_straight(
         &mut self,
         id: ConnectionId,
         key: SessionKey,
         version: Version,
-        bytes: &[u8],
+        (start, bytes): (usize, &[u8]),
         effects: &mut Effects,
     ) -> usize {
         match bytes.first() {
             Some(first) if first & !VARYING == PUBLISH => {
-                self.pass_on(id, key, version, bytes, effects)
+                let maximum = self.settings.limits.maximum_packet_size;
+                let run = Run::new(bytes, version, maximum).read_at(start);
+                self.pass_on(id, key, run, effects)
             }
             Some(&PUBACK) => self.take_pubacks(id, key, bytes, effects),
             _ => 0,
@@ -146,8 +161,7 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         key: SessionKey,
-        version: Version,
-        bytes: &[u8],
+        mut run: Run<'_>,
         effects: &mut Effects,
     ) -> usize {
         // Whoever waits for a turn has to have it first.
@@ -156,7 +170,6 @@ impl Shard {
         }
         let Some(mut last) = self.last_topic.take() else { return 0 };
         let only = last.only(self.router.epoch());
-        let mut run = Run::new(bytes, version, self.settings.limits.maximum_packet_size);
         let _ = match only {
             Some(Only::Session(to, granted)) => {
                 self.run_to_session(id, key, (to, granted), &mut last, &mut run)
@@ -294,16 +307,9 @@ impl Shard {
     /// Lets the acknowledgements of a run wait until it is durable.
     fn await_run(&mut self, key: SessionKey, run: &Run<'_>, effects: &mut Effects) {
         let Some(session) = self.registry.session_mut(key) else { return };
-        let mut first = None;
-        for packet_id in &run.acknowledge {
-            let arrival = session.receiver.on_publish(QoS::AtLeastOnce, *packet_id);
-            if let Ok(Arrival::New(answer)) = arrival {
-                first.get_or_insert(answer.value());
-            }
-        }
-        let Some(first) = first else { return };
+        let Ok(first) = session.receiver.on_publish_many(&run.acknowledge) else { return };
         let (to, count) = (self.settings.shard, run.acknowledge.len() as u64);
-        let awaited = Awaited { to, session: key, first, count, bytes: 0 };
+        let awaited = Awaited { to, session: key, first: first.value(), count, bytes: 0 };
         self.await_durable(Awaiting::Run(Box::new(awaited)), effects);
     }
 

@@ -10,16 +10,19 @@ use crate::inbox::Letter;
 use crate::shard::{Connection, ShardDriver};
 
 impl ShardDriver {
-    /// Carries out all effects, and those of the answers, until there are none.
-    pub(crate) fn carry_out_effects(&mut self, now: Timestamp) {
+    /// Carries out all effects, and those of the answers, until there are none. `bytes` came with
+    /// the input that has had them.
+    pub(crate) fn carry_out_effects(&mut self, now: Timestamp, bytes: &[u8]) {
         while !self.effects.is_empty() {
             let spare = mem::take(&mut self.effects_spare);
             let mut batch = mem::replace(&mut self.effects, spare);
             // Records go first, and are dropped when all of them were written: to count the holders
             // of a message while it is being copied would wait for the copy.
             for effect in batch.iter() {
-                if let Effect::Persist { record, is_urgent } = effect {
-                    self.keep(record, *is_urgent);
+                match effect {
+                    Effect::Persist { record, is_urgent } => self.keep(record, *is_urgent),
+                    Effect::PersistRun { run } => self.keep_run(&run.read_in(bytes)),
+                    _ => {}
                 }
             }
             for effect in batch.drain() {
@@ -41,7 +44,7 @@ impl ShardDriver {
             Effect::Authorize { token, client_id: _, principal: _, question: _ } => {
                 self.answer(now, Input::Authorized { token, allowed: true });
             }
-            Effect::Persist { .. } => {}
+            Effect::Persist { .. } | Effect::PersistRun { .. } => {}
             Effect::ReadQueue { session, from, bytes_max } => {
                 self.read_queue(session, from, bytes_max);
             }

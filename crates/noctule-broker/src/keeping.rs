@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use noctule_broker_core::{Input, Record};
+use noctule_broker_core::{Input, QueuedRun, Record};
 use noctule_store::{Appender, StoreError, StoreStatus, broker};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
@@ -52,17 +52,29 @@ impl Keeper {
     fn keep(&mut self, record: &Record, is_urgent: bool) {
         let posting = if is_urgent { Posting::Urgent } else { Posting::Leisurely };
         self.posting = self.posting.max(posting);
-        if !self.waiting.is_empty() || !self.append(record) {
+        if !self.waiting.is_empty() || !self.append_record(record) {
             self.waiting.push_back(record.clone());
         }
     }
 
-    /// Whether there was room for it.
-    fn append(&mut self, record: &Record) -> bool {
-        match self.appender.append(|out| {
+    /// The same for a run, whose bytes stay where they are if there is room.
+    fn keep_run(&mut self, run: &QueuedRun<&[u8]>) {
+        self.posting = Posting::Urgent;
+        if !self.waiting.is_empty() || !self.append(|out| broker::encode_run(run, out)) {
+            self.waiting.push_back(Record::QueuedRun(run.to_owned()));
+        }
+    }
+
+    fn append_record(&mut self, record: &Record) -> bool {
+        self.append(|out| {
             // What the core can say, the store can keep.
             let _ = broker::encode(record, out);
-        }) {
+        })
+    }
+
+    /// Whether there was room for it.
+    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        match self.appender.append(write) {
             Ok(_) => true,
             Err(StoreError::TooFarBehind { .. }) => false,
             // No packet is as large as what the log cannot hold.
@@ -76,7 +88,7 @@ impl Keeper {
     /// Appends what found no room before, as far as it finds some now.
     fn catch_up(&mut self) {
         while let Some(record) = self.waiting.pop_front() {
-            if !self.append(&record) {
+            if !self.append_record(&record) {
                 self.waiting.push_front(record);
                 return;
             }
@@ -101,8 +113,17 @@ impl Keeper {
 impl ShardDriver {
     /// Keeps a record; it is on its way at the end of the turn, or before if the disk is idle.
     pub(crate) fn keep(&mut self, record: &Record, is_urgent: bool) {
+        self.keep_with(is_urgent, |keeper| keeper.keep(record, is_urgent));
+    }
+
+    /// The same with messages that were just read.
+    pub(crate) fn keep_run(&mut self, run: &QueuedRun<&[u8]>) {
+        self.keep_with(true, |keeper| keeper.keep_run(run));
+    }
+
+    fn keep_with(&mut self, is_urgent: bool, keep: impl FnOnce(&mut Keeper)) {
         if let Some(keeper) = &mut self.keeper {
-            keeper.keep(record, is_urgent);
+            keep(keeper);
             if is_urgent && keeper.appender.is_awaited() {
                 keeper.post();
             }
@@ -116,7 +137,7 @@ impl ShardDriver {
             return;
         }
         self.shard.record_acknowledgements(&mut self.effects);
-        self.carry_out_effects(self.now());
+        self.carry_out_effects(self.now(), &[]);
         self.post_kept();
         self.note_store_room();
     }

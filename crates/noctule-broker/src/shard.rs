@@ -110,8 +110,8 @@ impl ShardDriver {
             mail,
             next_arrival: 0,
             read_buffer: vec![0; READ_AHEAD_BYTES + READ_BYTES_MAX].into_boxed_slice(),
-            effects: Effects::new(),
-            effects_spare: Effects::new(),
+            effects: Effects::of_bytes_at_hand(),
+            effects_spare: Effects::of_bytes_at_hand(),
             event_log: EventLog::default(),
             host_listener,
             publisher: PublisherDoor::new(),
@@ -160,8 +160,9 @@ impl ShardDriver {
 
     /// The same with a clock that was read a moment ago.
     pub(crate) fn input_at(&mut self, now: Timestamp, input: Input<'_>) -> Consumed {
+        let bytes = input.bytes();
         let consumed = self.shard.on_input(now, input, &mut self.effects);
-        self.carry_out_effects(now);
+        self.carry_out_effects(now, bytes);
         self.note_dirty();
         self.note_timeout();
         consumed

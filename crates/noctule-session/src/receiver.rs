@@ -257,6 +257,24 @@ impl Receiver {
         Ok(Arrival::New(self.owe(AcknowledgementKind::Puback, packet_id, None)))
     }
 
+    /// Many PUBLISH packets with QoS 1, one behind the other: [`Self::on_publish`] for each. The
+    /// name of the first one's answer; the others follow.
+    ///
+    /// # Errors
+    ///
+    /// If they are more than the [quota](Self::quota); then none of them is taken.
+    pub fn on_publish_many(&mut self, packet_ids: &[PacketId]) -> Result<AnswerId, ReceiverError> {
+        let maximum = self.maximum;
+        let exceeded = ReceiverError::ReceiveMaximumExceeded { maximum };
+        let count = u16::try_from(packet_ids.len()).ok().filter(|count| *count <= self.quota());
+        self.open += count.ok_or(exceeded)?;
+        let first = AnswerId(self.first + self.owed() as u64);
+        let kind = AcknowledgementKind::Puback;
+        let owed = packet_ids.iter().map(|&packet_id| Owed { kind, packet_id, reason: None });
+        self.state().owed.extend(owed);
+        Ok(first)
+    }
+
     /// A PUBREL: complete the answer when the release is kept. `None` if nothing is to be kept: its
     /// PUBCOMP is owed already, or the identifier is unknown; then its PUBCOMP is ready at once,
     /// with `unknown` as its reason code.
@@ -305,6 +323,19 @@ impl Receiver {
                 self.state().exactly_once.remove(&packet_id);
             }
             None => {}
+        }
+    }
+
+    /// What `count` answers from `first` on waited for is done, all of them to publications with
+    /// QoS 1: [`Self::complete`] with success for each.
+    pub fn complete_many(&mut self, first: AnswerId, count: u64) {
+        let numbers = [first.0, first.0.saturating_add(count)];
+        let places = numbers.map(|number| usize::try_from(number.saturating_sub(self.first)));
+        let [from, to] = places.map(|place| place.unwrap_or(usize::MAX));
+        let Some(State { owed, .. }) = self.state.as_deref_mut() else { return };
+        let to = to.min(owed.len());
+        for owed in owed.range_mut(from.min(to)..to) {
+            owed.reason = Some(ReasonCode::Success);
         }
     }
 

@@ -74,6 +74,38 @@ fn pubacks_that_report_success_leave_together_and_never_out_of_turn() {
     assert_eq!((pubacks(&mut receiver, 9), receiver.owed()), ([6].into(), 0));
 }
 
+#[test]
+fn many_publications_are_what_each_of_them_would_be() {
+    let mut many = Receiver::new(6);
+    let mut single = Receiver::new(6);
+    for receiver in [&mut many, &mut single] {
+        publish(receiver, QoS::ExactlyOnce, 9);
+    }
+    let first = many.on_publish_many(&[id(1), id(2), id(3)]).unwrap();
+    let answers = [1, 2, 3].map(|value| publish(&mut single, QoS::AtLeastOnce, value));
+    assert_eq!((first, many.owed(), many.quota()), (answers[0], 4, single.quota()));
+    let exceeded = ReceiverError::ReceiveMaximumExceeded { maximum: 6 };
+    assert_eq!(many.on_publish_many(&[id(4), id(5), id(6)]), Err(exceeded));
+    assert_eq!((many.owed(), many.quota()), (4, 2), "none of them is taken");
+    publish(&mut many, QoS::AtLeastOnce, 4);
+    many.complete(AnswerId::from_value(first.value() - 1), ReasonCode::Success);
+    many.complete_many(first, 2);
+    let success = ReasonCode::Success;
+    let expected = [(Pubrec, 9, success), (Puback, 1, success), (Puback, 2, success)];
+    assert_eq!(leaving(&mut many), expected);
+    // Of what has left nothing becomes of later ones, and nothing is there beyond the last one.
+    many.complete_many(first, 2);
+    assert_eq!((leaving(&mut many), many.owed()), (Vec::new(), 2));
+    many.complete_many(first, u64::MAX);
+    assert_eq!(leaving(&mut many), [(Puback, 3, success), (Puback, 4, success)]);
+    many.resume(6);
+    let earlier = many.on_publish_many(&[id(1), id(2)]).unwrap();
+    many.resume(6);
+    publish(&mut many, QoS::AtLeastOnce, 1);
+    many.complete_many(earlier, 2);
+    assert_eq!((leaving(&mut many), many.owed()), (Vec::new(), 1), "another connection's");
+}
+
 /// A receiver that has sent PUBREC for identifier 1.
 fn received(maximum: u16) -> Receiver {
     let mut receiver = Receiver::new(maximum);

@@ -67,6 +67,7 @@ impl World {
                     self.answer_later(shard, Input::Persisted { records });
                 }
             }
+            Effect::PersistRun { .. } => unreachable!("the bytes of an input are not at hand"),
             // That it has helped is not promised.
             Effect::EmptyLog => self.answer_later(shard, Input::LogEmptied),
             Effect::Restored => self.shards[shard].is_restored = true,

@@ -41,7 +41,7 @@ pub use directory::{look, open_directory, open_parts};
 pub use model::Model;
 pub use opening::{Findings, Opened, Settings, open};
 pub use queues::{Queues, Slice};
-pub use record::{decode, encode};
+pub use record::{decode, encode, encode_run};
 
 /// What [`LogSettings::content`](crate::LogSettings::content) is for the log of a broker, and the
 /// content of its state.

@@ -324,7 +324,7 @@ impl World {
                 }
                 Effect::Authenticate { token, .. } => What::Authenticate(token),
                 Effect::Authorize { token, .. } => What::Authorize(token),
-                Effect::Persist { .. } => {
+                Effect::Persist { .. } | Effect::PersistRun { .. } => {
                     self.records[shard] += 1;
                     What::Persist(self.records[shard])
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use noctule_broker_core::{Effect, Input, Record, Restored, ShardId, StoredMessage};
+use noctule_broker_core::{Effect, Effects, Input, Record, Restored, ShardId, StoredMessage};
 
 use crate::broker::Broker;
 use crate::world::name_of;
@@ -211,7 +211,9 @@ impl Broker {
         let mut world = self.world.borrow_mut();
         let world = &mut *world;
         for (shard, effects) in world.shards.0.iter_mut().zip(&mut world.effects) {
-            shard.record_acknowledgements(effects);
+            let mut ended = Effects::new();
+            shard.record_acknowledgements(&mut ended);
+            effects.extend(ended.drain());
         }
         world.settle();
     }

@@ -21,7 +21,7 @@ const ROUNDS: usize = 100_000;
 pub(crate) struct World {
     pub(crate) shards: Shards,
     pub(crate) now: Timestamp,
-    pub(crate) effects: Vec<Effects>,
+    pub(crate) effects: Vec<Vec<Effect>>,
     /// What shards have said to each other: from, to, what.
     pub(crate) mail: VecDeque<(ShardId, ShardId, ShardMessage)>,
     /// Which shard has asked with a token.
@@ -100,7 +100,7 @@ impl World {
         });
         let shards = Shards(shards.collect());
         Self {
-            effects: shards.ids().map(|_| Effects::new()).collect(),
+            effects: shards.ids().map(|_| Vec::new()).collect(),
             records: shards.ids().map(|_| 0).collect(),
             unkept: VecDeque::new(),
             leisurely: Vec::new(),
@@ -133,8 +133,11 @@ impl World {
         shard: ShardId,
         input: Input<'_>,
     ) -> noctule_broker_core::Consumed {
-        let effects = &mut self.effects[usize::from(shard.0)];
-        self.shards.of(shard).on_input(self.now, input, effects)
+        let (bytes, mut effects) = (input.bytes(), Effects::of_bytes_at_hand());
+        let consumed = self.shards.of(shard).on_input(self.now, input, &mut effects);
+        let effects = effects.drain().map(|effect| with_bytes(effect, bytes));
+        self.effects[usize::from(shard.0)].extend(effects);
+        consumed
     }
 
     /// Which shard an input of a test is for.
@@ -196,7 +199,7 @@ impl World {
                 is_busy = true;
                 let _ = self.turn(to, Input::FromShard { from, message });
             }
-            if !is_busy && self.effects.iter().all(Effects::is_empty) {
+            if !is_busy && self.effects.iter().all(Vec::is_empty) {
                 return;
             }
         }
@@ -206,8 +209,8 @@ impl World {
     fn apply_effects(&mut self) {
         let mut questions = Vec::new();
         for shard in self.shards.ids() {
-            let mut effects = std::mem::take(&mut self.effects[usize::from(shard.0)]);
-            for effect in effects.drain() {
+            let effects = std::mem::take(&mut self.effects[usize::from(shard.0)]);
+            for effect in effects {
                 let mut count = 1;
                 if let Effect::Persist { record, .. } = &effect {
                     // Each message counts, as if it had a record to itself.
@@ -318,9 +321,11 @@ impl World {
                 return;
             }
             Effect::EmptyLog => Input::LogEmptied,
-            Effect::Close { .. } | Effect::Resume { .. } | Effect::Restored | Effect::Event(_) => {
-                return;
-            }
+            Effect::Close { .. }
+            | Effect::Resume { .. }
+            | Effect::Restored
+            | Effect::Event(_)
+            | Effect::PersistRun { .. } => return,
         };
         let _ = self.turn(shard, input);
     }
@@ -392,6 +397,17 @@ impl World {
 fn is_allowed(question: &Question) -> bool {
     let (Question::Publish { topic: place, .. } | Question::Subscribe { filter: place }) = question;
     !place.starts_with("secret/")
+}
+
+/// The effect as it may outlive the bytes of the input that has had it.
+fn with_bytes(effect: Effect, bytes: &[u8]) -> Effect {
+    match effect {
+        Effect::PersistRun { run } => {
+            let record = Record::QueuedRun(run.read_in(bytes).to_owned());
+            Effect::Persist { record, is_urgent: true }
+        }
+        other => other,
+    }
 }
 
 pub(crate) fn name_of(effect: &Effect) -> String {

@@ -233,6 +233,7 @@ impl Broker {
             Effect::Authorize { token, .. } => Input::Authorized { token, allowed: true },
             // It keeps everything in memory.
             Effect::Persist { .. }
+            | Effect::PersistRun { .. }
             | Effect::EmptyLog
             | Effect::ReadQueue { .. }
             | Effect::Restored => return,

@@ -9,12 +9,12 @@ use super::message::put_plain;
 use super::reader::{Reader, put_sized};
 
 /// Appends all behind the kind.
-pub(super) fn put_queued_run(run: &QueuedRun, out: &mut Vec<u8>) {
+pub(super) fn put_queued_run(run: &QueuedRun<impl AsRef<[u8]>>, out: &mut Vec<u8>) {
     out.extend_from_slice(&run.session.to_le_bytes());
     out.extend_from_slice(&run.first.to_le_bytes());
     out.extend_from_slice(&run.count.to_le_bytes());
     out.push(run.version.level());
-    put_sized(out, &run.packets);
+    put_sized(out, run.packets.as_ref());
 }
 
 /// A version of the protocol, by its level in CONNECT.

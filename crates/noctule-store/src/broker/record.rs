@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Message, Record, Reference, StoredTerms, WillOwner};
+use noctule_broker_core::{Message, QueuedRun, Record, Reference, StoredTerms, WillOwner};
 use noctule_packet::PacketId;
 
 use super::damaged::Damaged;
@@ -48,6 +48,12 @@ const PUBLICATION: u8 = 16;
 /// That of a will that is due.
 const OWNER_NAME: u8 = 16;
 
+/// Appends [`Record::QueuedRun`] with packets that may be anywhere.
+pub fn encode_run(run: &QueuedRun<impl AsRef<[u8]>>, out: &mut Vec<u8>) {
+    out.push(QUEUED_RUN);
+    put_queued_run(run, out);
+}
+
 /// Appends a record. Whether it is one that is known here.
 #[must_use]
 pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
@@ -75,10 +81,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> bool {
             out.push(QUEUED);
             put_waiting(references, message, *publication, out);
         }
-        Record::QueuedRun(run) => {
-            out.push(QUEUED_RUN);
-            put_queued_run(run, out);
-        }
+        Record::QueuedRun(run) => encode_run(run, out),
         Record::Skipped { session, sequence } => {
             put_of_place(out, SKIPPED, *session, *sequence);
         }
