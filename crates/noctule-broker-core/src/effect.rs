@@ -183,7 +183,8 @@ pub enum Effect {
     Event(Event),
 }
 
-/// The effects of one or more inputs, in order.
+/// The effects of one or more inputs, in order; of one, if its bytes have to be
+/// [at hand](Self::of_bytes_at_hand).
 #[derive(Debug, Default)]
 pub struct Effects {
     list: Vec<Effect>,

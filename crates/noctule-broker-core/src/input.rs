@@ -85,7 +85,8 @@ pub enum Input<'a> {
         allowed: bool,
     },
     /// So many of all records that were handed out with
-    /// [`Effect::Persist`](crate::Effect::Persist) are where they must be: the first ones.
+    /// [`Effect::Persist`](crate::Effect::Persist) and
+    /// [`Effect::PersistRun`](crate::Effect::PersistRun) are where they must be: the first ones.
     Persisted {
         /// How many, since the shard was made.
         records: u64,

@@ -19,7 +19,11 @@ use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::shard_message::{Body, Forward};
 use crate::spares::Spares;
-use crate::straight::{RUN_MAX, Run, is_limited};
+use crate::straight::{Run, is_limited};
+
+/// How many are handed over at a time at most: whoever gets them looks at its clock between letters
+/// only.
+const LETTER_MAX: usize = 64;
 
 /// Publications that went the straight way together.
 #[derive(Debug)]
@@ -68,7 +72,7 @@ impl Shard {
         let session = self.registry.session_mut(key)?;
         let is_in_memory = session.durability == Durability::Memory;
         let mut first = None;
-        while run.count < if is_limited(&self.settings) { 1 } else { RUN_MAX }
+        while run.count < if is_limited(&self.settings) { 1 } else { LETTER_MAX }
             && let Some((plain, length)) = run.next(name)
         {
             if self.budget < 2 || !self.windows.is_open(to) {

@@ -45,9 +45,12 @@ impl<P> QueuedRun<P> {
 }
 
 impl QueuedRun<Range<usize>> {
-    /// With its packets, which stand in the bytes of the input that it came with.
+    /// With its packets, which stand in the bytes of the input that it came with. In any other
+    /// bytes there is nothing to keep.
     pub fn read_in<'a>(&self, input: &'a [u8]) -> QueuedRun<&'a [u8]> {
-        self.with(input.get(self.packets.clone()).unwrap_or_default())
+        let packets = input.get(self.packets.clone()).unwrap_or_default();
+        debug_assert!(!packets.is_empty(), "the bytes of another input");
+        self.with(packets)
     }
 }
 

@@ -77,11 +77,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The bytes of this input are read from here on.
-    fn read_at(self, start: usize) -> Self {
-        Self { start: Some(start), ..self }
-    }
-
     /// Where its packets stand in the bytes of this input, if they do.
     pub(crate) fn at(&self) -> Option<Range<usize>> {
         self.start.map(|start| start..start + self.bytes)
@@ -147,9 +142,7 @@ impl Shard {
     ) -> usize {
         match bytes.first() {
             Some(first) if first & !VARYING == PUBLISH => {
-                let maximum = self.settings.limits.maximum_packet_size;
-                let run = Run::new(bytes, version, maximum).read_at(start);
-                self.pass_on(id, key, run, effects)
+                self.pass_on(id, key, version, (start, bytes), effects)
             }
             Some(&PUBACK) => self.take_pubacks(id, key, bytes, effects),
             _ => 0,
@@ -161,7 +154,8 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         key: SessionKey,
-        mut run: Run<'_>,
+        version: Version,
+        (start, bytes): (usize, &[u8]),
         effects: &mut Effects,
     ) -> usize {
         // Whoever waits for a turn has to have it first.
@@ -170,6 +164,8 @@ impl Shard {
         }
         let Some(mut last) = self.last_topic.take() else { return 0 };
         let only = last.only(self.router.epoch());
+        let mut run = Run::new(bytes, version, self.settings.limits.maximum_packet_size);
+        run.start = Some(start);
         let _ = match only {
             Some(Only::Session(to, granted)) => {
                 self.run_to_session(id, key, (to, granted), &mut last, &mut run)
@@ -307,7 +303,9 @@ impl Shard {
     /// Lets the acknowledgements of a run wait until it is durable.
     fn await_run(&mut self, key: SessionKey, run: &Run<'_>, effects: &mut Effects) {
         let Some(session) = self.registry.session_mut(key) else { return };
-        let Ok(first) = session.receiver.on_publish_many(&run.acknowledge) else { return };
+        let first = session.receiver.on_publish_many(&run.acknowledge);
+        debug_assert!(first.is_ok(), "a run within the quota");
+        let Ok(first) = first else { return };
         let (to, count) = (self.settings.shard, run.acknowledge.len() as u64);
         let awaited = Awaited { to, session: key, first: first.value(), count, bytes: 0 };
         self.await_durable(Awaiting::Run(Box::new(awaited)), effects);

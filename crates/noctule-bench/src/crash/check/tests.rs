@@ -393,18 +393,30 @@ fn a_will_is_not_published_for_whoever_left_or_came_back() {
     }
     // What came behind it tells that it had.
     let again = [connect(MORTAL, 8, true, false), connack(MORTAL, false)];
-    for later in [&again[..], &[Event::Settled]] {
+    let received = published(0, 1);
+    for later in [&again[..], &received, &[Event::Settled]] {
         let before = [&left[..], later, &[Event::Stopped]].concat();
         assert_eq!(mortal(Will::AtOnce, &before, &[]), []);
         assert_eq!(mortal(Will::AtOnce, &before, &[false]), [Kind::WillUnwanted]);
     }
+    // What came before it, or needs no disk, tells nothing.
+    let mut early = published(0, 1);
+    early.splice(1..1, left);
+    let unrecorded = [&left[..], &published(1, 1)].concat();
+    for events in [early, unrecorded] {
+        let before = [&events[..], &[Event::Stopped]].concat();
+        assert_eq!(mortal(Will::AtOnce, &before, &[false]), []);
+    }
+    let arrival = Arrival { qos: QoS::AtLeastOnce, dup: false, is_repetition: false, packet_id: 1 };
+    let arrived = Event::WillArrived { connection: 7, arrival };
+    let before = [disconnect, ended, arrived, Event::Stopped];
+    assert_eq!(mortal(Will::AtOnce, &before, &[]), [Kind::WillUnwanted]);
     let back = [Event::Stopped, connect(MORTAL, 8, false, true)];
     assert_eq!(mortal(Will::Soon, &back, &[]), []);
     assert_eq!(mortal(Will::Soon, &back, &[false]), []);
     assert_eq!(mortal(Will::Late, &back, &[]), []);
     assert_eq!(mortal(Will::Late, &back, &[false]), [Kind::WillUnwanted]);
     assert_eq!(mortal(Will::AtOnce, &back, &[]), [Kind::WillMissing]);
-    let arrival = Arrival { qos: QoS::AtLeastOnce, dup: false, is_repetition: false, packet_id: 1 };
     let unknown = Event::WillArrived { connection: 1, arrival };
     assert_eq!(kinds(&[unknown]), [Kind::Misbehaved]);
 }
