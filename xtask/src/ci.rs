@@ -275,7 +275,8 @@ impl Ci<'_> {
     fn crashes(&self) -> Result<()> {
         let arguments =
             ["run", "--quiet", "--release", "--package", "noctule-bench", "--", "crash"];
-        let rounds = ["--rounds", "50", "--shards", "2"];
+        // The disk may have much else to write.
+        let rounds = ["--rounds", "50", "--shards", "2", "--patience", "60"];
         self.cargo("crashes", &[&arguments[..], &rounds].concat())
     }
 }

@@ -40,7 +40,7 @@ const WINDOW: (u64, u64) = (2, 16);
 const DAWDLE: usize = 8;
 
 /// Nothing may happen for so long while an answer is owed: a disk may be slow when others use it.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(90);
 
 /// Nothing may come for so long before everything counts as having come.
 const QUIET: Duration = Duration::from_millis(150);
