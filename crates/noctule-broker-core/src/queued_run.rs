@@ -47,6 +47,17 @@ impl<P> QueuedRun<P> {
 impl QueuedRun<Range<usize>> {
     /// With its packets, which stand in the bytes of the input that it came with. In any other
     /// bytes there is nothing to keep.
+    ///
+    /// ```
+    /// use noctule_broker_core::QueuedRun;
+    /// use noctule_packet::Version;
+    ///
+    /// let input = b"\xc0\0\x32\x06\0\x01a\0\x071";
+    /// let version = Version::V3_1_1;
+    /// let run = QueuedRun { session: 65_536, first: 10, count: 1, version, packets: 2..10 };
+    /// let kept = run.read_in(input).to_owned();
+    /// assert_eq!(&*kept.packets, &input[2..]);
+    /// ```
     pub fn read_in<'a>(&self, input: &'a [u8]) -> QueuedRun<&'a [u8]> {
         let packets = input.get(self.packets.clone()).unwrap_or_default();
         debug_assert!(!packets.is_empty(), "the bytes of another input");

@@ -196,3 +196,7 @@ pub(crate) async fn keep_loop(driver: SharedDriver) {
         driver.borrow_mut().on_durable();
     }
 }
+
+#[cfg(test)]
+#[path = "keeping_tests.rs"]
+mod tests;
