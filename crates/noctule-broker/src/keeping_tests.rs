@@ -9,8 +9,8 @@ use super::*;
 
 const PACKETS: &[u8] = b"\x32\x06\0\x01a\0\x071\x32\x06\0\x01a\0\x082";
 
-/// What a store keeps of all that it is given while it has room for one record, and of the rest when
-/// that one is durable.
+/// What a store keeps of all that it is given while it has room for one record, and of the rest
+/// when that one is durable.
 fn kept(give: impl FnOnce(&mut Keeper), rest: impl FnOnce(&mut Keeper)) -> Vec<Record> {
     let disk = SimulatedDisk::new();
     let open = |visit: &mut dyn FnMut(Record)| {
