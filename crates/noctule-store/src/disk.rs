@@ -7,6 +7,9 @@
 use std::fmt;
 use std::io;
 
+/// Disks are written to in blocks of no more than so many bytes.
+pub(crate) const BLOCK_BYTES: u64 = 4 * 1_024;
+
 static ZEROS: [u8; 64 * 1_024] = [0; 64 * 1_024];
 
 /// The directory of one store.
@@ -48,7 +51,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Writes all of `bytes`, and they are durable when this returns; of what else was written
-    /// nothing is said. If it fails, any part of them may be there.
+    /// nothing is said. What the file has behind them, up to the next multiple of 4,096 bytes from
+    /// its start, may be zeros then. If it fails, any part of them may be there.
     fn write_durably(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)?;
         self.sync()

@@ -48,6 +48,8 @@ mod aside;
 #[cfg(feature = "broker")]
 pub mod broker;
 mod committer;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod direct;
 mod disk;
 mod error;
 mod frame;

@@ -15,8 +15,22 @@ const HEEDING: [i64; 5] = [
     0x0102_1994, // tmpfs
 ];
 
+/// Those write again where they have written before, so that nothing but the blocks themselves has
+/// to reach the disk.
+const IN_PLACE: [i64; 2] = [0xEF53, 0x5846_5342];
+
 /// Whether one call writes and syncs.
 pub(crate) fn syncs_as_it_writes(file: &File) -> bool {
+    file_system(file).is_some_and(|kind| HEEDING.contains(&kind))
+}
+
+/// Whether what is written anew stays in its place.
+pub(crate) fn overwrites_in_place(file: &File) -> bool {
+    file_system(file).is_some_and(|kind| IN_PLACE.contains(&kind))
+}
+
+/// The number that the system has for the kind of file system.
+fn file_system(file: &File) -> Option<i64> {
     // SAFETY: all-zero bytes are a value of this plain structure of numbers.
     #[expect(unsafe_code, reason = "the standard library does not name file systems")]
     let mut about: libc::statfs = unsafe { std::mem::zeroed() };
@@ -25,7 +39,7 @@ pub(crate) fn syncs_as_it_writes(file: &File) -> bool {
     let result = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut about) };
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "it differs by target")]
     let kind = about.f_type as i64;
-    result == 0 && HEEDING.contains(&kind)
+    (result == 0).then_some(kind)
 }
 
 /// Writes all of it, each part durable when the call for it returns.

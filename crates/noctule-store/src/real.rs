@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use crate::direct::Direct;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 use crate::disk::write_zeros;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
@@ -188,6 +190,9 @@ struct RealFile {
     /// Whether the system writes and syncs in one call; asked once.
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     syncs_as_it_writes: Option<bool>,
+    /// Whether, and how, it writes past the cache; asked once.
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    direct: Option<Option<Direct>>,
 }
 
 impl RealFile {
@@ -196,6 +201,8 @@ impl RealFile {
             file,
             #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
             syncs_as_it_writes: None,
+            #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+            direct: None,
         }
     }
 }
@@ -211,6 +218,10 @@ impl DiskFile for RealFile {
 
     #[cfg(unix)]
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        if let Some(Some(direct)) = &mut self.direct {
+            direct.forget();
+        }
         std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
     }
 
@@ -225,6 +236,15 @@ impl DiskFile for RealFile {
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     fn write_durably(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let file = &self.file;
+        if let Some(direct) = self.direct.get_or_insert_with(|| Direct::open(file)) {
+            match direct.write(file, bytes, offset) {
+                // Not this file: never again.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    self.direct = Some(None);
+                }
+                done => return done,
+            }
+        }
         if *self.syncs_as_it_writes.get_or_insert_with(|| linux::syncs_as_it_writes(file)) {
             match linux::write_synced(file, bytes, offset) {
                 // An old kernel: never again.

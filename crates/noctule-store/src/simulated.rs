@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{BLOCK_BYTES, Disk, DiskFile};
 
 /// What is torn of a write is torn in pieces of so many bytes.
 const SECTOR_BYTES: usize = 512;
@@ -418,8 +418,13 @@ impl DiskFile for SimulatedFile {
         self.change(Change::Write(size(offset), bytes.to_vec()))
     }
 
+    /// As a disk that takes whole blocks: what stood behind in the last one is gone.
     fn write_durably(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.change(Change::Write(size(offset), bytes.to_vec()))?;
+        let mut bytes = bytes.to_vec();
+        let (length, end) = (self.length()?, offset + bytes.len() as u64);
+        let cleared = end.next_multiple_of(BLOCK_BYTES).min(length).saturating_sub(end);
+        bytes.resize(bytes.len() + size(cleared), 0);
+        self.change(Change::Write(size(offset), bytes))?;
         let mut state = self.disk.lock();
         if state.failing_syncs > 0 {
             state.failing_syncs -= 1;

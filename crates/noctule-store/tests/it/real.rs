@@ -40,6 +40,32 @@ fn a_log_comes_back_from_the_file_system() {
 }
 
 #[test]
+fn what_is_written_durably_stands_where_it_should() {
+    let folder = Folder::new("durably");
+    let mut disk = RealDisk::open(&folder.0).expect("a directory");
+    let mut file = disk.create("file").expect("a file");
+    file.allocate(40_000).expect("there is room");
+    file.write_at(b"head", 0).expect("there is room");
+    let mut written = Vec::from(&b"head"[..]);
+    for number in 0..200_u8 {
+        let bytes = vec![number; usize::from(number)];
+        file.write_durably(&bytes, written.len() as u64).expect("there is room");
+        written.extend_from_slice(&bytes);
+        if number % 16 == 15 {
+            let last = written.len() - 1;
+            written[last] = 255;
+            file.write_at(&[255], last as u64).expect("there is room");
+        }
+    }
+    // Beyond what there is, where nobody has written.
+    file.write_durably(b"far away", 50_000).expect("there is room");
+    let content = fs::read(folder.0.join("file")).expect("a file");
+    assert_eq!(&content[..written.len()], written);
+    assert!(content[written.len()..50_000].iter().all(|byte| *byte == 0));
+    assert_eq!(&content[50_000..50_008], b"far away");
+}
+
+#[test]
 fn a_second_one_is_told_that_the_directory_is_in_use() {
     let folder = Folder::new("locked");
     let disk = RealDisk::open(&folder.0).expect("a directory");
