@@ -11,9 +11,11 @@ use crate::event::{DropCause, Event, Limit};
 use crate::frames::Class;
 use crate::groups::Tag;
 use crate::input::ConnectionId;
+use crate::memory::Memory;
 use crate::publication::{Publication, Publisher};
 use crate::registry::SessionKey;
-use crate::session::{Delivery, Identifiers};
+use crate::session::{Delivery, Identifiers, Session};
+use crate::settings::Limits;
 use crate::shard::Shard;
 
 /// From this size on a payload is shared, where it would be copied for each receiver.
@@ -176,21 +178,8 @@ impl Shard {
     /// The bound that one more message would exceed.
     fn queue_full(&mut self, key: SessionKey, added: u64) -> Option<Limit> {
         let session = self.registry.session(key)?;
-        let limits = &self.settings.limits;
-        let (messages, bytes) = (session.waiting() + 1, session.queued_bytes + added);
-        if messages > u64::from(limits.queue_messages_max) {
-            let maximum = u64::from(limits.queue_messages_max);
-            Some(Limit { setting: "limits.queue_messages_max", maximum, wanted: messages })
-        } else if bytes > limits.queue_bytes_max {
-            let maximum = limits.queue_bytes_max;
-            Some(Limit { setting: "limits.queue_bytes_max", maximum, wanted: bytes })
-        } else if session.is_stored()
-            && let Some(limit) = self.stored.shortage_for(added)
-        {
-            Some(limit)
-        } else {
-            self.memory.shortage()
-        }
+        let Self { settings, stored, memory, .. } = self;
+        exceeded(session, added, &settings.limits, (stored, memory))
     }
 
     /// Sends what waits for a session as far as quota and buffer allow: first what is in flight
@@ -449,5 +438,28 @@ fn head<'a>(
 impl<'a> Class<'a> {
     fn of(qos: QoS, terms: &'a Terms) -> Self {
         Self { qos, retain: terms.retain, identifiers: &terms.identifiers }
+    }
+}
+
+/// The bound that a session's queue would exceed with so much more.
+pub(crate) fn exceeded(
+    session: &Session,
+    added: u64,
+    limits: &Limits,
+    (stored, memory): (&mut Memory, &Memory),
+) -> Option<Limit> {
+    let (messages, bytes) = (session.waiting() + 1, session.queued_bytes + added);
+    if messages > u64::from(limits.queue_messages_max) {
+        let maximum = u64::from(limits.queue_messages_max);
+        Some(Limit { setting: "limits.queue_messages_max", maximum, wanted: messages })
+    } else if bytes > limits.queue_bytes_max {
+        let maximum = limits.queue_bytes_max;
+        Some(Limit { setting: "limits.queue_bytes_max", maximum, wanted: bytes })
+    } else if session.is_stored()
+        && let Some(limit) = stored.shortage_for(added)
+    {
+        Some(limit)
+    } else {
+        memory.shortage()
     }
 }

@@ -83,6 +83,7 @@ mod shard;
 mod shard_message;
 mod shared;
 mod shared_queue;
+mod shelf;
 mod source;
 mod spares;
 mod statistics;

@@ -16,6 +16,7 @@ use crate::session::{Delivery, Session};
 use crate::shard::Shard;
 use crate::spares::Spares;
 use crate::statistics::Statistics;
+use crate::straight::Taker;
 
 /// A session that is online and takes every message just as it comes, and all that a delivery to it
 /// touches.
@@ -24,35 +25,35 @@ pub(crate) struct Outlet<'a> {
     session: &'a mut Session,
     connection: &'a mut Connection,
     bytes_max: usize,
-    pub(crate) budget: &'a mut usize,
+    budget: &'a mut usize,
     spares: &'a mut Spares,
     memory: &'a mut Memory,
     statistics: &'a mut Statistics,
     dirty: &'a mut Vec<ConnectionId>,
 }
 
-impl Outlet<'_> {
-    /// Whether a message may be delivered at once with this QoS, as the long way would do it.
+impl Taker for Outlet<'_> {
+    /// Whether a message may be delivered at once.
     #[inline]
-    pub(crate) fn takes(&mut self, payload: &[u8], qos: QoS) -> bool {
+    fn takes(&mut self, plain: &PlainPublish<'_>, qos: QoS) -> bool {
         let is_kept = qos > QoS::AtMostOnce;
         let waits = is_kept && !self.session.is_open();
         !waits
-            && payload.len() < SHARE_BYTES
+            && plain.payload.len() < SHARE_BYTES
             && !self.memory.is_short()
             && self.connection.has_room(self.bytes_max)
     }
 
-    /// The place in a queue that the next message takes, if one with this QoS has to be recorded.
-    pub(crate) fn next_place(&mut self, qos: QoS) -> Option<Place> {
-        let kept = self.session.queue_kept().filter(|_| qos > QoS::AtMostOnce)?;
-        Some(Place { queue: kept.name, sequence: kept.sequence + 1 })
+    fn next_place(&mut self, qos: QoS) -> Option<Place> {
+        self.session.next_place(qos)
     }
 
-    /// Delivers a message that it [`takes`](Self::takes); `share` gives it if it is to be kept.
-    /// Whoever calls this has it recorded, if it takes a [place](Self::next_place).
+    fn budget(&mut self) -> &mut usize {
+        self.budget
+    }
+
     #[inline]
-    pub(crate) fn deliver(
+    fn deliver(
         &mut self,
         plain: &PlainPublish<'_>,
         qos: QoS,

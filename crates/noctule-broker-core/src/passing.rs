@@ -18,7 +18,6 @@ use crate::registry::SessionKey;
 use crate::settings::Durability;
 use crate::shard::Shard;
 use crate::shard_message::{Body, Forward};
-use crate::spares::Spares;
 use crate::straight::{Run, is_limited};
 
 /// How many are handed over at a time at most: whoever gets them looks at its clock between letters
@@ -48,8 +47,6 @@ pub(crate) struct Awaited {
     /// Where their answers begin; the others follow.
     pub(crate) first: u64,
     pub(crate) count: u64,
-    /// What they count against the credit of another shard.
-    pub(crate) bytes: u64,
 }
 
 impl Shard {
@@ -106,8 +103,10 @@ impl Shard {
             let mut run = Run::new(rest, passed.version, u32::MAX);
             let _ = self.deliver_run(&mut run);
             self.record_run(&run, effects);
-            let (count, bytes) = (run.acknowledge.len() as u64, run.message_bytes);
-            let awaited = Awaited { to: from, session, first, count, bytes };
+            // They are dealt with: what the disk has not taken must not hold up what needs no disk.
+            self.repay(from, run.message_bytes, effects);
+            let count = run.acknowledge.len() as u64;
+            let awaited = Awaited { to: from, session, first, count };
             if run.recorded().is_some() && !passed.is_in_memory {
                 self.await_durable(Awaiting::Run(Box::new(awaited)), effects);
             } else if run.count > 0 {
@@ -122,10 +121,11 @@ impl Shard {
         }
     }
 
-    /// Delivers the front of a run to the one session that wants it and can take it at once.
+    /// Delivers the front of a run to the one session that wants it.
     fn deliver_run(&mut self, run: &mut Run<'_>) -> Option<()> {
-        // Whoever waits for a turn has to have it first.
-        if !self.work.is_empty() {
+        // Whoever waits for a turn has to have it first. Where there is no room for records the
+        // publisher has to feel it.
+        if !self.work.is_empty() || self.lacks_store_room() {
             return None;
         }
         let mut last = self.last_topic.take()?;
@@ -138,26 +138,7 @@ impl Shard {
         let Some(Only::Session(receiver, granted)) = last.only(self.router.epoch()) else {
             return None;
         };
-        let LastTopic { name, shared, .. } = last;
-        let name = name.name()?;
-        let (first, _) = run.next(name)?;
-        let mut outlet = self.outlet(receiver)?;
-        run.place = outlet.next_place(first.qos().min(granted));
-        while let Some((plain, length)) = run.next(name) {
-            let qos = plain.qos().min(granted);
-            // What is recorded goes without what is not.
-            let is_other = run.place.is_some() != outlet.next_place(qos).is_some();
-            if is_other || *outlet.budget == 0 || !outlet.takes(plain.payload, qos) {
-                break;
-            }
-            let share = |spares: &mut Spares| {
-                let topic = shared.get_or_insert_with(|| name.as_str().into());
-                spares.message(topic, plain.payload, plain.qos())
-            };
-            outlet.deliver(&plain, qos, share);
-            run.note(&plain, length);
-        }
-        Some(())
+        self.give_run((receiver, granted), last, run, 0, |_, _| true)
     }
 
     /// The first publication of what is left of a run, to go the long way, and its length.
@@ -177,14 +158,13 @@ impl Shard {
 
     /// A run has been dealt with: its publisher may know, wherever it is.
     pub(crate) fn answer_run(&mut self, run: Awaited, effects: &mut Effects) {
-        let Awaited { to, session, first, count, bytes } = run;
+        let Awaited { to, session, first, count } = run;
         if to == self.settings.shard {
             return self.on_run_answered(session, first, count, effects);
         }
         if count > 0 {
             effects.tell(to, Body::Answers { session, first, count });
         }
-        self.repay(to, bytes, effects);
     }
 
     /// Publications of a client of this shard have been dealt with where they were passed on to.

@@ -137,7 +137,8 @@ impl Shard {
         effects.push(Effect::Persist { record, is_urgent: true });
     }
 
-    /// Records the messages of a run, which have their places in a session's queue.
+    /// Records the messages of a run, which have their places in a session's queue. Those that wait
+    /// there may have to wait for its horizon, too.
     pub(crate) fn record_run(&mut self, run: &Run<'_>, effects: &mut Effects) {
         let Some(Place { queue: session, sequence: first }) = run.recorded() else { return };
         let count = u32::try_from(run.count).unwrap_or(u32::MAX);
@@ -145,10 +146,14 @@ impl Shard {
         if let Some(packets) = run.at().filter(|_| effects.has_bytes_at_hand()) {
             self.records.note_urgent();
             let run = QueuedRun { session, first, count, version, packets };
-            return effects.push(Effect::PersistRun { run });
+            effects.push(Effect::PersistRun { run });
+        } else {
+            let run = QueuedRun { session, first, count, version, packets };
+            self.record(Record::QueuedRun(run.to_owned()), effects);
         }
-        let run = QueuedRun { session, first, count, version, packets };
-        self.record(Record::QueuedRun(run.to_owned()), effects);
+        if let Some(key) = run.waits_for {
+            self.waits_for_horizon(key, effects);
+        }
     }
 
     /// Hands out a record for which nobody waits, and which may be lost in a crash: then something

@@ -245,6 +245,12 @@ impl Session {
         self.kept.as_deref_mut().filter(|kept| kept.has_queue())
     }
 
+    /// The place that the next message takes, if one with this QoS has to be recorded.
+    pub(crate) fn next_place(&mut self, qos: QoS) -> Option<Place> {
+        let kept = self.queue_kept().filter(|_| qos > QoS::AtMostOnce)?;
+        Some(Place { queue: kept.name, sequence: kept.sequence + 1 })
+    }
+
     /// What the store calls a session whose queue is kept.
     pub(crate) fn queue_name(&mut self) -> Option<u64> {
         self.queue_kept().map(|kept| kept.name)

@@ -2,10 +2,10 @@
 //! might have meant.
 //!
 //! That is a PUBLISH at QoS 0 or 1 with nothing but a payload and a topic that the last one had
-//! too, for one session of this shard that can take it at once, or for one other shard; and there
-//! its delivery. And it is a PUBACK that says nothing and after which nothing is to be done. For a
-//! run of such packets everything that they have in common is asked once. The outcome is that of
-//! the long way; whatever is otherwise takes it, and finds nothing changed.
+//! too, for one session of this shard, which gets it at once or lets it wait, or for one other
+//! shard; and there its delivery. And it is a PUBACK that says nothing and after which nothing is
+//! to be done. For a run of such packets everything that they have in common is asked once. The
+//! outcome is that of the long way; whatever is otherwise takes it, and finds nothing changed.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -57,8 +57,31 @@ pub(crate) struct Run<'a> {
     pub(crate) acknowledge: SmallVec<[PacketId; RUN_MAX]>,
     /// The place of the first one, if they are recorded: in a queue of a session that is stored.
     pub(crate) place: Option<Place>,
-    /// Whether they are acknowledged when they are durable.
-    is_awaited: bool,
+    /// Whether their publisher hears of them only when what is recorded of them is durable.
+    may_be_awaited: bool,
+    /// The session that they wait for, if they were not sent at once.
+    pub(crate) waits_for: Option<SessionKey>,
+}
+
+/// Who takes the messages of a run.
+pub(crate) trait Taker {
+    /// Whether this one may be delivered with this QoS, as the long way would do it.
+    fn takes(&mut self, plain: &PlainPublish<'_>, qos: QoS) -> bool;
+
+    /// The place in a queue that the next message takes, if one with this QoS has to be recorded.
+    fn next_place(&mut self, qos: QoS) -> Option<Place>;
+
+    /// What is left to do in this turn.
+    fn budget(&mut self) -> &mut usize;
+
+    /// Delivers a message that it [`takes`](Self::takes); `share` gives it if it is to be kept.
+    /// Whoever calls this has it recorded, if it takes a [place](Self::next_place).
+    fn deliver(
+        &mut self,
+        plain: &PlainPublish<'_>,
+        qos: QoS,
+        share: impl FnOnce(&mut Spares) -> Arc<Message>,
+    );
 }
 
 impl<'a> Run<'a> {
@@ -73,7 +96,8 @@ impl<'a> Run<'a> {
             message_bytes: 0,
             acknowledge: SmallVec::new(),
             place: None,
-            is_awaited: false,
+            may_be_awaited: false,
+            waits_for: None,
         }
     }
 
@@ -89,7 +113,10 @@ impl<'a> Run<'a> {
 
     /// The next packet and its length, if it is a plain one on this topic.
     #[inline]
-    pub(crate) fn next(&self, topic: TopicName<'a>) -> Option<(PlainPublish<'a>, usize)> {
+    pub(crate) fn next<'t>(&self, topic: TopicName<'t>) -> Option<(PlainPublish<'t>, usize)>
+    where
+        'a: 't,
+    {
         let rest = self.stream.get(self.bytes..)?;
         match split(rest, self.packet_bytes_max) {
             Ok(Framing::Complete(frame)) => {
@@ -102,6 +129,44 @@ impl<'a> Run<'a> {
     /// The place of its first message, if they are recorded.
     pub(crate) fn recorded(&self) -> Option<Place> {
         self.place.filter(|_| self.count > 0)
+    }
+
+    /// Whether they are acknowledged when they are durable.
+    fn is_awaited(&self) -> bool {
+        self.may_be_awaited && self.place.is_some()
+    }
+
+    /// Gives packets to whoever takes them, up to the first that has to take the long way.
+    #[inline]
+    fn fill(
+        &mut self,
+        taker: &mut impl Taker,
+        granted: QoS,
+        last: &mut LastTopic,
+        cost: usize,
+        mut may_come: impl FnMut(&Self, &PlainPublish<'_>) -> bool,
+    ) -> Option<()> {
+        let LastTopic { name, shared, .. } = last;
+        let name = name.name()?;
+        let (first, _) = self.next(name)?;
+        self.place = taker.next_place(first.qos().min(granted));
+        while let Some((plain, length)) = self.next(name) {
+            let qos = plain.qos().min(granted);
+            // What is recorded goes without what is not.
+            let is_other = self.place.is_some() != taker.next_place(qos).is_some();
+            let is_late = *taker.budget() <= cost;
+            if is_other || is_late || !may_come(self, &plain) || !taker.takes(&plain, qos) {
+                break;
+            }
+            *taker.budget() -= cost;
+            let share = |spares: &mut Spares| {
+                let topic = shared.get_or_insert_with(|| name.as_str().into());
+                spares.message(topic, plain.payload, plain.qos())
+            };
+            taker.deliver(&plain, qos, share);
+            self.note(&plain, length);
+        }
+        Some(())
     }
 
     /// It was passed on.
@@ -190,45 +255,49 @@ impl Shard {
         last: &mut LastTopic,
         run: &mut Run<'_>,
     ) -> Option<()> {
-        let LastTopic { name, shared, .. } = last;
-        let name = name.name()?;
         // Mostly it is another topic, and nothing else need be asked.
-        let (first, _) = run.next(name)?;
+        run.next(last.name.name()?)?;
         let is_limited = is_limited(&self.settings);
         let answers_max = 2 * self.settings.limits.outbound_bytes_max as usize;
         let answers_waiting = self.connections.find(id)?.outbound.len();
         let session = self.registry.session(key).filter(|known| known.connection == Some(id))?;
         let is_answered = session.receiver.may_acknowledge_at_once();
         let owed_max = usize::from(session.receiver.quota());
-        let waits = session.durability != Durability::Memory;
-        let mut outlet = self.outlet(receiver)?;
-        run.place = outlet.next_place(first.qos().min(granted));
-        run.is_awaited = waits && run.place.is_some();
-        let is_alone = outlet.id == id || is_limited;
-        while run.count < if is_alone { 1 } else { RUN_MAX } {
-            let (plain, length) = run.next(name)?;
-            let qos = plain.qos().min(granted);
+        run.may_be_awaited = session.durability != Durability::Memory;
+        let is_alone = self.registry.session(receiver)?.connection == Some(id) || is_limited;
+        let count_max = if is_alone { 1 } else { RUN_MAX };
+        let may_come = |run: &Run<'_>, plain: &PlainPublish<'_>| {
             let answers = answers_waiting + run.acknowledge.len() * BARE_BYTES;
-            let is_refused = plain.packet_id.is_some()
-                && if run.is_awaited {
-                    run.acknowledge.len() >= owed_max
-                } else {
-                    !is_answered || answers >= answers_max
-                };
-            // What is recorded goes without what is not.
-            let is_other = run.place.is_some() != outlet.next_place(qos).is_some();
-            // One for the packet, one for its delivery.
-            let is_late = *outlet.budget < 2;
-            if is_refused || is_other || is_late || !outlet.takes(plain.payload, qos) {
-                return None;
-            }
-            *outlet.budget -= 1;
-            let share = |spares: &mut Spares| {
-                let topic = shared.get_or_insert_with(|| name.as_str().into());
-                spares.message(topic, plain.payload, plain.qos())
-            };
-            outlet.deliver(&plain, qos, share);
-            run.note(&plain, length);
+            run.count < count_max
+                && (plain.packet_id.is_none()
+                    || if run.is_awaited() {
+                        run.acknowledge.len() < owed_max
+                    } else {
+                        is_answered && answers < answers_max
+                    })
+        };
+        // One of the budget for each packet, and one for its delivery.
+        self.give_run((receiver, granted), last, run, 1, may_come)
+    }
+
+    /// Gives the front of a run to the one session that wants it: to its client, or to wait for
+    /// that. It ends before a message that `may_come` says no to. Each takes so much of the budget
+    /// besides its delivery.
+    pub(crate) fn give_run(
+        &mut self,
+        (receiver, granted): (SessionKey, QoS),
+        last: &mut LastTopic,
+        run: &mut Run<'_>,
+        cost: usize,
+        mut may_come: impl FnMut(&Run<'_>, &PlainPublish<'_>) -> bool,
+    ) -> Option<()> {
+        if let Some(mut outlet) = self.outlet(receiver) {
+            run.fill(&mut outlet, granted, last, cost, &mut may_come)?;
+        }
+        if run.count == 0 {
+            let mut shelf = self.shelf(receiver)?;
+            run.fill(&mut shelf, granted, last, cost, &mut may_come)?;
+            run.waits_for = Some(receiver);
         }
         Some(())
     }
@@ -266,7 +335,7 @@ impl Shard {
         let plain = PlainPublish::new(name, &message.payload);
         let qos = message.qos.min(granted);
         let mut outlet = self.outlet(receiver).filter(|_| qos < QoS::ExactlyOnce)?;
-        if !outlet.takes(plain.payload, qos) {
+        if !outlet.takes(&plain, qos) {
             return None;
         }
         let place = outlet.next_place(qos);
@@ -292,7 +361,7 @@ impl Shard {
             connection.heard = self.now;
         }
         self.record_run(run, effects);
-        if run.is_awaited {
+        if run.is_awaited() {
             return self.await_run(key, run, effects);
         }
         if !run.acknowledge.is_empty() {
@@ -307,7 +376,7 @@ impl Shard {
         debug_assert!(first.is_ok(), "a run within the quota");
         let Ok(first) = first else { return };
         let (to, count) = (self.settings.shard, run.acknowledge.len() as u64);
-        let awaited = Awaited { to, session: key, first: first.value(), count, bytes: 0 };
+        let awaited = Awaited { to, session: key, first: first.value(), count };
         self.await_durable(Awaiting::Run(Box::new(awaited)), effects);
     }
 

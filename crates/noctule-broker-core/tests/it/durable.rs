@@ -416,7 +416,7 @@ fn the_store_knows_when_a_will_is_due_and_when_it_is_gone() {
     let Record::SessionLeft { will_at, sent: 1, .. } = record else { panic!("{record:?}") };
     assert_eq!(will_at, due);
     publisher.send_publish(&OwnedPublish::new("t", "waits", QoS::AtLeastOnce).packet_id(9));
-    assert!(matches!(broker.record(), Record::Queued { .. }));
+    assert!(matches!(broker.record(), Record::QueuedRun(_)));
     broker.advance_seconds(10);
     let record = broker.record();
     let Record::SessionLeft { will_at: None, sent: 1, .. } = record else { panic!("{record:?}") };

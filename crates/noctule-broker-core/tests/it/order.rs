@@ -290,7 +290,7 @@ fn what_comes_while_a_connack_is_held_back_follows_it() {
     subscriber.send_connect(&lasting(Version::V5_0, "s"));
     publisher.send_publish(&OwnedPublish::new("t", "3", AtLeastOnce).packet_id(9));
     assert!(matches!(broker.record(), Record::SessionStarted(_)));
-    assert!(matches!(broker.record(), Record::Queued { .. }));
+    assert!(matches!(broker.record(), Record::QueuedRun(_)));
     publisher.expect_nothing_before_pong();
     broker.kept();
     assert!(subscriber.expect_connack().session_present);

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use noctule_broker_core::{Durability, Event, Message, ReadRules, Reference, Settings};
+use noctule_broker_core::{
+    Durability, Event, Input, Message, ReadRules, Record, Reference, Settings, ShardId,
+};
 use noctule_packet::{Framing, Packet, PacketType, QoS, ReasonCode, TextRules, Version, split};
 use noctule_testkit::{OwnedConnect, OwnedPublish, packet_bytes};
 
-use crate::broker::{Broker, Client, placement_of, shards};
+use crate::broker::{Broker, Client, lasting, placement_of, shards};
 use crate::orders::{Choices, random_orders};
 use crate::world::queued;
 
@@ -20,7 +22,24 @@ const PAYLOAD_BYTES: [usize; 5] = [0, 4, 30, 200, 9_000];
 /// One of the two brokers, and what it has sent to each client.
 struct Side {
     broker: Broker,
-    clients: Vec<Client>,
+    /// Some are away, and have a session.
+    clients: Vec<Option<Client>>,
+}
+
+impl Side {
+    fn client(&mut self, number: usize) -> &mut Client {
+        self.clients[number].as_mut().expect("it is there")
+    }
+
+    /// What a client gets when it comes again. It is away if it is refused.
+    fn come_again(&mut self, number: usize) -> Vec<u8> {
+        let mut client = self.broker.open();
+        client.send_connect(&connect(number).clean_start(false));
+        let arrived = self.broker.arrived(&client);
+        assert_eq!(arrived.first(), Some(&((PacketType::Connack as u8) << 4)));
+        self.clients[number] = (arrived[3] == 0).then_some(client);
+        arrived
+    }
 }
 
 /// What a client has got and not acknowledged, and its next packet identifier.
@@ -60,7 +79,7 @@ fn side(is_short: bool, outbound_bytes_max: u32, durability: Durability) -> Side
             settings.read_rules = Some(ReadRules(Arc::new(|_: &str, _: &str| true)));
         }
     });
-    let clients = (0..CLIENTS).map(|client| broker.connect(&connect(client))).collect();
+    let clients = (0..CLIENTS).map(|client| Some(broker.connect(&connect(client)))).collect();
     Side { broker, clients }
 }
 
@@ -167,30 +186,40 @@ fn state(side: &Side) -> String {
 }
 
 fn act(sides: &mut [Side; 2], client: usize, peer: &mut Peer, choices: &mut Choices) -> String {
+    let is_away = sides[0].clients[client].is_none();
     let (name, bytes) = match choices.choose(20) {
-        0 => {
+        5.. if is_away => return format!("{client} is away"),
+        2 if !is_away => {
+            *peer = Peer { packet_id: peer.packet_id, ..Peer::default() };
+            for Side { clients, .. } in sides {
+                clients[client] = None;
+            }
+            return format!("{client} goes");
+        }
+        0 if !is_away => {
             peer.stalled = !peer.stalled;
             for Side { broker, clients } in &*sides {
+                let client = clients[client].as_ref().expect("it is there");
                 match peer.stalled {
-                    true => broker.stall(&clients[client]),
-                    false => broker.unstall(&clients[client]),
+                    true => broker.stall(client),
+                    false => broker.unstall(client),
                 }
             }
             return format!("{client} stalled: {}", peer.stalled);
         }
-        1 => {
+        choice if choice == 1 || is_away => {
             *peer = Peer { packet_id: peer.packet_id, ..Peer::default() };
-            for Side { broker, clients } in &mut *sides {
-                clients[client] = broker.connect(&connect(client));
-            }
+            let [arrived, expected] = sides.each_mut().map(|side| side.come_again(client));
+            assert_eq!(arrived, expected, "{client} comes again");
+            peer.note(version(client), &arrived);
             return format!("{client} comes again");
         }
-        2..4 => ("subscription", peer.subscription(version(client), choices)),
-        4..9 => ("acknowledgements", peer.acknowledgements(choices)),
+        3..5 => ("subscription", peer.subscription(version(client), choices)),
+        5..9 => ("acknowledgements", peer.acknowledgements(choices)),
         _ => ("publishes", peer.publishes(version(client), choices)),
     };
-    for Side { clients, .. } in sides {
-        clients[client].send_bytes(&bytes);
+    for side in sides {
+        side.client(client).send_bytes(&bytes);
     }
     format!("{client} {name} {bytes:x?}")
 }
@@ -208,8 +237,11 @@ fn the_short_way_leads_to_the_same_as_the_long_one() {
             said.push(act(&mut sides, client, &mut peers[client], choices));
             let [short, long] = &sides;
             for (client, peer) in peers.iter_mut().enumerate() {
-                let arrived = short.broker.arrived(&short.clients[client]);
-                let expected = long.broker.arrived(&long.clients[client]);
+                let arrived = |side: &Side| {
+                    let client = side.clients[client].as_ref();
+                    client.map(|client| side.broker.arrived(client)).unwrap_or_default()
+                };
+                let (arrived, expected) = (arrived(short), arrived(long));
                 assert_eq!(arrived, expected, "to {client} after {said:#?}");
                 peer.note(version(client), &arrived);
             }
@@ -226,9 +258,9 @@ fn the_short_way_leads_to_the_same_as_the_long_one() {
 #[test]
 fn who_does_not_read_its_acknowledgements_is_not_read_either() {
     let sides = [true, false].map(|is_short| {
-        let Side { broker, mut clients } = side(is_short, 100, Durability::Memory);
-        clients[3].subscribe(&[("t", QoS::AtMostOnce)]);
-        broker.stall(&clients[1]);
+        let mut side = side(is_short, 100, Durability::Memory);
+        side.client(3).subscribe(&[("t", QoS::AtMostOnce)]);
+        side.broker.stall(side.clients[1].as_ref().expect("it is there"));
         let publish = |id| OwnedPublish::new("t", "x", QoS::AtLeastOnce).packet_id(id);
         for batch in 0..6_u16 {
             let mut bytes = Vec::new();
@@ -236,9 +268,9 @@ fn who_does_not_read_its_acknowledgements_is_not_read_either() {
                 let publish = publish(15 * batch + id);
                 publish.to_packet().encode(version(1), &mut bytes).unwrap();
             }
-            clients[1].send_bytes(&bytes);
+            side.client(1).send_bytes(&bytes);
         }
-        Side { broker, clients }
+        side
     });
     let [short, long] = &sides;
     let received = long.broker.look(|shards| shards.statistics().publish_received);
@@ -315,6 +347,49 @@ fn a_run_for_a_stored_session_is_recorded_and_acknowledged_in_one_piece() {
             publisher.expect_puback(id);
         }
         publisher.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn a_run_for_an_absent_session_waits_there_as_one_record() {
+    for home in [0, 1] {
+        let (broker, mut publisher, subscriber) = stored_run(home);
+        drop(subscriber);
+        broker.keep_all();
+        broker.hold();
+        publisher.send_bytes(&run(Version::V3_1_1, |_| QoS::AtLeastOnce));
+        let [record @ Record::QueuedRun(_)] = &broker.records()[..] else { panic!("one run") };
+        let stored: Vec<_> = queued(record).into_iter().map(payload_and_place).collect();
+        let expected = (1..=10).map(|id| (id.to_string(), id));
+        assert_eq!(stored, expected.collect::<Vec<_>>(), "what is stored, in its places");
+        publisher.expect_nothing_before_pong();
+        broker.kept();
+        for id in 1..=10 {
+            publisher.expect_puback(id);
+        }
+        broker.keep_all();
+        let mut subscriber = broker.open();
+        subscriber.send_connect(&lasting(Version::V5_0, "s"));
+        broker.keep_all();
+        assert!(subscriber.expect_connack().session_present);
+        for id in 1..=10 {
+            assert_eq!(subscriber.receive().text(), id.to_string());
+        }
+    }
+}
+
+/// Its publisher has to feel that there is none: whoever is answered sends more.
+#[test]
+fn a_run_that_finds_no_room_in_the_store_of_another_shard_is_answered_when_there_is_some() {
+    let (broker, mut publisher, _subscriber) = stored_run(1);
+    broker.input_at(ShardId(1), Input::StoreRoom { has_room: false });
+    publisher.send_bytes(&run(Version::V3_1_1, |_| QoS::AtLeastOnce));
+    assert_eq!(broker.records().len(), 10);
+    (0..10).for_each(|_| broker.kept());
+    publisher.expect_nothing_before_pong();
+    broker.input_at(ShardId(1), Input::StoreRoom { has_room: true });
+    for id in 1..=10 {
+        publisher.expect_puback(id);
     }
 }
 
