@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 
 /// Disks are written to in blocks of no more than so many bytes.
+#[cfg(any(feature = "simulated", all(target_os = "linux", target_pointer_width = "64")))]
 pub(crate) const BLOCK_BYTES: u64 = 4 * 1_024;
 
 static ZEROS: [u8; 64 * 1_024] = [0; 64 * 1_024];

@@ -190,7 +190,7 @@ struct RealFile {
     /// Whether the system writes and syncs in one call; asked once.
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     syncs_as_it_writes: Option<bool>,
-    /// Whether, and how, it writes past the cache; asked once.
+    /// Whether, and how, it writes past the cache; asked once for each length.
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     direct: Option<Option<Direct>>,
 }
@@ -270,6 +270,10 @@ impl DiskFile for RealFile {
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        {
+            self.direct = None;
+        }
         self.file.set_len(length)
     }
 

@@ -226,7 +226,9 @@ impl Content {
                 (_, Change::WriteDurably(..)) => change.apply(&mut durable),
                 (Cut::Lost, _) => {}
                 (Cut::Torn, Change::Write(offset, bytes)) if at == last => {
-                    Change::Write(*offset, bytes[..bytes.len() / 2].to_vec()).apply(&mut durable);
+                    // Without the zeros behind it, which only fill up its last block.
+                    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+                    Change::Write(*offset, bytes[..end / 2].to_vec()).apply(&mut durable);
                 }
                 (Cut::Reordered, _) if at != last => {}
                 (Cut::Random(_), Change::Write(offset, bytes)) => {
