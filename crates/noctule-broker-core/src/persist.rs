@@ -215,7 +215,7 @@ impl Shard {
                     self.send_pubrel(connection, packet_id);
                 }
             }
-            Awaiting::Run(run) => self.answer_run(*run, effects),
+            Awaiting::Run(run) => self.finish_durable_run(*run, effects),
             Awaiting::Queue { session, sequence } => {
                 self.on_queue_durable(session, sequence, effects);
             }

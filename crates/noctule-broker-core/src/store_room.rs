@@ -18,6 +18,7 @@ use crate::effect::{Effect, Effects};
 use crate::fault::Refused;
 use crate::forwarded::Forwarded;
 use crate::input::ConnectionId;
+use crate::passing::Awaited;
 use crate::publication::Publication;
 use crate::publish::ParkedPublish;
 use crate::registry::SessionKey;
@@ -34,6 +35,8 @@ pub(crate) struct StoreRoom {
     waiting: VecDeque<ConnectionId>,
     /// Answers to other shards about what was kept here nevertheless: whoever gets them sends more.
     answers: Vec<Forwarded>,
+    /// The same of runs.
+    run_answers: Vec<Awaited>,
     emptying: Emptying,
 }
 
@@ -65,6 +68,9 @@ impl Shard {
             for forwarded in core::mem::take(&mut self.store_room.answers) {
                 self.finish_forward(forwarded, effects);
             }
+            for run in core::mem::take(&mut self.store_room.run_answers) {
+                self.answer_run(run, effects);
+            }
             self.try_all_again(effects);
         }
     }
@@ -75,6 +81,15 @@ impl Shard {
             self.store_room.answers.push(forwarded);
         } else {
             self.finish_forward(forwarded, effects);
+        }
+    }
+
+    /// The same with a run, which may be of this shard: then its publisher feels it by itself.
+    pub(crate) fn finish_durable_run(&mut self, run: Awaited, effects: &mut Effects) {
+        if self.store_room.is_missing && run.to != self.settings.shard {
+            self.store_room.run_answers.push(run);
+        } else {
+            self.answer_run(run, effects);
         }
     }
 

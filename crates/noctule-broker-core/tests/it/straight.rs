@@ -381,15 +381,22 @@ fn a_run_for_an_absent_session_waits_there_as_one_record() {
 /// Its publisher has to feel that there is none: whoever is answered sends more.
 #[test]
 fn a_run_that_finds_no_room_in_the_store_of_another_shard_is_answered_when_there_is_some() {
-    let (broker, mut publisher, _subscriber) = stored_run(1);
-    broker.input_at(ShardId(1), Input::StoreRoom { has_room: false });
-    publisher.send_bytes(&run(Version::V3_1_1, |_| QoS::AtLeastOnce));
-    assert_eq!(broker.records().len(), 10);
-    (0..10).for_each(|_| broker.kept());
-    publisher.expect_nothing_before_pong();
-    broker.input_at(ShardId(1), Input::StoreRoom { has_room: true });
-    for id in 1..=10 {
-        publisher.expect_puback(id);
+    for is_known in [true, false] {
+        let (broker, mut publisher, _subscriber) = stored_run(1);
+        let room = |has_room| broker.input_at(ShardId(1), Input::StoreRoom { has_room });
+        if is_known {
+            room(false);
+        }
+        publisher.send_bytes(&run(Version::V3_1_1, |_| QoS::AtLeastOnce));
+        let records = broker.records().len();
+        assert_eq!(records, if is_known { 10 } else { 1 });
+        room(false);
+        (0..records).for_each(|_| broker.kept());
+        publisher.expect_nothing_before_pong();
+        room(true);
+        for id in 1..=10 {
+            publisher.expect_puback(id);
+        }
     }
 }
 
