@@ -168,6 +168,7 @@ impl Wanted<'_> {
             .with("topic", &*waiting.message.topic)
             .with("qos", level(waiting.qos))
             .with("retain", waiting.retain)
+            .maybe("shared", waiting.group.as_deref())
             .maybe("step", step);
         self.rest(line, &waiting.message)
     }

@@ -160,6 +160,29 @@ fn what_waits_for_any_member_of_a_shared_subscription_is_counted_and_shown() {
 }
 
 #[test]
+fn a_message_that_a_member_has_got_says_of_which_shared_subscription_it_is() {
+    let folder = Folder::new();
+    let data = format!("{}/data", folder.path());
+    let serving = Serving::start(&["--listen", "127.0.0.1:0", "--data", &data]);
+    let address = serving.address();
+    let mut member = Peer::connect_with(address, &lasting("member"));
+    member.subscribe(&[("$share/g/t", QoS::AtLeastOnce), ("own", QoS::AtLeastOnce)]);
+    let mut publisher = Peer::v5(address, "publisher");
+    publisher.publish("t", "shared", QoS::AtLeastOnce);
+    publisher.publish("own", "its own", QoS::AtLeastOnce);
+    assert_eq!(
+        (member.expect_publish().text(), member.expect_publish().text()),
+        ("shared", "its own")
+    );
+    serving.signal(Signal::KILL);
+    serving.end();
+    let lines = dump(&data, &[]);
+    let told: Vec<_> = lines.iter().filter(|line| line["kind"] == "message").collect();
+    assert_eq!(told.iter().map(|line| &line["topic"]).collect::<Vec<_>>(), ["t", "own"]);
+    assert_eq!((&told[0]["shared"], &told[1]["shared"]), (&"$share/g/t".into(), &Value::Null));
+}
+
+#[test]
 fn damage_is_told_and_not_touched() {
     let (_folder, data) = data();
     damage(Path::new(&data), "a text");
