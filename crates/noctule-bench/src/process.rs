@@ -1,7 +1,7 @@
 //! The processes under measurement: how each is started, on which processors, and what the kernel
 //! knows about it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -262,11 +262,20 @@ fn scheduled(process: u32, column: usize) -> Result<Duration> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let path = thread?.path().join("schedstat");
-        let text = fs::read_to_string(&path)?;
+        let text = match fs::read_to_string(&path) {
+            Err(error) if has_ended(&error) => continue,
+            text => text.with_context(|| path.display().to_string())?,
+        };
         let time = text.split(' ').nth(column).unwrap_or_default();
         nanoseconds += time.parse::<u64>().with_context(|| format!("{} {text}", path.display()))?;
     }
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Whether a thread has ended between being listed and being looked at.
+fn has_ended(error: &io::Error) -> bool {
+    let no_such_process = rustix::io::Errno::SRCH.raw_os_error();
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(no_such_process)
 }
 
 /// How many processors there were when this was first asked: [`run_on`] must not be earlier.
