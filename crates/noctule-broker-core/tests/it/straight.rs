@@ -329,6 +329,19 @@ fn stored_run(home: u16) -> (Broker, Client, Client) {
     (broker, publisher, subscriber)
 }
 
+/// All ten are one record, in their places, and acknowledged as soon as that is durable.
+fn is_kept_in_one_piece(broker: &Broker, publisher: &mut Client) {
+    let [record @ Record::QueuedRun(_)] = &broker.records()[..] else { panic!("one run") };
+    let stored: Vec<_> = queued(record).into_iter().map(payload_and_place).collect();
+    let expected = (1..=10).map(|id| (id.to_string(), id));
+    assert_eq!(stored, expected.collect::<Vec<_>>(), "what is stored, in its places");
+    publisher.expect_nothing_before_pong();
+    broker.kept();
+    for id in 1..=10 {
+        publisher.expect_puback(id);
+    }
+}
+
 #[test]
 fn a_run_for_a_stored_session_is_recorded_and_acknowledged_in_one_piece() {
     for home in [0, 1] {
@@ -337,15 +350,7 @@ fn a_run_for_a_stored_session_is_recorded_and_acknowledged_in_one_piece() {
         for id in 1..=10 {
             assert_eq!(subscriber.receive().text(), id.to_string());
         }
-        let [record] = &broker.records()[..] else { panic!("one record") };
-        let stored: Vec<_> = queued(record).into_iter().map(payload_and_place).collect();
-        let expected = (1..=10).map(|id| (id.to_string(), id));
-        assert_eq!(stored, expected.collect::<Vec<_>>(), "what is stored, in its places");
-        publisher.expect_nothing_before_pong();
-        broker.kept();
-        for id in 1..=10 {
-            publisher.expect_puback(id);
-        }
+        is_kept_in_one_piece(&broker, &mut publisher);
         publisher.expect_nothing_before_pong();
     }
 }
@@ -358,15 +363,7 @@ fn a_run_for_an_absent_session_waits_there_as_one_record() {
         broker.keep_all();
         broker.hold();
         publisher.send_bytes(&run(Version::V3_1_1, |_| QoS::AtLeastOnce));
-        let [record @ Record::QueuedRun(_)] = &broker.records()[..] else { panic!("one run") };
-        let stored: Vec<_> = queued(record).into_iter().map(payload_and_place).collect();
-        let expected = (1..=10).map(|id| (id.to_string(), id));
-        assert_eq!(stored, expected.collect::<Vec<_>>(), "what is stored, in its places");
-        publisher.expect_nothing_before_pong();
-        broker.kept();
-        for id in 1..=10 {
-            publisher.expect_puback(id);
-        }
+        is_kept_in_one_piece(&broker, &mut publisher);
         broker.keep_all();
         let mut subscriber = broker.open();
         subscriber.send_connect(&lasting(Version::V5_0, "s"));

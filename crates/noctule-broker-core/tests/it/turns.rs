@@ -302,6 +302,22 @@ fn clients_that_fall_silent_together_are_dropped_in_several_turns() {
     assert_eq!(dropped, u64::from(count));
 }
 
+/// One part of the budget for each packet, and one for letting it wait.
+#[test]
+fn a_run_that_waits_for_an_absent_session_leaves_others_their_turn() {
+    let mut turns = Turns::with(|settings| settings.durability = Durability::Stored);
+    let reader = turns.stored_client(0, true);
+    turns.subscribe_at(reader, &["t"], QoS::AtLeastOnce);
+    let _ = turns.input(Input::Closed { connection: reader });
+    turns.keep();
+    let publisher = turns.client(1);
+    let publish = |id| OwnedPublish::new("t", "m", QoS::AtLeastOnce).packet_id(id);
+    let publishes: Vec<_> = (1..=u16::try_from(TURN).expect("a number")).map(publish).collect();
+    assert_eq!(turns.publish(publisher, &publishes), Reading::Budget);
+    let taken = turns.shard.statistics().publish_received;
+    assert_eq!(taken, TURN as u64 / 2);
+}
+
 /// A QoS 2 publication that must be stored, for more subscribers than a turn has deliveries.
 #[test]
 fn pubrec_waits_for_the_store_and_for_the_last_delivery() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use noctule_store::{Cut, SimulatedDisk, StoreError};
+use noctule_store::{Cut, Disk, SimulatedDisk, StoreError};
 
 use crate::book::Book;
 
@@ -141,4 +141,26 @@ fn a_second_power_cut_right_behind_the_first_loses_nothing_either() {
             }
         }
     }
+}
+
+/// With the zeros that fill up its last block, half of it would be all of it.
+#[test]
+fn of_a_synced_write_that_is_torn_its_own_second_half_is_missing() {
+    let mut disk = SimulatedDisk::new();
+    let mut file = disk.create("file").expect("a disk");
+    file.write_at(&[1; 8_192], 0).expect("a disk");
+    file.sync().expect("a disk");
+    disk.sync_names().expect("a disk");
+    disk.ignore_syncs();
+    file.write_durably(&[7; 300], 0).expect("a disk");
+    let after = |cut| {
+        let mut bytes = [0; 8_192];
+        let file = disk.after(cut).open("file").expect("it is there");
+        file.read_at(&mut bytes, 0).expect("its bytes");
+        bytes
+    };
+    let (torn, whole) = (after(Cut::Torn), after(Cut::Nothing));
+    assert!(torn[..150] == [7; 150] && torn[150..] == [1; 8_042]);
+    assert!(whole[..300] == [7; 300] && whole[300..4_096] == [0; 3_796]);
+    assert!(whole[4_096..] == [1; 4_096], "the next block is as it was");
 }
