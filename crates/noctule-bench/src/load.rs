@@ -34,10 +34,11 @@ const MEDIUM: usize = 256;
 const LARGE: usize = 16 * 1024;
 
 /// To sessions that are stored, by how much is outstanding, at QoS 1.
-pub(crate) const STORED_LOADS: [Load; 6] = [
+pub(crate) const STORED_LOADS: [Load; 7] = [
     stored("stored-1", 1, 1),
     stored("stored-64", 1, 64),
     stored("stored-256", 1, 256),
+    stored("stored-512", 1, 512),
     stored("stored-1024", 1, 1_024),
     stored("stored-4x256", 4, 256),
     stored("stored-4x1024", 4, 1_024),

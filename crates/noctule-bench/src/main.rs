@@ -3,6 +3,7 @@
 
 #![deny(unsafe_code)]
 
+mod bare;
 mod callgrind;
 mod compare;
 mod core_load;

@@ -3,26 +3,21 @@
 //! round.
 
 use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use noctule_store::{Disk, RealDisk};
 
+use crate::bare::{self, Writer, in_folder};
 use crate::cost::{Cost, load_through, machine, start_apart};
 use crate::load::{Load, STORED_LOADS};
 use crate::neighbour::{Latency, Neighbour};
-use crate::process::{self, Running, free_port};
+use crate::process::{self, Running};
 
 const WARM_UP: Duration = Duration::from_millis(1_000);
 /// Long enough that the log uses its files again, and that what is below it knows them.
 const WARM_UP_STORED: Duration = Duration::from_millis(5_000);
-/// The bytes of a commit that has one message of these loads.
-const COMMIT_BYTES: usize = 44 + 8 + 300;
-/// How many bytes the bare syncs overwrite.
-const BARE_BYTES: u64 = 32 * 1024 * 1024;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -48,7 +43,7 @@ pub(crate) struct Options {
 }
 
 /// What one load cost, and how long others had to wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Measured {
     cost: Cost,
     beside: Latency,
@@ -63,6 +58,10 @@ struct Round {
     stored: Measured,
     /// To sessions that end with their connections, of a broker that has a disk.
     clean: Measured,
+    /// In memory mode, while somebody else keeps the disk as busy; only with a neighbour.
+    disturbed: Measured,
+    /// What could pass at most with this disk, in messages a second.
+    bound: f64,
     /// Syncs a second of the disk alone.
     syncs: f64,
 }
@@ -73,12 +72,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("messages at QoS 1, 256 bytes, to stored sessions; {}", machine()?);
     println!("medians of {} rounds of {} ms\n", options.rounds, options.milliseconds);
     println!(
-        "              messages/s                   microseconds               clean sessions   \
-         bare"
+        "              messages/s             ratio        microseconds               \
+         clean sessions  bare"
     );
     println!(
-        "outstanding    memory     stored  ratio    memory  stored  memory/stored    ratio  us    \
-         syncs/s"
+        "outstanding    memory     stored       bound   memory  stored  memory/stored    \
+         ratio  us    syncs/s"
     );
     for load in STORED_LOADS.iter().filter(|load| load.name.starts_with(&options.only)) {
         let rounds: Result<Vec<Round>> =
@@ -96,11 +95,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn print(load: &Load, rounds: &[Round]) {
     let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
     println!(
-        "{:<12} {:9.0}  {:9.0} {:6.2} {:9.3} {:7.3} {:14.2} {:8.2} {:6.3} {:8.0}",
+        "{:<13} {:9.0}  {:9.0} {:5.2} {:5.2} {:8.3} {:7.3} {:14.2} {:8.2} {:6.3} {:8.0}",
         load.name,
         of(|round| round.memory.cost.rate),
         of(|round| round.stored.cost.rate),
         of(|round| round.stored.cost.rate / round.memory.cost.rate),
+        of(|round| round.bound / round.memory.cost.rate),
         of(|round| round.memory.cost.microseconds),
         of(|round| round.stored.cost.microseconds),
         of(|round| round.memory.cost.microseconds / round.stored.cost.microseconds),
@@ -113,11 +113,14 @@ fn print(load: &Load, rounds: &[Round]) {
 fn print_neighbour(rounds: &[Round]) {
     let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
     println!(
-        "  beside it, QoS 0, us: memory {:.0}, 99 of 100 within {:.0}; stored {:.0}, {:.0}",
+        "  beside it, QoS 0, us: memory {:.0}, 99 of 100 within {:.0}; stored {:.0}, {:.0}; \
+         memory, while another thread writes as much, {:.0}, {:.0}",
         of(|round| round.memory.beside.median),
         of(|round| round.memory.beside.late),
         of(|round| round.stored.beside.median),
         of(|round| round.stored.beside.late),
+        of(|round| round.disturbed.beside.median),
+        of(|round| round.disturbed.beside.late),
     );
 }
 
@@ -129,6 +132,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn measure(load: &Load, options: &Options) -> Result<Round> {
     let duration = Duration::from_millis(options.milliseconds);
     let clean_load = Load { is_stored: false, ..*load };
+    let outstanding = load.sources() * load.window;
     let through = |load: &Load, start: &dyn Fn() -> Result<Running>| {
         let running = start_apart(!options.together, start)?;
         let warm_up = if load.is_stored { WARM_UP_STORED } else { WARM_UP };
@@ -145,31 +149,17 @@ fn measure(load: &Load, options: &Options) -> Result<Round> {
     let clean = in_folder(&options.folder, |folder| {
         through(&clean_load, &|| Running::noctule_with(folder)).context("clean")
     })?;
-    let syncs = in_folder(&options.folder, |folder| bare_syncs(folder, duration))?;
-    Ok(Round { memory, stored, clean, syncs })
-}
-
-/// Lends a new folder, which is gone afterwards.
-fn in_folder<T>(parent: &Path, act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-    let folder = parent.join(format!("noctule-bench-{}", free_port()?));
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let result = act(&folder);
-    fs::remove_dir_all(&folder)?;
-    result
-}
-
-/// How often a second as much can be written durably as one message needs.
-fn bare_syncs(folder: &Path, duration: Duration) -> Result<f64> {
-    let mut disk = RealDisk::open(folder)?;
-    let mut file = disk.create("bare")?;
-    file.allocate(BARE_BYTES)?;
-    file.sync()?;
-    let bytes = [0xA5; COMMIT_BYTES];
-    let (start, mut count) = (Instant::now(), 0_u32);
-    while start.elapsed() < duration {
-        let at = u64::from(count) * COMMIT_BYTES as u64 % (BARE_BYTES - COMMIT_BYTES as u64);
-        file.write_durably(&bytes, at)?;
-        count += 1;
-    }
-    Ok(f64::from(count) / start.elapsed().as_secs_f64())
+    let disturbed = in_folder(&options.folder, |folder| {
+        if !options.neighbour {
+            return Ok(Measured::default());
+        }
+        let writer = Writer::start(folder, outstanding)?;
+        let measured = through(load, &|| Running::noctule(1)).context("disturbed");
+        writer.stop().and(measured)
+    })?;
+    let each = Duration::from_secs_f64(1.0 / memory.cost.rate);
+    let bound =
+        in_folder(&options.folder, |folder| bare::messages(folder, outstanding, each, duration))?;
+    let syncs = in_folder(&options.folder, |folder| bare::syncs(folder, duration))?;
+    Ok(Round { memory, stored, clean, disturbed, bound, syncs })
 }
