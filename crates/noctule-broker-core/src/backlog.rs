@@ -176,6 +176,14 @@ impl Session {
     /// A message of the backlog was read and waits in memory.
     fn take_back(&mut self, stored: StoredMessage, placement: &Placement) {
         let sequence = stored.sequence;
+        self.take_out(stored, placement);
+        if let Some(backlog) = self.backlog_mut() {
+            backlog.away.from = sequence.saturating_add(1);
+        }
+    }
+
+    /// A message waits in memory from now on, wherever it stands in the backlog.
+    pub(crate) fn take_out(&mut self, stored: StoredMessage, placement: &Placement) {
         let (delivery, qos) = delivery_of(stored, placement);
         let bytes = delivery.message.bytes() as u64;
         let Some(backlog) = self.backlog_mut() else { return };
@@ -184,7 +192,6 @@ impl Session {
         let counted = bytes.min(away.bytes);
         away.bytes -= counted;
         away.messages = away.messages.saturating_sub(1);
-        away.from = sequence.saturating_add(1);
         self.queued_bytes = self.queued_bytes.saturating_sub(counted) + bytes;
         self.held_bytes += bytes;
         self.queued_shared += u32::from(delivery.group().is_some());

@@ -48,8 +48,8 @@ pub(crate) struct Restoring {
     /// How many answers of other shards there will be.
     parts: u32,
     is_complete: bool,
-    /// All sessions by their names in the store, and whether they had a connection.
-    sessions: BTreeMap<u64, (SessionKey, bool)>,
+    /// All sessions by their names in the store.
+    sessions: BTreeMap<u64, Found>,
     unrouted: Vec<StoredPublication>,
     /// How many publications were routed that the store knows by their names, and wills.
     named: u64,
@@ -61,6 +61,15 @@ pub(crate) struct Restoring {
     shared: Vec<StoredSharedQueue>,
     /// The queues of shared subscriptions that there were, and whose.
     shared_queues: BTreeMap<u64, Arc<str>>,
+}
+
+/// A session that was stored.
+#[derive(Debug)]
+struct Found {
+    key: SessionKey,
+    was_connected: bool,
+    /// What it gives back to shared subscriptions, out of the part of its queue that is away.
+    unsent: Vec<StoredMessage>,
 }
 
 impl Shard {
@@ -145,7 +154,8 @@ impl Shard {
         }
         let key = self.registry.insert(session);
         self.records.note_session(name, key);
-        self.restoring.sessions.insert(name, (key, was_connected));
+        let found = Found { key, was_connected, unsent: stored.unsent };
+        self.restoring.sessions.insert(name, found);
         for request in subscriptions.into_iter().map(Request::from_stored) {
             let (_, change) = self.add_subscription(key, &request);
             self.replay_anew(key, &request);
@@ -174,7 +184,7 @@ impl Shard {
             .collect();
         for (name, session, source, message) in unrouted {
             // What a session has published counts, even if it is over.
-            let key = sessions.get(&session).map(|(key, _)| *key);
+            let key = sessions.get(&session).map(|found| found.key);
             match source {
                 Source::Will(owner) => {
                     let publisher = key.unwrap_or(SessionKey::NOBODY);
@@ -187,8 +197,9 @@ impl Shard {
                 }
             }
         }
-        for (key, was_connected) in sessions.into_values() {
+        for Found { key, was_connected, unsent } in sessions.into_values() {
             if was_connected {
+                self.take_out(key, unsent);
                 self.release_session(key, effects);
                 continue;
             }
@@ -202,6 +213,17 @@ impl Shard {
         }
         // What has come due meanwhile is over before the first client comes.
         self.on_timeout(effects);
+    }
+
+    /// Lets messages that are away wait in memory, for a session that gives them back now.
+    fn take_out(&mut self, key: SessionKey, unsent: Vec<StoredMessage>) {
+        let Some(session) = self.registry.session_mut(key) else { return };
+        let held = session.held_bytes;
+        for stored in unsent {
+            session.take_out(stored, &self.settings.placement);
+        }
+        self.memory.grow(session.held_bytes - held);
+        session.count_stored(&mut self.stored);
     }
 
     /// Routes a QoS 2 publication once more. Its publisher sends it again, too, and is told when

@@ -73,6 +73,9 @@ pub struct StoredSession {
     pub away: Option<Away>,
     /// What waits behind that, in order.
     pub behind: Vec<StoredMessage>,
+    /// What of the part that is [`away`](Self::away) goes back to shared subscriptions at once, in
+    /// order, for it was not sent and there is no connection any more.
+    pub unsent: Vec<StoredMessage>,
     /// Places whose messages are missing and were never sent: they get no packet identifiers, which
     /// the store is to be told.
     pub lost: Vec<u64>,

@@ -443,6 +443,7 @@ fn stored_session() -> StoredSession {
         messages: Vec::new(),
         away: None,
         behind: Vec::new(),
+        unsent: Vec::new(),
         lost: Vec::new(),
         sent: 0,
         next: PacketId::MIN,

@@ -128,6 +128,37 @@ fn what_a_client_was_not_sent_before_a_crash_goes_to_the_others_at_once() {
 }
 
 #[test]
+fn what_waits_far_behind_in_a_queue_goes_to_the_others_too_and_the_rest_stays_in_the_store() {
+    spec!("MQTT5-4.8.2-4");
+    for homes in HOMES {
+        let broker = broker(homes);
+        let all: Vec<_> = (1..=8)
+            .map(|place| match place {
+                2 | 5 | 8 => shared(place, &place.to_string(), QoS::AtLeastOnce),
+                _ => message(place, &place.to_string(), QoS::AtLeastOnce),
+            })
+            .collect();
+        let stored = all.iter().map(|stored| (stored.sequence, stored.clone())).collect();
+        broker.stored_queues(BTreeMap::from([(name(1), stored)]));
+        let bytes = all[0].message.bytes() as u64;
+        let [mut first, second] = members(all[..2].to_vec(), 1);
+        first.was_connected = true;
+        first.away = Some(Away { from: 3, up_to: 7, messages: 5, bytes: 5 * bytes });
+        first.unsent = vec![all[4].clone()];
+        first.behind = vec![all[7].clone()];
+        restore(&broker, [first, second]);
+        let gauges = broker.look(|shards| shards.gauges());
+        assert_eq!((gauges.queued_messages, gauges.queued_bytes), (7, 7 * bytes), "{homes:?}");
+        let mut other = broker.connect(&lasting(V5, "b"));
+        assert_eq!(texts(&mut other), ["2", "5", "8"], "{homes:?}");
+        let mut client = broker.connect(&lasting(V5, "a"));
+        assert_eq!(texts(&mut client), ["1", "3", "4", "6", "7"], "{homes:?}");
+        let gauges = broker.look(|shards| shards.gauges());
+        assert_eq!((gauges.queued_messages, gauges.queued_bytes), (0, 0), "{homes:?}");
+    }
+}
+
+#[test]
 fn what_is_read_back_for_a_client_goes_to_the_others_if_it_is_not_sent() {
     spec!("MQTT5-4.8.2-4");
     for homes in HOMES {

@@ -53,6 +53,7 @@ pub(crate) fn stored_session(number: u64, client_id: &str) -> StoredSession {
         messages: Vec::new(),
         away: None,
         behind: Vec::new(),
+        unsent: Vec::new(),
         lost: Vec::new(),
         sent: 0,
         next: PacketId::MIN,

@@ -2,8 +2,9 @@
 //! client has come so far: so that what the start costs does not go by what waits.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use noctule_broker_core::{Away, Reference, StoredMessage};
+use noctule_broker_core::{Away, Message, Reference, StoredMessage};
 
 use super::model::Model;
 use super::opening::Findings;
@@ -47,6 +48,7 @@ pub(super) fn restore(
         let window = session.terms.receive_maximum.min(in_flight_max);
         let from = read_front(*name, session, queues, window, findings)?;
         if from <= up_to {
+            read_unsent(*name, session, queues, from)?;
             aways.insert(*name, Away { from, up_to, messages: 0, bytes: 0 });
         }
     }
@@ -84,21 +86,29 @@ fn read_shared(
     Ok(())
 }
 
-/// The last message of a session's queue in runs that it has of a shared subscription, and that may
-/// have to go back there; else 0. What is unreadable is told when it is needed.
-fn last_shared(name: u64, session: &Session, queues: &Queues) -> Result<u64, StoreError> {
-    let (mut next, mut last) = (session.progress.up_to().saturating_add(1), 0);
+/// Reads what of a session's queue, from a place on, goes back to shared subscriptions: all that it
+/// has of them there. What is unreadable is told when it is needed.
+fn read_unsent(
+    name: u64,
+    session: &mut Session,
+    queues: &Queues,
+    mut next: u64,
+) -> Result<(), StoreError> {
     let mut has_more = session.may_have_unsent_shared();
     while has_more {
         let slice = queues.read(name, next, &SLICE)?;
-        let shared = slice.messages.iter().rfind(|message| message.group.is_some());
-        last = shared.map_or(last, |message| message.sequence);
+        for stored in slice.messages {
+            if stored.group.is_some() {
+                let (message, reference) = split(name, stored);
+                session.note_unsent(&message, reference);
+            }
+        }
         (next, has_more) = (slice.next, slice.has_more);
     }
-    Ok(last)
+    Ok(())
 }
 
-/// Reads what a session may have been sent, or has to give back, and says up to where it has read.
+/// Reads what a session may have been sent, and says up to where it has read.
 fn read_front(
     name: u64,
     session: &mut Session,
@@ -106,11 +116,9 @@ fn read_front(
     window: u16,
     findings: &mut Findings,
 ) -> Result<u64, StoreError> {
-    let mut next = session.progress.up_to().saturating_add(1);
-    let (mut read, shared) = (0, last_shared(name, session, queues)?);
+    let (mut next, mut read) = (session.progress.up_to().saturating_add(1), 0);
     loop {
-        let shared = usize::try_from(shared.saturating_add(1).saturating_sub(next));
-        let wanted = session.wanted(window, next, read).max(shared.unwrap_or(usize::MAX));
+        let wanted = session.wanted(window, next, read);
         if wanted == 0 {
             return Ok(next);
         }
@@ -120,8 +128,7 @@ fn read_front(
         findings.spilled += slice.messages.len() as u64;
         read += slice.messages.len();
         for stored in slice.messages {
-            let StoredMessage { message, sequence, qos, retain, identifiers, group, .. } = stored;
-            let reference = Reference { session: name, sequence, qos, retain, identifiers, group };
+            let (message, reference) = split(name, stored);
             session.queue(&message, reference);
         }
         if !slice.has_more {
@@ -129,6 +136,11 @@ fn read_front(
         }
         next = slice.next;
     }
+}
+
+fn split(session: u64, stored: StoredMessage) -> (Arc<Message>, Reference) {
+    let StoredMessage { message, sequence, qos, retain, identifiers, group, .. } = stored;
+    (message, Reference { session, sequence, qos, retain, identifiers, group })
 }
 
 /// Counts what a part has of a queue; of one that is begun what stands behind, as far as one can

@@ -35,6 +35,8 @@ pub(super) struct Session {
     messages: BTreeMap<u64, Queued>,
     /// What of its queue stands in runs alone.
     pub(super) away: Option<Away>,
+    /// What of that goes back to shared subscriptions, in order.
+    unsent: Vec<Queued>,
 }
 
 impl Session {
@@ -48,6 +50,7 @@ impl Session {
             has_forgotten: false,
             messages: BTreeMap::new(),
             away: None,
+            unsent: Vec::new(),
         }
     }
 
@@ -85,6 +88,13 @@ impl Session {
     pub(super) fn queue(&mut self, message: &Arc<Message>, reference: Reference) {
         if self.progress.wants(reference.sequence) {
             self.messages.insert(reference.sequence, (Arc::clone(message), reference));
+        }
+    }
+
+    /// Something that stands in runs alone goes back to a shared subscription.
+    pub(super) fn note_unsent(&mut self, message: &Arc<Message>, reference: Reference) {
+        if self.progress.wants(reference.sequence) {
+            self.unsent.push((Arc::clone(message), reference));
         }
     }
 
@@ -139,7 +149,7 @@ impl Session {
         }
         let front = Numbered::new(&self.progress, messages, sent.map(|sent| sent.min(last)));
         let lost = front.lost(&self.progress, self.away.as_ref(), behind.keys().copied());
-        let behind = behind.into_values().map(|queued| gaps::stored(queued, Step::Published));
+        let waiting = |queued| gaps::stored(queued, Step::Published);
         StoredSession {
             terms: self.terms,
             was_connected: self.left.is_none(),
@@ -149,7 +159,8 @@ impl Session {
             subscriptions: self.subscriptions.into_values().collect(),
             messages: front.messages,
             away: self.away,
-            behind: behind.collect(),
+            behind: behind.into_values().map(waiting).collect(),
+            unsent: self.unsent.into_iter().map(waiting).collect(),
             lost,
             next: front.next,
             sequence: last.max(self.progress.last()),

@@ -86,9 +86,10 @@ fn what_a_session_has_of_a_shared_subscription_says_so_in_the_log_and_in_runs() 
 }
 
 #[test]
-fn what_a_member_was_not_sent_is_in_memory_up_to_the_last_message_of_a_shared_subscription() {
+fn what_a_member_was_not_sent_of_a_shared_subscription_is_in_memory_and_nothing_else_of_its_queue()
+{
     let queue = |is_shared: bool| {
-        (1..=30).map(move |place| queued([reference(ONE, place, 0, is_shared && place == 20)]))
+        (1..=30).map(move |place| queued([reference(ONE, place, 0, is_shared && place % 9 == 2)]))
     };
     let left = Record::SessionLeft {
         session: ONE,
@@ -98,11 +99,11 @@ fn what_a_member_was_not_sent_is_in_memory_up_to_the_last_message_of_a_shared_su
         sent: 2,
     };
     // Without a connection, a subscription or such a message nothing has to go back.
-    for (filter, is_shared, has_left, front) in [
-        (Some(FILTER), true, false, 20),
-        (Some(FILTER), true, true, 2),
-        (Some(FILTER), false, false, 2),
-        (Some("t"), true, false, 2),
+    for (filter, is_shared, has_left, unsent) in [
+        (Some(FILTER), true, false, &[11, 20, 29][..]),
+        (Some(FILTER), true, true, &[]),
+        (Some(FILTER), false, false, &[]),
+        (Some("t"), true, false, &[]),
     ] {
         let disk = SimulatedDisk::new();
         let Opened { mut log, mut archive, .. } = open(&disk).expect("it is empty");
@@ -114,7 +115,12 @@ fn what_a_member_was_not_sent_is_in_memory_up_to_the_last_message_of_a_shared_su
         }
         settle(&mut log, &mut archive);
         let found = sessions(open(&disk.after(Cut::Nothing)).expect("it is whole").model);
-        let expected = ((1..=front).collect(), Some(front + 1));
-        assert_eq!(in_memory(&found[0]), expected, "{filter:?} {is_shared} {has_left}");
+        assert_eq!(
+            in_memory(&found[0]),
+            (vec![1, 2], Some(3)),
+            "{filter:?} {is_shared} {has_left}"
+        );
+        let places: Vec<u64> = found[0].unsent.iter().map(|message| message.sequence).collect();
+        assert_eq!(places, unsent, "{filter:?} {is_shared} {has_left}");
     }
 }
