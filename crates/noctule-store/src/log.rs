@@ -212,25 +212,23 @@ impl Log {
         }
         let has_room = self.has_room(batch);
         // Given back only when all is well.
-        match self.active.take() {
-            Some(active) if has_room => self.append(active, batch),
-            _ => {
-                let active = self.begin_segment()?;
-                let number = active.number;
-                let done = self.append(active, batch);
-                if done.is_err() {
-                    self.forget(number);
-                }
-                done
-            }
+        let active = match self.active.take() {
+            Some(active) if has_room => active,
+            _ => self.begin_segment()?,
+        };
+        let (number, is_new) = (active.number, active.is_new);
+        let done = self.append(active, batch);
+        if done.is_err() && is_new {
+            self.forget(number);
         }
+        done
     }
 
-    /// Whether the segment that is written to takes this batch too.
+    /// Whether the segment that is written to takes this batch too. One takes whatever comes first.
     pub(crate) fn has_room(&self, batch: &Batch) -> bool {
         let bytes = if self.settings.uses_again() { batch.bytes() as u64 } else { 1 };
         let is_roomy = |active: &Active| active.length + bytes <= self.settings.segment_bytes;
-        self.active.as_ref().is_some_and(is_roomy)
+        self.active.as_ref().is_some_and(|active| active.is_new || is_roomy(active))
     }
 
     /// A new segment has come to nothing: without this, a disk that is full for hours would be left

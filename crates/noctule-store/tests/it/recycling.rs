@@ -304,6 +304,28 @@ fn a_log_that_is_ended_early_uses_its_files_again_as_long_as_anything_comes() {
 }
 
 #[test]
+fn a_segment_that_was_begun_early_is_used_whatever_comes_first_and_goes_if_that_fails() {
+    let disk = disk();
+    let (mut log, _) = open(&disk).expect("it opens");
+    let mut batch = Batch::new();
+    for (bytes, fails) in [(8, false), (8, true), (5_000, false), (5_000, true)] {
+        batch.push(|out| out.resize(out.len() + bytes, 1)).expect("it fits");
+        log.commit(&mut batch).expect("there is room");
+        log.seal().expect("there is room");
+        let files = lengths(&disk).len();
+        batch.push(|out| out.resize(out.len() + bytes, 2)).expect("it fits");
+        if fails {
+            disk.fail_at(disk.operations() + 1, 1);
+            log.commit(&mut batch).expect_err("the disk does not answer");
+            assert_eq!(lengths(&disk).len(), files - 1, "nobody needs it");
+        }
+        log.commit(&mut batch).expect("there is room");
+        assert_eq!(lengths(&disk).len(), files, "{bytes} {fails}");
+        log.seal().expect("there is room");
+    }
+}
+
+#[test]
 fn all_of_a_segment_that_gets_ready_ahead_is_written() {
     let disk = SimulatedDisk::new();
     let segment_bytes = 1 << 20;
