@@ -334,8 +334,29 @@ impl Shard {
         self.memory.grow(grown);
         self.record_lost(key, lost, effects);
         self.drop_expired(key, effects);
+        if self.put_away_unwanted(key, up_to, effects) {
+            return;
+        }
         // If all of it has expired, so may what stands behind it.
         self.read_on(key, effects);
         self.pump(key, effects);
+    }
+
+    /// Forgets what was read for a client that has gone since, if it has not expired. Of a queue
+    /// that is full it stays, as it makes room when it expires.
+    fn put_away_unwanted(&mut self, key: SessionKey, up_to: u64, effects: &mut Effects) -> bool {
+        let is_absent =
+            self.registry.session(key).is_some_and(|session| session.connection.is_none());
+        if !is_absent {
+            return false;
+        }
+        self.give_back_unsent(key, effects);
+        let is_full = self.queue_full(key, SLICE_BYTES).is_some();
+        let Some(session) = self.registry.session_mut(key) else { return false };
+        let is_unwanted = session.sender.waiting() > 0 && !is_full;
+        if is_unwanted {
+            self.memory.shrink(session.put_away(up_to));
+        }
+        is_unwanted
     }
 }

@@ -176,7 +176,7 @@ impl Shard {
     }
 
     /// The bound that one more message would exceed.
-    fn queue_full(&mut self, key: SessionKey, added: u64) -> Option<Limit> {
+    pub(crate) fn queue_full(&mut self, key: SessionKey, added: u64) -> Option<Limit> {
         let session = self.registry.session(key)?;
         let Self { settings, stored, memory, .. } = self;
         exceeded(session, added, &settings.limits, (stored, memory))

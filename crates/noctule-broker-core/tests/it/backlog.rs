@@ -151,6 +151,45 @@ fn what_was_read_back_for_a_client_that_has_gone_is_forgotten_at_once() {
     expect_again(&broker);
 }
 
+#[test]
+fn what_is_read_for_a_client_that_has_gone_meanwhile_is_forgotten_at_once() {
+    for count in [1, 5] {
+        let broker = storing();
+        absent(&broker, Version::V5_0);
+        let mut publisher = broker.client(Version::V5_0, "publisher");
+        publish(&mut publisher, 0..count);
+        broker.spill();
+        broker.hold_reads();
+        drop(broker.lasting(Version::V5_0, "a"));
+        assert!(broker.read(), "it was asked for while the client was there");
+        let used = broker.look(|shard| shard.gauges()).memory_bytes;
+        assert_eq!((used, waiting(&broker)), (0, (count.into(), true)));
+        assert!(!broker.read(), "nobody wants more of it");
+        let mut client = broker.lasting(Version::V5_0, "a");
+        while broker.read() {}
+        expect(&mut client, 0..count);
+        client.expect_nothing_before_pong();
+    }
+}
+
+#[test]
+fn a_queue_that_is_full_is_looked_into_once_and_not_for_each_message_that_it_has_no_room_for() {
+    let broker = storing_with(|settings| settings.limits.queue_messages_max = 4);
+    absent(&broker, Version::V5_0);
+    let mut publisher = broker.client(Version::V5_0, "publisher");
+    publish(&mut publisher, 0..4);
+    broker.spill();
+    broker.hold_reads();
+    for reads in [true, false, false] {
+        publish(&mut publisher, 4..5);
+        assert_eq!(broker.read(), reads);
+    }
+    let mut client = broker.lasting(Version::V5_0, "a");
+    while broker.read() {}
+    expect(&mut client, 0..4);
+    client.expect_nothing_before_pong();
+}
+
 /// The client `a` comes again: it was sent the first message.
 fn expect_again(broker: &Broker) {
     let mut client = broker.lasting(Version::V5_0, "a");
