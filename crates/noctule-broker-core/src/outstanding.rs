@@ -35,7 +35,7 @@ pub(crate) struct Outstanding {
 #[derive(Debug)]
 pub(crate) struct Held {
     message: Arc<Message>,
-    /// What the store calls it.
+    /// What the store calls it; 0 if it only waits behind one that is kept.
     name: u64,
 }
 
@@ -56,6 +56,13 @@ impl Outstanding {
         self.parts += parts;
     }
 
+    /// The store has its packet identifier, and has to be told if that is refused.
+    pub(crate) fn is_known_as(&mut self, name: u64) {
+        if self.name == 0 {
+            self.name = name;
+        }
+    }
+
     /// What a PUBCOMP waits for.
     pub(crate) const fn release() -> Self {
         Self { parts: 1, reason: ReasonCode::Success, packet_id: None, name: 0 }
@@ -74,12 +81,24 @@ impl Shard {
     ) -> bool {
         let (answer, packet_id) = (owed.answer.value(), owed.packet_id);
         let kept = self.registry.session_mut(key).and_then(|session| session.queue_kept());
-        let Some(session) = kept.map(|kept| kept.name) else { return false };
-        let publication = self.next_name();
-        self.held.insert((key, answer), Held { message: Arc::clone(&message), name: publication });
-        self.record(Record::Received { session, packet_id, publication, message }, effects);
+        let name = match kept.map(|kept| kept.name) {
+            Some(session) => {
+                let (publication, message) = (self.next_name(), Arc::clone(&message));
+                self.record(Record::Received { session, packet_id, publication, message }, effects);
+                publication
+            }
+            // The session has left the store meanwhile: no overtaking even so.
+            None if self.holds_any(key) => 0,
+            None => return false,
+        };
+        self.held.insert((key, answer), Held { message, name });
         self.await_durable(Awaiting::Acknowledgement { session: key, answer }, effects);
         true
+    }
+
+    /// Whether a publication of a session waits for the store.
+    fn holds_any(&self, key: SessionKey) -> bool {
+        self.held.range((key, 0)..=(key, u64::MAX)).next().is_some()
     }
 
     /// Step 8: the store has the record.
@@ -94,7 +113,7 @@ impl Shard {
     /// Steps 5 to 7 for a QoS 2 publication that is kept.
     fn route_held(&mut self, at: (SessionKey, u64), held: &Held, effects: &mut Effects) {
         let ((key, answer), Held { message, name }) = (at, held);
-        if let Some(outstanding) = self.outstanding.get_mut(&at) {
+        if let Some(outstanding) = self.outstanding.get_mut(&at).filter(|_| *name > 0) {
             outstanding.name = *name;
         }
         let in_time = !message.is_expired(self.now);

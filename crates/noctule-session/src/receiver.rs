@@ -197,6 +197,12 @@ impl Receiver {
             .map(|(packet_id, _)| *packet_id)
     }
 
+    /// Those of them whose messages are still being kept, with the answers that wait for that.
+    pub fn keeping(&self) -> impl Iterator<Item = (AnswerId, PacketId)> {
+        let exchanges = self.state.iter().flat_map(|state| &state.exactly_once);
+        exchanges.filter_map(|(packet_id, exchange)| Some((exchange.keeping?, *packet_id)))
+    }
+
     /// Whether this is one of them.
     pub fn is_unreleased(&self, packet_id: PacketId) -> bool {
         self.exchange(packet_id).is_some()

@@ -10,8 +10,11 @@ impl World {
     pub(crate) fn dial(&mut self, client: usize) -> LinkId {
         let shard = ShardId(self.random.below(self.shards.len() as u64) as u16);
         let link = self.links.len();
-        let changes_mode = self.profile.changes_modes && self.random.chance(50);
-        self.links.push(Link::new(client, shard, ListenerId(u16::from(changes_mode))));
+        let is_in_memory = self.profile.changes_modes && self.random.chance(50);
+        if is_in_memory {
+            self.oracle.dials_in_memory(link);
+        }
+        self.links.push(Link::new(client, shard, ListenerId(u16::from(is_in_memory))));
         let delay = self.random.between(0, self.profile.network_delay);
         self.schedule(delay, Happening::Open(link));
         link

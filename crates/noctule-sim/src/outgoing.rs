@@ -201,7 +201,7 @@ impl World {
                 let ack = Ack::new(packet_id, ReasonCode::Success);
                 self.send_ack(link, client, Packet::Pubrel(ack));
             } else {
-                self.oracle.publishes_again(known.publication);
+                self.oracle.publishes_again(known.publication, link);
                 self.send_publish(link, client, known.publication, known.packet_id, true);
             }
         }

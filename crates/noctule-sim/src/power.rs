@@ -8,6 +8,7 @@ use std::time::Duration;
 use noctule_broker_core::{Durability, Input, Placement, Restored, Settings, ShardId};
 use noctule_store::{Cut, SimulatedClock, SimulatedDisk, StoreError};
 
+use crate::client::Client;
 use crate::keeping::Unsettled;
 use crate::link::BrokerEnd;
 use crate::oracle::power::Standing;
@@ -203,7 +204,12 @@ impl World {
 
     /// What clients cannot know.
     fn standings(&self) -> Vec<Standing> {
-        let mut standings: Vec<_> = self.clients.iter().map(|_| Standing::default()).collect();
+        // A session in memory mode is gone, unless the store still had something for it.
+        let standing = |client: &Client| Standing {
+            is_unclear: client.durability == Some(Durability::Memory),
+            ..Standing::default()
+        };
+        let mut standings: Vec<_> = self.clients.iter().map(standing).collect();
         for link in &self.links {
             // Its CONNECT was read, and nobody knows what has come of it.
             if link.connect_consumed && link.let_in.is_none() {

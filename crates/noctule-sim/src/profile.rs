@@ -25,8 +25,7 @@ pub(crate) struct Profile {
     pub(crate) pipe_bytes: usize,
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
-    /// Whether clients come in memory mode now and then, each for itself. What a power cut takes
-    /// then nobody looks at yet.
+    /// Whether clients come in memory mode now and then, each for itself.
     pub(crate) changes_modes: bool,
     pub(crate) authorization: Authorization,
     pub(crate) shared_strategy: SharedStrategy,
@@ -96,7 +95,7 @@ impl Profile {
     /// A broker that has a disk, whose power is cut.
     pub(crate) fn on_disk(mut self, random: &mut Random, is_short: bool) -> Self {
         self.durability = Durability::Stored;
-        self.changes_modes = false;
+        self.changes_modes = random.chance(30);
         self.limits.publish_rate_max = u32::MAX;
         self.limits.connect_rate_max = u32::MAX;
         self.layout = Layout {

@@ -475,3 +475,71 @@ fn however_much_is_in_flight_in_memory_mode_the_store_knows_how_far_it_was_sent(
         assert_eq!(client.receive_all().len(), 40);
     }
 }
+
+/// A client in memory mode publishes with QoS 2 while its session is in the store, and once more
+/// when nothing is left there.
+fn leaves_with_work(broker: &Broker, version: Version) -> Client {
+    absent(broker, version, "a");
+    broker.client(version, "publisher").publish("t", "waits", QoS::AtLeastOnce);
+    let mut client = broker.connect(&in_memory(version, "a"));
+    let waits = client.expect_publish().packet_id.expect("it has one");
+    client.unsubscribe(&["t"]);
+    settle(broker);
+    broker.hold();
+    client.send_publish(&OwnedPublish::new("t", "1", QoS::ExactlyOnce).packet_id(1));
+    assert!(matches!(broker.record(), Record::Received { .. }));
+    client.send_ack(PacketType::Puback, waits, ReasonCode::Success);
+    broker.end_turn();
+    assert!(matches!(broker.record(), Record::SessionEnded { .. }));
+    client.send_publish(&OwnedPublish::new("t", "2", QoS::ExactlyOnce).packet_id(2).retain(true));
+    client
+}
+
+#[test]
+fn what_is_published_in_memory_mode_does_not_overtake_what_waits_for_the_store() {
+    spec!("MQTT5-4.6.0-5", "MQTT311-4.6.0-5");
+    for version in VERSIONS {
+        let broker = deciding();
+        let mut receiver = broker.client(version, "others");
+        receiver.subscribe(&[("t", QoS::ExactlyOnce)]);
+        let mut publisher = leaves_with_work(&broker, version);
+        assert_eq!(receiver.receive().text(), "waits");
+        receiver.expect_nothing_before_pong();
+        broker.keep_all();
+        publisher.expect_pubrec(1);
+        publisher.expect_pubrec(2);
+        assert_eq!([receiver.receive().text(), receiver.receive().text()], ["1", "2"]);
+    }
+}
+
+#[test]
+fn what_is_still_on_its_way_when_its_publisher_comes_to_the_store_is_known_there() {
+    spec!("MQTT5-4.3.3-9", "MQTT5-4.3.3-10", "MQTT311-4.3.3-2");
+    for is_refused in [false, true] {
+        let broker = deciding_with(|settings| settings.limits.retained_messages_max = 1);
+        drop(leaves_with_work(&broker, Version::V5_0));
+        let mut publisher = broker.open();
+        publisher.send_connect(&lasting(Version::V5_0, "a"));
+        broker.answer();
+        let received = |record: &Record| match record {
+            Record::Received { packet_id, .. } => Some(packet_id.value()),
+            _ => None,
+        };
+        assert!(broker.records().iter().filter_map(received).eq([1, 2]));
+        if is_refused {
+            let mut other = broker.open();
+            other.send_connect(&OwnedConnect::new(Version::V5_0, "others"));
+            broker.answer();
+            other.expect_connack_with(ReasonCode::Success);
+            other.publish_with(&OwnedPublish::new("retained", "x", QoS::AtMostOnce).retain(true));
+        }
+        broker.keep_all();
+        publisher.expect_connack_with(ReasonCode::Success);
+        // Its packet identifier is free for something else.
+        let released = |record: &Record| match record {
+            Record::Released { packet_id, .. } => Some(packet_id.value()),
+            _ => None,
+        };
+        assert!(broker.records().iter().filter_map(released).eq(is_refused.then_some(2)));
+    }
+}

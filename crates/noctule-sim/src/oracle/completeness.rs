@@ -48,6 +48,7 @@ impl Oracle {
         if message.clears
             || self.topics.is_for_groups(message.topic)
             || self.sessions[session].got.contains_key(&id)
+            || self.may_be_undone(message)
         {
             return false;
         }
@@ -138,7 +139,7 @@ impl Oracle {
                 continue;
             }
             // A clearing one that came at any time leaves nothing to be sure of.
-            if message.clears || message.is_will {
+            if message.clears || message.is_will || self.may_be_undone(message) {
                 return None;
             }
             if message.accepted.is_some_and(|accepted| accepted < step) {

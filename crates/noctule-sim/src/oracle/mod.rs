@@ -17,7 +17,7 @@ mod shared;
 pub(crate) mod subscription;
 pub(crate) mod will;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use noctule_packet::{QoS, ReasonCode};
@@ -25,6 +25,7 @@ use noctule_packet::{QoS, ReasonCode};
 use self::publication::{Publication, PublicationId};
 use self::session::{ClientModel, SessionModel};
 use self::will::WillModel;
+use crate::link::LinkId;
 use crate::topics::Topics;
 
 /// What a correct broker would not have done.
@@ -53,6 +54,8 @@ pub(crate) struct Oracle {
     /// How many messages the broker says it has dropped, by client or shared subscription and
     /// topic.
     dropped: BTreeMap<(String, usize), u32>,
+    /// Connections in memory mode.
+    in_memory: BTreeSet<LinkId>,
     /// When the power was cut.
     cuts: Vec<u64>,
     violation: Option<Violation>,
@@ -70,6 +73,7 @@ impl Oracle {
             sessions: Vec::new(),
             wills: Vec::new(),
             dropped: BTreeMap::new(),
+            in_memory: BTreeSet::new(),
             cuts: Vec::new(),
             violation: None,
         }
@@ -78,6 +82,11 @@ impl Oracle {
     /// One more client.
     pub(crate) fn add_client(&mut self) {
         self.clients.push(ClientModel::default());
+    }
+
+    /// A connection to a listener in memory mode.
+    pub(crate) fn dials_in_memory(&mut self, link: LinkId) {
+        self.in_memory.insert(link);
     }
 
     /// How many publications there were.

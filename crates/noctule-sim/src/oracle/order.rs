@@ -24,9 +24,11 @@ impl Oracle {
         let may_be_late = may_be_late
             || message.qos == QoS::AtMostOnce
                 && last.is_some_and(|last| self.publication(last).sent_on != message.sent_on);
-        // What is routed again behind a power cut reaches those who have subscribed since, too.
+        // What is routed again behind a power cut reaches those who have subscribed since, too, and
+        // with QoS 0 those who were not there before.
         let is_known = self.expected(session, id).least.is_some();
-        let may_be_late = may_be_late || message.is_routed_again && !is_known;
+        let is_new = !is_known || arrived.qos == QoS::AtMostOnce;
+        let may_be_late = may_be_late || message.is_routed_again && is_new;
         match last {
             Some(last) if last > id => {
                 if !may_be_late {

@@ -2,7 +2,8 @@
 //!
 //! What a client was told is so, and what it was not told may be so or not. A broker has to keep
 //! the session of a client that was told so with its subscriptions, whatever was acknowledged, and
-//! what was retained; it may repeat what it has delivered below QoS 2.
+//! what was retained; it may repeat what it has delivered below QoS 2. In memory mode nothing is
+//! promised: no session that a client has there, and no message that it sends.
 
 use noctule_packet::QoS;
 
@@ -52,7 +53,12 @@ impl Oracle {
         let message = self.publication(id);
         let sent = message.first_sent.unwrap_or(u64::MAX);
         let unknown = sent..message.accepted.unwrap_or(u64::MAX);
-        self.cuts.iter().any(|cut| unknown.contains(cut))
+        self.cuts.iter().any(|cut| unknown.contains(cut)) || self.may_be_undone(message)
+    }
+
+    /// Whether the power went behind a message that was sent in memory mode.
+    pub(super) fn may_be_undone(&self, message: &Publication) -> bool {
+        message.is_in_memory && self.copies_of_cuts(message) > 0
     }
 
     /// How many copies of a message more than without them power cuts may have caused.

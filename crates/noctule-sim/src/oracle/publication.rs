@@ -27,6 +27,8 @@ pub(crate) struct Publication {
     /// When its publisher knew that the broker has it, and the broker's time then.
     pub(crate) accepted: Option<u64>,
     pub(super) accepted_at: u64,
+    /// It was sent in memory mode, where an acknowledgement promises nothing.
+    pub(super) is_in_memory: bool,
     /// The broker may route it once more, behind a power cut.
     pub(super) is_routed_again: bool,
     pub(crate) is_refused: bool,
@@ -103,6 +105,7 @@ impl Oracle {
             sent_on: link,
             accepted: None,
             accepted_at: 0,
+            is_in_memory: self.in_memory.contains(&link),
             is_routed_again: false,
             is_refused: false,
         })
@@ -115,9 +118,12 @@ impl Oracle {
     }
 
     /// The same message once more, because nobody knows whether it arrived.
-    pub(crate) fn publishes_again(&mut self, id: PublicationId) {
+    pub(crate) fn publishes_again(&mut self, id: PublicationId, link: LinkId) {
         self.next_step();
-        self.publication_mut(id).sends += 1;
+        let is_in_memory = self.in_memory.contains(&link);
+        let publication = self.publication_mut(id);
+        publication.sends += 1;
+        publication.is_in_memory |= is_in_memory;
     }
 
     /// PUBACK or PUBREC has come.

@@ -85,6 +85,7 @@ impl Oracle {
                 && other.topic == arrived.topic
                 && self.is_surely_before(&message, other)
                 && other.accepted.is_some_and(|accepted| accepted < first.unwrap_or(asked))
+                && !self.may_be_undone(other)
         });
         if replaced && count == 1 && !arrived.dup {
             let what =
@@ -111,13 +112,17 @@ impl Oracle {
             } else {
                 message.accepted.is_some()
             };
-            is_sure |= surely;
+            is_sure |= surely && !self.may_be_undone(message);
             // Replaced by what was surely accepted.
             let replaced = all.iter().any(|(_, other)| {
-                other.accepted.is_some() && self.is_surely_before(message, other)
+                other.accepted.is_some()
+                    && self.is_surely_before(message, other)
+                    && !self.may_be_undone(other)
             });
             if !replaced {
                 possible.push(if message.clears { None } else { Some(id) });
+                // In memory mode it has taken away what was there, and is gone itself.
+                possible.extend(self.may_be_undone(message).then_some(None));
             }
         }
         if !is_sure {

@@ -54,6 +54,8 @@ pub(crate) struct SessionModel {
     pub(super) number: u32,
     pub(crate) runs: Vec<Run>,
     pub(super) is_over: bool,
+    /// Whether it was served in memory mode at any time.
+    pub(super) was_in_memory: bool,
     pub(super) got: BTreeMap<PublicationId, Got>,
     /// The last message of each sequence that must stay in order.
     pub(super) last: BTreeMap<(usize, usize, u8, u8), PublicationId>,
@@ -109,6 +111,7 @@ impl Oracle {
         let is_unclear = std::mem::take(&mut model.is_unclear);
         model.left = Left::Connected { expiry: known.session_expiry };
         model.sessions += u32::from(!present);
+        self.note_mode(known.client, link);
         self.will_of_next_connection(known.client, present, is_unclear);
         self.will_is_armed(known.will, known.session_expiry);
     }
@@ -204,6 +207,13 @@ impl Oracle {
         let step = self.next_step();
         let model = &mut self.clients[client];
         (model.link, model.online_since) = (Some(link), Some(step));
+        self.note_mode(client, link);
+    }
+
+    fn note_mode(&mut self, client: usize, link: LinkId) {
+        if let Some(session) = self.session_of(client) {
+            self.sessions[session].was_in_memory |= self.in_memory.contains(&link);
+        }
     }
 
     pub(crate) fn offline(&mut self, client: usize) {

@@ -93,12 +93,16 @@ impl Oracle {
                 || message.qos == QoS::AtMostOnce
                 || message.clears
                 || message.accepted.is_none()
+                || self.may_be_undone(message)
             {
                 continue;
             }
             let had_member = self.sessions.iter().any(|session| {
                 let mut runs = session.runs.iter();
+                // With members in memory mode alone nothing is kept.
+                let is_kept = !session.was_in_memory || self.copies_of_cuts(message) == 0;
                 !session.is_over
+                    && is_kept
                     && runs.any(|run| {
                         self.topics.is_match(run.filter, topic)
                             && run.ending.is_none()

@@ -169,10 +169,12 @@ impl Oracle {
             let mut identifiers = Vec::new();
             for round in run.possible_rounds(message) {
                 identifiers.push(round.asked.identifier);
-                // MQTT5-3.8.3-3: what is routed again is nobody's if its session is over by then.
+                // MQTT5-3.8.3-3: what is routed again is nobody's if its session has left the store.
                 if round.asked.no_local && own {
                     ever_local = true;
-                    if !message.is_routed_again || Some(round.sent) < message.first_sent {
+                    let was_there = Some(round.sent) < message.first_sent;
+                    let is_known = was_there && !self.sessions[session].was_in_memory;
+                    if !message.is_routed_again || is_known {
                         continue;
                     }
                 }

@@ -70,6 +70,7 @@ impl Oracle {
             sent_on: link,
             accepted: None,
             accepted_at: 0,
+            is_in_memory: self.in_memory.contains(&link),
             is_routed_again: false,
             is_refused: false,
         });
@@ -117,9 +118,10 @@ impl Oracle {
             let is_kept = message.retain || message.qos > QoS::AtMostOnce;
             let is_doubtful = match will.fate {
                 Fate::Unknown => standing.is_unclear,
-                Fate::Armed => standing.is_unclear || !is_kept,
+                Fate::Armed => standing.is_unclear || !is_kept || message.is_in_memory,
                 // Perhaps the store does not know that its connection has ended: then it is due
                 // later, and its client may be back by then.
+                Fate::Due { .. } if message.is_in_memory => true,
                 Fate::Due { at } if at <= now => {
                     let is_lost = !is_kept && now < at + UNDER_WAY;
                     let is_later = standing.is_unsettled && will.delay > 0;
