@@ -69,7 +69,8 @@ impl World {
         self.oracle.connack(client, present, self.links[link].let_in);
         let known = &mut self.clients[client];
         known.is_online = true;
-        known.begins_anew = false;
+        // What comes from before a power cut says nothing of the session that there is now.
+        known.begins_anew &= self.links[link].broker_end == BrokerEnd::Closed;
         known.server_receive_maximum = connack.properties.receive_maximum.unwrap_or(u16::MAX);
         known.server_alias_maximum = connack.properties.topic_alias_maximum.unwrap_or(0);
         // Whatever it was told: a CONNACK that it never got may have said that it was a new one.
