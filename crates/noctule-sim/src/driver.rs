@@ -1,7 +1,7 @@
 //! The driver of every shard: passes inputs in and carries out what the shard wants done, as late
 //! as a real one might.
 
-use noctule_broker_core::{ConnectionId, Effect, Input, Principal, Reading, ShardId};
+use noctule_broker_core::{ConnectionId, Effect, Input, Principal, Reading, Record, ShardId};
 
 use crate::link::{BrokerEnd, LinkId, Mark};
 use crate::world::{Happening, World};
@@ -16,15 +16,16 @@ impl World {
         let driven = &mut self.shards[shard];
         // What it says of bytes is about none here.
         let _ = driven.shard.on_input(now, input, &mut driven.effects);
-        self.carry_out(shard);
+        self.carry_out(shard, &[]);
     }
 
-    fn carry_out(&mut self, shard: usize) {
+    /// Does what follows from an input, which had these bytes.
+    fn carry_out(&mut self, shard: usize, bytes: &[u8]) {
         let driven = &mut self.shards[shard];
         driven.shard.record_acknowledgements(&mut driven.effects);
         let mut effects = std::mem::take(&mut driven.effects);
         for effect in effects.drain() {
-            self.carry_out_one(shard, effect);
+            self.carry_out_one(shard, effect, bytes);
         }
         self.shards[shard].effects = effects;
         self.settle_later(shard);
@@ -39,7 +40,7 @@ impl World {
         self.watch_deadline(shard);
     }
 
-    fn carry_out_one(&mut self, shard: usize, effect: Effect) {
+    fn carry_out_one(&mut self, shard: usize, effect: Effect, bytes: &[u8]) {
         match effect {
             Effect::Close { connection } => self.shard_closes(shard, connection),
             Effect::Resume { connection } => {
@@ -57,17 +58,10 @@ impl World {
                 self.answer_later(shard, Input::Authorized { token, allowed: true });
             }
             // What nobody waits for becomes durable with what somebody waits for, and not before.
-            Effect::Persist { record, is_urgent } => {
-                let records = &mut self.shards[shard].records;
-                *records += 1;
-                let records = *records;
-                if self.power.is_some() {
-                    self.keep(shard, &record, is_urgent);
-                } else if is_urgent {
-                    self.answer_later(shard, Input::Persisted { records });
-                }
+            Effect::Persist { record, is_urgent } => self.persist(shard, &record, is_urgent),
+            Effect::PersistRun { run } => {
+                self.persist(shard, &Record::QueuedRun(run.read_in(bytes).to_owned()), true);
             }
-            Effect::PersistRun { .. } => unreachable!("the bytes of an input are not at hand"),
             // That it has helped is not promised.
             Effect::EmptyLog => self.answer_later(shard, Input::LogEmptied),
             Effect::Restored => self.shards[shard].is_restored = true,
@@ -85,6 +79,17 @@ impl World {
                 self.schedule_at(at, Happening::Between { from: shard, to });
             }
             Effect::Event(event) => self.note_event(shard, &event),
+        }
+    }
+
+    fn persist(&mut self, shard: usize, record: &Record, is_urgent: bool) {
+        let records = &mut self.shards[shard].records;
+        *records += 1;
+        let records = *records;
+        if self.power.is_some() {
+            self.keep(shard, record, is_urgent);
+        } else if is_urgent {
+            self.answer_later(shard, Input::Persisted { records });
         }
     }
 
@@ -193,8 +198,7 @@ impl World {
         let now = self.timestamp();
         let driven = &mut self.shards[shard];
         let consumed = driven.shard.on_input(now, input, &mut driven.effects);
-        unread.drain(..consumed.bytes);
-        self.links[link].unread = unread;
+        self.links[link].unread = unread.split_off(consumed.bytes);
         let moves = matches!(consumed.reading, Reading::Moved(_));
         self.note_consumed(link, consumed.bytes as u64, moves);
         match consumed.reading {
@@ -206,7 +210,7 @@ impl World {
             }
             Reading::Moved(home) => self.move_to(link, home),
         }
-        self.carry_out(shard);
+        self.carry_out(shard, &unread);
     }
 
     /// Takes note of the packets that a shard has read.

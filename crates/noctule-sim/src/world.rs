@@ -85,7 +85,7 @@ impl Driven {
         own.shard = ShardId(number);
         Self {
             shard: Shard::new(own, now, seed),
-            effects: Effects::new(),
+            effects: Effects::of_bytes_at_hand(),
             slots: Vec::new(),
             free: Vec::new(),
             timer_at: None,
