@@ -101,3 +101,7 @@ pub(crate) async fn watch_loop(driver: SharedDriver) {
         tokio::time::sleep(INTERVAL).await;
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
