@@ -226,6 +226,7 @@ impl World {
             self.links[link].marks.pop_front();
             if mark == Mark::Connect {
                 self.links[link].connect_consumed = true;
+                self.oracle.connect_is_read(self.links[link].client, link);
             }
             self.note_read(link, &mark);
             self.links[link].last_mark = mark;

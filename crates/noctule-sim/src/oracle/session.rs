@@ -111,7 +111,6 @@ impl Oracle {
         let is_unclear = std::mem::take(&mut model.is_unclear);
         model.left = Left::Connected { expiry: known.session_expiry };
         model.sessions += u32::from(!present);
-        self.note_mode(known.client, link);
         self.will_of_next_connection(known.client, present, is_unclear);
         self.will_is_armed(known.will, known.session_expiry);
     }
@@ -207,10 +206,11 @@ impl Oracle {
         let step = self.next_step();
         let model = &mut self.clients[client];
         (model.link, model.online_since) = (Some(link), Some(step));
-        self.note_mode(client, link);
+        self.connect_is_read(client, link);
     }
 
-    fn note_mode(&mut self, client: usize, link: LinkId) {
+    /// The session of a client is in memory from now on, if it comes in memory mode.
+    pub(crate) fn connect_is_read(&mut self, client: usize, link: LinkId) {
         if let Some(session) = self.session_of(client) {
             self.sessions[session].was_in_memory |= self.in_memory.contains(&link);
         }
