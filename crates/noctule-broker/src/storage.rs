@@ -168,7 +168,7 @@ impl Storage {
         let Some(committer) = Arc::into_inner(committer) else { return Ok(()) };
         if let Err(error) = committer.stop() {
             error!(target: "noctule", %error, "what was on its way to the store is lost: \
-                none of it was acknowledged");
+                nobody was promised it");
         }
         Ok(())
     }

@@ -227,7 +227,8 @@ impl Committer {
     ///
     /// # Errors
     ///
-    /// If that could not be committed; it is tried once more, but not again and again.
+    /// If that could not be committed; it is tried once more, but not again and again. Or if the
+    /// disk syncs later and could not do so now.
     pub fn stop(self) -> Result<Log, StoreError> {
         self.begin_stop();
         match self.thread.join() {
@@ -408,6 +409,7 @@ impl Round {
         if let Some(helper) = self.helper {
             helper.stop(&mut log);
         }
+        let done = done.and_then(|()| log.sync_late());
         (log, done)
     }
 

@@ -38,6 +38,11 @@ pub trait Disk: fmt::Debug + Send {
     fn syncs_at_once(&self) -> bool {
         true
     }
+
+    /// Makes durable now what it would sync later.
+    fn sync_late(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One file of a store. Several threads may read it at a time.

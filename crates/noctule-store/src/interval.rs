@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::disk::{Disk, DiskFile};
 
 /// A directory in which what a log writes is synced by a thread, every so often. What is left is
-/// synced when it is dropped.
+/// synced when it is dropped; [`Disk::sync_late`] says whether that was possible.
 #[derive(Debug)]
 pub struct IntervalDisk {
     disk: Box<dyn Disk>,
@@ -30,7 +30,12 @@ struct Desk {
 #[derive(Debug, Default)]
 struct Todo {
     unsynced: Vec<Arc<Mutex<Open>>>,
+    is_syncing: bool,
+    /// Somebody waits until all of it is synced.
+    hurries: bool,
     is_stopping: bool,
+    /// A sync that has failed, and that nobody has been told of.
+    failed: Option<io::ErrorKind>,
 }
 
 #[derive(Debug)]
@@ -74,18 +79,26 @@ impl Desk {
         let idle = |todo: &mut Todo| todo.unsynced.is_empty() && !todo.is_stopping;
         let todo = self.changed.wait_while(lock(&self.todo), idle);
         let todo = todo.unwrap_or_else(PoisonError::into_inner);
-        let goes_on = |todo: &mut Todo| !todo.is_stopping;
+        let goes_on = |todo: &mut Todo| !todo.is_stopping && !todo.hurries;
         let waited = self.changed.wait_timeout_while(todo, interval, goes_on);
         let mut todo = waited.unwrap_or_else(PoisonError::into_inner).0;
         let (files, is_stopping) = (mem::take(&mut todo.unsynced), todo.is_stopping);
+        todo.is_syncing = true;
         drop(todo);
+        let mut failed = None;
         for file in files {
             let mut open = lock(&file);
             open.is_unsynced = false;
             if let Err(error) = open.file.sync() {
                 open.failed = Some(error.kind());
+                failed = open.failed;
             }
         }
+        let mut todo = lock(&self.todo);
+        todo.is_syncing = false;
+        todo.failed = failed.or(todo.failed);
+        drop(todo);
+        self.changed.notify_all();
         !is_stopping
     }
 }
@@ -103,6 +116,17 @@ impl Drop for IntervalDisk {
 impl Disk for IntervalDisk {
     fn syncs_at_once(&self) -> bool {
         false
+    }
+
+    fn sync_late(&mut self) -> io::Result<()> {
+        let mut todo = lock(&self.desk.todo);
+        todo.hurries = true;
+        self.desk.changed.notify_all();
+        let goes_on = |todo: &mut Todo| todo.is_syncing || !todo.unsynced.is_empty();
+        let waited = self.desk.changed.wait_while(todo, goes_on);
+        let mut todo = waited.unwrap_or_else(PoisonError::into_inner);
+        todo.hurries = false;
+        todo.failed.take().map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -152,6 +176,7 @@ impl DiskFile for IntervalFile {
     fn write_durably(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut open = lock(&self.open);
         if let Some(kind) = open.failed {
+            lock(&self.desk.todo).failed = None;
             return Err(kind.into());
         }
         open.file.write_at(bytes, offset)?;

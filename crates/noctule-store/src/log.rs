@@ -224,6 +224,11 @@ impl Log {
         done
     }
 
+    /// Makes durable what its disk would sync later.
+    pub(crate) fn sync_late(&self) -> Result<(), StoreError> {
+        self.view.disk().sync_late().map_err(StoreError::io("sync", "the log"))
+    }
+
     /// Whether the segment that is written to takes this batch too. One takes whatever comes first.
     pub(crate) fn has_room(&self, batch: &Batch) -> bool {
         let bytes = if self.settings.uses_again() { batch.bytes() as u64 } else { 1 };

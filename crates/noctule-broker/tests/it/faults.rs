@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use noctule_broker::{Broker, Builder};
-use noctule_store::{Cut, Disk, DiskFile, SimulatedDisk, StoreError};
+use noctule_store::{Cut, Disk, DiskFile, IntervalDisk, SimulatedDisk, StoreError};
 
 /// Small ones are finished soon.
 const SEGMENT_BYTES: u64 = 16 * 1024;
@@ -73,6 +74,17 @@ impl Disks {
             waiting_bytes_max,
             SEGMENT_BYTES,
         )
+    }
+
+    /// The same, but its log is synced only when it ends.
+    pub(crate) fn broker_that_syncs_late(&self, waiting_bytes_max: u64) -> Builder {
+        let disks = self.clone();
+        let open = move |path: &Path| {
+            let disk = disks.open(path)?;
+            let late = IntervalDisk::new(disk, Duration::from_secs(100_000)).expect("a thread");
+            Ok(Box::new(late) as Box<dyn Disk>)
+        };
+        Broker::builder().data("data").disks(open, waiting_bytes_max, SEGMENT_BYTES)
     }
 
     fn open(&self, path: &Path) -> Result<Box<dyn Disk>, StoreError> {

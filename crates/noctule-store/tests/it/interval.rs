@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use noctule_store::{
-    Batch, Cut, Disk, IntervalDisk, Log, LogSettings, Recovered, Repair, SimulatedDisk,
+    Batch, Committer, Cut, Disk, IntervalDisk, Log, LogSettings, Recovered, Repair, SimulatedDisk,
 };
 
 const NEVER: Duration = Duration::from_secs(100_000);
@@ -86,4 +86,25 @@ fn a_sync_that_fails_is_told_by_the_next_write_and_the_log_goes_on_elsewhere() {
     drop(log);
     let found = left(disk.after(Cut::Lost));
     assert_eq!(found.last(), Some(&last), "{found:?}");
+}
+
+#[test]
+fn what_is_left_is_synced_when_a_committer_stops_which_says_whether_that_was_possible() {
+    for fails in [false, true] {
+        let disk = SimulatedDisk::new();
+        let (committer, mut appenders) =
+            Committer::start(open_new(&disk, NEVER), 1 << 20, vec![Box::new(|| {})])
+                .expect("a thread");
+        appenders[0].append(|out| out.push(9)).expect("it is small");
+        appenders[0].post();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while left(disk.after(Cut::Nothing)) != [9] {
+            assert!(Instant::now() < deadline, "it is never written");
+            std::thread::yield_now();
+        }
+        assert_eq!(left(disk.after(Cut::Lost)), [0; 0]);
+        disk.fail_syncs(u32::from(fails));
+        assert_eq!(committer.stop().is_err(), fails);
+        assert_eq!(left(disk.after(Cut::Lost)).is_empty(), fails);
+    }
 }
