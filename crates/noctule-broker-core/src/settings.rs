@@ -183,9 +183,9 @@ pub struct Limits {
     pub will_bytes_max: u32,
     /// QoS 1 and 2 messages on their way to one client, within its Receive Maximum.
     pub in_flight_max: u16,
-    /// Messages that wait for one session.
+    /// Messages that wait for one session, or for one shared subscription.
     pub queue_messages_max: u32,
-    /// Bytes of messages that wait for one session.
+    /// Bytes of messages that wait for one session, or for one shared subscription.
     pub queue_bytes_max: u64,
     /// Bytes of all messages that wait in the store, for sessions and shared subscriptions.
     pub stored_bytes_max: u64,

@@ -34,6 +34,6 @@ pub struct StoreReport {
     pub checkpoint_last: Duration,
     /// How long the longest checkpoint took.
     pub checkpoint_longest: Duration,
-    /// For how long nothing has become durable because the disk fails, if it does.
+    /// For how long nothing has become durable because the disk fails or does not answer, if so.
     pub failing: Option<Duration>,
 }

@@ -10,7 +10,7 @@ use std::{io, mem};
 use noctule_broker_core::{Settings, Totals};
 use noctule_store::broker::Archive;
 use noctule_store::{Committer, LogView, StoreError, StoreStatus};
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use crate::backlogs::Postboxes;
 
@@ -143,7 +143,7 @@ impl Checkpoints {
             let view = committer.view();
             // What other processes have left is too much already.
             let (mut wait, mut aging) = (Duration::ZERO, Aging::of(&view));
-            let counts = wished.counts();
+            let (counts, mut trouble) = (wished.counts(), Trouble::default());
             counts.note_sizes(&archive);
             while let Some(hurries) = wished.wait(wait) {
                 if hurries {
@@ -151,16 +151,17 @@ impl Checkpoints {
                 }
                 let kept = if hurries || memory.is_tight() { 0 } else { SEGMENTS_MAX };
                 let old = aging.look(&view, &committer);
-                let is_empty =
-                    empty(&view, kept, old, &committer, &mut archive, &postboxes, counts);
+                let emptied = empty(&view, kept, old, &committer, &mut archive, &postboxes, counts);
                 if hurries {
                     postboxes.tell_emptied();
                 }
                 counts.note_sizes(&archive);
-                wait = match is_empty.then(|| tend(&mut archive)) {
-                    Some(Some(true)) => Duration::ZERO,
-                    Some(Some(false)) => INTERVAL,
-                    Some(None) | None => RETRY,
+                let tended = emptied.and_then(|()| tend(&mut archive));
+                trouble.note(tended.as_ref().err());
+                wait = match tended {
+                    Ok(true) => Duration::ZERO,
+                    Ok(false) => INTERVAL,
+                    Err(_) => RETRY,
                 };
             }
         };
@@ -245,8 +246,36 @@ impl Aging {
     }
 }
 
-/// Empties the finished segments that are old, and all others but `kept` of them. Whether the disk
-/// took it.
+/// What could not be done, and is tried again.
+#[derive(Debug)]
+struct Failure {
+    what: &'static str,
+    error: StoreError,
+}
+
+/// Since when something cannot be done, which was told.
+#[derive(Debug, Default)]
+struct Trouble(Option<Instant>);
+
+impl Trouble {
+    /// Says what is news.
+    fn note(&mut self, failure: Option<&Failure>) {
+        match (failure, self.0) {
+            (Some(Failure { what, error }), None) => {
+                error!(target: "noctule", %error, "{what}");
+                self.0 = Some(Instant::now());
+            }
+            (None, Some(since)) => {
+                let seconds = since.elapsed().as_secs();
+                info!(target: "noctule", seconds, "the log is emptied again");
+                self.0 = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Empties the finished segments that are old, and all others but `kept` of them.
 fn empty(
     view: &LogView,
     kept: usize,
@@ -255,7 +284,7 @@ fn empty(
     archive: &mut Archive,
     postboxes: &Postboxes,
     counts: &Counts,
-) -> bool {
+) -> Result<(), Failure> {
     let sealed = view.sealed();
     let excess = sealed.len().saturating_sub(kept);
     let due = sealed.into_iter().enumerate();
@@ -265,28 +294,43 @@ fn empty(
             continue;
         }
         let began = Instant::now();
-        match archive.take_in(view, segment) {
-            Ok(spilled) => postboxes.tell_spilled(spilled),
-            Err(error) => {
-                error!(target: "noctule", %error, segment,
-                    "the log cannot be emptied now and grows");
-                return false;
-            }
-        }
+        let spilled = archive
+            .take_in(view, segment)
+            .map_err(|error| Failure { what: "the log cannot be emptied now and grows", error })?;
+        postboxes.tell_spilled(spilled);
         committer.trim(segment + 1);
         counts.note_checkpoint(began.elapsed());
         debug!(target: "noctule", segment, "a segment of the log is empty");
     }
-    true
+    Ok(())
 }
 
-/// Goes on with writing runs anew. Whether there is more to do; nothing if the disk fails.
-fn tend(archive: &mut Archive) -> Option<bool> {
+/// Goes on with writing runs anew. Whether there is more to do.
+fn tend(archive: &mut Archive) -> Result<bool, Failure> {
     let tended = archive.tend();
     for reason in archive.take_unreadable() {
         error!(target: "noctule", reason, "a part of what was kept cannot be read");
     }
-    let failed =
-        |error: &StoreError| error!(target: "noctule", %error, "the runs cannot be written anew");
-    tended.inspect_err(failed).ok()
+    tended.map_err(|error| Failure { what: "the runs cannot be written anew", error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logged::logged;
+
+    #[test]
+    fn what_cannot_be_done_is_told_once_and_that_it_is_over() {
+        let error = StoreError::NoSuchSegment { segment: 3 };
+        let failure = Failure { what: "the log cannot be emptied now and grows", error };
+        let mut trouble = Trouble::default();
+        let mut said = |failure| logged(|| trouble.note(failure));
+        assert_eq!(said(None), "");
+        let told = said(Some(&failure));
+        let reason = "error=the store has no finished segment 3";
+        assert_eq!(told, format!("ERROR the log cannot be emptied now and grows {reason}"));
+        assert_eq!(said(Some(&failure)), "");
+        assert_eq!(said(None), "INFO the log is emptied again seconds=0");
+        assert_eq!([said(None), said(Some(&failure))], [String::new(), told]);
+    }
 }

@@ -38,6 +38,8 @@ mod inbox;
 mod keeping;
 mod life;
 mod listener;
+#[cfg(test)]
+mod logged;
 mod publication;
 mod publisher;
 mod recovery;

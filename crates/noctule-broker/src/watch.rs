@@ -50,7 +50,7 @@ impl Watch {
     fn look_for_silence(&mut self, status: &StoreStatus) {
         let slow = status.commits_slow - self.slow;
         self.slow = status.commits_slow;
-        let silent = status.committing.filter(|time| *time > SLOW);
+        let silent = silence(status);
         if self.silent.is_some() && (slow > 0 || silent.is_none()) {
             self.silent = None;
             info!(target: "noctule", milliseconds = status.commit_last.as_millis(),
@@ -66,6 +66,11 @@ impl Watch {
         }
         self.silent = silent;
     }
+}
+
+/// For how long the disk has not answered, if that is long.
+fn silence(status: &StoreStatus) -> Option<Duration> {
+    status.committing.filter(|time| *time > SLOW)
 }
 
 /// What the `$SYS` topics say of a store.
@@ -85,7 +90,8 @@ fn report(status: &StoreStatus) -> StoreReport {
     report.checkpoints = status.checkpoints;
     report.checkpoint_last = status.checkpoint_last;
     report.checkpoint_longest = status.checkpoint_longest;
-    report.failing = status.trouble.as_ref().map(|(since, _)| *since);
+    let failing = status.trouble.as_ref().map(|(since, _)| *since);
+    report.failing = failing.or(silence(status));
     report
 }
 

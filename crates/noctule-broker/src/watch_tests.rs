@@ -1,50 +1,16 @@
 //! What the log says of a disk, for what is seen of it second by second.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use noctule_store::StoreError;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
+use crate::logged::logged;
 
 /// What is said of each status.
 fn said(statuses: &[StoreStatus]) -> Vec<String> {
-    let lines = Lines::default();
-    let format = tracing_subscriber::fmt::format().without_time().with_target(false);
-    let subscriber =
-        tracing_subscriber::fmt().event_format(format).with_ansi(false).with_writer(lines.clone());
-    tracing::subscriber::with_default(subscriber.finish(), || {
-        let mut watch = Watch::default();
-        let said = statuses.iter().map(|status| {
-            watch.look(status);
-            let bytes = std::mem::take(&mut *lines.0.lock().unwrap());
-            let lines = String::from_utf8(bytes).unwrap();
-            lines.lines().map(str::trim).collect::<Vec<_>>().join("\n")
-        });
-        said.collect()
-    })
+    let mut watch = Watch::default();
+    statuses.iter().map(|status| logged(|| watch.look(status))).collect()
 }
 
 fn committing(milliseconds: u64, slow: u64) -> StoreStatus {
@@ -103,4 +69,12 @@ fn a_disk_that_fails_is_told_once_with_its_reason_and_that_it_is_over() {
     );
     assert!(said[0].ends_with("error=the store has no finished segment 3"), "{}", said[0]);
     assert_eq!(said[1..], ["", "INFO the store keeps everything again seconds=5", ""]);
+}
+
+#[test]
+fn a_disk_takes_nothing_while_it_fails_and_while_it_does_not_answer() {
+    let failing_for = |status: &StoreStatus| report(status).failing;
+    assert_eq!(failing_for(&committing(900, 0)), None);
+    assert_eq!(failing_for(&committing(2_400, 0)), Some(Duration::from_millis(2_400)));
+    assert_eq!(failing_for(&failing(5)), Some(Duration::from_secs(5)));
 }

@@ -297,12 +297,12 @@ pub(crate) const KEYS: &[Key] = &[
     number!(
         limits.queue_messages_max,
         Kind::Count { min: 0, max: U32 },
-        "Messages that wait for one session"
+        "Messages that wait for one session, or for one shared subscription"
     ),
     number!(
         limits.queue_bytes_max,
         Kind::Bytes { min: 0, max: BYTES_MAX },
-        "Bytes of messages that wait for one session"
+        "Bytes of messages that wait for one session, or for one shared subscription"
     ),
     number!(
         limits.stored_bytes_max,

@@ -169,7 +169,7 @@ impl Oracle {
             let mut identifiers = Vec::new();
             for round in run.possible_rounds(message) {
                 identifiers.push(round.asked.identifier);
-                // MQTT5-3.8.3-3: what is routed again is nobody's if its session has left the store.
+                // MQTT5-3.8.3-3: what is routed again is nobody's if its session left the store.
                 if round.asked.no_local && own {
                     ever_local = true;
                     let was_there = Some(round.sent) < message.first_sent;
