@@ -351,7 +351,7 @@ impl Shard {
             return false;
         }
         self.give_back_unsent(key, effects);
-        let is_full = self.queue_full(key, SLICE_BYTES).is_some();
+        let is_full = self.queue_outgrown(key, SLICE_BYTES).is_some();
         let Some(session) = self.registry.session_mut(key) else { return false };
         let is_unwanted = session.sender.waiting() > 0 && !is_full;
         if is_unwanted {

@@ -138,8 +138,10 @@ impl Shard {
         let bytes = publication.bytes() as u64;
         if self.queue_full(terms.session, bytes).is_some() {
             self.drop_expired(terms.session, effects);
-            // Perhaps what is not in memory has expired.
-            self.read_on(terms.session, effects);
+            if self.queue_outgrown(terms.session, bytes).is_some() {
+                // Perhaps what is not in memory has expired.
+                self.read_on(terms.session, effects);
+            }
         }
         if let Some(limit) = self.queue_full(terms.session, bytes) {
             self.drop_message(terms, publication, DropCause::QueueFull, Some(limit), effects);
@@ -176,10 +178,16 @@ impl Shard {
     }
 
     /// The bound that one more message would exceed.
-    pub(crate) fn queue_full(&mut self, key: SessionKey, added: u64) -> Option<Limit> {
+    fn queue_full(&mut self, key: SessionKey, added: u64) -> Option<Limit> {
         let session = self.registry.session(key)?;
         let Self { settings, stored, memory, .. } = self;
         exceeded(session, added, &settings.limits, (stored, memory))
+    }
+
+    /// The same, but for that of memory.
+    pub(crate) fn queue_outgrown(&mut self, key: SessionKey, added: u64) -> Option<Limit> {
+        let session = self.registry.session(key)?;
+        outgrown(session, added, &self.settings.limits, &mut self.stored)
     }
 
     /// Sends what waits for a session as far as quota and buffer allow: first what is in flight
@@ -448,6 +456,11 @@ pub(crate) fn exceeded(
     limits: &Limits,
     (stored, memory): (&mut Memory, &Memory),
 ) -> Option<Limit> {
+    outgrown(session, added, limits, stored).or_else(|| memory.shortage())
+}
+
+/// The same, but for that of memory.
+fn outgrown(session: &Session, added: u64, limits: &Limits, stored: &mut Memory) -> Option<Limit> {
     let (messages, bytes) = (session.waiting() + 1, session.queued_bytes + added);
     if messages > u64::from(limits.queue_messages_max) {
         let maximum = u64::from(limits.queue_messages_max);
@@ -455,11 +468,9 @@ pub(crate) fn exceeded(
     } else if bytes > limits.queue_bytes_max {
         let maximum = limits.queue_bytes_max;
         Some(Limit { setting: "limits.queue_bytes_max", maximum, wanted: bytes })
-    } else if session.is_stored()
-        && let Some(limit) = stored.shortage_for(added)
-    {
-        Some(limit)
+    } else if session.is_stored() {
+        stored.shortage_for(added)
     } else {
-        memory.shortage()
+        None
     }
 }

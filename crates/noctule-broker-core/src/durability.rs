@@ -84,16 +84,7 @@ impl Shard {
         for packet_id in received {
             self.deposit_received(name, packet_id, effects);
         }
-        for (answer, packet_id) in keeping {
-            let at = (key, answer.value());
-            // What is not accepted yet may come again.
-            if self.outstanding.contains_key(&at) {
-                let publication = self.deposit_received(name, packet_id, effects);
-                if let Some(outstanding) = self.outstanding.get_mut(&at) {
-                    outstanding.is_known_as(publication);
-                }
-            }
-        }
+        self.deposit_keeping((key, name), keeping, effects);
         self.deposit_queue(key, effects);
         self.join_groups_anew(key, effects);
     }
@@ -132,19 +123,17 @@ impl Shard {
         self.await_durable(Awaiting::Queue { session: key, sequence }, effects);
     }
 
-    /// Lets the store know that a QoS 2 publication has come and is routed, as far as a session in
-    /// memory mode was promised that. Returns what it is called there.
-    fn deposit_received(
+    /// Lets the store know that a QoS 2 publication has come and is routed.
+    pub(crate) fn deposit_received(
         &mut self,
         session: u64,
         packet_id: PacketId,
         effects: &mut Effects,
-    ) -> u64 {
+    ) {
         let publication = self.next_name();
         let message = Arc::clone(&stand_in().message);
         self.record(Record::Received { session, packet_id, publication, message }, effects);
         self.record(Record::Routed { publication }, effects);
-        publication
     }
 
     /// Lets the shared subscriptions of a session know whether it is stored now.

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use noctule_packet::{PacketId, ReasonCode};
 use noctule_session::AnswerId;
@@ -28,11 +29,14 @@ pub(crate) struct Outstanding {
     packet_id: Option<PacketId>,
     /// What the store calls the publication, if it must know that it is routed; 0 otherwise.
     name: u64,
+    /// Whether the store has to know its packet identifier before its publisher does: it has come
+    /// to the store meanwhile.
+    is_deposited: bool,
 }
 
 /// A QoS 2 publication that is routed when it is kept: as records become durable in order, so do
 /// those of one publisher.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Held {
     message: Arc<Message>,
     /// What the store calls it; 0 if it only waits behind one that is kept.
@@ -42,13 +46,13 @@ pub(crate) struct Held {
 impl Outstanding {
     /// What an acknowledgement waits for that has so many parts; 0 would never be done.
     pub(crate) const fn new(parts: u32, reason: ReasonCode, packet_id: Option<PacketId>) -> Self {
-        Self { parts, reason, packet_id, name: 0 }
+        Self { parts, reason, packet_id, name: 0, is_deposited: false }
     }
 
     /// What the store has to wait for before it is told that a publication is routed: one part is
     /// that this is begun.
     pub(crate) const fn unrouted(name: u64, packet_id: Option<PacketId>) -> Self {
-        Self { parts: 1, reason: ReasonCode::Success, packet_id, name }
+        Self { parts: 1, reason: ReasonCode::Success, packet_id, name, is_deposited: false }
     }
 
     /// It waits for so much more.
@@ -56,16 +60,15 @@ impl Outstanding {
         self.parts += parts;
     }
 
-    /// The store has its packet identifier, and has to be told if that is refused.
-    pub(crate) fn is_known_as(&mut self, name: u64) {
-        if self.name == 0 {
-            self.name = name;
-        }
-    }
-
     /// What a PUBCOMP waits for.
     pub(crate) const fn release() -> Self {
-        Self { parts: 1, reason: ReasonCode::Success, packet_id: None, name: 0 }
+        Self {
+            parts: 1,
+            reason: ReasonCode::Success,
+            packet_id: None,
+            name: 0,
+            is_deposited: false,
+        }
     }
 }
 
@@ -92,21 +95,92 @@ impl Shard {
             None => return false,
         };
         self.held.insert((key, answer), Held { message, name });
-        self.await_durable(Awaiting::Acknowledgement { session: key, answer }, effects);
+        if name > 0 {
+            self.await_durable(Awaiting::Acknowledgement { session: key, answer }, effects);
+        }
         true
     }
 
     /// Whether a publication of a session waits for the store.
     fn holds_any(&self, key: SessionKey) -> bool {
-        self.held.range((key, 0)..=(key, u64::MAX)).next().is_some()
+        self.held_of(key).next().is_some()
+    }
+
+    fn held_of(&self, key: SessionKey) -> impl Iterator<Item = (&(SessionKey, u64), &Held)> {
+        self.held.range((key, 0)..=(key, u64::MAX))
+    }
+
+    fn first_held(&self, key: SessionKey) -> Option<((SessionKey, u64), Held)> {
+        self.held_of(key).next().map(|(at, held)| (*at, held.clone()))
+    }
+
+    /// Lets the store know the packet identifiers of publications that are still on their way when
+    /// their session comes to it, under this name. What is not accepted yet may come again.
+    pub(crate) fn deposit_keeping(
+        &mut self,
+        (key, session): (SessionKey, u64),
+        mut keeping: Vec<(AnswerId, PacketId)>,
+        effects: &mut Effects,
+    ) {
+        keeping.sort_unstable();
+        for (answer, packet_id) in keeping {
+            let at = (key, answer.value());
+            let routed = self.outstanding.get(&at).map(|routed| routed.name);
+            match (self.held.get(&at).cloned(), routed) {
+                // The store has had it before, and routes it again behind a crash.
+                (Some(Held { name: 1.., .. }), _) | (None, Some(1..)) => {
+                    self.deposit_received(session, packet_id, effects);
+                }
+                (Some(Held { message, .. }), _) => {
+                    let publication = self.next_name();
+                    let kept = Held { message: Arc::clone(&message), name: publication };
+                    self.held.insert(at, kept);
+                    let record = Record::Received { session, packet_id, publication, message };
+                    self.record(record, effects);
+                    let (session, answer) = at;
+                    self.await_durable(Awaiting::Acknowledgement { session, answer }, effects);
+                }
+                (None, Some(0)) => {
+                    if let Some(routed) = self.outstanding.get_mut(&at) {
+                        routed.is_deposited = true;
+                    }
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// What has come to the store on its way is known there before its publisher is told that it
+    /// is routed: then a repetition is none. Whether there is something to wait for.
+    fn deposit_routed(
+        &mut self,
+        at: (SessionKey, u64),
+        routed: &Outstanding,
+        effects: &mut Effects,
+    ) -> bool {
+        let kept = self.registry.session_mut(at.0).and_then(|session| session.queue_kept());
+        let (Some(session), Some(packet_id)) = (kept.map(|kept| kept.name), routed.packet_id)
+        else {
+            return false;
+        };
+        self.deposit_received(session, packet_id, effects);
+        self.outstanding.insert(at, Outstanding::new(1, routed.reason, routed.packet_id));
+        let (session, answer) = at;
+        self.await_durable(Awaiting::Acknowledgement { session, answer }, effects);
+        true
     }
 
     /// Step 8: the store has the record.
     // [MQTT5-4.6.0-5] [MQTT311-4.6.0-6]
     pub(crate) fn on_kept(&mut self, key: SessionKey, answer: u64, effects: &mut Effects) {
-        match self.held.remove(&(key, answer)) {
-            Some(held) => self.route_held((key, answer), &held, effects),
-            None => self.on_answered(key, answer, None, effects),
+        let Some(held) = self.held.remove(&(key, answer)) else {
+            return self.on_answered(key, answer, None, effects);
+        };
+        self.route_held((key, answer), &held, effects);
+        // What only waits behind it goes on, too.
+        while let Some((at, held)) = self.first_held(key).filter(|(_, held)| held.name == 0) {
+            self.held.remove(&at);
+            self.route_held(at, &held, effects);
         }
     }
 
@@ -179,6 +253,12 @@ impl Shard {
             self.record_leisurely(Record::Routed { publication: done.name }, effects);
         }
         if is_unrouted(answer) {
+            return;
+        }
+        if done.is_deposited
+            && !done.reason.is_error()
+            && self.deposit_routed((key, answer), &done, effects)
+        {
             return;
         }
         if done.name > 0

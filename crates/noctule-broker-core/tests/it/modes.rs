@@ -2,7 +2,7 @@
 //! only, and what others are promised is kept all the same.
 
 use noctule_broker_core::{
-    Authentication, Durability, Event, Input, Record, Reference, Settings, ShardId,
+    Authentication, Durability, Effect, Event, Input, Record, Reference, Settings, ShardId,
 };
 use noctule_packet::{PacketId, PacketType, QoS, ReasonCode, Version, spec};
 use noctule_testkit::{OwnedConnect, OwnedPublish, OwnedWill, VERSIONS};
@@ -542,4 +542,38 @@ fn what_is_still_on_its_way_when_its_publisher_comes_to_the_store_is_known_there
         };
         assert!(broker.records().iter().filter_map(released).eq(is_refused.then_some(2)));
     }
+}
+
+#[test]
+fn what_is_not_yet_with_all_when_its_publisher_comes_to_the_store_is_known_there_before_its_answer()
+{
+    spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2");
+    let homes = [("a", 0), ("others", 1), ("t", 0)];
+    let broker = Broker::placed(2, &homes, |settings| {
+        settings.durability = Durability::Stored;
+        settings.listeners[0].authentication = Authentication::Ask;
+    });
+    let mut receiver = broker.client(Version::V5_0, "others");
+    receiver.subscribe(&[("t", QoS::ExactlyOnce)]);
+    let mut publisher = broker.connect(&in_memory(Version::V5_0, "a"));
+    broker.hold_mail();
+    publisher.send_publish(&OwnedPublish::new("t", "1", QoS::ExactlyOnce).packet_id(7));
+    drop(publisher);
+    let mut publisher = broker.open();
+    publisher.send_connect(&lasting(Version::V5_0, "a"));
+    broker.answer_first(|asked| matches!(asked, Effect::Authenticate { .. }));
+    broker.keep_all();
+    publisher.expect_connack_with(ReasonCode::Success);
+    let is_received = |record: &Record| matches!(record, Record::Received { .. });
+    assert!(!broker.records().iter().any(is_received), "a crash now would lose it");
+    publisher.send_publish(&OwnedPublish::new("t", "1", QoS::ExactlyOnce).packet_id(7).dup(true));
+    while !broker.letters().is_empty() {
+        broker.answer_first(|asked| matches!(asked, Effect::ToShard { .. }));
+    }
+    publisher.expect_nothing_before_pong();
+    assert_eq!(broker.records().iter().filter(|record| is_received(record)).count(), 1);
+    broker.keep_all();
+    publisher.expect_pubrec(7);
+    assert_eq!(receiver.receive().text(), "1");
+    receiver.expect_nothing_before_pong();
 }

@@ -14,7 +14,7 @@ const MEMORY_BYTES_MAX: u64 = 64 * 1024;
 
 /// A broker with little memory, and a session without a connection that is subscribed to `t`.
 fn small(version: Version) -> Broker {
-    let homes = [("absent", 0), ("publisher", 0), ("other", 0), ("third", 0)];
+    let homes = ["absent", "publisher", "other", "third", "$share/g/x"].map(|name| (name, 0));
     let broker = storing_with(|settings| {
         settings.limits.memory_bytes_max = MEMORY_BYTES_MAX;
         settings.placement = placement_of(settings.placement.shards(), &homes);
@@ -151,4 +151,26 @@ fn whoever_takes_its_messages_keeps_getting_them_while_memory_is_scarce() {
     let mut third = broker.lasting(Version::V5_0, "third");
     third.publish("live", "x", QoS::AtLeastOnce);
     assert_eq!(live.receive().text(), "x");
+}
+
+#[test]
+fn a_queue_in_the_store_is_not_looked_into_because_others_have_used_up_the_memory() {
+    for version in VERSIONS {
+        let broker = small(version);
+        broker.hold_reads();
+        let mut publisher = broker.client(version, "publisher");
+        publisher.publish("t", "waits", QoS::AtLeastOnce);
+        broker.spill();
+        broker.lasting(version, "other").subscribe(&[("$share/g/x", QoS::AtLeastOnce)]);
+        for _ in 0..100 {
+            publisher.publish("x", [0; 1_000], QoS::AtLeastOnce);
+        }
+        assert!(drops(&broker) > 0, "there is no memory for more");
+        publisher.send_publish(&OwnedPublish::new("t", "more", QoS::AtLeastOnce).packet_id(1));
+        assert_eq!(broker.emptying(), [ShardId(0)]);
+        broker.log_emptied();
+        publisher.expect_puback(1);
+        assert_eq!(drops(&broker), 1);
+        assert!(!broker.read(), "it would take what there is not");
+    }
 }

@@ -48,7 +48,7 @@ impl Oracle {
         if message.clears
             || self.topics.is_for_groups(message.topic)
             || self.sessions[session].got.contains_key(&id)
-            || self.may_be_undone(message)
+            || self.may_be_missing(message)
         {
             return false;
         }

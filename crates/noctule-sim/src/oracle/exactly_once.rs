@@ -37,8 +37,10 @@ impl Oracle {
         // What is delivered with QoS 1 may be repeated behind a power cut, and what is for QoS 0
         // may be routed again.
         let repeated = self.copies_of_cuts(message);
-        // Of what a session got in memory mode the store knows nothing.
-        let is_unknown = self.sessions[session].was_in_memory && message.is_routed_again;
+        // Of what a session got in memory mode the store knows nothing, nor of what was sent in it
+        // before that is with all.
+        let is_unknown = message.is_in_memory && self.was_cut_meanwhile(message)
+            || message.is_routed_again && self.sessions[session].was_in_memory;
         let once = message.copies_max() + if is_unknown { repeated } else { 0 };
         let is_repeated = got.live > message.copies_max() + repeated || got.exactly_once > once;
         if kind == Kind::Live && is_repeated {

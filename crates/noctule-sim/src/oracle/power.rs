@@ -47,18 +47,27 @@ impl Oracle {
         self.cuts.iter().filter(|cut| **cut > step).count() as u32
     }
 
-    /// Whether the power went before the publisher of a message knew that the broker has it: what
-    /// was delivered of it may have been forgotten, even if it came again since.
+    /// Whether what was delivered of a message may have been forgotten, even if it came again.
     pub(super) fn may_be_lost(&self, id: PublicationId) -> bool {
         let message = self.publication(id);
-        let sent = message.first_sent.unwrap_or(u64::MAX);
-        let unknown = sent..message.accepted.unwrap_or(u64::MAX);
-        self.cuts.iter().any(|cut| unknown.contains(cut)) || self.may_be_undone(message)
+        self.was_cut_meanwhile(message) || self.may_be_undone(message)
     }
 
-    /// Whether the power went behind a message that was sent in memory mode.
+    /// Whether the power went before the publisher of a message knew that the broker has it.
+    pub(super) fn was_cut_meanwhile(&self, message: &Publication) -> bool {
+        let sent = message.first_sent.unwrap_or(u64::MAX);
+        let unknown = sent..message.accepted.unwrap_or(u64::MAX);
+        self.cuts.iter().any(|cut| unknown.contains(cut))
+    }
+
+    /// Whether the power went behind a retained message that was sent in memory mode.
     pub(super) fn may_be_undone(&self, message: &Publication) -> bool {
         message.is_in_memory && self.copies_of_cuts(message) > 0
+    }
+
+    /// Whether the power went behind a message of which nothing was promised.
+    pub(super) fn may_be_missing(&self, message: &Publication) -> bool {
+        message.is_unpromised && self.copies_of_cuts(message) > 0
     }
 
     /// How many copies of a message more than without them power cuts may have caused.

@@ -27,8 +27,10 @@ pub(crate) struct Publication {
     /// When its publisher knew that the broker has it, and the broker's time then.
     pub(crate) accepted: Option<u64>,
     pub(super) accepted_at: u64,
-    /// It was sent in memory mode, where an acknowledgement promises nothing.
+    /// It was sent in memory mode, at some time: as a retained message it is never on disk.
     pub(super) is_in_memory: bool,
+    /// It was sent in memory mode last, where an acknowledgement promises nothing.
+    pub(super) is_unpromised: bool,
     /// The broker may route it once more, behind a power cut.
     pub(super) is_routed_again: bool,
     pub(crate) is_refused: bool,
@@ -106,6 +108,7 @@ impl Oracle {
             accepted: None,
             accepted_at: 0,
             is_in_memory: self.in_memory.contains(&link),
+            is_unpromised: self.in_memory.contains(&link),
             is_routed_again: false,
             is_refused: false,
         })
@@ -124,6 +127,9 @@ impl Oracle {
         let publication = self.publication_mut(id);
         publication.sends += 1;
         publication.is_in_memory |= is_in_memory;
+        if publication.accepted.is_none() {
+            publication.is_unpromised = is_in_memory;
+        }
     }
 
     /// PUBACK or PUBREC has come.

@@ -93,7 +93,7 @@ impl Oracle {
                 || message.qos == QoS::AtMostOnce
                 || message.clears
                 || message.accepted.is_none()
-                || self.may_be_undone(message)
+                || self.may_be_missing(message)
             {
                 continue;
             }

@@ -71,6 +71,7 @@ impl Oracle {
             accepted: None,
             accepted_at: 0,
             is_in_memory: self.in_memory.contains(&link),
+            is_unpromised: self.in_memory.contains(&link),
             is_routed_again: false,
             is_refused: false,
         });
