@@ -158,11 +158,13 @@ impl Shard {
         routed: &Outstanding,
         effects: &mut Effects,
     ) -> bool {
-        let kept = self.registry.session_mut(at.0).and_then(|session| session.queue_kept());
-        let (Some(session), Some(packet_id)) = (kept.map(|kept| kept.name), routed.packet_id)
-        else {
-            return false;
-        };
+        let Some(packet_id) = routed.packet_id else { return false };
+        // Its client may have released it without waiting for the answer.
+        let answer = AnswerId::from_value(at.1);
+        let session = self.registry.session_mut(at.0);
+        let session = session.filter(|session| session.receiver.is_keeping(answer, packet_id));
+        let Some(kept) = session.and_then(|session| session.queue_kept()) else { return false };
+        let session = kept.name;
         self.deposit_received(session, packet_id, effects);
         self.outstanding.insert(at, Outstanding::new(1, routed.reason, routed.packet_id));
         let (session, answer) = at;

@@ -409,8 +409,9 @@ impl Round {
         if let Some(helper) = self.helper {
             helper.stop(&mut log);
         }
-        let done = done.and_then(|()| log.sync_late());
-        (log, done)
+        // Also behind a failure: what was written before it was acknowledged, with such a disk.
+        let synced = log.sync_late();
+        (log, done.and(synced))
     }
 
     fn commit(&mut self, log: &mut Log) -> Result<(), StoreError> {

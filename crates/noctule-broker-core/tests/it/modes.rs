@@ -544,10 +544,9 @@ fn what_is_still_on_its_way_when_its_publisher_comes_to_the_store_is_known_there
     }
 }
 
-#[test]
-fn what_is_not_yet_with_all_when_its_publisher_comes_to_the_store_is_known_there_before_its_answer()
-{
-    spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2");
+/// A client whose QoS 2 publication is on its way to another shard comes from memory mode to the
+/// store; and its receiver.
+fn comes_with_work() -> (Broker, Client, Client) {
     let homes = [("a", 0), ("others", 1), ("t", 0)];
     let broker = Broker::placed(2, &homes, |settings| {
         settings.durability = Durability::Stored;
@@ -564,16 +563,47 @@ fn what_is_not_yet_with_all_when_its_publisher_comes_to_the_store_is_known_there
     broker.answer_first(|asked| matches!(asked, Effect::Authenticate { .. }));
     broker.keep_all();
     publisher.expect_connack_with(ReasonCode::Success);
-    let is_received = |record: &Record| matches!(record, Record::Received { .. });
     assert!(!broker.records().iter().any(is_received), "a crash now would lose it");
-    publisher.send_publish(&OwnedPublish::new("t", "1", QoS::ExactlyOnce).packet_id(7).dup(true));
+    (broker, publisher, receiver)
+}
+
+fn is_received(record: &Record) -> bool {
+    matches!(record, Record::Received { .. })
+}
+
+fn deliver_letters(broker: &Broker) {
     while !broker.letters().is_empty() {
         broker.answer_first(|asked| matches!(asked, Effect::ToShard { .. }));
     }
+}
+
+#[test]
+fn what_is_not_yet_with_all_when_its_publisher_comes_to_the_store_is_known_there_before_its_answer()
+{
+    spec!("MQTT5-4.3.3-10", "MQTT311-4.3.3-2");
+    let (broker, mut publisher, mut receiver) = comes_with_work();
+    publisher.send_publish(&OwnedPublish::new("t", "1", QoS::ExactlyOnce).packet_id(7).dup(true));
+    deliver_letters(&broker);
     publisher.expect_nothing_before_pong();
     assert_eq!(broker.records().iter().filter(|record| is_received(record)).count(), 1);
     broker.keep_all();
     publisher.expect_pubrec(7);
     assert_eq!(receiver.receive().text(), "1");
     receiver.expect_nothing_before_pong();
+}
+
+#[test]
+fn what_was_released_on_its_way_is_not_known_in_the_store_for_ever() {
+    let (broker, mut publisher, mut receiver) = comes_with_work();
+    // Without having waited for PUBREC.
+    publisher.send_ack(PacketType::Pubrel, 7, ReasonCode::Success);
+    deliver_letters(&broker);
+    broker.keep_all();
+    deliver_letters(&broker);
+    publisher.expect_pubcomp(7);
+    let records = broker.records();
+    let last = records.iter().rposition(is_received);
+    let released = records.iter().rposition(|it| matches!(it, Record::Released { .. }));
+    assert!(released.is_some() && last < released, "{records:?}");
+    assert_eq!(receiver.receive().text(), "1");
 }
