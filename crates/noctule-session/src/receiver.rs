@@ -203,8 +203,8 @@ impl Receiver {
         exchanges.filter_map(|(packet_id, exchange)| Some((exchange.keeping?, *packet_id)))
     }
 
-    /// Whether the message of this publication is still being kept, and no PUBREL has come for it on
-    /// this connection.
+    /// Whether the message of this publication is still being kept, and no PUBREL has come for it
+    /// on this connection.
     pub fn is_keeping(&self, answer: AnswerId, packet_id: PacketId) -> bool {
         let exchange = self.exchange(packet_id);
         exchange.is_some_and(|known| known.keeping == Some(answer) && known.pubcomp.is_none())
