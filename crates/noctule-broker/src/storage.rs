@@ -167,8 +167,8 @@ impl Storage {
         checkpoints.stop();
         let Some(committer) = Arc::into_inner(committer) else { return Ok(()) };
         if let Err(error) = committer.stop() {
-            error!(target: "noctule", %error, "what was on its way to the store is lost: \
-                nobody was promised it");
+            error!(target: "noctule", %error, "what was on its way to the disk may be \
+                lost: nobody was promised that it is not");
         }
         Ok(())
     }

@@ -234,16 +234,26 @@ fn a_disk_that_never_answers_again_does_not_keep_the_broker_from_ending() {
 
 #[test]
 fn neither_does_it_where_syncs_come_later() {
-    let disks = Disks::default();
-    let (broker, address) = start(disks.broker_that_syncs_late(ROOM));
-    drop(keeper(address, "keeper"));
-    let mut publisher = Peer::v5(address, "publisher");
-    disks.hold(true);
-    publisher.publish("kept/1", "1", QoS::AtLeastOnce);
-    let error = broker.stop_blocking(DEADLINE).unwrap_err();
-    assert!(matches!(error, BrokerError::StoreSilent { .. }), "{error}");
-    assert_eq!(kept(&disks.after(Cut::Nothing), 1).first().map(String::as_str), Some("1"));
-    disks.hold(false);
+    // Also if what comes last cannot even be written.
+    for fault in [None, Some(Fault::Write)] {
+        let disks = Disks::default();
+        let (broker, address) = start(disks.broker_that_syncs_late(ROOM));
+        drop(keeper(address, "keeper"));
+        let mut publisher = Peer::v5(address, "publisher");
+        disks.hold(true);
+        publisher.publish("kept/1", "1", QoS::AtLeastOnce);
+        if fault.is_some() {
+            let failures = disks.failures();
+            disks.set(fault);
+            publisher.send_publish(&publication(2));
+            disks.wait_for_failure_after(failures);
+        }
+        let error = broker.stop_blocking(DEADLINE).unwrap_err();
+        assert!(matches!(error, BrokerError::StoreSilent { .. }), "{fault:?}: {error}");
+        assert_eq!(kept(&disks.after(Cut::Nothing), 1).first().map(String::as_str), Some("1"));
+        disks.set(None);
+        disks.hold(false);
+    }
 }
 
 #[test]
